@@ -1,0 +1,124 @@
+"""Edits of connections and values that leave the units as they are."""
+
+from typing import Literal
+
+import numpy as np
+
+from nestgraph.edits.edit import Edit
+from nestgraph.edits.layers import UnitValues
+from nestgraph.graph.columns import UnitColumns
+from nestgraph.graph.structure import Structure
+from nestgraph.spec.arrays import Booleans, Floats, Integers
+from nestgraph.spec.projection import Conv
+from nestgraph.spec.record import Name
+
+
+class SetMask(Edit):
+    """Wake or prune connections.
+
+    Attributes:
+        projection: the projection's name.
+        entries: (k,) row-major positions in the projection's weights, distinct.
+        active: (k,) whether each is active afterwards.
+        weights: (k,) the weight of each afterwards; 0 where it is dormant.
+    """
+
+    kind: Literal["set_mask"] = "set_mask"
+    projection: Name
+    entries: Integers
+    active: Booleans
+    weights: Floats
+
+    @property
+    def words(self) -> str:
+        """What the edit does."""
+        woken = int(self.active.sum())
+        return f"SetMask of {self.projection!r}: {woken} active, {self.active.size - woken} dormant"
+
+    def change(self, structure: Structure) -> tuple[Structure, Edit]:
+        """Set the mask."""
+        columns = structure.connection_columns(self.projection)
+        size = columns.mask.size
+        shapes = {self.entries.shape, self.active.shape, self.weights.shape}
+        if len(shapes) != 1 or self.entries.ndim != 1:
+            self.refuse(f"expected entries, active and weights of one length, got shapes {sorted(shapes)}")
+        if len(self.entries) and not (self.entries.min() >= 0 and self.entries.max() < size):
+            self.refuse(f"expected entries from 0 to {size - 1}, got {self.entries.min()} to {self.entries.max()}")
+        if len(np.unique(self.entries)) != len(self.entries):
+            self.refuse("expected distinct entries, got one twice")
+        if np.any(self.weights[~self.active]):
+            self.refuse("expected weight 0 for dormant entries, got another")
+        weight, mask = columns.weight.copy(), columns.mask.copy()
+        inverse = SetMask(
+            projection=self.projection,
+            entries=self.entries,
+            active=mask.flat[self.entries],
+            weights=weight.flat[self.entries],
+        )
+        weight.flat[self.entries] = self.weights
+        mask.flat[self.entries] = self.active
+        changed = columns.with_weight(weight, mask)
+        return structure.replace(connections={self.projection: changed}), inverse
+
+
+class SetArea(Edit):
+    """Set the positions at which a convolution is computed; None for all of them."""
+
+    kind: Literal["set_area"] = "set_area"
+    projection: Name
+    area: Booleans | None
+
+    @property
+    def words(self) -> str:
+        """What the edit does."""
+        return f"SetArea of {self.projection!r}"
+
+    def change(self, structure: Structure) -> tuple[Structure, Edit]:
+        """Set the area."""
+        if not isinstance(structure.projection(self.projection), Conv):
+            self.refuse("expected a convolution, got another projection: only convolutions have areas")
+        columns = structure.connection_columns(self.projection)
+        changed = type(columns).of(columns.weight, columns.mask, self.area)
+        inverse = SetArea(projection=self.projection, area=columns.area)
+        return structure.replace(connections={self.projection: changed}), inverse
+
+
+class SetValues(Edit):
+    """Set weights and unit columns: what training changed.
+
+    Attributes:
+        units: by layer and column, one value a unit in the order of positions.
+        weights: by projection, one value an active connection in row-major order.
+    """
+
+    kind: Literal["set_values"] = "set_values"
+    units: dict[Name, UnitValues] = {}
+    weights: dict[Name, Floats] = {}
+
+    @property
+    def words(self) -> str:
+        """What the edit does."""
+        return f"SetValues of {len(self.weights)} projections and {len(self.units)} layers"
+
+    def change(self, structure: Structure) -> tuple[Structure, Edit]:
+        """Set the values."""
+        old_units: dict[str, UnitValues] = {}
+        units: dict[str, UnitColumns] = {}
+        for layer, values in self.units.items():
+            columns = structure.unit_columns(layer)
+            for name, column in values.items():
+                if name not in columns.values or column.shape != columns.ids.shape:
+                    self.refuse(f"expected {len(columns)} values of a column of {layer!r}, got {name} {column.shape}")
+            old_units[layer] = {name: columns.values[name] for name in values}
+            units[layer] = UnitColumns.of(columns.ids, {**columns.values, **values}, columns.next_id)
+        old_weights: dict[str, Floats] = {}
+        connections = {}
+        for projection, live in self.weights.items():
+            columns = structure.connection_columns(projection)
+            if live.shape != (columns.active,):
+                self.refuse(f"expected {columns.active} active weights of {projection!r}, got shape {live.shape}")
+            old_weights[projection] = columns.weight[columns.mask]
+            weight = np.zeros_like(columns.weight)
+            weight[columns.mask] = live
+            connections[projection] = columns.with_weight(weight)
+        return structure.replace(units=units, connections=connections), SetValues(units=old_units, weights=old_weights)

@@ -1,0 +1,127 @@
+"""The edits that lead from one network to another."""
+
+import numpy as np
+
+from nestgraph.edits.batch import AnyEdit, Batch
+from nestgraph.edits.connections import SetArea, SetMask, SetValues
+from nestgraph.edits.layers import AddLayer, AddProjection, Block, RemoveLayer, RemoveProjection, SetOperations, UnitValues
+from nestgraph.edits.units import AddUnits, RemoveUnits
+from nestgraph.graph.network import Network
+from nestgraph.graph.structure import Structure
+from nestgraph.spec.arrays import AnyArray
+
+
+def diff(old: Network, new: Network) -> Batch:
+    """The batch that turns `old` into `new`: units matched by id, then connections, then values. O(n).
+
+    `diff(old, new).apply(old).network == new`; equal networks give an empty batch.
+    """
+    steps: list[AnyEdit] = []
+    structure: Structure = old
+    for stage in (_outdated, _layers, _units, _projections, _masks, _values):
+        for edit in stage(structure, new):
+            structure, _ = edit.change(structure)
+            steps.append(edit)
+    return Batch(edits=tuple(steps), title="difference")
+
+
+def _outdated(old: Structure, new: Structure) -> list[AnyEdit]:
+    """Remove the layers and projections that are gone or of another make."""
+    layers = [name for name in old.layer_names if not new.has_layer(name) or not _same_layer(old, new, name)]
+    projections = [
+        p.name
+        for p in old.projections_by_name.values()
+        if p.source in layers
+        or p.target in layers
+        or not new.has_projection(p.name)
+        or new.projection(p.name) != p
+        or not _same_links(old, new, p.name)
+    ]
+    return [
+        *(RemoveProjection(projection=name) for name in sorted(projections)),
+        *(RemoveLayer(layer=name) for name in layers),
+    ]
+
+
+def _same_layer(old: Structure, new: Structure, name: str) -> bool:
+    """Whether a layer differs at most in its operations and in which units live, not in their order."""
+    plain = {"operations": (), "bias": True}
+    before, after = old.layer(name).model_copy(update=plain), new.layer(name).model_copy(update=plain)
+    ids, later = old.units(name), new.units(name)
+    common = np.intersect1d(ids, later)
+    kept = np.array_equal(ids[np.isin(ids, common)], later[np.isin(later, common)])
+    return before == after and kept and len(common) > 0
+
+
+def _same_links(old: Structure, new: Structure, name: str) -> bool:
+    before, after = old.connection_columns(name).links, new.connection_columns(name).links
+    return before is after or (before is not None and after is not None and np.array_equal(before, after))
+
+
+def _layers(old: Structure, new: Structure) -> list[AnyEdit]:
+    edits: list[AnyEdit] = []
+    for name in new.layer_names:
+        columns, layer = new.unit_columns(name), new.layer(name)
+        if not old.has_layer(name):
+            values = dict(columns.values)
+            edits.append(AddLayer(layer=layer, ids=columns.ids, values=values, next_id=columns.next_id))
+        elif (old.layer(name).operations, old.layer(name).bias) != (layer.operations, layer.bias):
+            edits.append(SetOperations(layer=name, operations=layer.operations, bias=layer.bias))
+    return edits
+
+
+def _units(old: Structure, new: Structure) -> list[AnyEdit]:
+    edits: list[AnyEdit] = []
+    for name in new.layer_names:
+        before, after = old.units(name), new.units(name)
+        gone = before[~np.isin(before, after)]
+        born = np.flatnonzero(~np.isin(after, before))
+        if len(gone):
+            edits.append(RemoveUnits(layer=name, units=gone))
+        if len(born):
+            values = {column: array[born] for column, array in new.unit_columns(name).values.items()}
+            edits.append(AddUnits(layer=name, ids=after[born], positions=born, values=values))
+    return edits
+
+
+def _projections(old: Structure, new: Structure) -> list[AnyEdit]:
+    return [
+        AddProjection(projection=new.projection(name), connections=Block.of(new.connection_columns(name)))
+        for name in new.projection_names
+        if not old.has_projection(name)
+    ]
+
+
+def _masks(old: Structure, new: Structure) -> list[AnyEdit]:
+    edits: list[AnyEdit] = []
+    for name in new.projection_names:
+        before, after = old.connection_columns(name), new.connection_columns(name)
+        if before is after:
+            continue
+        entries = np.flatnonzero(before.mask != after.mask)
+        if len(entries):
+            active = after.mask.flat[entries]
+            edits.append(SetMask(projection=name, entries=entries, active=active, weights=after.weight.flat[entries]))
+        if not _same_area(before.area, after.area):
+            edits.append(SetArea(projection=name, area=after.area))
+    return edits
+
+
+def _same_area(before: AnyArray | None, after: AnyArray | None) -> bool:
+    return before is after or (before is not None and after is not None and np.array_equal(before, after))
+
+
+def _values(old: Structure, new: Structure) -> list[AnyEdit]:
+    weights: dict[str, AnyArray] = {}
+    for name in new.projection_names:
+        before, after = old.connection_columns(name), new.connection_columns(name)
+        live = after.weight[after.mask]
+        if before is not after and before.weight[before.mask].tobytes() != live.tobytes():
+            weights[name] = live
+    units: dict[str, UnitValues] = {}
+    for name in new.layer_names:
+        before, after = old.unit_columns(name).values, new.unit_columns(name).values
+        changed = {n: v for n, v in after.items() if before[n].tobytes() != v.tobytes()}
+        if changed:
+            units[name] = changed
+    return [SetValues(units=units, weights=weights)] if units or weights else []

@@ -1,0 +1,70 @@
+"""What an edit is: a small frozen record with a way to apply it and a way back."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NoReturn
+
+from nestgraph.edits.index_map import IndexMap
+from nestgraph.errors import EditError, StructureError, VerificationError
+from nestgraph.graph.network import Network
+from nestgraph.graph.structure import Structure
+from nestgraph.spec.record import Record
+
+
+@dataclass(frozen=True)
+class Applied:
+    """An edit carried out: the networks before and after, and the edit that leads back."""
+
+    before: Network
+    network: Network
+    inverse: "Edit"
+
+    @cached_property
+    def index_map(self) -> IndexMap:
+        """Where each unit went."""
+        return IndexMap.between(self.before, self.network)
+
+
+class Edit(Record, ABC):
+    """The only way to change a network. Edits are equal when their JSON forms are."""
+
+    def apply(self, network: Network) -> Applied:
+        """Carry the edit out on `network`, which stays as it is.
+
+        Raises:
+            EditError: the edit does not fit the network, or its result would break a law.
+        """
+        structure, inverse = self.change(network)
+        try:
+            return Applied(network, Network.of(structure), inverse)
+        except VerificationError as error:
+            remedy = ""
+            if all(getattr(violation, "law", "") == "islands" for violation in error.violations):
+                remedy = "; the recipe functions in nestgraph.edits also remove what an edit cuts off"
+            raise EditError(f"{self.words}: expected a network without broken laws, got: {error}{remedy}") from error
+        except StructureError as error:
+            raise EditError(f"{self.words}: {error}") from error
+
+    @abstractmethod
+    def change(self, structure: Structure) -> "tuple[Structure, Edit]":
+        """The structure after the edit, not yet verified, and the inverse edit.
+
+        Raises:
+            EditError: the edit does not fit the structure.
+        """
+
+    @property
+    @abstractmethod
+    def words(self) -> str:
+        """What the edit does, in a few words, for messages and histories."""
+
+    def refuse(self, problem: str) -> NoReturn:
+        """Raise an `EditError` that says which edit met the problem."""
+        raise EditError(f"{self.words}: {problem}")
+
+    def __eq__(self, other: Any) -> bool:
+        return type(self) is type(other) and self.model_dump_json() == other.model_dump_json()
+
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())

@@ -1,0 +1,48 @@
+"""Where each unit went: what optimizer state, evidence and diagrams follow through an edit."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from nestgraph.graph.structure import Structure
+from nestgraph.spec.arrays import AnyArray
+
+
+@dataclass(frozen=True, eq=False)
+class IndexMap:
+    """For each layer of the new network, the old position of each unit; -1 for a unit that is new.
+
+    Ids are never reused, so the map between two versions follows from their ids alone.
+    """
+
+    old_positions: Mapping[str, AnyArray]
+
+    @classmethod
+    def between(cls, old: Structure, new: Structure) -> "IndexMap":
+        """The map from the units of `old` to those of `new`."""
+        return cls({name: _old_positions(old, new, name) for name in new.layers_by_name})
+
+    def then(self, later: "IndexMap") -> "IndexMap":
+        """This map followed by a later one."""
+        return IndexMap({name: _through(self.old_positions.get(name), at) for name, at in later.old_positions.items()})
+
+    def is_identity(self, layer: str, old_count: int) -> bool:
+        """Whether the units of a layer, of which there were `old_count`, all stayed in place."""
+        return np.array_equal(self.old_positions[layer], np.arange(old_count))
+
+
+def _old_positions(old: Structure, new: Structure, layer: str) -> AnyArray:
+    ids = new.units(layer)
+    if not old.has_layer(layer):
+        return np.full(len(ids), -1)
+    if old.units(layer) is ids:
+        return np.arange(len(ids))
+    position = old.unit_columns(layer).position
+    return np.array([position.get(int(unit), -1) for unit in ids], np.int64)
+
+
+def _through(earlier: AnyArray | None, later: AnyArray) -> AnyArray:
+    if earlier is None or not len(earlier):
+        return np.full(len(later), -1)
+    return np.where(later >= 0, earlier[later], -1)

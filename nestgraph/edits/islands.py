@@ -1,0 +1,93 @@
+"""Taking along what an edit cuts off: units without a path go, and constants move into the biases after them."""
+
+import numpy as np
+
+from nestgraph.edits.batch import AnyEdit
+from nestgraph.edits.connections import SetValues
+from nestgraph.edits.layers import RemoveLayer, RemoveProjection, UnitValues
+from nestgraph.edits.units import RemoveUnits
+from nestgraph.errors import EditError
+from nestgraph.graph.reference import forward, project
+from nestgraph.graph.structure import Structure
+from nestgraph.graph.verify import fed_units, read_units
+from nestgraph.spec.arrays import AnyArray
+
+
+def island_edits(structure: Structure) -> tuple[AnyEdit, ...]:
+    """The edits that remove every unit without a path from an input or to an output.
+
+    A unit that nothing feeds gives a constant; it is absorbed into the biases after it (into the running mean of a
+    normalised layer without bias). That is exact but at the border of a padded convolution.
+
+    Raises:
+        EditError: an output unit itself has no path from an input.
+    """
+    fed, read = fed_units(structure), read_units(structure)
+    _check_outputs(structure, fed)
+    edits: list[AnyEdit] = list(_absorb_constants(structure, fed, read))
+    doomed = {name: structure.units(name)[~(fed[name] & read[name])] for name in structure.layer_names}
+    gone = [name for name, units in doomed.items() if len(units) == len(structure.unit_columns(name))]
+    cut = {p.name: p for name in gone for p in (*structure.incoming(name), *structure.outgoing(name))}
+    edits += [RemoveProjection(projection=name) for name in cut]
+    edits += [RemoveLayer(layer=name) for name in gone]
+    edits += [
+        RemoveUnits(layer=name, units=units) for name, units in doomed.items() if len(units) and name not in gone
+    ]
+    return tuple(edits)
+
+
+def _check_outputs(structure: Structure, fed: dict[str, AnyArray]) -> None:
+    for name in structure.output_names:
+        if not fed[name].all():
+            unit = int(structure.units(name)[~fed[name]][0])
+            raise EditError(
+                f"output unit {(name, unit)} expected a path from an input, got none left: "
+                "keep at least one connection into it"
+            )
+
+
+def _absorb_constants(
+    structure: Structure, fed: dict[str, AnyArray], read: dict[str, AnyArray]
+) -> tuple[SetValues, ...]:
+    constant = {name for name in structure.layer_names if np.any(~fed[name] & read[name])}
+    if not constant:
+        return ()
+    outputs = _constant_outputs(structure, fed)
+    changes: dict[str, UnitValues] = {}
+    for name in structure.layer_names:
+        sources = [p for p in structure.incoming(name) if p.source in constant]
+        shift = sum(
+            (_per_unit(project(structure, p, outputs[p.source])) for p in sources),
+            np.zeros(len(structure.unit_columns(name))),
+        )
+        layer, values = structure.layer(name), structure.unit_columns(name).values
+        moved = np.where(fed[name], shift, 0).astype(np.float32)
+        if not moved.any():
+            continue
+        if layer.bias:
+            changes[name] = {"bias": values["bias"] + moved}
+        elif layer.operations and layer.operations[0].kind == "batch_norm":
+            changes[name] = {"mean": values["mean"] - moved}
+        else:
+            raise EditError(f"layer {name!r} has no bias to absorb a constant: give it one with SetOperations")
+    return (SetValues(units=changes),) if changes else ()
+
+
+def _constant_outputs(structure: Structure, fed: dict[str, AnyArray]) -> dict[str, AnyArray]:
+    """Each layer's outputs for one sample, 0 where they depend on the input."""
+    zeros = {}
+    for name in structure.input_names:
+        layer = structure.layer(name)
+        zeros[name] = np.zeros((1, layer.features or 0, *(layer.size or ())))
+    outputs = forward(structure, zeros)
+    return {
+        name: np.where(fed[name].reshape(1, -1, *([1] * (values.ndim - 2))), 0, values)
+        for name, values in outputs.items()
+    }
+
+
+def _per_unit(values: AnyArray) -> AnyArray:
+    """(1, units[, height, width]) to (units,): the value at the centre of a map."""
+    if values.ndim == 2:
+        return values[0]
+    return values[0, :, values.shape[2] // 2, values.shape[3] // 2]

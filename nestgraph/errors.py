@@ -1,0 +1,55 @@
+"""Every error that nestgraph raises on purpose.
+
+A message is a sentence: who, what was expected, what was got, and a remedy. Anything that comes from a
+user's file, edit, recipe or data is reported through one of these classes.
+"""
+
+
+class NestgraphError(Exception):
+    """The root of all errors that nestgraph raises on purpose."""
+
+
+class StructureError(NestgraphError):
+    """Layers, projections and columns that do not fit together (names, kinds, shapes)."""
+
+
+class VerificationError(NestgraphError):
+    """A network that breaks a law: an island, a cycle, a wrong shape, a value that is not finite.
+
+    `violations` holds one record for each broken law, each naming the unit, layer or projection.
+    """
+
+    def __init__(self, violations: "tuple[object, ...]") -> None:
+        self.violations = violations
+        shown = [str(violation) for violation in violations[:8]]
+        if len(violations) > len(shown):
+            shown.append(f"and {len(violations) - len(shown)} more")
+        super().__init__("; ".join(shown))
+
+
+class EditError(NestgraphError):
+    """An edit that cannot be applied to this network."""
+
+
+class SnapshotError(NestgraphError):
+    """A snapshot, journal or schema file that cannot be read or written."""
+
+
+class RecipeError(NestgraphError):
+    """A recipe that cannot be read, or whose choices do not fit together."""
+
+
+class DataError(NestgraphError):
+    """A dataset that is unknown, missing, altered or of the wrong shape."""
+
+
+class LoweringError(NestgraphError):
+    """A network that cannot be lowered, or a module that does not belong to the network."""
+
+
+class TrainingError(NestgraphError):
+    """Training that broke down: a loss that is not finite, a device that is not there."""
+
+
+class RenderError(NestgraphError):
+    """A diagram that cannot be drawn here."""

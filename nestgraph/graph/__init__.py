@@ -1,0 +1,23 @@
+"""The network as a value: columns, laws, graph views, cost, and the NumPy reference of its meaning."""
+
+from nestgraph.graph.columns import NEUTRAL, ConnectionColumns, UnitColumns
+from nestgraph.graph.cost import Cost, NetworkCost, cost
+from nestgraph.graph.network import Network
+from nestgraph.graph.structure import Structure
+from nestgraph.graph.verify import Violation, violations
+from nestgraph.graph.view import Node, ReadOnlyGraphError
+
+__all__ = [
+    "NEUTRAL",
+    "ConnectionColumns",
+    "Cost",
+    "Network",
+    "NetworkCost",
+    "Node",
+    "ReadOnlyGraphError",
+    "Structure",
+    "UnitColumns",
+    "Violation",
+    "cost",
+    "violations",
+]

@@ -1,0 +1,116 @@
+"""The arrays of a network: columns of a layer's units and of a projection's connections.
+
+All arrays are read-only, so that networks can share them between versions; facts derived from them are
+computed once and kept beside them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+
+from nestgraph.spec.arrays import AnyArray, frozen
+from nestgraph.spec.layer import ColumnName
+
+NEUTRAL: dict[ColumnName, float] = {"bias": 0.0, "gamma": 1.0, "beta": 0.0, "mean": 0.0, "variance": 1.0}
+
+
+@dataclass(frozen=True, eq=False)
+class UnitColumns:
+    """The units of one layer.
+
+    Attributes:
+        ids: (units,) int64, stable for the life of a unit and never given to another.
+        values: float32 (units,) for each column name of the layer (bias, normalisation).
+        next_id: the smallest id that no unit of this layer ever had.
+    """
+
+    ids: AnyArray
+    values: Mapping[ColumnName, AnyArray]
+    next_id: int
+
+    @classmethod
+    def of(cls, ids: AnyArray, values: Mapping[ColumnName, AnyArray], next_id: int = 0) -> Self:
+        """Freeze the arrays and raise `next_id` above every id."""
+        ids = frozen(ids, np.int64)
+        return cls(
+            ids,
+            {name: frozen(column, np.float32) for name, column in values.items()},
+            max(next_id, int(ids.max()) + 1 if ids.size else 0),
+        )
+
+    @classmethod
+    def neutral(cls, count: int, names: tuple[ColumnName, ...]) -> Self:
+        """`count` new units numbered from 0 whose columns change nothing (zero bias, identity normalisation)."""
+        return cls.of(np.arange(count), {name: np.full(count, NEUTRAL[name], np.float32) for name in names})
+
+    @cached_property
+    def position(self) -> dict[int, int]:
+        """The position of each id."""
+        return {int(unit): place for place, unit in enumerate(self.ids)}
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, eq=False)
+class ConnectionColumns:
+    """The connections of one projection.
+
+    Attributes:
+        weight: float32, shaped by the projection's kind (see `geometry.weight_shape`); 0 where dormant.
+        mask: bool, the shape of `weight`: True where the connection is active.
+        area: bool (out, in, P, Q), or (out, 1, P, Q) for one area per output map, or None for the whole map:
+            the positions at which a convolution is computed (partial-area convolution, NeST section 3.2.3).
+        links: one-to-one only: int64 (links, 2), the ids of source and target unit.
+    """
+
+    weight: AnyArray
+    mask: AnyArray
+    area: AnyArray | None = None
+    links: AnyArray | None = None
+
+    @classmethod
+    def of(
+        cls,
+        weight: AnyArray,
+        mask: AnyArray | None = None,
+        area: AnyArray | None = None,
+        links: AnyArray | None = None,
+    ) -> Self:
+        """Freeze the arrays; without a mask every connection is active."""
+        return cls(
+            frozen(weight, np.float32),
+            frozen(np.ones(np.shape(weight), bool) if mask is None else mask, bool),
+            None if area is None else frozen(area, bool),
+            None if links is None else frozen(links, np.int64),
+        )
+
+    def with_weight(self, weight: AnyArray, mask: AnyArray | None = None) -> Self:
+        """The same connections with other weights, and another mask where given."""
+        return replace(
+            self, weight=frozen(weight, np.float32), mask=self.mask if mask is None else frozen(mask, bool)
+        )
+
+    @cached_property
+    def edges(self) -> AnyArray:
+        """Bool (out, in): whether any connection of a pair of units is active (not for one-to-one)."""
+        blocks = self.mask.reshape(*self.mask.shape[:2], -1)
+        return self.mask if self.mask.ndim == 2 else frozen(blocks.any(axis=2), bool)
+
+    @cached_property
+    def live(self) -> AnyArray:
+        """Bool (links,): whether any weight of a one-to-one link is active."""
+        return frozen(self.mask.reshape(len(self.mask), -1).any(axis=1), bool)
+
+    @cached_property
+    def active(self) -> int:
+        """The number of active connections."""
+        return int(np.count_nonzero(self.mask))
+
+    @cached_property
+    def sound(self) -> bool:
+        """Whether all weights are finite and dormant ones are zero."""
+        return bool(np.isfinite(self.weight).all()) and not np.any(self.weight[~self.mask])

@@ -1,0 +1,79 @@
+"""What a network costs: connections, parameters and static FLOPs (method.md section 5).
+
+Connections are active weights. Parameters are trained connections plus one bias for each unit that has a bias or
+normalisation, which is what is left after folding. FLOPs are 2 for each multiply-accumulate, counted at every
+position that a convolution computes; a fixed connection (an identity skip) costs one addition.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from nestgraph.graph.structure import Structure
+from nestgraph.spec.projection import Conv, OneToOne, Projection
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Counts of a projection, a layer (its incoming projections and units) or a whole network."""
+
+    units: int = 0
+    connections: int = 0
+    possible: int = 0
+    parameters: int = 0
+    flops: int = 0
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(
+            self.units + other.units,
+            self.connections + other.connections,
+            self.possible + other.possible,
+            self.parameters + other.parameters,
+            self.flops + other.flops,
+        )
+
+
+@dataclass(frozen=True)
+class NetworkCost:
+    """The cost by layer and by projection, in order, and their total."""
+
+    by_layer: Mapping[str, Cost]
+    by_projection: Mapping[str, Cost]
+    total: Cost
+
+
+def cost(structure: Structure) -> NetworkCost:
+    """Count a network's connections, parameters and static FLOPs per layer and projection."""
+    by_projection = {name: projection_cost(structure, name) for name in structure.projection_names}
+    by_layer: dict[str, Cost] = {}
+    for name in structure.layer_names:
+        layer, units = structure.layer(name), len(structure.unit_columns(name))
+        own = Cost(units=units, parameters=units if layer.column_names else 0)
+        by_layer[name] = sum((by_projection[p.name] for p in structure.incoming(name)), own)
+    return NetworkCost(by_layer, by_projection, sum(by_layer.values(), Cost()))
+
+
+def projection_cost(structure: Structure, name: str) -> Cost:
+    """Count one projection."""
+    projection, columns = structure.projection(name), structure.connection_columns(name)
+    trained = not isinstance(projection, OneToOne) or projection.trained
+    return Cost(
+        connections=columns.active,
+        possible=columns.mask.size,
+        parameters=columns.active if trained else 0,
+        flops=(2 if trained else 1) * _applications(structure, projection),
+    )
+
+
+def _applications(structure: Structure, projection: Projection) -> int:
+    """How many times a connection is applied in one forward pass, summed over the connections."""
+    columns = structure.connection_columns(projection.name)
+    size = structure.layer(projection.target).size
+    if size is None:
+        return columns.active
+    if columns.area is None or not isinstance(projection, Conv):
+        return columns.active * size[0] * size[1]
+    kept = columns.area.sum(axis=(2, 3), dtype=np.int64)
+    entries = columns.mask.sum(axis=(2, 3), dtype=np.int64)
+    return int((kept * entries).sum())

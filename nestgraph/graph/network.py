@@ -1,0 +1,129 @@
+"""The network: a structure that passed verification, with its graph views and digest."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any, ClassVar, Self, cast
+
+import networkx as nx
+import numpy as np
+
+from nestgraph.errors import VerificationError
+from nestgraph.graph.columns import ConnectionColumns, UnitColumns
+from nestgraph.graph.cost import cost
+from nestgraph.graph.explicit import structure_from_graph
+from nestgraph.graph.structure import Structure
+from nestgraph.graph.summary import summary
+from nestgraph.graph.verify import violations
+from nestgraph.graph.view import Node, UnitGraph, layer_graph
+from nestgraph.spec.layer import Layer
+from nestgraph.spec.projection import Projection
+
+
+class Network(Structure):
+    """A neural network as an explicit graph: an immutable value in which no unit is an island.
+
+    Networks come from seeds, edits, snapshots and `from_graph`; each way verifies. Two networks are equal when
+    structure, weights and statistics agree to the bit, which is when their digests agree.
+    """
+
+    display: ClassVar[Callable[["Network"], dict[str, str]] | None] = None
+    """How notebooks show a network; set by the package's face to the drawing code, which is a layer above."""
+
+    @classmethod
+    def of(cls, structure: Structure) -> Self:
+        """Verify a structure.
+
+        Raises:
+            VerificationError: a law is broken; its `violations` name each unit, layer or projection.
+        """
+        if isinstance(structure, cls):
+            return structure
+        broken = violations(structure)
+        if broken:
+            raise VerificationError(broken)
+        network = cls.__new__(cls)
+        network.__dict__.update(structure.__dict__)
+        return network
+
+    @classmethod
+    def from_graph(
+        cls,
+        graph: "nx.DiGraph[Node]",
+        layers: Sequence[Layer] = (),
+        projections: Sequence[Projection] = (),
+    ) -> Self:
+        """A network from an explicit graph whose nodes are `(layer, id)`.
+
+        Args:
+            graph: nodes may carry columns (`bias`, ...); edges carry `weight`, or `weights` as nested lists by
+                projection for kernels, as `network.graph` shows them.
+            layers: records of the layers. One that is missing is inferred: without incoming edges an input, without
+                outgoing edges an output of neurons, else neurons with ReLU.
+            projections: records of the projections. One that is missing is a dense projection.
+
+        Raises:
+            StructureError: nodes or edges that do not fit the records.
+            VerificationError: the graph breaks a law, such as an island.
+        """
+        return cls.of(structure_from_graph(graph, layers, projections))
+
+    @cached_property
+    def graph(self) -> "nx.DiGraph[Node]":
+        """The units and their edges as a read-only `networkx.DiGraph`."""
+        return cast("nx.DiGraph[Node]", UnitGraph(self))
+
+    @cached_property
+    def layers(self) -> "nx.DiGraph[str]":
+        """The layers as a frozen `networkx.DiGraph`, projections on its edges."""
+        return layer_graph(self)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of structure, weights and statistics; equal for equal networks on every machine."""
+        state = hashlib.sha256(b"nestgraph network 1")
+        for name in sorted(self._layers):
+            _absorb(state, self._layers[name].model_dump_json().encode())
+            _absorb_units(state, self._units[name])
+        for name in sorted(self._projections):
+            _absorb(state, self._projections[name].model_dump_json().encode())
+            _absorb_connections(state, self._connections[name])
+        return state.hexdigest()
+
+    def summary(self) -> str:
+        """A table of layers: units, live and possible connections, parameters, FLOPs (2 per multiply-add)."""
+        return summary(self)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Network) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __repr__(self) -> str:
+        total = cost(self).total
+        widths = "-".join(str(len(self.unit_columns(name))) for name in self.layer_names)
+        return f"<Network {widths}: {total.connections:,} of {total.possible:,} connections, {self.digest[:8]}>"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {"text/plain": repr(self)} | (Network.display(self) if Network.display else {})
+
+
+def _absorb(state: Any, data: bytes) -> None:
+    state.update(len(data).to_bytes(8, "little"))
+    state.update(data)
+
+
+def _absorb_units(state: Any, columns: UnitColumns) -> None:
+    _absorb(state, columns.ids.astype("<i8").tobytes())
+    for name in sorted(columns.values):
+        _absorb(state, columns.values[name].astype("<f4").tobytes())
+
+
+def _absorb_connections(state: Any, columns: ConnectionColumns) -> None:
+    _absorb(state, np.asarray(columns.mask.shape, "<i8").tobytes())
+    _absorb(state, np.packbits(columns.mask).tobytes())
+    _absorb(state, columns.weight[columns.mask].astype("<f4").tobytes())
+    area = columns.area
+    _absorb(state, b"" if area is None else np.asarray(area.shape, "<i8").tobytes() + np.packbits(area).tobytes())
+    _absorb(state, b"" if columns.links is None else columns.links.astype("<i8").tobytes())

@@ -1,0 +1,185 @@
+"""A network's records and columns, not yet verified: what edits work on.
+
+`Structure` is the data; `Network` (in `network.py`) is a structure that passed verification. Splitting the two
+lets a batch of edits pass through invalid states while no invalid network can exist.
+"""
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import Any, TypeVar
+
+import networkx as nx
+
+from nestgraph.errors import StructureError
+from nestgraph.graph.columns import ConnectionColumns, UnitColumns
+from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.layer import Layer
+from nestgraph.spec.projection import Projection
+
+T = TypeVar("T")
+
+
+class Structure:
+    """Layers, projections and their columns, by name. Immutable; versions share what did not change."""
+
+    def __init__(
+        self,
+        layers: Iterable[Layer],
+        projections: Iterable[Projection],
+        units: Mapping[str, UnitColumns],
+        connections: Mapping[str, ConnectionColumns],
+    ) -> None:
+        self._layers = {layer.name: layer for layer in layers}
+        self._projections = {projection.name: projection for projection in projections}
+        self._units = dict(units)
+        self._connections = dict(connections)
+
+    def replace(
+        self,
+        layers: Mapping[str, Layer | None] | None = None,
+        projections: Mapping[str, Projection | None] | None = None,
+        units: Mapping[str, UnitColumns] | None = None,
+        connections: Mapping[str, ConnectionColumns] | None = None,
+    ) -> "Structure":
+        """A structure with some entries exchanged or added; a record of None removes it and its columns."""
+        new_layers = _updated(self._layers, layers)
+        new_projections = _updated(self._projections, projections)
+        new_units = self._units | dict(units or {})
+        new_connections = self._connections | dict(connections or {})
+        return Structure(
+            new_layers.values(),
+            new_projections.values(),
+            {name: columns for name, columns in new_units.items() if name in new_layers},
+            {name: columns for name, columns in new_connections.items() if name in new_projections},
+        )
+
+    # -- records -------------------------------------------------------------------------------------
+
+    @cached_property
+    def layer_names(self) -> tuple[str, ...]:
+        """Names of the layers, each after all that feed it; ties in alphabetical order.
+
+        Raises:
+            StructureError: the layers form a cycle.
+        """
+        graph: nx.DiGraph[str] = nx.DiGraph()
+        graph.add_nodes_from(self._layers)
+        graph.add_edges_from((p.source, p.target) for p in self._projections.values())
+        try:
+            return tuple(nx.lexicographical_topological_sort(graph))
+        except nx.NetworkXUnfeasible:
+            cycle = " -> ".join(source for source, _ in nx.find_cycle(graph))
+            raise StructureError(f"layers expected without a cycle, got the cycle {cycle}: remove one projection") from None
+
+    @cached_property
+    def projection_names(self) -> tuple[str, ...]:
+        """Names of the projections in the order of their target layers; ties in alphabetical order."""
+        place = {name: index for index, name in enumerate(self.layer_names)}
+        return tuple(
+            sorted(self._projections, key=lambda name: (place[self._projections[name].target], name))
+        )
+
+    def layer(self, name: str) -> Layer:
+        """The record of a layer.
+
+        Raises:
+            StructureError: there is no such layer.
+        """
+        return _found(self._layers, name, "layer")
+
+    def projection(self, name: str) -> Projection:
+        """The record of a projection.
+
+        Raises:
+            StructureError: there is no such projection.
+        """
+        return _found(self._projections, name, "projection")
+
+    @property
+    def layers_by_name(self) -> Mapping[str, Layer]:
+        """The records of all layers, in no particular order."""
+        return self._layers
+
+    @property
+    def projections_by_name(self) -> Mapping[str, Projection]:
+        """The records of all projections, in no particular order."""
+        return self._projections
+
+    def has_layer(self, name: str) -> bool:
+        """Whether there is a layer of that name."""
+        return name in self._layers
+
+    def has_projection(self, name: str) -> bool:
+        """Whether there is a projection of that name."""
+        return name in self._projections
+
+    @cached_property
+    def _by_target(self) -> dict[str, tuple[Projection, ...]]:
+        return {layer: tuple(p for p in self._ordered if p.target == layer) for layer in self._layers}
+
+    @cached_property
+    def _by_source(self) -> dict[str, tuple[Projection, ...]]:
+        return {layer: tuple(p for p in self._ordered if p.source == layer) for layer in self._layers}
+
+    @cached_property
+    def _ordered(self) -> tuple[Projection, ...]:
+        return tuple(self._projections[name] for name in sorted(self._projections))
+
+    def incoming(self, layer: str) -> tuple[Projection, ...]:
+        """The projections into a layer, by name."""
+        return _found(self._by_target, layer, "layer")
+
+    def outgoing(self, layer: str) -> tuple[Projection, ...]:
+        """The projections out of a layer, by name."""
+        return _found(self._by_source, layer, "layer")
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the input layers."""
+        return tuple(name for name in self.layer_names if self._layers[name].kind == "input")
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the output layers."""
+        return tuple(name for name in self.layer_names if self._layers[name].output)
+
+    # -- columns -------------------------------------------------------------------------------------
+
+    def unit_columns(self, layer: str) -> UnitColumns:
+        """The columns of a layer's units."""
+        return _found(self._units, layer, "layer")
+
+    def connection_columns(self, projection: str) -> ConnectionColumns:
+        """The columns of a projection's connections."""
+        return _found(self._connections, projection, "projection")
+
+    def units(self, layer: str) -> AnyArray:
+        """The ids of a layer's units, (units,) int64, in the order of their positions."""
+        return self.unit_columns(layer).ids
+
+    def fresh_ids(self, layer: str, count: int) -> list[int]:
+        """`count` ids that no unit of the layer ever had."""
+        start = self.unit_columns(layer).next_id
+        return list(range(start, start + count))
+
+    @property
+    def unit_count(self) -> int:
+        """The number of units of all layers."""
+        return sum(len(self._units[name]) for name in self._layers)
+
+    @property
+    def connection_count(self) -> int:
+        """The number of active connections: weights, of which an edge of `graph` may carry several."""
+        return sum(self._connections[name].active for name in self._projections)
+
+
+def _updated(old: dict[str, Any], changes: Mapping[str, Any] | None) -> dict[str, Any]:
+    merged = old | dict(changes or {})
+    return {name: record for name, record in merged.items() if record is not None}
+
+
+def _found(table: Mapping[str, T], name: str, what: str) -> T:
+    if name not in table:
+        known = ", ".join(sorted(table)[:12]) or "none"
+        raise StructureError(f"expected the name of a {what}, got {name!r}; there are: {known}")
+    return table[name]

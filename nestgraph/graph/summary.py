@@ -1,0 +1,51 @@
+"""The plain-text table of a network."""
+
+from nestgraph.graph.cost import Cost, cost
+from nestgraph.graph.geometry import output_size
+from nestgraph.graph.structure import Structure
+from nestgraph.spec.layer import Layer
+from nestgraph.spec.operations import Activation, Pooling
+
+HEADINGS = ("layer", "from", "units", "output", "operations", "connections", "possible", "live", "parameters", "FLOPs")
+LEFT = 5  # columns of text are aligned left, counts right
+
+
+def operation_words(layer: Layer) -> str:
+    """The layer's chain of operations in words, such as `batch_norm, relu, max 2x2`."""
+    words: list[str] = []
+    for operation in layer.operations:
+        if isinstance(operation, Activation):
+            words.append(operation.function)
+        elif isinstance(operation, Pooling):
+            words.append(f"{operation.function} {operation.kernel[0]}x{operation.kernel[1]}")
+        else:
+            words.append(operation.kind)
+    return ", ".join(words)
+
+
+def summary(structure: Structure) -> str:
+    """A table of layers with their counts, a line of totals, and how FLOPs are counted."""
+    table = cost(structure)
+    rows: list[tuple[str, ...]] = [HEADINGS]
+    for name in structure.layer_names:
+        layer = structure.layer(name)
+        sources = ", ".join(projection.source for projection in structure.incoming(name))
+        size = output_size(layer)
+        form = "scalar" if size is None else f"{size[0]}x{size[1]}"
+        rows.append((name, sources, *_counts(table.by_layer[name], form, operation_words(layer))))
+    rows.append(("total", "", *_counts(table.total, "", "")))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
+    lines = ["  ".join(_cell(row, column, widths) for column in range(len(HEADINGS))).rstrip() for row in rows]
+    rule = "-" * max(len(line) for line in lines)
+    return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1], "FLOPs = 2 per multiply-accumulate, static"])
+
+
+def _counts(entry: Cost, form: str, operations: str) -> tuple[str, ...]:
+    live = f"{entry.connections / entry.possible:.1%}" if entry.possible else ""
+    numbers = (f"{entry.connections:,}", f"{entry.possible:,}", live, f"{entry.parameters:,}", f"{entry.flops:,}")
+    return (f"{entry.units:,}", form, operations, *numbers)
+
+
+def _cell(row: tuple[str, ...], column: int, widths: list[int]) -> str:
+    text, width = row[column], widths[column]
+    return text.ljust(width) if column < LEFT and column != 2 else text.rjust(width)

@@ -1,0 +1,239 @@
+"""The network as networkx sees it: a read-only `DiGraph` whose adjacency is computed from the arrays.
+
+A node is a unit, keyed `(layer, id)`; an edge joins two units by at least one active connection. One dict edge a
+weight would cost about 320 bytes; these views hold no edge at all.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any, NoReturn
+
+import networkx as nx
+import numpy as np
+
+from nestgraph.errors import NestgraphError
+from nestgraph.graph.structure import Structure
+from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.projection import OneToOne, Projection
+
+Node = tuple[str, int]
+Attributes = Mapping[str, Any]
+
+
+class ReadOnlyGraphError(NestgraphError, nx.NetworkXError):
+    """A networkx mutator was called on a network's graph; the message names the edit to use."""
+
+
+def layer_graph(structure: Structure) -> "nx.DiGraph[str]":
+    """A frozen graph: a node a layer (`record`, `units`), an edge where projections lead (`projections`)."""
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    for name in structure.layer_names:
+        graph.add_node(name, record=structure.layer(name), units=len(structure.unit_columns(name)))
+    for name in structure.projection_names:
+        projection = structure.projection(name)
+        ends = (projection.source, projection.target)
+        known = graph.edges[ends]["projections"] if graph.has_edge(*ends) else ()
+        graph.add_edge(*ends, projections=(*known, projection))
+    return nx.freeze(graph)
+
+
+class UnitGraph(nx.DiGraph):  # type: ignore[type-arg]
+    """A read-only view of a structure's units and edges.
+
+    Node attributes: `layer`, `kind`, and the unit's columns (`bias`, ...). Edge attributes: `weight` (the sum of the
+    edge's weights), `connections` (how many are active), `projections` (their names), and, where an edge carries a
+    block of weights, `weights` (nested lists by projection; None where dormant). Any networkx algorithm runs on it.
+    Copies, subgraph copies and reversed copies are ordinary `networkx.DiGraph` objects.
+    """
+
+    frozen = True  # what networkx.is_frozen asks
+
+    def __new__(cls, structure: Structure | None = None) -> "nx.DiGraph[Node]":  # type: ignore[misc]
+        # networkx makes its results with graph.__class__(): those are ordinary, writable graphs.
+        return nx.DiGraph() if structure is None else object.__new__(cls)
+
+    def __init__(self, structure: Structure) -> None:
+        self.graph: dict[str, Any] = {}
+        self.__networkx_cache__: dict[str, Any] = {}
+        self._node = _Units(structure)
+        self._adj = _Adjacency(structure, forward=True)
+        self._pred = _Adjacency(structure, forward=False)
+
+    def to_directed_class(self) -> type["nx.DiGraph[Node]"]:
+        """The class of directed copies."""
+        return nx.DiGraph
+
+    def to_undirected_class(self) -> type["nx.Graph[Node]"]:
+        """The class of undirected copies."""
+        return nx.Graph
+
+    def __reduce__(self) -> NoReturn:
+        raise ReadOnlyGraphError("network.graph cannot be pickled or deep-copied: use networkx.DiGraph(network.graph)")
+
+
+def _refuse(mutator: str, edit: str) -> Any:
+    def refused(self: UnitGraph, *args: Any, **kwargs: Any) -> NoReturn:
+        raise ReadOnlyGraphError(
+            f"network.graph is read-only, so {mutator} cannot change it: apply {edit} through an Editor, "
+            "or work on a copy, networkx.DiGraph(network.graph)"
+        )
+
+    return refused
+
+
+for _mutator, _edit in {
+    "add_node": "nestgraph.edits.AddUnits",
+    "add_nodes_from": "nestgraph.edits.AddUnits",
+    "remove_node": "nestgraph.edits.RemoveUnits",
+    "remove_nodes_from": "nestgraph.edits.RemoveUnits",
+    "add_edge": "nestgraph.edits.wake_connections",
+    "add_edges_from": "nestgraph.edits.wake_connections",
+    "add_weighted_edges_from": "nestgraph.edits.wake_connections",
+    "remove_edge": "nestgraph.edits.prune_connections",
+    "remove_edges_from": "nestgraph.edits.prune_connections",
+    "update": "nestgraph.edits.Batch",
+    "clear": "nestgraph.edits.Batch",
+    "clear_edges": "nestgraph.edits.Batch",
+}.items():
+    setattr(UnitGraph, _mutator, _refuse(_mutator, _edit))
+
+
+class _Units(Mapping[Node, Attributes]):
+    """Node -> attributes, in the order of layers and positions."""
+
+    def __init__(self, structure: Structure) -> None:
+        self._structure = structure
+
+    def __iter__(self) -> Iterator[Node]:
+        for layer in self._structure.layer_names:
+            for unit in self._structure.units(layer).tolist():
+                yield (layer, unit)
+
+    def __len__(self) -> int:
+        return self._structure.unit_count
+
+    def __contains__(self, node: object) -> bool:
+        return _position(self._structure, node) is not None
+
+    def __getitem__(self, node: Node) -> Attributes:
+        position = _position(self._structure, node)
+        if position is None:
+            raise KeyError(node)
+        layer = self._structure.layer(node[0])
+        values = self._structure.unit_columns(layer.name).values
+        columns = {name: float(values[name][position]) for name in layer.column_names}
+        return MappingProxyType({"layer": layer.name, "kind": layer.kind, **columns})
+
+
+def _position(structure: Structure, node: object) -> int | None:
+    if not isinstance(node, tuple) or len(node) != 2:  # pyright: ignore[reportUnknownArgumentType]
+        return None
+    layer, unit = node  # pyright: ignore[reportUnknownVariableType]
+    if not isinstance(layer, str) or not structure.has_layer(layer):
+        return None
+    return structure.unit_columns(layer).position.get(unit)  # pyright: ignore[reportUnknownArgumentType]
+
+
+class _Adjacency(Mapping[Node, Mapping[Node, Attributes]]):
+    """Node -> neighbours, forward along the connections or backward."""
+
+    def __init__(self, structure: Structure, forward: bool) -> None:
+        self._structure = structure
+        self._forward = forward
+        self._units = _Units(structure)
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self._units)
+
+    def __len__(self) -> int:
+        return len(self._units)
+
+    def __contains__(self, node: object) -> bool:
+        return node in self._units
+
+    def __getitem__(self, node: Node) -> "_Neighbours":
+        position = _position(self._structure, node)
+        if position is None:
+            raise KeyError(node)
+        return _Neighbours(self._structure, node, position, self._forward)
+
+    def copy(self) -> dict[Node, dict[Node, Attributes]]:
+        """An ordinary dict of dicts."""
+        return {node: dict(neighbours) for node, neighbours in self.items()}
+
+
+class _Neighbours(Mapping[Node, Attributes]):
+    """Neighbour -> edge attributes, for one unit in one direction."""
+
+    def __init__(self, structure: Structure, node: Node, position: int, forward: bool) -> None:
+        self._structure = structure
+        self._node = node
+        self._position = position
+        self._forward = forward
+
+    @cached_property
+    def _touched(self) -> dict[Node, list[Projection]]:
+        """The neighbours and the projections that lead to each."""
+        structure, found = self._structure, dict[Node, list[Projection]]()
+        projections = structure.outgoing if self._forward else structure.incoming
+        for projection in projections(self._node[0]):
+            far = projection.target if self._forward else projection.source
+            for unit in self._across(projection, structure.units(far)):
+                found.setdefault((far, unit), []).append(projection)
+        return found
+
+    def _across(self, projection: Projection, far_ids: AnyArray) -> list[int]:
+        columns = self._structure.connection_columns(projection.name)
+        if columns.links is not None:
+            near, far = (0, 1) if self._forward else (1, 0)
+            chosen = columns.live & (columns.links[:, near] == self._node[1])
+            return columns.links[chosen, far].tolist()
+        row = columns.edges[:, self._position] if self._forward else columns.edges[self._position]
+        return far_ids[row].tolist()
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self._touched)
+
+    def __len__(self) -> int:
+        return len(self._touched)
+
+    def __contains__(self, node: object) -> bool:
+        return node in self._touched
+
+    def __getitem__(self, node: Node) -> Attributes:
+        projections = self._touched[node]
+        source, target = (self._node, node) if self._forward else (node, self._node)
+        blocks = {p.name: edge_block(self._structure, p, source[1], target[1]) for p in projections}
+        attributes: dict[str, Any] = {
+            "weight": float(sum(weight.sum(dtype=np.float64) for weight, _ in blocks.values())),
+            "connections": sum(int(mask.sum()) for _, mask in blocks.values()),
+            "projections": tuple(blocks),
+        }
+        nested = {name: _nested(*block) for name, block in blocks.items() if block[0].ndim}
+        return MappingProxyType(attributes | ({"weights": nested} if nested else {}))
+
+    def copy(self) -> dict[Node, Attributes]:
+        """An ordinary dict."""
+        return dict(self)
+
+
+def edge_block(structure: Structure, projection: Projection, source: int, target: int) -> tuple[AnyArray, AnyArray]:
+    """The weight and mask block (a scalar, a kernel, or one weight a pixel) between two units given by id."""
+    columns = structure.connection_columns(projection.name)
+    if isinstance(projection, OneToOne):
+        assert columns.links is not None
+        place: Any = int(np.flatnonzero((columns.links == (source, target)).all(axis=1))[0])
+    else:
+        place = (
+            structure.unit_columns(projection.target).position[target],
+            structure.unit_columns(projection.source).position[source],
+        )
+    return np.asarray(columns.weight[place]), np.asarray(columns.mask[place])
+
+
+def _nested(weight: AnyArray, mask: AnyArray) -> Any:
+    return [
+        [float(value) if active else None for value, active in zip(row, lit, strict=True)]
+        for row, lit in zip(weight, mask, strict=True)
+    ]

@@ -1,0 +1,140 @@
+"""NumPy arrays as fields of records, with a JSON form that is exact, compact and bounded.
+
+One-dimensional arrays of up to `READABLE` entries are plain JSON lists. All others are objects
+`{"dtype", "shape", "data"}` whose data is base64 of the little-endian bytes in row-major order; booleans
+are packed eight to a byte, first entry in the highest bit.
+"""
+
+import base64
+import binascii
+import math
+from dataclasses import dataclass
+from typing import Annotated, Any, cast
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+READABLE = 32
+MAX_ENTRIES = 2**31
+AnyArray = NDArray[Any]
+
+
+def frozen(values: Any, dtype: DTypeLike) -> AnyArray:
+    """Return `values` as a read-only, row-major array of `dtype`; copies only where it must."""
+    array = np.ascontiguousarray(values, dtype=dtype)
+    if np.shape(values) != array.shape:  # ascontiguousarray turns scalars into vectors
+        array = array.reshape(np.shape(values))
+    if array.flags.writeable:
+        array = array.copy() if array is values or array.base is not None else array
+        array.flags.writeable = False
+    return array
+
+
+def encode(array: AnyArray) -> Any:
+    """Return the JSON form of `array`."""
+    if array.ndim == 1 and array.size <= READABLE:
+        if array.dtype == np.float32:
+            return [float(str(value)) for value in array]  # the shortest decimal that reads back exactly
+        return array.tolist()
+    flat = np.packbits(array) if array.dtype == bool else array.astype(array.dtype.newbyteorder("<"), copy=False)
+    return {
+        "dtype": array.dtype.name,
+        "shape": list(array.shape),
+        "data": base64.b64encode(flat.tobytes()).decode("ascii"),
+    }
+
+
+def decode(value: Any, dtype: np.dtype[Any]) -> AnyArray:
+    """Return the array whose JSON form is `value`.
+
+    Raises:
+        ValueError: the form, dtype, shape or byte count is wrong, or a value is not finite.
+    """
+    if isinstance(value, dict):
+        return _decode_packed(cast(dict[str, Any], value), dtype)
+    if not isinstance(value, list):
+        raise ValueError(f"expected a list or an array object, got {type(value).__name__}")
+    entries = cast(list[Any], value)
+    wanted: tuple[type, ...] = {"b": (bool,), "i": (int,)}.get(dtype.kind, (int, float))
+    for entry in entries:
+        if not isinstance(entry, wanted) or (dtype.kind != "b" and isinstance(entry, bool)):
+            raise ValueError(f"expected entries of type {dtype.name}, got {str(entry)[:40]!r}")
+        if dtype.kind == "i" and abs(entry) >= 2**53:
+            raise ValueError(f"expected integers below 2**53, got {str(entry)[:40]}")
+    return _finite(frozen(np.array(entries, dtype=dtype), dtype))
+
+
+def _decode_packed(value: dict[str, Any], dtype: np.dtype[Any]) -> AnyArray:
+    if set(value) != {"dtype", "shape", "data"} or value["dtype"] != dtype.name:
+        raise ValueError(f"expected an array object of dtype {dtype.name} with dtype, shape and data")
+    shape, data = value["shape"], value["data"]
+    if not isinstance(shape, list) or len(cast(list[Any], shape)) > 8 or not isinstance(data, str):
+        raise ValueError("expected shape to be a list of up to 8 integers and data to be base64 text")
+    sizes = cast(list[Any], shape)
+    if any(type(size) is not int or not 0 <= size < MAX_ENTRIES for size in sizes):
+        raise ValueError(f"expected sizes from 0 to {MAX_ENTRIES - 1} in shape, got {str(sizes)[:80]}")
+    count = math.prod(sizes)
+    expected = -(-count // 8) if dtype.kind == "b" else count * dtype.itemsize
+    if len(data) != 4 * -(-expected // 3):
+        raise ValueError(f"expected {expected} bytes of data for shape {sizes}, got {len(data) * 3 // 4}")
+    try:
+        raw = base64.b64decode(data, validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"expected base64 data, got {error}") from None
+    if len(raw) != expected:
+        raise ValueError(f"expected {expected} bytes of data for shape {sizes}, got {len(raw)}")
+    if dtype.kind == "b":
+        flat = np.unpackbits(np.frombuffer(raw, np.uint8), count=count).astype(bool)
+    else:
+        flat = np.frombuffer(raw, dtype.newbyteorder("<")).astype(dtype)
+    return _finite(frozen(flat.reshape(sizes), dtype))
+
+
+def _finite(array: AnyArray) -> AnyArray:
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ValueError("expected finite values, got NaN or infinity")
+    return array
+
+
+def _from_python(value: Any, dtype: np.dtype[Any]) -> AnyArray:
+    array = np.asarray(value)
+    if array.size and (array.dtype.kind not in {"b": "b", "i": "iu", "f": "fiu"}[dtype.kind]):
+        raise ValueError(f"expected an array of {dtype.name}, got {array.dtype.name}")
+    return _finite(frozen(array, dtype))
+
+
+@dataclass(frozen=True)
+class ArrayOf:
+    """Annotation that makes a NumPy array of one dtype a pydantic field."""
+
+    dtype: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        dtype = np.dtype(self.dtype)
+        return core_schema.json_or_python_schema(
+            json_schema=core_schema.no_info_plain_validator_function(lambda value: decode(value, dtype)),
+            python_schema=core_schema.no_info_plain_validator_function(lambda value: _from_python(value, dtype)),
+            serialization=core_schema.plain_serializer_function_ser_schema(encode, when_used="json"),
+        )
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        entry = {"b": "boolean", "i": "integer", "f": "number"}[np.dtype(self.dtype).kind]
+        packed = {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["dtype", "shape", "data"],
+            "properties": {
+                "dtype": {"const": np.dtype(self.dtype).name},
+                "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}, "maxItems": 8},
+                "data": {"type": "string", "contentEncoding": "base64"},
+            },
+        }
+        return {"anyOf": [{"type": "array", "items": {"type": entry}}, packed]}
+
+
+Floats = Annotated[AnyArray, ArrayOf("float32")]
+Integers = Annotated[AnyArray, ArrayOf("int64")]
+Booleans = Annotated[AnyArray, ArrayOf("bool")]

@@ -1,0 +1,50 @@
+"""The ground of all records: strict, closed and frozen pydantic models, and the text types they use."""
+
+import keyword
+import re
+import unicodedata
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+
+NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"
+MAX_TEXT = 256
+BIDIRECTIONAL = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+class Record(BaseModel):
+    """A frozen record. Unknown keys, NaN, infinities and coerced types are refused."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def check_name(name: str) -> str:
+    """Return `name` if it is an identifier that no target language reserves.
+
+    Raises:
+        ValueError: the name does not match `NAME_PATTERN` or is a Python keyword.
+    """
+    if not re.match(NAME_PATTERN, name) or name.endswith("\n") or keyword.iskeyword(name):
+        raise ValueError(
+            f"expected a name of letters, digits and underscores that is no Python keyword, got {name[:80]!r}"
+        )
+    return name
+
+
+def check_text(text: str) -> str:
+    """Return `text` if it has no control and no bidirectional characters.
+
+    Raises:
+        ValueError: the text holds one.
+    """
+    for character in text:
+        if unicodedata.category(character) in ("Cc", "Cs") or character in BIDIRECTIONAL:
+            raise ValueError(f"expected text without control or bidirectional characters, got {character!r}")
+    return text
+
+
+Name = Annotated[str, StringConstraints(max_length=64, pattern=NAME_PATTERN), AfterValidator(check_name)]
+"""An identifier of a layer or projection: it appears in node keys, file names of pictures and DOT ids."""
+
+Text = Annotated[str, StringConstraints(max_length=MAX_TEXT), AfterValidator(check_text)]
+"""Free text for people: data only, never a name, a path or markup."""
