@@ -4,7 +4,15 @@ import numpy as np
 
 from nestgraph.edits.batch import AnyEdit, Batch
 from nestgraph.edits.connections import SetArea, SetMask, SetValues
-from nestgraph.edits.layers import AddLayer, AddProjection, Block, RemoveLayer, RemoveProjection, SetOperations, UnitValues
+from nestgraph.edits.layers import (
+    AddLayer,
+    AddProjection,
+    Block,
+    RemoveLayer,
+    RemoveProjection,
+    SetOperations,
+    UnitValues,
+)
 from nestgraph.edits.units import AddUnits, RemoveUnits
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure

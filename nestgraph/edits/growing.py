@@ -17,7 +17,9 @@ from nestgraph.spec.operations import Activation, Pooling
 from nestgraph.spec.projection import Conv, Dense, Projection
 
 
-def wake_connections(structure: Structure, projection: str, entries: AnyArray, weights: AnyArray | None = None) -> SetMask:
+def wake_connections(
+    structure: Structure, projection: str, entries: AnyArray, weights: AnyArray | None = None
+) -> SetMask:
     """Make dormant connections active, with weight 0 unless given.
 
     Raises:
@@ -109,10 +111,7 @@ def deepen(structure: Structure, layer: str, name: str) -> Batch:
             *(RemoveProjection(projection=p.name) for p in moved),
             AddLayer(layer=new, ids=ids),
             AddProjection(projection=bridge, connections=Block(weight=identity, mask=identity != 0)),
-            *(
-                AddProjection(projection=p.model_copy(update={"source": name}), connections=kept[p.name])
-                for p in moved
-            ),
+            *(AddProjection(projection=p.model_copy(update={"source": name}), connections=kept[p.name]) for p in moved),
         ),
         title=f"deepen after {layer}",
     )

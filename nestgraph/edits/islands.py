@@ -30,9 +30,7 @@ def island_edits(structure: Structure) -> tuple[AnyEdit, ...]:
     cut = {p.name: p for name in gone for p in (*structure.incoming(name), *structure.outgoing(name))}
     edits += [RemoveProjection(projection=name) for name in cut]
     edits += [RemoveLayer(layer=name) for name in gone]
-    edits += [
-        RemoveUnits(layer=name, units=units) for name, units in doomed.items() if len(units) and name not in gone
-    ]
+    edits += [RemoveUnits(layer=name, units=units) for name, units in doomed.items() if len(units) and name not in gone]
     return tuple(edits)
 
 

@@ -79,7 +79,9 @@ class AddUnits(Edit):
         if block is None:
             block = Block(weight=np.zeros(shape, np.float32), mask=np.zeros(shape, bool))
         if block.weight.shape != tuple(shape) or block.mask.shape != tuple(shape):
-            self.refuse(f"expected a block of shape {tuple(shape)} for {side.projection.name!r}, got {block.weight.shape}")
+            self.refuse(
+                f"expected a block of shape {tuple(shape)} for {side.projection.name!r}, got {block.weight.shape}"
+            )
         area = old.area
         if area is not None and area.shape[side.axis] == old.weight.shape[side.axis]:
             shape = [len(self.ids) if axis == side.axis else extent for axis, extent in enumerate(area.shape)]

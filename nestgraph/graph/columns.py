@@ -12,9 +12,8 @@ from typing import Self
 import numpy as np
 
 from nestgraph.spec.arrays import AnyArray, frozen
-from nestgraph.spec.layer import ColumnName
 
-NEUTRAL: dict[ColumnName, float] = {"bias": 0.0, "gamma": 1.0, "beta": 0.0, "mean": 0.0, "variance": 1.0}
+NEUTRAL: Mapping[str, float] = {"bias": 0.0, "gamma": 1.0, "beta": 0.0, "mean": 0.0, "variance": 1.0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,11 +27,11 @@ class UnitColumns:
     """
 
     ids: AnyArray
-    values: Mapping[ColumnName, AnyArray]
+    values: Mapping[str, AnyArray]
     next_id: int
 
     @classmethod
-    def of(cls, ids: AnyArray, values: Mapping[ColumnName, AnyArray], next_id: int = 0) -> Self:
+    def of(cls, ids: AnyArray, values: Mapping[str, AnyArray], next_id: int = 0) -> Self:
         """Freeze the arrays and raise `next_id` above every id."""
         ids = frozen(ids, np.int64)
         return cls(
@@ -42,7 +41,7 @@ class UnitColumns:
         )
 
     @classmethod
-    def neutral(cls, count: int, names: tuple[ColumnName, ...]) -> Self:
+    def neutral(cls, count: int, names: tuple[str, ...]) -> Self:
         """`count` new units numbered from 0 whose columns change nothing (zero bias, identity normalisation)."""
         return cls.of(np.arange(count), {name: np.full(count, NEUTRAL[name], np.float32) for name in names})
 
@@ -90,20 +89,19 @@ class ConnectionColumns:
 
     def with_weight(self, weight: AnyArray, mask: AnyArray | None = None) -> Self:
         """The same connections with other weights, and another mask where given."""
-        return replace(
-            self, weight=frozen(weight, np.float32), mask=self.mask if mask is None else frozen(mask, bool)
-        )
+        return replace(self, weight=frozen(weight, np.float32), mask=self.mask if mask is None else frozen(mask, bool))
 
     @cached_property
     def edges(self) -> AnyArray:
         """Bool (out, in): whether any connection of a pair of units is active (not for one-to-one)."""
-        blocks = self.mask.reshape(*self.mask.shape[:2], -1)
-        return self.mask if self.mask.ndim == 2 else frozen(blocks.any(axis=2), bool)
+        inner = tuple(range(2, self.mask.ndim))
+        return frozen(self.mask.any(axis=inner), bool) if inner else self.mask
 
     @cached_property
     def live(self) -> AnyArray:
         """Bool (links,): whether any weight of a one-to-one link is active."""
-        return frozen(self.mask.reshape(len(self.mask), -1).any(axis=1), bool)
+        inner = tuple(range(1, self.mask.ndim))
+        return frozen(self.mask.any(axis=inner), bool) if inner else self.mask
 
     @cached_property
     def active(self) -> int:

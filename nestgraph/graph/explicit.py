@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import networkx as nx
 import numpy as np
+from pydantic import ValidationError
 
 from nestgraph.errors import StructureError
 from nestgraph.graph.columns import NEUTRAL, ConnectionColumns, UnitColumns
@@ -14,34 +15,41 @@ from nestgraph.graph.view import Node
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.layer import Layer
 from nestgraph.spec.operations import Activation
-from nestgraph.spec.projection import Dense, OneToOne, Projection
+from nestgraph.spec.projection import Conv, Dense, OneToOne, Projection
+from nestgraph.spec.record import plain_problem
+
+Edge = tuple[int, int, Mapping[str, Any]]
 
 
 def structure_from_graph(
     graph: "nx.DiGraph[Node]", layers: Sequence[Layer], projections: Sequence[Projection]
 ) -> Structure:
     """Gather the columns of layers and projections from a graph's nodes and edges (see `Network.from_graph`)."""
+    if not isinstance(graph, nx.DiGraph) or graph.is_multigraph():  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise StructureError(f"from_graph expected a networkx.DiGraph, got {type(graph).__name__}")
     members = _members(graph.nodes)
-    records = {layer.name: layer for layer in layers}
     pairs = sorted({(source[0], target[0]) for source, target in graph.edges})
-    for name in members:
-        records.setdefault(name, _inferred_layer(name, members[name], pairs))
-    units = {name: _unit_columns(graph, records[name], members.get(name, [])) for name in records}
-    links = {p.name: p for p in projections} or {f"{a}_to_{b}": Dense(source=a, target=b) for a, b in pairs}
-    structure = Structure(records.values(), links.values(), units, {})
-    connections = {name: _connection_columns(graph, structure, projection) for name, projection in links.items()}
-    _check_all_carried(pairs, links.values())
-    return structure.replace(connections=connections)
+    try:
+        known = {layer.name for layer in layers}
+        inferred = [_inferred_layer(name, members[name], pairs) for name in members if name not in known]
+        carriers = list(projections) or [Dense(source=source, target=target) for source, target in pairs]
+    except ValidationError as error:
+        raise StructureError(f"from_graph expected nodes (layer name, id), got {plain_problem(error)}") from None
+    records = [*layers, *inferred]
+    units = {layer.name: _unit_columns(graph, layer, members.get(layer.name, [])) for layer in records}
+    structure = Structure(records, carriers, units, {})
+    _check_all_carried(pairs, structure)
+    return structure.replace(connections={p.name: _connection_columns(graph, structure, p) for p in carriers})
 
 
-def _members(nodes: Iterable[Any]) -> dict[str, list[int]]:
+def _members(nodes: Iterable[object]) -> dict[str, list[int]]:
     members: dict[str, list[int]] = {}
     for node in nodes:
-        if not (isinstance(node, tuple) and len(cast(tuple[Any, ...], node)) == 2):
-            raise StructureError(f"from_graph expected nodes (layer name, id), got {str(node)[:80]!r}")  # pyright: ignore
-        layer, unit = cast(tuple[Any, Any], node)
+        layer, unit = cast(tuple[object, ...], node) if isinstance(node, tuple) and len(node) == 2 else (None, None)  # pyright: ignore[reportUnknownArgumentType]
         if not isinstance(layer, str) or not isinstance(unit, int | np.integer) or isinstance(unit, bool):
-            raise StructureError(f"from_graph expected nodes (layer name, id), got {str(node)[:80]!r}")  # pyright: ignore
+            raise StructureError(f"from_graph expected nodes (layer name, id), got {str(node)[:80]!r}")
+        if not 0 <= int(unit) < 2**53:
+            raise StructureError(f"from_graph expected ids from 0 to below 2**53, got {str(node)[:80]}")
         members.setdefault(layer, []).append(int(unit))
     return members
 
@@ -50,18 +58,24 @@ def _inferred_layer(name: str, ids: list[int], pairs: list[tuple[str, str]]) -> 
     if all(target != name for _, target in pairs):
         return Layer(name=name, kind="input", features=max(ids) + 1)
     output = all(source != name for source, _ in pairs)
-    return Layer(
-        name=name, kind="neurons", output=output, operations=() if output else (Activation(function="relu"),)
-    )
+    chain = () if output else (Activation(function="relu"),)
+    return Layer(name=name, kind="neurons", output=output, operations=chain)
 
 
 def _unit_columns(graph: "nx.DiGraph[Node]", layer: Layer, ids: list[int]) -> UnitColumns:
     attributes = [graph.nodes[layer.name, unit] for unit in ids]
     values = {
-        column: np.array([entry.get(column, NEUTRAL[column]) for entry in attributes], np.float32)
+        column: _numbers([entry.get(column, NEUTRAL[column]) for entry in attributes], f"{column} of {layer.name!r}")
         for column in layer.column_names
     }
     return UnitColumns.of(np.array(ids, np.int64), values)
+
+
+def _numbers(values: Any, what: str) -> AnyArray:
+    try:
+        return np.asarray(values).astype(np.float32)
+    except (TypeError, ValueError) as error:
+        raise StructureError(f"from_graph expected numbers for the {what}, got {str(values)[:80]}: {error}") from None
 
 
 def _connection_columns(graph: "nx.DiGraph[Node]", structure: Structure, projection: Projection) -> ConnectionColumns:
@@ -72,35 +86,67 @@ def _connection_columns(graph: "nx.DiGraph[Node]", structure: Structure, project
         and projection.name in data.get("projections", (projection.name,))
     ]
     if isinstance(projection, OneToOne):
-        links = np.array([(source, target) for source, target, _ in edges], np.int64).reshape(-1, 2)
-        shape = (len(links), *(projection.kernel or ()))
-        places: list[Any] = list(range(len(links)))
-    else:
-        links, shape = None, weight_shape(structure, projection)
-        sources = structure.unit_columns(projection.source).position
-        targets = structure.unit_columns(projection.target).position
-        places = [(targets[target], sources[source]) for source, target, _ in edges]
+        return _linked(projection, sorted(edges, key=lambda edge: edge[1]))
+    shape = weight_shape(structure, projection)
+    sources = structure.unit_columns(projection.source).position
+    targets = structure.unit_columns(projection.target).position
     weight, mask = np.zeros(shape, np.float32), np.zeros(shape, bool)
-    for place, (source, target, data) in zip(places, edges, strict=True):
-        weight[place], mask[place] = _block(projection, data, weight[place].shape, (source, target))
+    for edge in edges:
+        place = (targets[edge[1]], sources[edge[0]])
+        weight[place], mask[place] = _block(projection, edge, shape[2:])
+    return ConnectionColumns.of(weight, mask, _area(structure, projection, edges))
+
+
+def _linked(projection: OneToOne, edges: list[Edge]) -> ConnectionColumns:
+    links = np.array([edge[:2] for edge in edges], np.int64).reshape(-1, 2)
+    kernel = projection.kernel or ()
+    blocks = [_block(projection, edge, kernel) for edge in edges]
+    weight = np.array([block[0] for block in blocks], np.float32).reshape(len(edges), *kernel)
+    mask = np.array([block[1] for block in blocks], bool).reshape(len(edges), *kernel)
     return ConnectionColumns.of(weight, mask, links=links)
 
 
-def _block(
-    projection: Projection, data: Mapping[str, Any], shape: tuple[int, ...], ends: tuple[int, int]
-) -> tuple[AnyArray, AnyArray]:
+def _block(projection: Projection, edge: Edge, shape: tuple[int, ...]) -> tuple[AnyArray, AnyArray]:
+    source, target, data = edge
+    where = f"edge from {(projection.source, source)} to {(projection.target, target)}"
     nested = data.get("weights", {}).get(projection.name, data.get("weight", 0.0))
-    values = np.array(nested, dtype=object)
-    active = values != None  # noqa: E711  (elementwise)
+    values = _objects(nested)
+    active = np.asarray(values != None)  # noqa: E711  (elementwise)
     if values.shape not in ((), shape):
-        edge = f"edge from {(projection.source, ends[0])} to {(projection.target, ends[1])}"
-        raise StructureError(f"{edge}: expected weights of shape {shape} for {projection.name!r}, got {values.shape}")
-    block = np.where(active, values, 0.0).astype(np.float32)
+        raise StructureError(f"{where}: expected weights of shape {shape} for {projection.name!r}, got {values.shape}")
+    block = _numbers(np.where(active, values, 0.0), where)
     return np.broadcast_to(block, shape), np.broadcast_to(active, shape)
 
 
-def _check_all_carried(pairs: list[tuple[str, str]], projections: Iterable[Projection]) -> None:
-    carried = {(projection.source, projection.target) for projection in projections}
-    for pair in pairs:
-        if pair not in carried:
-            raise StructureError(f"edges from {pair[0]!r} to {pair[1]!r} expected a projection that carries them, got none")
+def _objects(nested: Any) -> AnyArray:
+    try:
+        return np.array(nested, dtype=object)
+    except ValueError as error:
+        raise StructureError(f"from_graph expected weights as even nested lists, got {error}") from None
+
+
+def _area(structure: Structure, projection: Projection, edges: list[Edge]) -> AnyArray | None:
+    """(out, in, P, Q), or (out, 1, P, Q) where the edges into each map agree; None where no edge has one."""
+    given = {
+        edge[:2]: edge[2]["areas"][projection.name] for edge in edges if projection.name in edge[2].get("areas", {})
+    }
+    if not given or not isinstance(projection, Conv):
+        return None
+    rows: list[AnyArray] = []
+    size = structure.layer(projection.target).size
+    for target in structure.units(projection.target).tolist():
+        known = {source: np.asarray(area, bool) for (source, unit), area in given.items() if unit == target}
+        rest = next(iter(known.values()), np.ones(size or (), bool))
+        rows.append(np.stack([known.get(source, rest) for source in structure.units(projection.source).tolist()]))
+    area = np.stack(rows)
+    return area[:, :1] if (area == area[:, :1]).all() else area
+
+
+def _check_all_carried(pairs: list[tuple[str, str]], structure: Structure) -> None:
+    carried = {(projection.source, projection.target) for projection in structure.projections_by_name.values()}
+    for source, target in pairs:
+        if (source, target) not in carried:
+            raise StructureError(
+                f"edges from {source!r} to {target!r} expected a projection that carries them, got none: "
+                "give its record to from_graph"
+            )

@@ -1,13 +1,14 @@
 """The network: a structure that passed verification, with its graph views and digest."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, ClassVar, Self, cast
+from typing import Any, Self
 
 import networkx as nx
 import numpy as np
 
+import nestgraph.display as notebook
 from nestgraph.errors import VerificationError
 from nestgraph.graph.columns import ConnectionColumns, UnitColumns
 from nestgraph.graph.cost import cost
@@ -26,9 +27,6 @@ class Network(Structure):
     Networks come from seeds, edits, snapshots and `from_graph`; each way verifies. Two networks are equal when
     structure, weights and statistics agree to the bit, which is when their digests agree.
     """
-
-    display: ClassVar[Callable[["Network"], dict[str, str]] | None] = None
-    """How notebooks show a network; set by the package's face to the drawing code, which is a layer above."""
 
     @classmethod
     def of(cls, structure: Structure) -> Self:
@@ -71,7 +69,7 @@ class Network(Structure):
     @cached_property
     def graph(self) -> "nx.DiGraph[Node]":
         """The units and their edges as a read-only `networkx.DiGraph`."""
-        return cast("nx.DiGraph[Node]", UnitGraph(self))
+        return UnitGraph(self)
 
     @cached_property
     def layers(self) -> "nx.DiGraph[str]":
@@ -105,8 +103,8 @@ class Network(Structure):
         widths = "-".join(str(len(self.unit_columns(name))) for name in self.layer_names)
         return f"<Network {widths}: {total.connections:,} of {total.possible:,} connections, {self.digest[:8]}>"
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        return {"text/plain": repr(self)} | (Network.display(self) if Network.display else {})
+    def _repr_mimebundle_(self, **chosen: Any) -> dict[str, str]:  # noqa: ARG002  (notebooks pass include and exclude)
+        return {"text/plain": repr(self)} | (notebook.show(self) if notebook.show else {})
 
 
 def _absorb(state: Any, data: bytes) -> None:

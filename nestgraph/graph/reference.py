@@ -28,12 +28,12 @@ def forward(structure: Structure, inputs: Inputs, dtype: type = np.float64) -> d
     Raises:
         StructureError: the inputs do not have the shape of the input layers.
     """
-    given = inputs if isinstance(inputs, Mapping) else dict.fromkeys(structure.input_names, inputs)
+    given = _by_layer(structure, inputs)
     outputs: dict[str, AnyArray] = {}
     for name in structure.layer_names:
         layer = structure.layer(name)
         if layer.kind == "input":
-            outputs[name] = _read(structure, layer, given[name], dtype)
+            outputs[name] = given[name][:, structure.units(name)].astype(dtype)
         else:
             outputs[name] = activate(layer, structure.unit_columns(name), preactivation(structure, name, outputs))
     return outputs
@@ -50,22 +50,32 @@ def predict(structure: Structure, inputs: Inputs, dtype: type = np.float64) -> A
     return forward(structure, inputs, dtype)[structure.output_names[0]]
 
 
-def _read(structure: Structure, layer: Layer, values: AnyArray, dtype: type) -> AnyArray:
-    expected = (layer.features, *(layer.size or ()))
-    if values.shape[1:] != expected:
-        raise StructureError(f"input layer {layer.name!r} expected samples of shape {expected}, got {values.shape[1:]}")
-    return values[:, structure.units(layer.name)].astype(dtype)
+def _by_layer(structure: Structure, inputs: Inputs) -> dict[str, AnyArray]:
+    names = structure.input_names
+    given = dict(inputs) if isinstance(inputs, Mapping) else dict.fromkeys(names, inputs)
+    if set(given) != set(names):
+        raise StructureError(f"expected inputs for the layers {sorted(names)}, got {sorted(given)}")
+    arrays = {name: np.asarray(values) for name, values in given.items()}
+    for name, array in arrays.items():
+        expected = (structure.layer(name).features, *(structure.layer(name).size or ()))
+        if array.dtype.kind not in "biuf" or array.shape[1:] != expected:
+            got = f"{array.dtype.name} of shape {array.shape[1:]}"
+            raise StructureError(f"input layer {name!r} expected samples of numbers of shape {expected}, got {got}")
+    if len({len(array) for array in arrays.values()}) > 1:
+        counts = {name: len(array) for name, array in arrays.items()}
+        raise StructureError(f"expected as many samples for each input layer, got {counts}")
+    return arrays
 
 
 def preactivation(structure: Structure, name: str, outputs: Mapping[str, AnyArray]) -> AnyArray:
-    """u of method.md: the sum over a layer's incoming projections plus its bias, (batch, units[, height, width])."""
+    """The u of method.md, the sum of its projections and bias, (batch, units[, height, width])."""
     layer, columns = structure.layer(name), structure.unit_columns(name)
     batch = len(next(iter(outputs.values())))
     dtype = next(iter(outputs.values())).dtype
     total = np.zeros((batch, len(columns), *(layer.size or ())), dtype)
     for projection in structure.incoming(name):
         total += project(structure, projection, outputs[projection.source])
-    return total + _by_unit(columns.values["bias"], total) if layer.bias else total
+    return total + _by_unit(columns.values["bias"].astype(dtype), total) if layer.bias else total
 
 
 def project(structure: Structure, projection: Projection, source: AnyArray) -> AnyArray:
@@ -73,7 +83,7 @@ def project(structure: Structure, projection: Projection, source: AnyArray) -> A
     columns = structure.connection_columns(projection.name)
     weight = np.where(columns.mask, columns.weight, 0).astype(source.dtype)
     if isinstance(projection, Dense):
-        return source.reshape(len(source), -1) @ weight.reshape(len(weight), -1).T
+        return np.tensordot(source, weight, (range(1, source.ndim), range(1, weight.ndim)))
     if isinstance(projection, Conv):
         windows = _windows(source, projection.kernel, projection.stride, projection.padding, projection.dilation)
         if columns.area is None:

@@ -17,6 +17,7 @@ from nestgraph.spec.layer import Layer
 from nestgraph.spec.projection import Projection
 
 T = TypeVar("T")
+R = TypeVar("R", Layer, Projection)
 
 
 class Structure:
@@ -29,8 +30,8 @@ class Structure:
         units: Mapping[str, UnitColumns],
         connections: Mapping[str, ConnectionColumns],
     ) -> None:
-        self._layers = {layer.name: layer for layer in layers}
-        self._projections = {projection.name: projection for projection in projections}
+        self._layers = _by_name(layers, "layers")
+        self._projections = _by_name(projections, "projections")
         self._units = dict(units)
         self._connections = dict(connections)
 
@@ -68,16 +69,14 @@ class Structure:
         try:
             return tuple(nx.lexicographical_topological_sort(graph))
         except nx.NetworkXUnfeasible:
-            cycle = " -> ".join(source for source, _ in nx.find_cycle(graph))
-            raise StructureError(f"layers expected without a cycle, got the cycle {cycle}: remove one projection") from None
+            cycle = " -> ".join(edge[0] for edge in nx.find_cycle(graph))  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType, reportUnknownArgumentType]
+            raise StructureError(f"expected layers without a cycle, got {cycle}: remove one projection") from None
 
     @cached_property
     def projection_names(self) -> tuple[str, ...]:
         """Names of the projections in the order of their target layers; ties in alphabetical order."""
         place = {name: index for index, name in enumerate(self.layer_names)}
-        return tuple(
-            sorted(self._projections, key=lambda name: (place[self._projections[name].target], name))
-        )
+        return tuple(sorted(self._projections, key=lambda name: (place[self._projections[name].target], name)))
 
     def layer(self, name: str) -> Layer:
         """The record of a layer.
@@ -173,6 +172,17 @@ class Structure:
         return sum(self._connections[name].active for name in self._projections)
 
 
+def _by_name(records: Iterable[R], what: str) -> dict[str, R]:
+    table: dict[str, R] = {}
+    for record in records:
+        if record.name in table:
+            raise StructureError(
+                f"expected {what} of different names, got {record.name!r} twice: give one another name"
+            )
+        table[record.name] = record
+    return table
+
+
 def _updated(old: dict[str, Any], changes: Mapping[str, Any] | None) -> dict[str, Any]:
     merged = old | dict(changes or {})
     return {name: record for name, record in merged.items() if record is not None}
@@ -181,5 +191,5 @@ def _updated(old: dict[str, Any], changes: Mapping[str, Any] | None) -> dict[str
 def _found(table: Mapping[str, T], name: str, what: str) -> T:
     if name not in table:
         known = ", ".join(sorted(table)[:12]) or "none"
-        raise StructureError(f"expected the name of a {what}, got {name!r}; there are: {known}")
+        raise StructureError(f"expected the name of a {what}, got {str(name)[:80]!r}; there are: {known}")
     return table[name]

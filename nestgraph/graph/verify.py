@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from nestgraph.errors import StructureError
-from nestgraph.graph.columns import ConnectionColumns
+from nestgraph.graph.columns import ConnectionColumns, UnitColumns
 from nestgraph.graph.geometry import output_size, target_size, weight_shape
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.layer import Layer
 from nestgraph.spec.projection import Conv, OneToOne, Projection
 
 
@@ -64,35 +65,43 @@ def _check_order(structure: Structure) -> Iterator[Violation]:
 def _check_units(structure: Structure) -> Iterator[Violation]:
     for name in structure.layer_names:
         layer, columns = structure.layer(name), structure.unit_columns(name)
-        ids = columns.ids
-        if ids.ndim != 1 or not len(ids):
-            yield Violation("shapes", name, "expected at least one unit: remove an empty layer instead")
-        elif len(np.unique(ids)) != len(ids) or ids.min() < 0:
-            yield Violation("ids", name, "expected unit ids that are distinct and not negative")
-        elif layer.features is not None and ids.max() >= layer.features:
-            yield Violation("ids", (name, int(ids.max())), f"expected an input id below {layer.features} features")
-        elif ids.max() >= columns.next_id:
-            yield Violation("ids", (name, int(ids.max())), f"expected an id below next_id {columns.next_id}")
+        yield from _check_ids(layer, columns)
         if set(columns.values) != set(layer.column_names):
-            yield Violation(
-                "shapes", name, f"expected the columns {sorted(layer.column_names)}, got {sorted(columns.values)}"
-            )
-        for column, values in sorted(columns.values.items()):
-            if values.shape != ids.shape:
-                yield Violation("shapes", name, f"expected {column} of shape {ids.shape}, got {values.shape}")
-            elif not np.isfinite(values).all():
-                place = int(ids[np.flatnonzero(~np.isfinite(values))[0]])
-                yield Violation("finite", (name, place), f"expected a finite {column}")
-            elif column == "variance" and (values < 0).any():
-                yield Violation("finite", (name, int(ids[values.argmin()])), "expected a variance of at least 0")
+            problem = f"expected the columns {sorted(layer.column_names)}, got {sorted(columns.values)}"
+            yield Violation("shapes", name, problem)
+        yield from _check_values(name, columns)
+
+
+def _check_ids(layer: Layer, columns: UnitColumns) -> Iterator[Violation]:
+    name, ids = layer.name, columns.ids
+    if ids.ndim != 1 or not len(ids):
+        yield Violation("shapes", name, "expected at least one unit: remove an empty layer instead")
+    elif len(np.unique(ids)) != len(ids) or ids.min() < 0:
+        yield Violation("ids", name, "expected unit ids that are distinct and not negative")
+    elif layer.features is not None and ids.max() >= layer.features:
+        yield Violation("ids", (name, int(ids.max())), f"expected an input id below {layer.features} features")
+    elif ids.max() >= columns.next_id:
+        yield Violation("ids", (name, int(ids.max())), f"expected an id below next_id {columns.next_id}")
+
+
+def _check_values(name: str, columns: UnitColumns) -> Iterator[Violation]:
+    ids = columns.ids
+    for column, values in sorted(columns.values.items()):
+        if values.shape != ids.shape:
+            yield Violation("shapes", name, f"expected {column} of shape {ids.shape}, got {values.shape}")
+        elif not np.isfinite(values).all():
+            place = int(ids[np.flatnonzero(~np.isfinite(values))[0]])
+            yield Violation("finite", (name, place), f"expected a finite {column}")
+        elif column == "variance" and (values < 0).any():
+            yield Violation("finite", (name, int(ids[values.argmin()])), "expected a variance of at least 0")
 
 
 def _check_shapes(structure: Structure) -> Iterator[Violation]:
     for name in structure.projection_names:
         projection, columns = structure.projection(name), structure.connection_columns(name)
         yield from _check_kinds(structure, projection)
-        if (columns.links is not None) != isinstance(projection, OneToOne):
-            yield Violation("shapes", name, "expected links for a one-to-one projection, and only there")
+        if not _has_its_links(projection, columns):
+            yield Violation("shapes", name, "expected links (links, 2) for a one-to-one projection, and only there")
             continue
         shape = weight_shape(structure, projection)
         if columns.weight.shape != shape or columns.mask.shape != shape:
@@ -103,6 +112,12 @@ def _check_shapes(structure: Structure) -> Iterator[Violation]:
         yield from _check_links(structure, projection, columns)
         if not columns.sound:
             yield _unsound(structure, projection, columns)
+
+
+def _has_its_links(projection: Projection, columns: ConnectionColumns) -> bool:
+    if columns.links is None or not isinstance(projection, OneToOne):
+        return columns.links is None and not isinstance(projection, OneToOne)
+    return columns.links.ndim == 2 and columns.links.shape[1] == 2
 
 
 def _check_kinds(structure: Structure, projection: Projection) -> Iterator[Violation]:
@@ -124,10 +139,10 @@ def _form(has_maps: bool) -> str:
 def _check_area(structure: Structure, projection: Projection, columns: ConnectionColumns) -> Iterator[Violation]:
     if columns.area is None:
         return
-    size = structure.layer(projection.target).size
-    units = columns.weight.shape[:2]
-    if not isinstance(projection, Conv) or columns.area.shape not in ((*units, *(size or ())), (units[0], 1, *(size or ()))):
-        expected = f"an area of shape {(*units, *(size or ()))}, or one for each output map, on a convolution"
+    size = structure.layer(projection.target).size or ()
+    out, into = columns.weight.shape[:2] if isinstance(projection, Conv) else (0, 0)
+    if not isinstance(projection, Conv) or columns.area.shape not in ((out, into, *size), (out, 1, *size)):
+        expected = f"an area of shape {(out, into, *size)}, or one for each output map, on a convolution"
         yield Violation("shapes", projection.name, f"expected {expected}, got {columns.area.shape}")
 
 
@@ -200,7 +215,7 @@ def _spread(structure: Structure, projection: Projection, reached: AnyArray, for
             touched[goal.position[int(link[far])]] |= reached[start.position[int(link[near])]]
         return touched
     edges = columns.edges if forward else columns.edges.T
-    return edges.any(axis=1) if reached.all() else edges[:, reached].any(axis=1)
+    return np.any(edges if reached.all() else edges[:, reached], axis=1)
 
 
 CHECKS: tuple[Callable[[Structure], Iterator[Violation]], ...] = (

@@ -5,9 +5,9 @@ weight would cost about 320 bytes; these views hold no edge at all.
 """
 
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from functools import cached_property
-from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import networkx as nx
 import numpy as np
@@ -18,7 +18,6 @@ from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.projection import OneToOne, Projection
 
 Node = tuple[str, int]
-Attributes = Mapping[str, Any]
 
 
 class ReadOnlyGraphError(NestgraphError, nx.NetworkXError):
@@ -35,26 +34,53 @@ def layer_graph(structure: Structure) -> "nx.DiGraph[str]":
         ends = (projection.source, projection.target)
         known = graph.edges[ends]["projections"] if graph.has_edge(*ends) else ()
         graph.add_edge(*ends, projections=(*known, projection))
-    return nx.freeze(graph)
+    return cast("nx.DiGraph[str]", nx.freeze(graph))  # pyright: ignore[reportUnknownMemberType]
+
+
+def _refuse(what: str, edit: str) -> Any:
+    def refused(*_: Any, **__: Any) -> NoReturn:
+        raise ReadOnlyGraphError(
+            f"network.graph is read-only, so {what} cannot change it: apply {edit} through an Editor, "
+            "or work on a copy, networkx.DiGraph(network.graph)"
+        )
+
+    return refused
+
+
+class Attributes(dict[str, Any]):
+    """Facts of a node, an edge or the graph, computed for the reader. Copies are ordinary, writable dicts."""
+
+    def copy(self) -> dict[str, Any]:
+        """An ordinary dict."""
+        return dict(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
+        return deepcopy(dict(self), memo)
+
+
+for _writer in ("__setitem__", "__delitem__", "__ior__", "clear", "pop", "popitem", "setdefault", "update"):
+    setattr(Attributes, _writer, _refuse("writing an attribute", "nestgraph.edits.SetValues"))
 
 
 class UnitGraph(nx.DiGraph):  # type: ignore[type-arg]
     """A read-only view of a structure's units and edges.
 
     Node attributes: `layer`, `kind`, and the unit's columns (`bias`, ...). Edge attributes: `weight` (the sum of the
-    edge's weights), `connections` (how many are active), `projections` (their names), and, where an edge carries a
-    block of weights, `weights` (nested lists by projection; None where dormant). Any networkx algorithm runs on it.
+    edge's weights), `connections` (how many are active), `projections` (their names), where an edge carries more than
+    one number, `weights` (numbers or nested lists by projection; None where dormant), and, where a convolution is
+    computed at some positions only, `areas` (nested lists by projection). Any networkx algorithm runs on it.
     Copies, subgraph copies and reversed copies are ordinary `networkx.DiGraph` objects.
     """
 
     frozen = True  # what networkx.is_frozen asks
 
     def __new__(cls, structure: Structure | None = None) -> "nx.DiGraph[Node]":  # type: ignore[misc]
-        # networkx makes its results with graph.__class__(): those are ordinary, writable graphs.
+        """A view of a structure; without one an ordinary graph, as networkx makes results with `graph.__class__()`."""
         return nx.DiGraph() if structure is None else object.__new__(cls)
 
-    def __init__(self, structure: Structure) -> None:
-        self.graph: dict[str, Any] = {}
+    def __init__(self, structure: Structure | None = None) -> None:
+        assert structure is not None, "__new__ makes an ordinary graph without one"
+        self.graph: dict[str, Any] = Attributes()
         self.__networkx_cache__: dict[str, Any] = {}
         self._node = _Units(structure)
         self._adj = _Adjacency(structure, forward=True)
@@ -70,16 +96,6 @@ class UnitGraph(nx.DiGraph):  # type: ignore[type-arg]
 
     def __reduce__(self) -> NoReturn:
         raise ReadOnlyGraphError("network.graph cannot be pickled or deep-copied: use networkx.DiGraph(network.graph)")
-
-
-def _refuse(mutator: str, edit: str) -> Any:
-    def refused(self: UnitGraph, *args: Any, **kwargs: Any) -> NoReturn:
-        raise ReadOnlyGraphError(
-            f"network.graph is read-only, so {mutator} cannot change it: apply {edit} through an Editor, "
-            "or work on a copy, networkx.DiGraph(network.graph)"
-        )
-
-    return refused
 
 
 for _mutator, _edit in {
@@ -99,7 +115,7 @@ for _mutator, _edit in {
     setattr(UnitGraph, _mutator, _refuse(_mutator, _edit))
 
 
-class _Units(Mapping[Node, Attributes]):
+class _Units(Mapping[Node, dict[str, Any]]):
     """Node -> attributes, in the order of layers and positions."""
 
     def __init__(self, structure: Structure) -> None:
@@ -116,14 +132,14 @@ class _Units(Mapping[Node, Attributes]):
     def __contains__(self, node: object) -> bool:
         return _position(self._structure, node) is not None
 
-    def __getitem__(self, node: Node) -> Attributes:
+    def __getitem__(self, node: Node) -> dict[str, Any]:
         position = _position(self._structure, node)
         if position is None:
             raise KeyError(node)
         layer = self._structure.layer(node[0])
         values = self._structure.unit_columns(layer.name).values
         columns = {name: float(values[name][position]) for name in layer.column_names}
-        return MappingProxyType({"layer": layer.name, "kind": layer.kind, **columns})
+        return Attributes({"layer": layer.name, "kind": layer.kind, **columns})
 
 
 def _position(structure: Structure, node: object) -> int | None:
@@ -135,7 +151,7 @@ def _position(structure: Structure, node: object) -> int | None:
     return structure.unit_columns(layer).position.get(unit)  # pyright: ignore[reportUnknownArgumentType]
 
 
-class _Adjacency(Mapping[Node, Mapping[Node, Attributes]]):
+class _Adjacency(Mapping[Node, Mapping[Node, dict[str, Any]]]):
     """Node -> neighbours, forward along the connections or backward."""
 
     def __init__(self, structure: Structure, forward: bool) -> None:
@@ -158,12 +174,12 @@ class _Adjacency(Mapping[Node, Mapping[Node, Attributes]]):
             raise KeyError(node)
         return _Neighbours(self._structure, node, position, self._forward)
 
-    def copy(self) -> dict[Node, dict[Node, Attributes]]:
+    def copy(self) -> dict[Node, dict[Node, dict[str, Any]]]:
         """An ordinary dict of dicts."""
         return {node: dict(neighbours) for node, neighbours in self.items()}
 
 
-class _Neighbours(Mapping[Node, Attributes]):
+class _Neighbours(Mapping[Node, dict[str, Any]]):
     """Neighbour -> edge attributes, for one unit in one direction."""
 
     def __init__(self, structure: Structure, node: Node, position: int, forward: bool) -> None:
@@ -201,7 +217,7 @@ class _Neighbours(Mapping[Node, Attributes]):
     def __contains__(self, node: object) -> bool:
         return node in self._touched
 
-    def __getitem__(self, node: Node) -> Attributes:
+    def __getitem__(self, node: Node) -> dict[str, Any]:
         projections = self._touched[node]
         source, target = (self._node, node) if self._forward else (node, self._node)
         blocks = {p.name: edge_block(self._structure, p, source[1], target[1]) for p in projections}
@@ -210,10 +226,14 @@ class _Neighbours(Mapping[Node, Attributes]):
             "connections": sum(int(mask.sum()) for _, mask in blocks.values()),
             "projections": tuple(blocks),
         }
-        nested = {name: _nested(*block) for name, block in blocks.items() if block[0].ndim}
-        return MappingProxyType(attributes | ({"weights": nested} if nested else {}))
+        if len(blocks) > 1 or any(weight.ndim for weight, _ in blocks.values()):
+            attributes["weights"] = {name: _nested(*block) for name, block in blocks.items()}
+        areas = {p.name: edge_area(self._structure, p, source[1], target[1]) for p in projections}
+        if any(area is not None for area in areas.values()):
+            attributes["areas"] = {name: area.tolist() for name, area in areas.items() if area is not None}
+        return Attributes(attributes)
 
-    def copy(self) -> dict[Node, Attributes]:
+    def copy(self) -> dict[Node, dict[str, Any]]:
         """An ordinary dict."""
         return dict(self)
 
@@ -232,7 +252,18 @@ def edge_block(structure: Structure, projection: Projection, source: int, target
     return np.asarray(columns.weight[place]), np.asarray(columns.mask[place])
 
 
+def edge_area(structure: Structure, projection: Projection, source: int, target: int) -> AnyArray | None:
+    """(P, Q): where a convolution between two units given by id is computed; None where it is everywhere."""
+    area = structure.connection_columns(projection.name).area
+    if area is None:
+        return None
+    row = area[structure.unit_columns(projection.target).position[target]]
+    return row[0 if len(row) == 1 else structure.unit_columns(projection.source).position[source]]
+
+
 def _nested(weight: AnyArray, mask: AnyArray) -> Any:
+    if not weight.ndim:
+        return float(weight) if mask else None
     return [
         [float(value) if active else None for value, active in zip(row, lit, strict=True)]
         for row, lit in zip(weight, mask, strict=True)

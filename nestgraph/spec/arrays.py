@@ -62,9 +62,7 @@ def decode(value: Any, dtype: np.dtype[Any]) -> AnyArray:
     for entry in entries:
         if not isinstance(entry, wanted) or (dtype.kind != "b" and isinstance(entry, bool)):
             raise ValueError(f"expected entries of type {dtype.name}, got {str(entry)[:40]!r}")
-        if dtype.kind == "i" and abs(entry) >= 2**53:
-            raise ValueError(f"expected integers below 2**53, got {str(entry)[:40]}")
-    return _finite(frozen(np.array(entries, dtype=dtype), dtype))
+    return _checked(_array(entries), dtype)
 
 
 def _decode_packed(value: dict[str, Any], dtype: np.dtype[Any]) -> AnyArray:
@@ -90,20 +88,31 @@ def _decode_packed(value: dict[str, Any], dtype: np.dtype[Any]) -> AnyArray:
         flat = np.unpackbits(np.frombuffer(raw, np.uint8), count=count).astype(bool)
     else:
         flat = np.frombuffer(raw, dtype.newbyteorder("<")).astype(dtype)
-    return _finite(frozen(flat.reshape(sizes), dtype))
+    return _checked(flat.reshape(sizes), dtype)
 
 
-def _finite(array: AnyArray) -> AnyArray:
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise ValueError("expected finite values, got NaN or infinity")
-    return array
+def _array(value: Any) -> AnyArray:
+    try:
+        return np.asarray(value)
+    except (OverflowError, TypeError) as error:
+        raise ValueError(f"expected an array of numbers, got {type(value).__name__}: {error}") from None
+
+
+def _checked(array: AnyArray, dtype: np.dtype[Any]) -> AnyArray:
+    """`array` frozen as `dtype`, if that keeps its values: finite floats, integers that JSON can carry."""
+    if array.size and array.dtype.kind not in {"b": "b", "i": "iu", "f": "fiu"}[dtype.kind]:
+        raise ValueError(f"expected an array of {dtype.name}, got {array.dtype.name}")
+    if dtype.kind == "i" and array.size and not -(2**53) < int(array.min()) <= int(array.max()) < 2**53:
+        raise ValueError(f"expected integers below 2**53, got {array.min()} to {array.max()}")
+    with np.errstate(over="ignore"):
+        result = frozen(array, dtype)
+    if dtype.kind == "f" and not np.isfinite(result).all():
+        raise ValueError(f"expected finite values of {dtype.name}, got NaN, infinity or a number too large")
+    return result
 
 
 def _from_python(value: Any, dtype: np.dtype[Any]) -> AnyArray:
-    array = np.asarray(value)
-    if array.size and (array.dtype.kind not in {"b": "b", "i": "iu", "f": "fiu"}[dtype.kind]):
-        raise ValueError(f"expected an array of {dtype.name}, got {array.dtype.name}")
-    return _finite(frozen(array, dtype))
+    return _checked(_array(value), dtype)
 
 
 @dataclass(frozen=True)

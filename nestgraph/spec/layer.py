@@ -2,13 +2,27 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import AfterValidator, WithJsonSchema, model_validator
 
-from nestgraph.spec.operations import Activation, BatchNorm, Operation, Pair, Pooling
-from nestgraph.spec.record import Name, Record, Text
+from nestgraph.spec.operations import Activation, BatchNorm, Chain, Pair, Pooling
+from nestgraph.spec.record import Count, Name, Record, Text
 
-ColumnName = Literal["bias", "gamma", "beta", "mean", "variance"]
-NORMALISATION_COLUMNS: tuple[ColumnName, ...] = ("gamma", "beta", "mean", "variance")
+NORMALISATION_COLUMNS = ("gamma", "beta", "mean", "variance")
+COLUMNS = ("bias", *NORMALISATION_COLUMNS)
+
+
+def check_column(name: str) -> str:
+    """Return `name` if a unit can have a column of that name.
+
+    Raises:
+        ValueError: there is no such column.
+    """
+    if name not in COLUMNS:
+        raise ValueError(f"expected one of the columns {', '.join(COLUMNS)}, got {name[:80]!r}")
+    return name
+
+
+ColumnName = Annotated[str, AfterValidator(check_column), WithJsonSchema({"type": "string", "enum": list(COLUMNS)})]
 
 
 class Layer(Record):
@@ -29,8 +43,8 @@ class Layer(Record):
     name: Name
     kind: Literal["input", "neurons", "feature_maps"]
     size: Pair | None = None
-    features: PositiveInt | None = None
-    operations: Annotated[tuple[Operation, ...], Field(max_length=16)] = ()
+    features: Count | None = None
+    operations: Chain = ()
     bias: bool = True
     output: bool = False
     label: Text = ""
@@ -66,5 +80,4 @@ class Layer(Record):
         """The float columns that each unit of the layer carries."""
         if self.kind == "input":
             return ()
-        bias: tuple[ColumnName, ...] = ("bias",) if self.bias else ()
-        return bias + (NORMALISATION_COLUMNS if self.batch_norm else ())
+        return (("bias",) if self.bias else ()) + (NORMALISATION_COLUMNS if self.batch_norm else ())

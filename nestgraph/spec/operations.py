@@ -1,13 +1,13 @@
 """The operations a layer applies to the sum of its incoming projections, in the order of its chain."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, Strict, model_validator
 
-from nestgraph.spec.record import Record
+from nestgraph.spec.record import Count, Extent, Record
 
-Pair = tuple[PositiveInt, PositiveInt]
-Padding = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
+Pair = Annotated[tuple[Count, Count], Strict(False)]  # a list will do
+Padding = Annotated[tuple[Extent, Extent], Strict(False)]
 ActivationFunction = Literal["relu", "leaky_relu", "tanh", "sigmoid"]
 
 
@@ -32,13 +32,22 @@ class Activation(Record):
 
 
 class Pooling(Record):
-    """Maximum or average over windows of a feature map; kernel, stride and padding are (height, width)."""
+    """Maximum or average over windows of a feature map; kernel, stride and padding are (height, width).
+
+    Padding is at most half of the kernel, so that no window lies outside the map. It counts as 0 in an average.
+    """
 
     kind: Literal["pooling"] = "pooling"
     function: Literal["max", "average"]
     kernel: Pair
     stride: Pair
     padding: Padding = (0, 0)
+
+    @model_validator(mode="after")
+    def _check_padding(self) -> Self:
+        if any(2 * pad > window for pad, window in zip(self.padding, self.kernel, strict=True)):
+            raise ValueError(f"expected padding of at most half the kernel {self.kernel}, got {self.padding}")
+        return self
 
 
 class Dropout(Record):
@@ -49,3 +58,4 @@ class Dropout(Record):
 
 
 Operation = Annotated[BatchNorm | Activation | Pooling | Dropout, Field(discriminator="kind")]
+Chain = Annotated[tuple[Operation, ...], Field(max_length=16), Strict(False)]

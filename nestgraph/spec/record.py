@@ -3,9 +3,10 @@
 import keyword
 import re
 import unicodedata
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+import numpy as np
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"
 MAX_TEXT = 256
@@ -16,6 +17,31 @@ class Record(BaseModel):
     """A frozen record. Unknown keys, NaN, infinities and coerced types are refused."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ArrayRecord(Record):
+    """A record with arrays among its fields. Two are equal when their JSON forms are."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ArrayRecord) and type(self) is type(other) and self._form() == other._form()
+
+    def __hash__(self) -> int:
+        return hash(self._form())
+
+    def _form(self) -> str:
+        return self.model_dump_json()
+
+
+def plain_problem(error: ValidationError) -> str:
+    """The first problem that a record was refused for, in one line, for the errors of those who build records."""
+    first = error.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return f"{place}: {first['msg']}" if place else first["msg"]
+
+
+def plain_integer(value: Any) -> Any:
+    """NumPy's integers as Python's; anything else as it is."""
+    return int(value) if isinstance(value, np.integer) else value
 
 
 def check_name(name: str) -> str:
@@ -32,16 +58,24 @@ def check_name(name: str) -> str:
 
 
 def check_text(text: str) -> str:
-    """Return `text` if it has no control and no bidirectional characters.
+    """Return `text` if it has no control, line separating or bidirectional characters.
 
     Raises:
         ValueError: the text holds one.
     """
     for character in text:
-        if unicodedata.category(character) in ("Cc", "Cs") or character in BIDIRECTIONAL:
-            raise ValueError(f"expected text without control or bidirectional characters, got {character!r}")
+        if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in BIDIRECTIONAL:
+            raise ValueError(
+                f"expected text without control, line separating or bidirectional characters, got {character!r}"
+            )
     return text
 
+
+Count = Annotated[int, BeforeValidator(plain_integer), Field(gt=0)]
+"""A positive integer; NumPy's are taken as well as Python's."""
+
+Extent = Annotated[int, BeforeValidator(plain_integer), Field(ge=0)]
+"""An integer of at least 0; NumPy's are taken as well as Python's."""
 
 Name = Annotated[str, StringConstraints(max_length=64, pattern=NAME_PATTERN), AfterValidator(check_name)]
 """An identifier of a layer or projection: it appears in node keys, file names of pictures and DOT ids."""

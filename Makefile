@@ -1,0 +1,39 @@
+# Everything runs in .venv, which is made once and again whenever the pins or the dependencies change.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+
+# Two test processes on two cores: one thread each, or their threads spin against each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+
+.PHONY: demo test test-all check format clean .venv
+
+demo: .venv  ## grow and prune a digit classifier; the report is in runs/demo
+	$(BIN)/nestgraph synthesize digits --out runs/demo
+
+test: .venv  ## the quick suite
+	$(PYTEST) -m "not slow and not gpu"
+
+test-all: .venv  ## every test; those for a GPU skip themselves where there is none
+	$(PYTEST)
+
+check: .venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+format: .venv
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## caches and built files; runs/ and .venv/ stay
+	rm -rf dist build .pytest_cache .ruff_cache .hypothesis
+	find nestgraph tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "make: nestgraph expects Python 3.11 or newer, found none; set PYTHON=..." >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@

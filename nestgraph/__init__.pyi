@@ -1,0 +1,49 @@
+from . import edits as edits
+from . import policies as policies
+from . import seeds as seeds
+from . import spec as spec
+from .edits import Editor as Editor
+from .edits import diff as diff
+from .errors import NestgraphError as NestgraphError
+from .graph import Cost as Cost
+from .graph import Network as Network
+from .graph import cost as cost
+from .lowering import carry_optimizer as carry_optimizer
+from .lowering import collect as collect
+from .lowering import lower as lower
+from .render import draw as draw
+from .snapshot import load as load
+from .snapshot import read_journal as read_journal
+from .snapshot import replay as replay
+from .snapshot import save as save
+from .train.recipe import Recipe as Recipe
+from .train.recipe import load_recipe as load_recipe
+from .train.runs import Run as Run
+from .train.synthesis import synthesize as synthesize
+from .train.trainer import Trainer as Trainer
+
+__all__ = [
+    "Cost",
+    "Editor",
+    "NestgraphError",
+    "Network",
+    "Recipe",
+    "Run",
+    "Trainer",
+    "carry_optimizer",
+    "collect",
+    "cost",
+    "diff",
+    "draw",
+    "edits",
+    "load",
+    "load_recipe",
+    "lower",
+    "policies",
+    "read_journal",
+    "replay",
+    "save",
+    "seeds",
+    "spec",
+    "synthesize",
+]

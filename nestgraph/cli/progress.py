@@ -1,0 +1,64 @@
+"""Progress of a run on stderr: a live line on a terminal, a few plain lines elsewhere."""
+
+import sys
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+if TYPE_CHECKING:
+    from nestgraph.train.runs import Measurement
+
+
+
+class RunProgress:
+    """Shows the phase, size, accuracy and the time left of a run. Use as a context manager and call it with rows."""
+
+    def __init__(self, title: str, quiet: bool) -> None:
+        self._title = title
+        self._quiet = quiet
+        self._live = sys.stderr.isatty() and not quiet
+        self._phase, self._steps, self._printed_at = "", 0, 0.0
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        self._bar = Progress(*columns, console=Console(stderr=True), transient=True, disable=not self._live)
+        self._task = self._bar.add_task(title, total=None)
+
+    def __enter__(self) -> "RunProgress":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, row: "Measurement", remaining: float | None) -> None:
+        """Take in a measurement."""
+        if self._quiet:
+            return
+        line = f"{self._title}  {describe(row, remaining)}"
+        if self._live:
+            self._bar.update(self._task, description=line)
+        if row.phase != self._phase:
+            self._phase, self._steps = row.phase, 0
+        if not self._live and self._worth_printing(row):
+            print(line, file=sys.stderr, flush=True)
+            self._printed_at = row.seconds
+        self._steps += 1
+
+    def _worth_printing(self, row: "Measurement") -> bool:
+        """The first rows of a phase, then ever fewer: at doublings, and at least every half minute."""
+        return self._steps < 3 or self._steps & (self._steps - 1) == 0 or row.seconds - self._printed_at > 30
+
+
+def describe(row: "Measurement", remaining: float | None) -> str:
+    """One row in words."""
+    kept = "" if row.accepted else "  refused"
+    left = "" if remaining is None or row.phase == "finish" else f"  ~{duration(remaining)} left in phase"
+    return (
+        f"{row.phase:<6} {row.connections:>7,} connections  {row.units:>4} units  "
+        f"validation {row.accuracy:6.2%}  loss {row.loss:.4f}  {row.edit}{kept}{left}"
+    )
+
+
+def duration(seconds: float) -> str:
+    """Seconds as `12 s` or `3 min`."""
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

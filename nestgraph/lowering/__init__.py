@@ -1,0 +1,9 @@
+"""The torch.fx compiler: from networks to modules that train, and trained values and optimizer state back."""
+
+from nestgraph.lowering.collect import collect, trained_values
+from nestgraph.lowering.masked import lower
+from nestgraph.lowering.nodes import LayerNodes, layer_nodes
+from nestgraph.lowering.optimizer import carry_optimizer
+from nestgraph.lowering.slots import Slot, slots
+
+__all__ = ["LayerNodes", "Slot", "carry_optimizer", "collect", "layer_nodes", "lower", "slots", "trained_values"]

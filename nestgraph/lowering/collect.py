@@ -1,0 +1,72 @@
+"""Bring trained values from a module back into its network."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from nestgraph.edits import SetValues
+from nestgraph.edits.layers import UnitValues
+from nestgraph.errors import LoweringError
+from nestgraph.graph import Network
+from nestgraph.lowering.origin import lowered
+from nestgraph.lowering.slots import Slot, slots
+from nestgraph.spec.arrays import AnyArray
+
+
+def collect(network: Network, module: nn.Module) -> Network:
+    """The network with the values that a module lowered from it was trained to.
+
+    Raises:
+        LoweringError: the module does not belong to the network, or a value is not finite.
+    """
+    return trained_values(network, module).apply(network).network
+
+
+def trained_values(network: Network, module: nn.Module) -> SetValues:
+    """The edit that brings the network to a module's values: live weights, biases and normalisation columns.
+
+    Args:
+        network: what the module was lowered from, masked or not.
+        module: the module on any device, a copy of it, or what wraps it.
+
+    Raises:
+        LoweringError: the module does not belong to the network, or a value is not finite.
+    """
+    part = lowered(network, module)
+    units: dict[str, UnitValues] = {}
+    weights: dict[str, AnyArray] = {}
+    for slot in slots(network):
+        values = _read(network, slot, part)
+        if slot.is_weight:
+            weights[slot.owner] = values[network.connection_columns(slot.owner).mask]
+        else:
+            units.setdefault(slot.owner, {})[slot.column] = values  # type: ignore[index]
+    return SetValues(units=units, weights=weights)
+
+
+def _read(network: Network, slot: Slot, module: nn.Module) -> AnyArray:
+    tensor, shape = slot.tensor(module), slot.values(network).shape
+    if tuple(tensor.shape) != shape:
+        raise LoweringError(
+            f"{slot.owner!r}: expected its {slot.column} {slot.path!r} in the module to have shape {shape}, got "
+            f"{tuple(tensor.shape)}: use the module that nestgraph.lower gave for this network"
+        )
+    values = tensor.detach().to("cpu", torch.float32).numpy().copy()
+    live = network.connection_columns(slot.owner).mask if slot.is_weight else np.True_
+    broken = np.argwhere(~np.isfinite(values) & live)
+    if len(broken):
+        raise LoweringError(
+            f"unit {_unit(network, slot, int(broken[0, 0]))}: expected finite values, got {values[tuple(broken[0])]} "
+            f"in the {slot.column} of {slot.owner!r}, and {len(broken) - 1} more like it: training diverged, so go "
+            "back to the last network and lower the learning rate"
+        )
+    return values
+
+
+def _unit(network: Network, slot: Slot, row: int) -> tuple[str, int]:
+    """The unit that a row of a column belongs to: of weights, the unit that they feed."""
+    if not slot.is_weight:
+        return slot.owner, int(network.units(slot.owner)[row])
+    links = network.connection_columns(slot.owner).links
+    target = network.projection(slot.owner).target
+    return target, int(network.units(target)[row] if links is None else links[row, 1])

@@ -1,0 +1,81 @@
+"""What emitters write into: an fx graph, and the tensors and modules that its nodes name.
+
+torch.fx turns the names of nodes and targets into source code that it executes, so only generated names reach it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx, nn
+
+from nestgraph.graph import Network
+from nestgraph.lowering.slots import as_tensor, is_trained, layer_paths, projection_paths
+from nestgraph.spec import Projection
+from nestgraph.spec.arrays import AnyArray
+
+
+@dataclass
+class Emission:
+    """A graph under construction.
+
+    Attributes:
+        network: what is being lowered.
+        masked: whether trained weights are multiplied by their masks in the graph.
+        graph: the nodes so far.
+        state: tensors and modules by dotted path.
+    """
+
+    network: Network
+    masked: bool
+    graph: fx.Graph = field(default_factory=fx.Graph)
+    state: dict[str, Tensor | nn.Module] = field(default_factory=dict[str, "Tensor | nn.Module"])
+
+    @cached_property
+    def layers(self) -> dict[str, str]:
+        """The path of each layer."""
+        return layer_paths(self.network)
+
+    @cached_property
+    def projections(self) -> dict[str, str]:
+        """The path of each projection."""
+        return projection_paths(self.network)
+
+    def call(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> fx.Node:
+        """Emit a call of a function."""
+        return self.graph.call_function(function, arguments, options)
+
+    def keep(self, path: str, tensor: Tensor) -> fx.Node:
+        """Emit the reading of a parameter or buffer that the module will hold at `path`."""
+        self.state[path] = tensor
+        return self.graph.get_attr(path)
+
+    def apply(self, path: str, module: nn.Module, x: fx.Node) -> fx.Node:
+        """Emit a call of a module that the module will hold at `path`."""
+        self.state[path] = module
+        return self.graph.call_module(path, (x,))
+
+    def select(self, x: fx.Node, path: str, places: AnyArray, extent: int) -> fx.Node:
+        """Emit the choice of units by position, nothing where it chooses all `extent` in order."""
+        if np.array_equal(places, np.arange(extent)):
+            return x
+        return self.call(torch.index_select, x, 1, self.keep(path, as_tensor(places, torch.int64)))
+
+    def weight(self, projection: Projection) -> fx.Node:
+        """Emit the effective weight of a projection, in the shape of its columns.
+
+        Trained weights are parameters; where some are dormant and the lowering is masked they are multiplied by the
+        mask here, so that their gradients are 0 and no optimizer can revive them. Fixed weights are buffers.
+        """
+        columns = self.network.connection_columns(projection.name)
+        path, values = self.projections[projection.name], as_tensor(columns.weight)
+        if not is_trained(projection):
+            return self.keep(f"{path}.weight", values)
+        weight = self.keep(f"{path}.weight", nn.Parameter(values))
+        if not self.masked or columns.active == columns.mask.size:
+            return weight
+        # A float mask: multiplying by booleans would convert them in every step.
+        return self.call(torch.mul, weight, self.keep(f"{path}.mask", as_tensor(columns.mask)))

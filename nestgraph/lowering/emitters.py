@@ -1,0 +1,146 @@
+"""Tables from the kind of a projection or operation to the function that emits it.
+
+A new kind is one record in `nestgraph.spec` and one row here.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import fx, nn
+from torch.nn import functional
+
+from nestgraph.lowering.emission import Emission
+from nestgraph.lowering.slots import as_tensor
+from nestgraph.spec import Activation, BatchNorm, Conv, Dense, Dropout, Layer, OneToOne, Pooling, Projection
+from nestgraph.spec.arrays import AnyArray
+
+
+def folds_bias(emission: Emission, projection: Projection) -> bool:
+    """Whether the emitter of a projection can add its target's bias for free."""
+    return isinstance(projection, Dense) or (
+        isinstance(projection, Conv) and partial_area(emission, projection) is None
+    )
+
+
+def partial_area(emission: Emission, projection: Conv) -> AnyArray | None:
+    """The area of a convolution, None where it is computed everywhere."""
+    area = emission.network.connection_columns(projection.name).area
+    return None if area is None or area.all() else area
+
+
+def emit_dense(emission: Emission, projection: Dense, source: fx.Node, bias: fx.Node | None) -> fx.Node:
+    """Any unit to any neuron; maps are flattened as (maps, height, width)."""
+    weight = emission.weight(projection)
+    if emission.network.connection_columns(projection.name).weight.ndim > 2:
+        source, weight = emission.call(torch.flatten, source, 1), emission.call(torch.flatten, weight, 1)
+    return emission.call(functional.linear, source, weight, bias)
+
+
+def emit_conv(emission: Emission, projection: Conv, source: fx.Node, bias: fx.Node | None) -> fx.Node:
+    """A convolution, at the positions of its area only.
+
+    An area of each pair of maps needs the response of each pair: a convolution with a group for each input map gives
+    them as (batch, in, out, P, Q).
+    """
+    area, weight = partial_area(emission, projection), emission.weight(projection)
+    sweep = (projection.stride, projection.padding, projection.dilation)
+    if area is None:
+        return emission.call(functional.conv2d, source, weight, bias, *sweep)
+    path = f"{emission.projections[projection.name]}.area"
+    if area.shape[1] == 1:
+        everywhere = emission.call(functional.conv2d, source, weight, None, *sweep)
+        return emission.call(torch.mul, everywhere, emission.keep(path, as_tensor(area[:, 0])))
+    outs, ins = area.shape[:2]
+    by_pair = emission.call(torch.reshape, emission.call(torch.transpose, weight, 0, 1), (-1, 1, *projection.kernel))
+    responses = emission.call(functional.conv2d, source, by_pair, None, *sweep, ins)
+    responses = emission.call(torch.unflatten, responses, 1, (ins, outs))
+    kept = emission.call(torch.mul, responses, emission.keep(path, as_tensor(area.swapaxes(0, 1))))
+    return emission.call(torch.sum, kept, 1)
+
+
+def emit_one_to_one(emission: Emission, projection: OneToOne, source: fx.Node, _bias: fx.Node | None) -> fx.Node:
+    """Linked units: chosen from the source, weighted, placed in the target; all three where needed."""
+    network, path = emission.network, emission.projections[projection.name]
+    links = network.connection_columns(projection.name).links
+    assert links is not None
+    sources, targets = network.unit_columns(projection.source), network.unit_columns(projection.target)
+    chosen = np.array([sources.position[unit] for unit in links[:, 0].tolist()], np.int64)
+    values = emission.select(source, f"{path}.sources", chosen, len(sources))
+    values = _weighted(emission, projection, values)
+    # Targets without a link read the row of zeros that padding appends.
+    place = {unit: row for row, unit in enumerate(links[:, 1].tolist())}
+    rows = np.array([place.get(unit, len(links)) for unit in targets.ids.tolist()], np.int64)
+    if len(links) < len(targets):
+        axes_behind = 0 if network.layer(projection.target).size is None else 2
+        values = emission.call(functional.pad, values, (0, 0) * axes_behind + (0, 1))
+        return emission.select(values, f"{path}.targets", rows, len(links) + 1)
+    return emission.select(values, f"{path}.targets", rows, len(links))
+
+
+def _weighted(emission: Emission, projection: OneToOne, values: fx.Node) -> fx.Node:
+    columns = emission.network.connection_columns(projection.name)
+    if projection.kernel is not None:
+        kernels = emission.call(torch.unsqueeze, emission.weight(projection), 1)
+        sweep = (projection.stride, projection.padding, projection.dilation)
+        return emission.call(functional.conv2d, values, kernels, None, *sweep, len(columns.weight))
+    if not projection.trained and (columns.weight == 1).all():
+        return values
+    weight = emission.weight(projection)
+    if emission.network.layer(projection.target).size is not None:
+        weight = emission.call(torch.reshape, weight, (-1, 1, 1))
+    return emission.call(torch.mul, values, weight)
+
+
+def emit_batch_norm(emission: Emission, layer: Layer, operation: BatchNorm, _path: str, x: fx.Node) -> fx.Node:
+    """A batch normalisation module that starts from the layer's columns."""
+    columns = emission.network.unit_columns(layer.name)
+    kind = nn.BatchNorm1d if layer.size is None else nn.BatchNorm2d
+    module = kind(len(columns), eps=operation.epsilon, momentum=operation.momentum)
+    module.weight, module.bias = (nn.Parameter(as_tensor(columns.values[name])) for name in ("gamma", "beta"))
+    module.running_mean, module.running_var = (as_tensor(columns.values[name]) for name in ("mean", "variance"))
+    return emission.apply(f"{emission.layers[layer.name]}.batch_norm", module, x)
+
+
+def emit_activation(emission: Emission, _layer: Layer, operation: Activation, _path: str, x: fx.Node) -> fx.Node:
+    """A pointwise function."""
+    if operation.function == "leaky_relu":
+        return emission.call(functional.leaky_relu, x, operation.slope)
+    return emission.call(ACTIVATIONS[operation.function], x)
+
+
+def emit_pooling(emission: Emission, _layer: Layer, operation: Pooling, _path: str, x: fx.Node) -> fx.Node:
+    """A pooling. PyTorch pads by up to half of a window itself; more is padded before."""
+    (high, wide), padding = operation.padding, operation.padding
+    if any(2 * pad > window for pad, window in zip(padding, operation.kernel, strict=True)):
+        fill = float("-inf") if operation.function == "max" else 0.0
+        x, padding = emission.call(functional.pad, x, (wide, wide, high, high), "constant", fill), (0, 0)
+    pool = functional.max_pool2d if operation.function == "max" else functional.avg_pool2d
+    return emission.call(pool, x, operation.kernel, operation.stride, padding)
+
+
+def emit_dropout(emission: Emission, _layer: Layer, operation: Dropout, path: str, x: fx.Node) -> fx.Node:
+    """A dropout module, which follows train() and eval()."""
+    return emission.apply(path, nn.Dropout(operation.probability), x)
+
+
+ACTIVATIONS: Mapping[str, Callable[..., Any]] = {
+    "relu": functional.relu,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+}
+PROJECTIONS: Mapping[str, Callable[..., fx.Node]] = {
+    "dense": emit_dense,
+    "conv": emit_conv,
+    "one_to_one": emit_one_to_one,
+}
+"""kind -> emitter(emission, projection, source, bias or None): what the projection adds to its target's sum."""
+
+OPERATIONS: Mapping[str, Callable[..., fx.Node]] = {
+    "batch_norm": emit_batch_norm,
+    "activation": emit_activation,
+    "pooling": emit_pooling,
+    "dropout": emit_dropout,
+}
+"""kind -> emitter(emission, layer, operation, path, x): the operation's result; a module of its own goes to `path`."""

@@ -1,0 +1,109 @@
+"""Lower a network to a PyTorch module: dense weights times masks, the form that trains."""
+
+import torch
+from torch import fx, nn
+
+from nestgraph.errors import LoweringError
+from nestgraph.graph import Network
+from nestgraph.lowering.emission import Emission
+from nestgraph.lowering.emitters import OPERATIONS, PROJECTIONS, folds_bias
+from nestgraph.lowering.nodes import mark
+from nestgraph.lowering.origin import KEY, Origin
+from nestgraph.lowering.slots import as_tensor
+
+Nodes = dict[str, fx.Node]
+
+
+def lower(network: Network, device: str | torch.device = "cpu", masked: bool = True) -> fx.GraphModule:
+    """A module that computes the network and trains in any PyTorch loop.
+
+    Its inputs are full samples, (batch, features) or (batch, channels, height, width), one for each input layer in
+    the order of `network.input_names`; its result is the output layer's, or a tuple in the order of
+    `network.output_names`. It starts in training mode, as new modules do. The parameters have the shapes of the
+    network's columns (see `slots`); `layer_nodes` finds the nodes of a layer; `collect` brings the values back.
+
+    Args:
+        network: what to compute.
+        device: where the parameters live.
+        masked: multiply weights by their masks in the graph, so that pruned connections stay 0 under any optimizer.
+            Without, the outputs are the same, and a parameter's gradient has the entries of dormant connections too:
+            what growth looks at.
+
+    Raises:
+        LoweringError: the device is not there.
+    """
+    place = _present(device)
+    emission = Emission(network, masked)
+    outputs = _emit_inputs(emission)
+    for name in network.layer_names:
+        if name not in outputs:
+            total = _emit_sum(emission, name, outputs)
+            mark(total, name, "sum")
+            outputs[name] = _emit_operations(emission, name, total)
+            mark(outputs[name], name, "output")
+    results = [outputs[name] for name in network.output_names]
+    emission.graph.output(tuple(results) if len(results) > 1 else results[0])
+    module = fx.GraphModule(emission.state, emission.graph, "LoweredNetwork")
+    module.graph.lint()
+    module.meta[KEY] = Origin.of(network)
+    return module.to(place)
+
+
+def _present(device: str | torch.device) -> torch.device:
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise LoweringError(
+            f"lower expected a device that is there, got {str(device)[:40]!r} ({reason}): device='cpu' always is"
+        ) from error
+
+
+def _emit_inputs(emission: Emission) -> Nodes:
+    """Read all samples first, as fx expects, then choose the features that live."""
+    network = emission.network
+    samples = {name: emission.graph.placeholder(emission.layers[name]) for name in network.input_names}
+    outputs: Nodes = {}
+    for name, sample in samples.items():
+        mark(sample, name, "input")
+        features = network.layer(name).features
+        assert features is not None
+        units = f"{emission.layers[name]}.units"
+        outputs[name] = emission.select(sample, units, network.units(name), features)
+        mark(outputs[name], name, "output")
+    return outputs
+
+
+def _emit_sum(emission: Emission, name: str, outputs: Nodes) -> fx.Node:
+    """Emit the sum over a layer's incoming projections plus its bias."""
+    network, layer = emission.network, emission.network.layer(name)
+    incoming = [p for p in network.incoming(name) if network.connection_columns(p.name).weight.size]
+    bias = _emit_bias(emission, name) if layer.bias else None
+    carrier = next((projection for projection in incoming if folds_bias(emission, projection)), None)
+    terms = [
+        PROJECTIONS[projection.kind](
+            emission, projection, outputs[projection.source], bias if projection is carrier else None
+        )
+        for projection in incoming
+    ]
+    if bias is not None and carrier is None:
+        terms.append(bias if layer.size is None else emission.call(torch.reshape, bias, (-1, 1, 1)))
+    total = terms[0]
+    for term in terms[1:]:
+        total = emission.call(torch.add, total, term)
+    if total in outputs.values():  # a plain skip: a node of its own keeps the layer's gradient apart
+        total = emission.graph.call_method("view_as", (total, total))
+    return total
+
+
+def _emit_bias(emission: Emission, name: str) -> fx.Node:
+    values = as_tensor(emission.network.unit_columns(name).values["bias"])
+    return emission.keep(f"{emission.layers[name]}.bias", nn.Parameter(values))
+
+
+def _emit_operations(emission: Emission, name: str, x: fx.Node) -> fx.Node:
+    layer = emission.network.layer(name)
+    for number, operation in enumerate(layer.operations):
+        path = f"{emission.layers[name]}.operation{number}"
+        x = OPERATIONS[operation.kind](emission, layer, operation, path, x)
+    return x

@@ -1,0 +1,100 @@
+"""Where each column of a network lives in the modules lowered from it, and under which generated names."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from nestgraph.errors import LoweringError
+from nestgraph.graph import Structure
+from nestgraph.spec import ColumnName, OneToOne, Projection
+from nestgraph.spec.arrays import AnyArray
+
+COLUMN_PATHS: Mapping[ColumnName, str] = {
+    "bias": "bias",
+    "gamma": "batch_norm.weight",
+    "beta": "batch_norm.bias",
+    "mean": "batch_norm.running_mean",
+    "variance": "batch_norm.running_var",
+}
+
+
+@dataclass(frozen=True)
+class Slot:
+    """The place of one column.
+
+    Attributes:
+        path: dotted name of the parameter or buffer in the module, made of numbers and never of a user's text.
+        owner: name of the projection (of a weight) or layer (of any other column).
+        column: `weight`, or the name of a unit column.
+    """
+
+    path: str
+    owner: str
+    column: str
+
+    @property
+    def is_weight(self) -> bool:
+        """Whether the column holds a projection's weights rather than values of units."""
+        return self.column == "weight"
+
+    def values(self, structure: Structure) -> AnyArray:
+        """The column in a network; the module's tensor has its shape."""
+        if self.is_weight:
+            return structure.connection_columns(self.owner).weight
+        return structure.unit_columns(self.owner).values[self.column]  # type: ignore[index]
+
+    def tensor(self, module: nn.Module) -> Tensor:
+        """The column in a lowered module.
+
+        Raises:
+            LoweringError: the module has no such tensor.
+        """
+        parent, _, field = self.path.rpartition(".")
+        try:
+            found = getattr(module.get_submodule(parent), field)
+        except AttributeError:
+            found = None
+        if not isinstance(found, Tensor):
+            raise LoweringError(
+                f"{self.owner!r}: expected its {self.column} as {self.path!r} in the module, got none: "
+                "use the module that nestgraph.lower gave for this network"
+            )
+        return found
+
+
+def slots(structure: Structure) -> tuple[Slot, ...]:
+    """The slots of all columns that training changes: trained weights, then the columns of units."""
+    projections, layers = projection_paths(structure), layer_paths(structure)
+    weights = [
+        Slot(f"{projections[name]}.weight", name, "weight")
+        for name in structure.projection_names
+        if is_trained(structure.projection(name)) and structure.connection_columns(name).weight.size
+    ]
+    columns = [
+        Slot(f"{layers[name]}.{COLUMN_PATHS[column]}", name, column)
+        for name in structure.layer_names
+        for column in structure.layer(name).column_names
+    ]
+    return (*weights, *columns)
+
+
+def layer_paths(structure: Structure) -> dict[str, str]:
+    """The generated name of each layer."""
+    return {name: f"layer{number}" for number, name in enumerate(structure.layer_names)}
+
+
+def projection_paths(structure: Structure) -> dict[str, str]:
+    """The generated name of each projection."""
+    return {name: f"projection{number}" for number, name in enumerate(structure.projection_names)}
+
+
+def is_trained(projection: Projection) -> bool:
+    """Whether training changes a projection's weights."""
+    return not isinstance(projection, OneToOne) or projection.trained
+
+
+def as_tensor(values: AnyArray, dtype: torch.dtype = torch.float32) -> Tensor:
+    """A tensor that owns a copy of a read-only array."""
+    return torch.tensor(values, dtype=dtype)

@@ -1,0 +1,100 @@
+"""Pruning by magnitude: connections and units (NeST section 3.2)."""
+
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from nestgraph.edits.batch import Batch
+from nestgraph.edits.operations import normalisation_factor
+from nestgraph.edits.pruning import prune_connections, remove_units
+from nestgraph.graph.network import Network
+from nestgraph.graph.structure import Structure
+from nestgraph.policies.evidence import Evidence, EvidenceKind
+from nestgraph.policies.growth import Fraction, largest
+from nestgraph.policies.policy import Policy, plastic_projections
+from nestgraph.spec.arrays import AnyArray
+
+
+class MagnitudePruning(Policy):
+    """Remove the active connections with the smallest effective weight.
+
+    The effective weight is the weight after folding batch normalisation, gamma * W / sqrt(variance + epsilon).
+
+    Attributes:
+        fraction: of the active connections of a projection (`scope` projection) or of the network (global), how
+            many to remove in one edit.
+        scope: ranking all projections at once starves first layers, so each has its own budget by default.
+    """
+
+    kind: Literal["magnitude_pruning"] = "magnitude_pruning"
+    fraction: Fraction = 0.01
+    scope: Literal["projection", "global"] = "projection"
+
+    def propose(self, network: Network, evidence: Evidence, rng: np.random.Generator, scale: float = 1.0) -> Batch:
+        """Prune the smallest; the strongest connection into an output unit stays."""
+        scores = {p.name: _weakness(network, p.name) for p in plastic_projections(network)}
+        sizes = {name: int(np.count_nonzero(values >= 0)) for name, values in scores.items()}
+        if self.scope == "global":
+            share = self.fraction * scale * sum(sizes.values()) / sum(values.size for values in scores.values())
+            return prune_connections(network, largest(scores, share, "global"))
+        chosen: dict[str, AnyArray] = {}
+        for name, values in scores.items():
+            share = self.fraction * scale * sizes[name] / values.size
+            chosen |= largest({name: values}, share, "projection")
+        return prune_connections(network, chosen)
+
+
+def effective_weight(structure: Structure, projection: str) -> AnyArray:
+    """A projection's weights times what batch normalisation multiplies them by, in the shape of the weights."""
+    columns, target = structure.connection_columns(projection), structure.projection(projection).target
+    factor = normalisation_factor(structure, target)
+    if columns.links is not None:
+        position = structure.unit_columns(target).position
+        factor = factor[[position[int(unit)] for unit in columns.links[:, 1]]]
+    return columns.weight * factor.reshape(-1, *([1] * (columns.weight.ndim - 1)))
+
+
+def _weakness(structure: Structure, projection: str) -> AnyArray:
+    """1 / (1 + |effective weight|) where a connection may be pruned, -1 elsewhere."""
+    columns = structure.connection_columns(projection)
+    strength = np.abs(effective_weight(structure, projection))
+    scores = np.where(columns.mask, 1 / (1 + strength), -1.0)
+    if structure.layer(structure.projection(projection).target).output and columns.links is None:
+        strongest = np.where(columns.mask, strength, -1.0).reshape(len(scores), -1).argmax(axis=1)
+        scores.reshape(len(scores), -1)[np.arange(len(scores)), strongest] = -1.0
+    return scores
+
+
+class UnitPruning(Policy):
+    """Remove hidden units whose mean |output| over the data is small against their layer's.
+
+    Attributes:
+        threshold: a unit falls below this share of its layer's mean activity.
+        fraction: at most this share of a layer's units falls in one edit.
+    """
+
+    kind: Literal["unit_pruning"] = "unit_pruning"
+    threshold: Annotated[float, Field(ge=0)] = 0.05
+    fraction: Fraction = 0.1
+    needs: ClassVar[frozenset[EvidenceKind]] = frozenset({"activity"})
+
+    def propose(self, network: Network, evidence: Evidence, rng: np.random.Generator, scale: float = 1.0) -> Batch:
+        """Remove the quietest units that are below the threshold."""
+        edits: list[Batch] = []
+        structure: Structure = network
+        for name in network.layer_names:
+            layer = network.layer(name)
+            if layer.kind == "input" or layer.output:
+                continue
+            quiet = self._quiet(network.units(name), evidence.activity[name], scale)
+            living = quiet[np.isin(quiet, structure.units(name))] if structure.has_layer(name) else quiet[:0]
+            if len(living):
+                edits.append(remove_units(structure, name, living))
+                structure, _ = edits[-1].change(structure)
+        removed = network.unit_count - structure.unit_count
+        return Batch(edits=tuple(edits), title=f"prune {removed} units")
+
+    def _quiet(self, ids: AnyArray, activity: AnyArray, scale: float) -> AnyArray:
+        order = np.argsort(activity, kind="stable")[: int(len(ids) * self.fraction * scale)]
+        return ids[order[activity[order] < self.threshold * activity.mean()]]

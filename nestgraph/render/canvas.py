@@ -1,0 +1,104 @@
+"""A scene as PNG or PDF through matplotlib, which carries its fonts and needs nothing else on the machine."""
+
+import io
+import warnings
+from functools import singledispatch
+from typing import Literal
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.collections import PathCollection
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, FancyBboxPatch
+from matplotlib.path import Path
+
+from nestgraph.render.scene import Box, Curve, Curves, Disc, Scene, Squares, Words
+from nestgraph.render.style import PAPER
+
+POINTS_PER_INCH = 72
+SHARPNESS = 2.0  # pixels a point
+MOST_PIXELS = 12_000  # along one side
+DASHES = (4.0, 2.5)
+UNDATED = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Creator": None, "Producer": None}}
+
+
+def painted(scene: Scene, picture_format: Literal["png", "pdf"]) -> bytes:
+    """The scene as the bytes of a picture, the same for the same scene."""
+    figure = Figure(figsize=(scene.width / POINTS_PER_INCH, scene.height / POINTS_PER_INCH), facecolor=PAPER)
+    canvas = FigureCanvasAgg(figure) if picture_format == "png" else FigureCanvasPdf(figure)
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, scene.width), ylim=(scene.height, 0))
+    axes.set_axis_off()
+    for order, mark in enumerate(scene.marks):
+        _draw(mark, axes, order)
+    sharpness = min(SHARPNESS, MOST_PIXELS / max(scene.width, scene.height))
+    picture = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # a label in a script the font lacks is drawn as boxes
+        canvas.print_figure(
+            picture, format=picture_format, dpi=POINTS_PER_INCH * sharpness, metadata=UNDATED[picture_format]
+        )
+    return picture.getvalue()
+
+
+@singledispatch
+def _draw(mark: object, axes: Axes, order: int) -> None:
+    raise TypeError(mark)
+
+
+@_draw.register
+def _(mark: Box, axes: Axes, order: int) -> None:
+    style = f"round,pad=0,rounding_size={mark.radius}" if mark.radius else "square,pad=0"
+    patch = FancyBboxPatch((mark.x, mark.y), mark.width, mark.height, boxstyle=style, zorder=order)
+    patch.set(facecolor=mark.fill, edgecolor=mark.stroke, linewidth=mark.stroke_width)
+    if mark.dashed:
+        patch.set_linestyle((0, DASHES))
+    axes.add_patch(patch)
+
+
+@_draw.register
+def _(mark: Disc, axes: Axes, order: int) -> None:
+    patch = Circle((mark.x, mark.y), mark.radius, zorder=order)
+    patch.set(facecolor=mark.fill, edgecolor=mark.stroke, linewidth=mark.stroke_width)
+    axes.add_patch(patch)
+
+
+@_draw.register
+def _(mark: Curves, axes: Axes, order: int) -> None:
+    lines = PathCollection([_path(curve) for curve in mark.curves], facecolors="none", edgecolors=mark.colour)
+    lines.set(linewidth=mark.width, alpha=mark.opacity, zorder=order)
+    if mark.dashed:
+        lines.set_linestyle((0, tuple(length / mark.width for length in DASHES)))
+    axes.add_collection(lines, autolim=False)
+
+
+def _path(curve: Curve) -> Path:
+    ends = (curve.x1, curve.y1), (curve.x2, curve.y2)
+    if curve.controls is None:
+        return Path(ends)
+    return Path((ends[0], *curve.controls, ends[1]), (Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4))
+
+
+@_draw.register
+def _(mark: Squares, axes: Axes, order: int) -> None:
+    paths = [_outline(*square) for square in mark.squares]
+    fill = mark.colour if mark.filled else "none"
+    squares = PathCollection(paths, facecolors=fill, edgecolors="none" if mark.filled else mark.colour)
+    squares.set(linewidth=1.0, zorder=order)
+    axes.add_collection(squares, autolim=False)
+
+
+def _outline(x: float, y: float, side: float) -> Path:
+    half = side / 2
+    corners = ((-half, -half), (half, -half), (half, half), (-half, half), (-half, -half))
+    return Path([(x + across, y + down) for across, down in corners], closed=True)
+
+
+@_draw.register
+def _(mark: Words, axes: Axes, order: int) -> None:
+    align = {"start": "left", "middle": "center", "end": "right"}[mark.anchor]
+    words = axes.text(mark.x, mark.y, "", fontsize=mark.size, color=mark.colour, zorder=order)
+    words.set(parse_math=False, horizontalalignment=align, verticalalignment="baseline")
+    words.set(fontweight="bold" if mark.bold else "normal", fontstyle="italic" if mark.italic else "normal")
+    words.set_fontfamily("DejaVu Sans")
+    words.set_text(mark.text)

@@ -1,0 +1,58 @@
+"""Small rasters of kernels: squares by size of weight, filled where positive, hollow where negative (Hinton)."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from nestgraph.graph.structure import Structure
+from nestgraph.render.neuron_plan import ID_STRIP, Column
+from nestgraph.render.scene import Mark, Squares
+from nestgraph.render.selection import edge_norms
+from nestgraph.render.style import BLUE, VERMILION
+from nestgraph.spec.arrays import AnyArray
+
+
+def strongest_kernels(structure: Structure, layer: str) -> dict[int, AnyArray]:
+    """For each map of a layer that a kernel feeds, by id: the kernel of its strongest edge, (height, width)."""
+    found: dict[int, tuple[float, AnyArray]] = {}
+    for projection in structure.incoming(layer):
+        columns = structure.connection_columns(projection.name)
+        if projection.kind == "dense" or projection.kernel is None:
+            continue
+        norms = edge_norms(columns)
+        if columns.links is not None:
+            rows = zip(columns.links[:, 1], norms, columns.weight, strict=True)
+        else:
+            best = norms.argmax(axis=1)
+            every = np.arange(len(best))
+            rows = zip(structure.units(layer), norms[every, best], columns.weight[every, best], strict=True)
+        for unit, norm, kernel in rows:
+            if norm > found.get(int(unit), (0.0, None))[0]:
+                found[int(unit)] = (float(norm), kernel)
+    return {unit: kernel for unit, (_, kernel) in found.items()}
+
+
+def kernel_marks(structure: Structure, column: Column) -> Iterator[Mark]:
+    """The strongest kernel of every shown map, inside its tile."""
+    kernels = strongest_kernels(structure, column.layer.name)
+    for sign, colour in ((1, BLUE), (-1, VERMILION)):
+        squares = [
+            square
+            for unit, y in column.places.items()
+            if unit in kernels
+            for square in _squares(kernels[unit], column.x + ID_STRIP, y, column.side - 3, sign)
+        ]
+        if squares:
+            yield Squares(colour, sign > 0, tuple(squares))
+
+
+def _squares(
+    kernel: AnyArray, x: float, y: float, side: float, sign: int
+) -> Iterator[tuple[float, float, float]]:
+    """(x, y, side) of the squares of one sign; the largest weight fills its cell."""
+    height, width = kernel.shape
+    cell, largest = side / max(kernel.shape), float(np.abs(kernel).max())
+    for row, place in np.argwhere(sign * kernel > 0):
+        full = cell * float(np.sqrt(abs(kernel[row, place]) / largest))
+        shown = max(full * 0.96 - (1.0 if sign < 0 else 0.0), 0.6)
+        yield x + cell * (place + 0.5 - width / 2), y + cell * (row + 0.5 - height / 2), shown

@@ -1,0 +1,167 @@
+"""The neuron diagram: every unit, or the strongest of each layer, with its edges by sign and size, as a scene."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from nestgraph.graph.network import Network
+from nestgraph.graph.structure import Structure
+from nestgraph.graph.summary import operation_words
+from nestgraph.render.kernels import kernel_marks
+from nestgraph.render.neuron_plan import BAR, ID_STRIP, LEVELS, Column, Plan, plan
+from nestgraph.render.scene import Box, Curve, Curves, Disc, Mark, Scene, Words
+from nestgraph.render.selection import fans, select
+from nestgraph.render.style import BLUE, FAINT, GREY, INK, MUTED, PANEL, PAPER, VERMILION, fitted, plain, size_words, unit_words
+from nestgraph.render.svg import svg
+
+MAX_UNITS = 300
+MAX_EDGES = 2000
+HEADING_WIDTH = 146.0
+SMALLEST_ID = 13.0  # points: discs and tiles below this side carry their id as a tooltip only
+
+
+def neuron_diagram(network: Network, max_units: int = MAX_UNITS, max_edges: int = MAX_EDGES) -> str:
+    """The neuron diagram as SVG text; see `neuron_scene`."""
+    return svg(neuron_scene(network, max_units, max_edges))
+
+
+def neuron_scene(network: Network, max_units: int = MAX_UNITS, max_edges: int = MAX_EDGES) -> Scene:
+    """Draw units and edges at computed places.
+
+    A column is a layer, its units are ordered by id; feature maps are tiles that show their strongest kernel. Positive
+    edges are blue and solid, negative ones vermilion and dashed, thicker where stronger. Up to `max_units` units
+    and `max_edges` edges are all drawn; above that the strongest of each layer and projection are, with bars for
+    the fans of each unit, and the picture states in words what it leaves out.
+    """
+    places = plan(network, select(network, max_units, max_edges))
+    marks = [
+        *_title(network, places),
+        *(mark for column in places.columns for mark in _heading(network, column)),
+        *_edges(places),
+        *(mark for column in places.columns for mark in _units(network, places, column)),
+        *_legend(places),
+    ]
+    name = f"Neural network {_widths(network)}"
+    return Scene(places.width, places.height, name, places.selection.statement(), tuple(marks))
+
+
+def _widths(network: Structure) -> str:
+    widths = [str(len(network.unit_columns(name))) for name in network.layer_names]
+    return "-".join(widths) if len(widths) <= 8 else f"of {len(widths)} layers"
+
+
+def _title(network: Structure, places: Plan) -> Iterator[Mark]:
+    left = 28.0
+    possible = sum(network.connection_columns(name).mask.size for name in network.projection_names)
+    live = f"{network.connection_count:,} of {possible:,} connections live, {network.unit_count:,} units"
+    yield Words(left, 34, _widths(network).removeprefix("of "), 17, bold=True)
+    yield Words(left, 53, live, 11, MUTED)
+
+
+def _heading(network: Structure, column: Column) -> Iterator[Mark]:
+    layer = column.layer
+    size = size_words(layer)
+    units = unit_words(layer, column.total) + (f" of {size}" if size else "")
+    if column.hidden:
+        units = f"{len(column.places):,} of {units}"
+    lines = [Words(column.x, 88, fitted(layer.name, 13, HEADING_WIDTH, bold=True), 13, bold=True, anchor="middle")]
+    rows = [(plain(layer.label), MUTED, True), (units, INK, False), (operation_words(layer).replace("_", " "), MUTED, False)]
+    filled = [(text, colour, slant) for text, colour, slant in rows if text]
+    for place, (text, colour, slant) in enumerate(filled):
+        words = fitted(text, 9.5, HEADING_WIDTH)
+        lines.append(Words(column.x, 103 + 13 * place, words, 9.5, colour, italic=slant, anchor="middle"))
+    return iter(lines)
+
+
+def _edges(places: Plan) -> Iterator[Mark]:
+    """Edges grouped by style, the strongest on top."""
+    for level in range(1, LEVELS + 1):
+        for positive in (False, True):
+            chosen = [stroke.curve for stroke in places.strokes if stroke.level == level]
+            signs = [stroke.value >= 0 for stroke in places.strokes if stroke.level == level]
+            curves = tuple(curve for curve, sign in zip(chosen, signs, strict=True) if sign == positive)
+            if curves:
+                yield edge_style(level, positive, curves)
+
+
+def edge_style(level: int, positive: bool, curves: tuple[Curve, ...]) -> Curves:
+    """The look of edges of one sign and size."""
+    colour = BLUE if positive else VERMILION
+    return Curves(colour, 0.35 + 0.45 * (level - 1), round(0.22 + 0.15 * level, 2), not positive, curves)
+
+
+def _units(network: Structure, places: Plan, column: Column) -> Iterator[Mark]:
+    if places.bars:
+        yield from _fan_bars(network, column)
+    for unit, y in column.places.items():
+        title = f"{column.layer.name} {unit}"
+        yield from _tile(column, unit, y, title) if column.tiles else _disc(column, unit, y, title)
+    if column.tiles:
+        yield from kernel_marks(network, column)
+    if column.hidden:
+        yield from _hidden(column)
+
+
+def _disc(column: Column, unit: int, y: float, title: str) -> Iterator[Mark]:
+    fill = PANEL if column.layer.kind == "input" else PAPER
+    heavy = column.layer.output or column.layer.kind == "input"
+    yield Disc(column.x, y, column.side / 2, fill, MUTED, 1.6 if heavy else 1.0, title)
+    if column.side >= SMALLEST_ID:
+        size = min(8.0, column.side * 1.25 / max(2, len(str(unit))))
+        yield Words(column.x, y + size * 0.36, str(unit), size, INK, anchor="middle")
+
+
+def _tile(column: Column, unit: int, y: float, title: str) -> Iterator[Mark]:
+    side = column.side
+    left = column.x - side / 2 - ID_STRIP
+    yield Box(left, y - side / 2, side + 2 * ID_STRIP, side, PANEL, GREY, 1.0, 2.0, title=title)
+    yield Box(left + 2 * ID_STRIP, y - side / 2, side, side, PAPER, GREY, 1.0)
+    if side >= SMALLEST_ID - 2:
+        yield Words(left + ID_STRIP, y + 2.8, str(unit), min(8.0, 24 / max(2, len(str(unit)))), INK, anchor="middle")
+
+
+def _fan_bars(network: Structure, column: Column) -> Iterator[Mark]:
+    """Bars left and right of each unit: its connections in and out, relative to the layer's largest."""
+    position = network.unit_columns(column.layer.name).position
+    thickness = min(5.0, column.pitch * 0.5)
+    for fan, side in zip(fans(network, column.layer.name), (-1, 1), strict=True):
+        largest = int(np.max(fan, initial=0))
+        for unit, y in column.places.items():
+            count = int(fan[position[unit]])
+            if not count:
+                continue
+            length = BAR * count / largest
+            start = column.x + side * (column.clearance - BAR - 2)
+            title = f"{column.layer.name} {unit}: {count:,} connections {'in' if side < 0 else 'out'}"
+            left = start - length if side < 0 else start
+            yield Box(left, y - thickness / 2, length, thickness, GREY, title=title)
+
+
+def _hidden(column: Column) -> Iterator[Mark]:
+    y = max(column.places.values()) + column.pitch / 2 + 8
+    singular, plural = "more unit", "more units"
+    yield Box(column.x - 52, y, 104, 20, PAPER, GREY, 1.0, 4.0, dashed=True)
+    text = f"{column.hidden:,} {singular if column.hidden == 1 else plural}"
+    yield Words(column.x, y + 13.5, text, 9.5, MUTED, anchor="middle")
+
+
+def _legend(places: Plan) -> Iterator[Mark]:
+    y, left = places.bottom + 32, 28.0
+    yield Box(left, y - 14, places.width - 2 * left, 1, FAINT)
+    yield Words(left, y + 12, _sentence(places.selection.statement()), 12, bold=True)
+    for positive, x, name in ((True, left, "positive weight"), (False, left + 150, "negative weight")):
+        for level in (2, 4):
+            place = y + 32 + 2 * level
+            yield edge_style(level, positive, (Curve(x, place - 2, x + 34, place - 2),))
+        yield Words(x + 42, y + 41, name, 10, MUTED)
+    yield Words(left + 300, y + 41, "thicker: stronger within its projection", 10, MUTED)
+    notes = []
+    if any(column.tiles and column.layer.kind != "input" for column in places.columns):
+        notes.append("tile: a map's strongest kernel, filled positive, hollow negative")
+    if places.bars:
+        notes.append("grey bars: connections in (left) and out (right)")
+    yield Words(left, y + 59, "; ".join(notes), 10, MUTED)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]

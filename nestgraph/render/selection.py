@@ -1,0 +1,226 @@
+"""What a neuron diagram shows of a network: all of it, or the strongest units and edges of every part.
+
+The strength of an edge is the Euclidean norm of its weights, relative to the strongest edge of its projection, so that
+layers of different fan-in compare. A budget is shared so that no layer or projection is crowded out: each gets
+all it has up to one common cap.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nestgraph.graph.columns import ConnectionColumns
+from nestgraph.graph.structure import Structure
+from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.projection import Projection
+
+TALLEST = 40  # units of a layer that is summarised
+
+
+@dataclass(frozen=True)
+class Edges:
+    """Shown edges of one projection, weakest first; every array is (edges,).
+
+    Attributes:
+        projection: the record.
+        source: ids of the units at the start.
+        target: ids of the units at the end.
+        value: the sum of an edge's weights.
+        strength: relative to the projection's strongest edge, in (0, 1].
+        connections: how many active weights an edge carries.
+    """
+
+    projection: Projection
+    source: AnyArray
+    target: AnyArray
+    value: AnyArray
+    strength: AnyArray
+    connections: AnyArray
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Shown unit ids of every layer, ascending, and shown edges of every projection; with the totals of both."""
+
+    units: Mapping[str, AnyArray]
+    edges: tuple[Edges, ...]
+    unit_total: int
+    edge_total: int
+    connection_total: int
+
+    @property
+    def unit_count(self) -> int:
+        """How many units are shown."""
+        return sum(len(ids) for ids in self.units.values())
+
+    @property
+    def edge_count(self) -> int:
+        """How many edges are shown."""
+        return sum(len(edges.value) for edges in self.edges)
+
+    @property
+    def connection_count(self) -> int:
+        """How many connections the shown edges carry."""
+        return sum(int(edges.connections.sum()) for edges in self.edges)
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left out."""
+        return self.unit_count == self.unit_total and self.edge_count == self.edge_total
+
+    def statement(self) -> str:
+        """What is shown and what is left out, in words."""
+        units = _ratio(self.unit_count, self.unit_total, "units")
+        connections = _ratio(self.connection_count, self.connection_total, "connections")
+        if self.edge_total == self.connection_total:
+            return f"{connections} shown; {units}"
+        edges = _ratio(self.edge_count, self.edge_total, "edges")
+        return f"{edges} ({connections}) shown; {units}"
+
+
+def _ratio(shown: int, total: int, what: str) -> str:
+    return f"all {total:,} {what}" if shown == total else f"{shown:,} of {total:,} {what}"
+
+
+def select(structure: Structure, max_units: int, max_edges: int) -> Selection:
+    """Choose the units and edges to show."""
+    units = _units(structure, max_units)
+    candidates = [_edges(structure, name, units) for name in structure.projection_names]
+    caps = shares([len(edges.value) for edges in candidates], max_edges)
+    return Selection(
+        units=units,
+        edges=tuple(_strongest(edges, count) for edges, count in zip(candidates, caps, strict=True)),
+        unit_total=structure.unit_count,
+        edge_total=edge_total(structure),
+        connection_total=structure.connection_count,
+    )
+
+
+def edge_total(structure: Structure) -> int:
+    """The number of edges: pairs of units joined by a projection, whatever block of weights each carries."""
+    every = (structure.connection_columns(name) for name in structure.projection_names)
+    return sum(int(np.count_nonzero(columns.edges if columns.links is None else columns.live)) for columns in every)
+
+
+def shares(counts: Sequence[int], budget: int) -> list[int]:
+    """Divide a budget: each count whole up to one common cap, the largest that keeps the sum within the budget.
+
+    >>> shares([784, 300, 100, 10], 300)
+    [96, 96, 96, 10]
+    """
+    left, cap = budget, budget
+    for place, count in enumerate(sorted(counts)):
+        cap = left // (len(counts) - place)
+        if count > cap:
+            break
+        left -= count
+    return [min(count, cap) for count in counts]
+
+
+def _units(structure: Structure, max_units: int) -> dict[str, AnyArray]:
+    names = structure.layer_names
+    counts = [len(structure.unit_columns(name)) for name in names]
+    if sum(counts) <= max_units:
+        return {name: np.sort(structure.units(name)) for name in names}
+    scores = _scores(structure)
+    given = [max(1, min(count, TALLEST)) for count in shares(counts, max_units)]
+    return {
+        name: np.sort(structure.units(name)[np.argsort(-scores[name], kind="stable")[:count]])
+        for name, count in zip(names, given, strict=True)
+    }
+
+
+def _scores(structure: Structure) -> dict[str, AnyArray]:
+    """For each unit the sum of the strengths of its edges in and out."""
+    scores = {name: np.zeros(len(structure.unit_columns(name))) for name in structure.layer_names}
+    for name in structure.projection_names:
+        projection, columns = structure.projection(name), structure.connection_columns(name)
+        strength = edge_norms(columns)
+        strength = strength / (float(strength.max(initial=0)) or 1.0)
+        if columns.links is None:
+            scores[projection.target] += strength.sum(axis=1)
+            scores[projection.source] += strength.sum(axis=0)
+            continue
+        sources, targets = _link_positions(structure, projection, columns)
+        np.add.at(scores[projection.source], sources, strength)
+        np.add.at(scores[projection.target], targets, strength)
+    return scores
+
+
+def edge_norms(columns: ConnectionColumns) -> AnyArray:
+    """The Euclidean norm of every edge's weights: (out, in), or (links,) for one-to-one."""
+    axes = columns.weight.ndim - (1 if columns.links is not None else 2)
+    if not axes:
+        return np.abs(columns.weight)
+    return np.sqrt(np.square(columns.weight).sum(axis=tuple(range(-axes, 0))))
+
+
+def _edges(structure: Structure, name: str, shown: Mapping[str, AnyArray]) -> Edges:
+    """All edges of a projection between shown units."""
+    projection, columns = structure.projection(name), structure.connection_columns(name)
+    sources, targets = structure.units(projection.source), structure.units(projection.target)
+    if columns.links is None:
+        rows = np.flatnonzero(np.isin(targets, shown[projection.target]))
+        cells = np.flatnonzero(np.isin(sources, shown[projection.source]))
+        row, cell = np.nonzero(columns.edges[np.ix_(rows, cells)])
+        place = (rows[row], cells[cell])
+        source, target = sources[place[1]], targets[place[0]]
+    else:
+        kept = columns.live & np.isin(columns.links[:, 0], shown[projection.source])
+        place = np.flatnonzero(kept & np.isin(columns.links[:, 1], shown[projection.target]))
+        source, target = columns.links[place].T
+    weight = columns.weight[place].reshape(len(source), -1)
+    largest = float(edge_norms(columns).max(initial=0)) or 1.0
+    return Edges(
+        projection,
+        source,
+        target,
+        weight.sum(axis=1),
+        np.linalg.norm(weight, axis=1) / largest,
+        columns.mask[place].reshape(len(source), -1).sum(axis=1),
+    )
+
+
+def _strongest(edges: Edges, count: int) -> Edges:
+    order = np.argsort(-edges.strength, kind="stable")[:count][::-1]
+    return Edges(
+        edges.projection,
+        edges.source[order],
+        edges.target[order],
+        edges.value[order],
+        edges.strength[order],
+        edges.connections[order],
+    )
+
+
+def fans(structure: Structure, layer: str) -> tuple[AnyArray, AnyArray]:
+    """Active connections into and out of each unit of a layer, in the order of positions: two of (units,)."""
+    into, out = (np.zeros(len(structure.unit_columns(layer)), np.int64) for _ in range(2))
+    for projection in structure.incoming(layer):
+        into += _fan(structure, projection, axis=0)
+    for projection in structure.outgoing(layer):
+        out += _fan(structure, projection, axis=1)
+    return into, out
+
+
+def _fan(structure: Structure, projection: Projection, axis: int) -> AnyArray:
+    columns = structure.connection_columns(projection.name)
+    if columns.links is None:
+        others = tuple(other for other in range(columns.mask.ndim) if other != axis)
+        return columns.mask.sum(axis=others)
+    sources, targets = _link_positions(structure, projection, columns)
+    counts = columns.mask.reshape(len(columns.mask), -1).sum(axis=1)
+    units = structure.unit_columns(projection.source if axis else projection.target)
+    return np.bincount(sources if axis else targets, weights=counts, minlength=len(units)).astype(np.int64)
+
+
+def _link_positions(
+    structure: Structure, projection: Projection, columns: ConnectionColumns
+) -> tuple[AnyArray, AnyArray]:
+    assert columns.links is not None
+    ends = ((projection.source, columns.links[:, 0]), (projection.target, columns.links[:, 1]))
+    source, target = (
+        np.array([structure.unit_columns(layer).position[int(unit)] for unit in ids], np.int64) for layer, ids in ends
+    )
+    return source, target

@@ -1,0 +1,155 @@
+"""Strict reading of JSON from strangers: bounded before it is parsed, and every failure is one sentence.
+
+pydantic keeps the last of duplicate keys and bounds neither depth nor memory, and Python's parser takes NaN and 1e999;
+so a document passes `check_json` first, and pydantic only then. Numbers: reliability.md, "Files from strangers".
+"""
+
+import json
+import math
+import re
+from typing import Any, NoReturn, TypeVar, cast
+
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
+from nestgraph.errors import SnapshotError
+
+T = TypeVar("T")
+MAX_BYTES = 64 * 2**20
+MAX_DEPTH = 32
+MAX_VALUES = 2**19
+MAX_PROBLEMS = 1000  # pydantic lists all or none, at a kilobyte each
+MAX_INTEGER = 2**53
+# Possessive, and content with a string that never ends: linear in time and without a stack for any input.
+STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+
+
+def read_record(adapter: TypeAdapter[T], data: bytes, where: str, max_bytes: int = MAX_BYTES) -> T:
+    """Read one record from JSON that nobody vouches for.
+
+    Args:
+        adapter: the record's type; its models should be `nestgraph.spec.Record`s.
+        data: the JSON text.
+        where: the file, or the file and line, that messages begin with.
+        max_bytes: what to refuse unread.
+
+    Raises:
+        SnapshotError: one sentence, `where: place: problem`. It comes from the `VerificationError` of a network that
+            breaks a law.
+    """
+    try:
+        check_json(data, max_bytes)
+        return adapter.validate_json(data)
+    except ValidationError as error:
+        raise SnapshotError(f"{where}: {first_problem(error)}") from (_reason(error) or error)
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno} column {error.colno}"
+        raise SnapshotError(f"{where}: {place}: {error.msg} (expected JSON, got broken or truncated text)") from error
+    except (RecursionError, MemoryError, OverflowError) as error:
+        problem = f"expected a document that fits this machine, got {type(error).__name__}"
+        raise SnapshotError(f"{where}: {problem}") from None
+    except ValueError as error:
+        raise SnapshotError(f"{where}: {error}") from error
+
+
+def check_json(data: bytes, max_bytes: int = MAX_BYTES) -> None:
+    """Refuse text that is too large, too deep, not UTF-8, ambiguous, or has numbers that JSON does not carry.
+
+    Raises:
+        ValueError: what is wrong; a `json.JSONDecodeError` where it is not JSON.
+    """
+    if len(data) > max_bytes:
+        raise ValueError(f"too large (expected at most {max_bytes:,} bytes, got {len(data):,})")
+    if data.startswith(b"\xef\xbb\xbf"):
+        raise ValueError("expected UTF-8 text without a byte order mark, got one: save it without")
+    _check_nesting(STRING.sub(b"", data))
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"expected UTF-8 text, got byte {data[error.start]:#04x} at offset {error.start}") from None
+    json.loads(text, object_pairs_hook=_distinct, parse_int=_integer, parse_float=_real, parse_constant=_constant)
+
+
+def _check_nesting(bare: bytes) -> None:
+    """Bound the number of values and their depth; `bare` is the text without its strings."""
+    values = sum(bare.count(mark) for mark in b",[{")
+    if values > MAX_VALUES:
+        raise ValueError(f"expected at most {MAX_VALUES:,} values, got {values:,}: long arrays belong in packed form")
+    marks = np.frombuffer(bare, np.uint8)
+    opening, closing = (marks == ord("[")) | (marks == ord("{")), (marks == ord("]")) | (marks == ord("}"))
+    steps = opening.astype(np.int8) - closing.astype(np.int8)
+    depth = int(np.cumsum(steps[steps != 0], dtype=np.int64).max(initial=0))
+    if depth > MAX_DEPTH:
+        raise ValueError(f"expected values nested at most {MAX_DEPTH} deep, got {depth}")
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+        raise ValueError(f"expected each key once, got {twice[:64]!r} twice in one object")
+    return table
+
+
+def _integer(text: str) -> int:
+    if len(text) > 17 or abs(int(text)) >= MAX_INTEGER:
+        raise ValueError(f"expected integers below 2**53, got {text[:40]}")
+    return int(text)
+
+
+def _real(text: str) -> float:
+    if not math.isfinite(float(text)):
+        raise ValueError(f"expected finite numbers, got {text[:40]}")
+    return float(text)
+
+
+def _constant(text: str) -> NoReturn:
+    raise ValueError(f"expected finite numbers, got {text}")
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first problem of a validation as one sentence, `layers[2].values.bias: expected ..., got ...`."""
+    count = error.error_count()
+    if count > MAX_PROBLEMS:
+        return f"expected a document of the schema, got {count:,} problems"
+    first = _first(error)
+    place = _place(first["loc"])
+    more = f" (and {count - 1} more)" if count > 1 else ""
+    text = f"{place}: {_problem(first)}{more}" if place else f"{_problem(first)}{more}"
+    return text if text.isprintable() else ascii(text)[1:-1]
+
+
+def _first(error: ValidationError) -> dict[str, Any]:
+    return cast(dict[str, Any], error.errors(include_url=False)[0])
+
+
+def _problem(first: dict[str, Any]) -> str:
+    if first["type"] == "extra_forbidden":
+        return "unknown key (expected only keys of the schema)"
+    if first["type"] == "missing":
+        return "missing (expected a value, got none)"
+    reason = first.get("ctx", {}).get("error")
+    if isinstance(reason, Exception):
+        return str(reason)
+    message, given = str(first["msg"])[:400], first["input"]
+    got = repr(given[:40] if isinstance(given, str) else given) if isinstance(given, str | int | float) else None
+    return f"{message.replace('Input should be', 'expected', 1)}, got {got or type(given).__name__}"
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    place = ""
+    for step in location:
+        if isinstance(step, int):
+            place += f"[{step}]"
+        else:
+            key = step if PLAIN_KEY.fullmatch(step) else repr(step[:40])
+            place += f".{key}" if place else key
+    return place
+
+
+def _reason(error: ValidationError) -> BaseException | None:
+    """What a validator of ours raised the only problem from."""
+    raised = _first(error).get("ctx", {}).get("error") if error.error_count() == 1 else None
+    return raised.__cause__ if isinstance(raised, BaseException) else None

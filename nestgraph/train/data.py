@@ -1,0 +1,192 @@
+"""Datasets: images small enough to lie in memory, split into training, validation and test samples.
+
+Inputs are scaled to [0, 1] and not centred. So the empty border of an image is exactly zero: an input there gets no
+gradient and is not grown, and images distorted with zero padding keep their background.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestgraph.errors import DataError
+from nestgraph.train import mnist
+
+ValidationSplit = Literal["stratified", "last"]
+Image = tuple[int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Labelled images.
+
+    Attributes:
+        inputs: float32, (samples, channels, height, width), finite.
+        labels: int64, (samples,).
+
+    Raises:
+        DataError: the arrays have other shapes or dtypes, or do not belong together.
+    """
+
+    inputs: NDArray[np.float32]
+    labels: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        inputs, labels = self.inputs, self.labels
+        if (inputs.dtype, inputs.ndim, labels.dtype, labels.ndim) != (np.float32, 4, np.int64, 1):
+            raise DataError(
+                "Samples: expected float32 inputs (samples, channels, height, width) and int64 labels (samples,), "
+                f"got {inputs.dtype} {inputs.shape} and {labels.dtype} {labels.shape}"
+            )
+        if len(inputs) != len(labels) or not len(labels):
+            raise DataError(f"Samples: expected one label an image, got {len(inputs)} images and {len(labels)} labels")
+        if not np.isfinite(inputs).all():
+            raise DataError("Samples: expected finite inputs, got NaN or infinity")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A classification task. Decisions read `validation`; `test` is read once, at the end.
+
+    Attributes:
+        classes: labels are 0 to classes - 1.
+        image: (channels, height, width) of every input.
+
+    Raises:
+        DataError: a split has images of another shape, or labels of other classes.
+    """
+
+    name: str
+    train: Samples
+    validation: Samples
+    test: Samples
+    classes: int
+    image: Image
+
+    def __post_init__(self) -> None:
+        for split, samples in (("train", self.train), ("validation", self.validation), ("test", self.test)):
+            low, high = int(samples.labels.min()), int(samples.labels.max())
+            if samples.inputs.shape[1:] != self.image or low < 0 or high >= self.classes:
+                raise DataError(
+                    f"dataset {self.name!r}, {split}: expected images {self.image} with labels below {self.classes}, "
+                    f"got {samples.inputs.shape[1:]} with labels {low} to {high}"
+                )
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What is known of a dataset before it is loaded; `train`, `validation` and `test` count samples."""
+
+    name: str
+    train: int
+    validation: int
+    test: int
+    classes: int
+    image: Image
+    location: str
+    available: bool
+
+
+def load_dataset(
+    name: str, seed: int = 0, cache: str | Path | None = None, validation: ValidationSplit = "stratified"
+) -> Dataset:
+    """Load a dataset by name; the same name, seed and validation give the same splits.
+
+    Args:
+        name: `digits` (scikit-learn's 1,797 images of 8 x 8, split 60/20/20) or `mnist` (LeCun et al. 1998, images of
+            28 x 28: 50,000 + 10,000 of the official training images, and the official test images).
+        seed: which split is drawn.
+        cache: folder of downloaded files; by default `$NESTGRAPH_DATA`, else `~/.cache/nestgraph`.
+        validation: `stratified` draws the validation images with equal shares of each class; `last` takes the last
+            10,000 training images of MNIST, whatever the seed.
+
+    Raises:
+        DataError: the dataset is unknown, or its files are missing or altered.
+    """
+    if name not in _LOADERS:
+        raise DataError(f"load_dataset: expected one of {', '.join(_LOADERS)}, got {name!r}")
+    if seed < 0:
+        raise DataError(f"load_dataset {name!r}: expected a seed of 0 or more, got {seed}")
+    if validation not in ("stratified", "last") or (name == "digits" and validation == "last"):
+        choices = "'stratified'" if name == "digits" else "'stratified' or 'last'"
+        raise DataError(f"load_dataset {name!r}: expected validation to be {choices}, got {validation!r}")
+    return _LOADERS[name](np.random.default_rng(seed), cache_folder(cache), validation)
+
+
+def datasets(cache: str | Path | None = None) -> tuple[DatasetInfo, ...]:
+    """Return what `load_dataset` knows by name, and where each dataset lies or would lie."""
+    folder = cache_folder(cache) / "mnist"
+    present = all((folder / file.name).is_file() for file in mnist.FILES)
+    return (
+        DatasetInfo("digits", 1_079, 359, 359, 10, (1, 8, 8), "inside scikit-learn", True),
+        DatasetInfo("mnist", 50_000, 10_000, 10_000, 10, (1, 28, 28), str(folder), present),
+    )
+
+
+def cache_folder(cache: str | Path | None = None) -> Path:
+    """Return the folder of downloaded files: the argument, else `$NESTGRAPH_DATA`, else `~/.cache/nestgraph`."""
+    return Path(cache or os.environ.get("NESTGRAPH_DATA") or "~/.cache/nestgraph").expanduser()
+
+
+def stratified(labels: NDArray[np.integer[Any]], size: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Choose exactly `size` samples, of each class its share to within one sample.
+
+    The samples are shuffled, sorted by class and sampled at even steps.
+
+    Args:
+        labels: (samples,).
+        size: from 0 to the number of samples.
+        rng: draws the samples within each class.
+
+    Returns:
+        True for the chosen samples, (samples,).
+    """
+    order = rng.permutation(len(labels))
+    order = order[np.argsort(labels[order], kind="stable")]
+    steps = np.arange(len(labels) + 1) * size // max(len(labels), 1)
+    chosen = np.zeros(len(labels), bool)
+    chosen[order[np.diff(steps) > 0]] = True
+    return chosen
+
+
+def _load_digits(rng: np.random.Generator, _folder: Path, _validation: ValidationSplit) -> Dataset:
+    digits = import_module("sklearn.datasets").load_digits()  # lazy: slower to import than all of nestgraph
+    images, labels = digits.images.astype(np.uint8), digits.target
+    fifth = round(len(labels) / 5)
+    test = stratified(labels, fifth, rng)
+    rest = np.flatnonzero(~test)
+    validation = np.zeros(len(labels), bool)
+    validation[rest[stratified(labels[rest], fifth, rng)]] = True
+    splits = (_samples(images[part], labels[part], 16) for part in (~test & ~validation, validation, test))
+    return Dataset("digits", *splits, classes=10, image=(1, 8, 8))
+
+
+def _load_mnist(rng: np.random.Generator, folder: Path, validation: ValidationSplit) -> Dataset:
+    images, labels, test_images, test_labels = mnist.read_mnist(folder / "mnist")
+    if len(images) != len(labels):
+        raise DataError(f"mnist: expected one label a training image, got {len(images)} images, {len(labels)} labels")
+    size = len(labels) // 6
+    last = np.arange(len(labels)) >= len(labels) - size
+    held = last if validation == "last" else stratified(labels, size, rng)
+    train, held_out = (_samples(images[part], labels[part], 255) for part in (~held, held))
+    test = _samples(test_images, test_labels, 255)
+    return Dataset("mnist", train, held_out, test, classes=10, image=(1, 28, 28))
+
+
+def _samples(images: NDArray[np.uint8], labels: NDArray[Any], white: int) -> Samples:
+    """Scale grey images (samples, height, width) from 0..white to [0, 1]."""
+    return Samples(np.divide(images[:, None], white, dtype=np.float32), labels.astype(np.int64))
+
+
+_LOADERS: dict[str, Callable[[np.random.Generator, Path, ValidationSplit], Dataset]] = {
+    "digits": _load_digits,
+    "mnist": _load_mnist,
+}

@@ -1,0 +1,181 @@
+"""The recipe: every choice of a run in one frozen record, read from TOML or JSON."""
+
+import json
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, NonNegativeInt, PositiveInt, StringConstraints, ValidationError, model_validator
+
+from nestgraph import seeds
+from nestgraph.errors import RecipeError
+from nestgraph.graph.network import Network
+from nestgraph.policies import GrowthPolicy, PruningPolicy
+from nestgraph.spec.operations import ActivationFunction
+from nestgraph.spec.record import Record, Text
+from nestgraph.train.distortion import AffineDistortion
+
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
+Widths = Annotated[tuple[PositiveInt, ...], Field(min_length=2, max_length=64)]
+
+
+class DataOptions(Record):
+    """Which data, which of its training images are the validation split, and how training images are distorted."""
+
+    name: Literal["digits", "mnist"]
+    validation: Literal["stratified", "last"] = "stratified"
+    distortion: AffineDistortion | None = None
+
+
+class SeedOptions(Record):
+    """The small sparse network that growth starts from (method.md section 6).
+
+    `width` multiplies the reference widths of a LeNet; `widths` are those of an `mlp`.
+    """
+
+    kind: Literal["mlp", "lenet_300_100", "lenet_5"]
+    widths: Widths | None = None
+    width: Positive = 1.0
+    density: Annotated[float, Field(gt=0, le=1)] = 0.1
+    batch_norm: bool = True
+
+    @model_validator(mode="after")
+    def _check_widths(self) -> Self:
+        if (self.kind == "mlp") != (self.widths is not None):
+            raise ValueError("widths go with a seed of kind 'mlp', and only there")
+        return self
+
+    def build(self, seed: int) -> Network:
+        """The seed network of one random seed."""
+        if self.widths is not None:
+            return seeds.mlp(self.widths, self.density, seed, batch_norm=self.batch_norm)
+        make = {"lenet_300_100": seeds.lenet_300_100, "lenet_5": seeds.lenet_5}[self.kind]
+        return make(self.width, self.density, seed, batch_norm=self.batch_norm)
+
+
+class TrainingOptions(Record):
+    """How a network trains between edits.
+
+    Every stage of training starts at `learning_rate` and ends at `final_rate` times that, along a half cosine.
+    """
+
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    learning_rate: Positive = 0.05
+    final_rate: Share = 0.01
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    batch_size: PositiveInt = 128
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class GrowthOptions(Record):
+    """Growth: while the network is below `size_limit` connections and `target_accuracy` on the validation split.
+
+    Attributes:
+        policies: tried in turn, one an edit.
+        epochs: of training after each edit.
+        patience: growth ends after so many refused edits in a row.
+        evidence_batches: how many training batches the evidence is averaged over; None for the whole training set.
+    """
+
+    policies: Annotated[tuple[GrowthPolicy, ...], Field(min_length=1, max_length=16)]
+    size_limit: PositiveInt
+    target_accuracy: Share = 1.0
+    epochs: PositiveInt = 1
+    max_edits: NonNegativeInt = 100
+    patience: PositiveInt = 2
+    evidence_batches: PositiveInt | None = None
+
+
+class ShiftOptions(Record):
+    """The shift of activations between growth and pruning, and the training that recovers."""
+
+    function: ActivationFunction = "relu"
+    epochs: NonNegativeInt = 1
+
+
+class PruningOptions(Record):
+    """Pruning: edit, train, keep the last network with accuracy of at least A on the validation split.
+
+    Attributes:
+        policies: all applied in turn at each step, each on the result of the one before.
+        target_accuracy: A; None for the accuracy before pruning less `tolerance`.
+        tolerance: how much accuracy pruning may cost where `target_accuracy` is None.
+        epochs: of training after each step.
+        recovery_epochs: how many more a step below A is given, before it is taken back and halved.
+        smallest_step: pruning ends when the step, halved again and again, is below this share of the first.
+        size_floor: pruning ends at so many connections.
+        activity_batches: how many training batches the activity of units is averaged over.
+    """
+
+    policies: Annotated[tuple[PruningPolicy, ...], Field(min_length=1, max_length=16)]
+    target_accuracy: Share | None = None
+    tolerance: Share = 0.0
+    epochs: PositiveInt = 1
+    recovery_epochs: NonNegativeInt = 2
+    smallest_step: Annotated[float, Field(gt=0, le=1)] = 0.1
+    size_floor: NonNegativeInt = 0
+    max_edits: NonNegativeInt = 1000
+    activity_batches: PositiveInt | None = 4
+
+
+class Recipe(Record):
+    """A whole run: seed, growth, shift, pruning and a last training."""
+
+    name: Slug
+    description: Text = ""
+    data: DataOptions
+    seed_network: SeedOptions
+    training: TrainingOptions = TrainingOptions()
+    seed_epochs: PositiveInt = 1
+    growth: GrowthOptions
+    shift: ShiftOptions = ShiftOptions()
+    pruning: PruningOptions
+    finish_epochs: NonNegativeInt = 0
+    baseline: Literal["logistic_regression"] | None = None
+
+
+def recipe_names() -> tuple[str, ...]:
+    """The names of the recipes inside the package."""
+    folder = resources.files(__package__).joinpath("recipes")
+    return tuple(sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")))
+
+
+def load_recipe(name_or_path: str) -> Recipe:
+    """A recipe of the package by name, or one from a TOML or JSON file.
+
+    Raises:
+        RecipeError: there is none, or it is not a valid recipe; the message names the field.
+    """
+    if name_or_path in recipe_names():
+        text = resources.files(__package__).joinpath("recipes", f"{name_or_path}.toml").read_text("utf-8")
+        return parse_recipe(text, f"{name_or_path}.toml")
+    path = Path(name_or_path)
+    if path.suffix not in (".toml", ".json"):
+        known = ", ".join(recipe_names())
+        raise RecipeError(f"expected a recipe name ({known}) or a .toml or .json file, got {name_or_path!r}")
+    try:
+        return parse_recipe(path.read_text("utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: cannot be read ({error})") from None
+
+
+def parse_recipe(text: str, source: str) -> Recipe:
+    """The recipe in a TOML or JSON text; `source` is the file's name, whose suffix tells which.
+
+    Raises:
+        RecipeError: it is not a valid recipe.
+    """
+    try:
+        document = text if source.endswith(".json") else json.dumps(tomllib.loads(text))
+        return Recipe.model_validate_json(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "recipe"
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise RecipeError(f"{source}: {place}: {first['msg']}, got {str(first['input'])[:80]!r}{more}") from None
+    except (tomllib.TOMLDecodeError, ValueError, TypeError, RecursionError) as error:
+        raise RecipeError(f"{source}: expected TOML or JSON, got a syntax error: {error}") from None

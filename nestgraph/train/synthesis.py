@@ -1,0 +1,281 @@
+"""NeST's loop in time: seed, grow, shift, prune, finish. The one place where training, policies and edits meet."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nestgraph.edits.batch import AnyEdit, Batch
+from nestgraph.edits.editor import Editor
+from nestgraph.edits.operations import shift_activations
+from nestgraph.errors import EditError, TrainingError
+from nestgraph.graph.cost import cost
+from nestgraph.graph.network import Network
+from nestgraph.policies import Policy
+from nestgraph.train.baseline import logistic_regression
+from nestgraph.train.data import load_dataset
+from nestgraph.train.evidence import gather
+from nestgraph.train.randomness import derived_seed
+from nestgraph.train.recipe import GrowthOptions, PruningOptions, Recipe
+from nestgraph.train.runs import STAGES, BaselineResult, Measurement, Result, Run, RunFolder, StageResult
+from nestgraph.train.trainer import Model, Score, Trainer
+
+Progress = Callable[[Measurement, float | None], None]
+"""Called after each measurement with the row and the seconds that are probably left (None: unknown)."""
+
+
+def synthesize(
+    recipe: Recipe,
+    out: Path | str | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: Progress | None = None,
+    overwrite: bool = False,
+) -> Run:
+    """Run a recipe: grow a small seed, shift its activations, prune it, and write everything to a run folder.
+
+    Args:
+        recipe: all choices of the run.
+        out: the run folder, new or empty; `runs/NAME-SEED` by default.
+        seed: of the split, the seed network and every random number of the run.
+        device: "cpu" or "cuda".
+        progress: called after every measurement.
+        overwrite: replace the folder of an earlier run.
+
+    Raises:
+        DataError: the dataset cannot be had.
+        SnapshotError: the folder is in use or cannot be written.
+        TrainingError: the seed network does not train, or the device is missing.
+    """
+    dataset = load_dataset(recipe.data.name, seed=seed, validation=recipe.data.validation)
+    trainer = Trainer(dataset, recipe.training, recipe.data.distortion, seed, device)
+    folder = RunFolder(Path(out or f"runs/{recipe.name}-{seed}"), recipe, overwrite)
+    return Synthesis(recipe, trainer, folder, seed, progress).run()
+
+
+@dataclass(frozen=True)
+class Stand:
+    """A point of a run to come back to: the model in training, its score, and the length of the history."""
+
+    model: Model
+    score: Score
+    depth: int
+
+
+class Synthesis:
+    """One run in progress: an editor for the network, a model that follows it, and the log of both."""
+
+    def __init__(
+        self, recipe: Recipe, trainer: Trainer, folder: RunFolder, seed: int, progress: Progress | None = None
+    ) -> None:
+        self.recipe, self.trainer, self.folder, self.seed = recipe, trainer, folder, seed
+        self.rows: list[Measurement] = []
+        self._progress = progress
+        self._began = time.monotonic()
+        self._phase = "seed"
+        self._trainings = 0
+        network = recipe.seed_network.build(derived_seed(seed, "seed network"))
+        self.editor = Editor(network)
+        self._model = trainer.begin(network)
+
+    def run(self) -> Run:
+        """The whole loop; returns the finished run."""
+        stages = {"seed": self.editor.network}
+        self.folder.keep("seed", stages["seed"])
+        stand = self._train(self.recipe.seed_epochs, "train the seed")
+        stages["seed trained"] = self.editor.network
+        stand = self._grow(stand, self.recipe.growth)
+        stages["grown"] = self.editor.network
+        self.folder.keep("grown", stages["grown"])
+        stand = self._shift(stand)
+        stand = self._prune(stand, self.recipe.pruning)
+        self._finish(stand)
+        stages["final"] = self.editor.network
+        self.folder.keep("final", stages["final"])
+        result = self._result([("seed", stages["seed trained"]), *((name, stages[name]) for name in STAGES[1:])])
+        self.folder.close(result, self.rows)
+        return Run(self.folder.folder, self.recipe, result)
+
+    # -- phases --------------------------------------------------------------------------------------
+
+    def _grow(self, stand: Stand, options: GrowthOptions) -> Stand:
+        self._phase = "grow"
+        refused = 0
+        for number in range(options.max_edits):
+            connections = self.editor.network.connection_count
+            if connections >= options.size_limit or stand.score.accuracy >= options.target_accuracy:
+                break
+            policy = options.policies[number % len(options.policies)]
+            edit = self._proposal([policy], options.evidence_batches, 1.0)
+            tried = self._try(edit, options.epochs) if edit.edits else None
+            kept = tried is not None and tried.score.loss < stand.score.loss
+            stand = self._decide(stand, tried, kept, edit.words, self._share(connections, options.size_limit))
+            refused = 0 if kept else refused + 1
+            if refused >= options.patience:
+                break
+        return stand
+
+    def _shift(self, stand: Stand) -> Stand:
+        self._phase = "shift"
+        edit = shift_activations(self.editor.network, self.recipe.shift.function)
+        if edit.edits:
+            self._apply(edit)
+        return self._train(self.recipe.shift.epochs, edit.words) if self.recipe.shift.epochs else stand
+
+    def _prune(self, stand: Stand, options: PruningOptions) -> Stand:
+        self._phase = "prune"
+        target = options.target_accuracy
+        if target is None:
+            target = stand.score.accuracy - options.tolerance
+        scale, first = 1.0, self.editor.network.connection_count
+        for _ in range(options.max_edits):
+            connections = self.editor.network.connection_count
+            if connections <= options.size_floor or scale < options.smallest_step:
+                break
+            edit = self._proposal(options.policies, options.activity_batches, scale)
+            tried = self._recovered(self._try(edit, options.epochs), target) if edit.edits else None
+            kept = tried is not None and tried.score.accuracy >= target
+            done = np.log(first / connections) / np.log(first / max(1, options.size_floor))
+            stand = self._decide(stand, tried, kept, edit.words, float(done))
+            scale = scale if kept else scale / 2
+        return stand
+
+    def _recovered(self, tried: Stand | None, target: float) -> Stand | None:
+        """Train a step that fell below the target on, within the recovery budget."""
+        options, spent = self.recipe.pruning, 0
+        while tried and tried.score.accuracy < target and spent < options.recovery_epochs:
+            epochs = min(options.epochs, options.recovery_epochs - spent)
+            spent += epochs
+            tried = self._trained(epochs)
+        return tried
+
+    def _finish(self, stand: Stand) -> None:
+        self._phase = "finish"
+        if self.recipe.finish_epochs:
+            tried = self._try(Batch(edits=()), self.recipe.finish_epochs)
+            kept = tried is not None and tried.score.accuracy >= stand.score.accuracy
+            self._decide(stand, tried, kept, "last training", 1.0)
+
+    # -- steps ---------------------------------------------------------------------------------------
+
+    def _proposal(self, policies: Iterable[Policy], batches: int | None, scale: float) -> Batch:
+        """What the policies would do in turn, each on the result of the one before; empty when they find nothing."""
+        network, proposed, titles = self.editor.network, list[AnyEdit](), list[str]()
+        rng = np.random.default_rng(derived_seed(self.seed, "policy", self._trainings))
+        for policy in policies:
+            evidence = gather(network, self.trainer, policy.needs, batches, self._trainings)
+            try:
+                edit = policy.propose(network, evidence, rng, scale)
+                network = edit.apply(network).network
+            except EditError:
+                continue  # this policy would cut an output off: the others may still find something
+            if edit.edits:
+                proposed.append(edit)
+                titles.append(edit.words)
+        return Batch(edits=tuple(proposed), title=", ".join(titles)[:256] or "nothing to do")
+
+    def _try(self, edit: Batch, epochs: int) -> Stand | None:
+        """Apply an edit and train; None if training broke down. Nothing is decided yet."""
+        if edit.edits:
+            self._apply(edit)
+        self._model = self.trainer.follow(self._model, self.editor.network)
+        try:
+            return self._trained(epochs)
+        except TrainingError:
+            return None
+
+    def _decide(self, stand: Stand, tried: Stand | None, kept: bool, title: str, share: float) -> Stand:
+        """Keep what was tried, or go back to where it started; either way it is measured and logged."""
+        if tried is not None:
+            self._measured(title, tried.score, kept, share)
+        if kept and tried is not None:
+            return tried
+        while len(self.editor.history) > stand.depth:
+            network = self.editor.undo()
+            self.folder.log("undo", self._phase, network.digest, note=f"refused: {title}"[:256])
+        self._model = stand.model
+        return stand
+
+    def _train(self, epochs: int, title: str) -> Stand:
+        """Train the current network; a breakdown here ends the run."""
+        self._model = self.trainer.follow(self._model, self.editor.network)
+        stand = self._trained(epochs)
+        self._measured(title, stand.score, True, None)
+        return stand
+
+    def _trained(self, epochs: int) -> Stand:
+        values = self.trainer.fit(self._model, epochs, self._phase, self._trainings)
+        self._trainings += 1
+        self._apply(values)
+        self._model = Model(self.editor.network, self._model.module, self._model.optimizer)
+        score = self.trainer.measure(self.editor.network, "validation", self._model.module)
+        return Stand(self._model, score, len(self.editor.history))
+
+    def _apply(self, edit: AnyEdit) -> None:
+        applied = self.editor.apply(edit)
+        self.folder.log("apply", self._phase, applied.network.digest, edit=edit, note=edit.words[:256])
+
+    # -- reporting -----------------------------------------------------------------------------------
+
+    def _measured(self, title: str, score: Score, accepted: bool, share: float | None) -> None:
+        total, seconds = cost(self.editor.network).total, time.monotonic() - self._began
+        row = Measurement(
+            step=len(self.rows),
+            phase=self._phase,
+            edit=title,
+            accepted=accepted,
+            units=total.units,
+            connections=total.connections,
+            flops=total.flops,
+            loss=score.loss,
+            accuracy=score.accuracy,
+            seconds=round(seconds, 3),
+        )
+        self.rows.append(row)
+        self.folder.measured(row)
+        if self._progress:
+            self._progress(row, self._remaining(seconds, share))
+
+    def _remaining(self, seconds: float, share: float | None) -> float | None:
+        """Seconds left in this phase, from the share of it that is done and the time since it began."""
+        if not share:
+            return None
+        began = next(row.seconds for row in self.rows if row.phase == self._phase)
+        return (seconds - began) * (1 - share) / share
+
+    def _share(self, connections: int, limit: int) -> float:
+        first = next((row.connections for row in self.rows if row.phase == "seed"), connections)
+        return (connections - first) / max(1, limit - first)
+
+    def _result(self, stages: list[tuple[str, Network]]) -> Result:
+        """The result table. This is where the test split is read, once, after the last decision."""
+        results: list[StageResult] = []
+        for name, network in stages:
+            total = cost(network).total
+            results.append(
+                StageResult(
+                    stage=name,
+                    units=total.units,
+                    connections=total.connections,
+                    parameters=total.parameters,
+                    flops=total.flops,
+                    validation_accuracy=self.trainer.measure(network, "validation").accuracy,
+                    test_accuracy=self.trainer.measure(network, "test").accuracy,
+                    digest=network.digest,
+                )
+            )
+        baseline = None
+        if self.recipe.baseline == "logistic_regression":
+            plain = logistic_regression(self.trainer)
+            baseline = BaselineResult(name=plain.name, weights=plain.weights, test_accuracy=plain.accuracy)
+        return Result(
+            recipe=self.recipe.name,
+            seed=self.seed,
+            seconds=round(time.monotonic() - self._began, 1),
+            edits=len(self.editor.history),
+            refused=sum(not row.accepted for row in self.rows),
+            stages=tuple(results),
+            baseline=baseline,
+        )

@@ -1,0 +1,112 @@
+"""How much a training step of a lowered network costs beside one of the module a person would write."""
+
+import statistics
+import time
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from nestgraph.graph import ConnectionColumns, Network, Structure, UnitColumns
+from nestgraph.lowering import lower
+from nestgraph.spec import Activation, Conv, Dense, Layer, Pooling
+
+BATCH, ROUNDS, BOUND = 128, 200, 1.15
+RELU = Activation(function="relu")
+HALVE = Pooling(function="max", kernel=(2, 2), stride=(2, 2))
+
+
+def network_of(layers, projections, counts, shapes, density, rng):
+    units = {layer.name: UnitColumns.neutral(counts[layer.name], layer.column_names) for layer in layers}
+    connections = {}
+    for projection in projections:
+        shape = shapes[projection.target]
+        mask = rng.random(shape) < density
+        sources = np.arange(shape[1])
+        mask[sources % shape[0], sources] = True  # no island
+        weight = rng.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))
+        connections[projection.name] = ConnectionColumns.of(np.where(mask, weight, 0), mask)
+    return Network.of(Structure(layers, projections, units, connections))
+
+
+def lenet_300_100(rng):
+    layers = (
+        Layer(name="x", kind="input", features=784),
+        Layer(name="fc1", kind="neurons", operations=(RELU,)),
+        Layer(name="fc2", kind="neurons", operations=(RELU,)),
+        Layer(name="y", kind="neurons", output=True),
+    )
+    projections = (Dense(source="x", target="fc1"), Dense(source="fc1", target="fc2"), Dense(source="fc2", target="y"))
+    counts = {"x": 784, "fc1": 300, "fc2": 100, "y": 10}
+    shapes = {"fc1": (300, 784), "fc2": (100, 300), "y": (10, 100)}
+    by_hand = nn.Sequential(nn.Linear(784, 300), nn.ReLU(), nn.Linear(300, 100), nn.ReLU(), nn.Linear(100, 10))
+    return network_of(layers, projections, counts, shapes, 0.5, rng), by_hand, (784,)
+
+
+def lenet_5(rng):
+    layers = (
+        Layer(name="x", kind="input", features=1, size=(28, 28)),
+        Layer(name="c1", kind="feature_maps", size=(24, 24), operations=(HALVE,)),
+        Layer(name="c2", kind="feature_maps", size=(8, 8), operations=(HALVE,)),
+        Layer(name="fc", kind="neurons", operations=(RELU,)),
+        Layer(name="y", kind="neurons", output=True),
+    )
+    projections = (
+        Conv(source="x", target="c1", kernel=(5, 5)),
+        Conv(source="c1", target="c2", kernel=(5, 5)),
+        Dense(source="c2", target="fc"),
+        Dense(source="fc", target="y"),
+    )
+    counts = {"x": 1, "c1": 20, "c2": 50, "fc": 500, "y": 10}
+    shapes = {"c1": (20, 1, 5, 5), "c2": (50, 20, 5, 5), "fc": (500, 50, 4, 4), "y": (10, 500)}
+    by_hand = nn.Sequential(
+        nn.Conv2d(1, 20, 5),
+        nn.MaxPool2d(2),
+        nn.Conv2d(20, 50, 5),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(800, 500),
+        nn.ReLU(),
+        nn.Linear(500, 10),
+    )
+    return network_of(layers, projections, counts, shapes, 0.5, rng), by_hand, (1, 28, 28)
+
+
+def stepper(module, samples, classes):
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.01, momentum=0.9)
+
+    def step():
+        start = time.perf_counter()
+        optimizer.zero_grad()
+        functional.cross_entropy(module(samples), classes).backward()
+        optimizer.step()
+        return time.perf_counter() - start
+
+    return step
+
+
+def ratio(build):
+    """The median over rounds of lowered time over hand-written time, and the median times in seconds."""
+    rng = np.random.default_rng(0)
+    network, by_hand, shape = build(rng)
+    samples = torch.tensor(rng.standard_normal((BATCH, *shape)), dtype=torch.float32)
+    classes = torch.tensor(rng.integers(0, 10, BATCH))
+    steps = [stepper(module, samples, classes) for module in (lower(network), by_hand)]
+    warm = [(steps[0](), steps[1]()) for _ in range(ROUNDS)][ROUNDS // 10 :]
+    lowered, hand = (statistics.median(column) for column in zip(*warm, strict=True))
+    return statistics.median(a / b for a, b in warm), lowered, hand
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("build", [lenet_300_100, lenet_5])
+def test_a_step_costs_at_most_what_is_stated(build):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        measured, lowered, hand = ratio(build)
+    finally:
+        torch.set_num_threads(threads)
+    print(f"\n{build.__name__}: {measured:.3f} times a hand-written step ({lowered * 1e3:.2f} to {hand * 1e3:.2f} ms)")
+    assert measured <= BOUND

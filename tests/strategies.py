@@ -1,0 +1,457 @@
+"""Hypothesis strategies: small verified networks of every form, inputs for them, and edits that plausibly fit.
+
+Structure is drawn, so that failures shrink; numbers come from a generator whose seed is drawn.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from hypothesis import strategies as st
+
+from nestgraph.edits import (
+    AddLayer,
+    AddProjection,
+    AddUnits,
+    AnyEdit,
+    Batch,
+    Block,
+    RemoveLayer,
+    RemoveProjection,
+    RemoveUnits,
+    SetArea,
+    SetMask,
+    SetOperations,
+    SetValues,
+    drop_islands,
+)
+from nestgraph.errors import EditError
+from nestgraph.graph import ConnectionColumns, Network, Structure, UnitColumns
+from nestgraph.graph.geometry import output_size, swept_size, weight_shape
+from nestgraph.spec import Activation, BatchNorm, Conv, Dense, Dropout, Layer, OneToOne, Pooling
+
+FUNCTIONS = ("relu", "leaky_relu", "tanh", "sigmoid")
+SEEDS = st.integers(0, 2**32 - 1)
+Draw = Callable[..., object]
+
+
+class Sketch:
+    """A structure under construction: each `add` draws what is left open and fills the columns."""
+
+    def __init__(self, draw, rng):
+        self.draw, self.rng = draw, rng
+        self.structure = Structure((), (), {}, {})
+
+    def input(self, name, features, size=None):
+        """An input layer; some of its features may be missing."""
+        ids = self.rng.permutation(features)[: self.draw(st.integers(1, features))]
+        ids = np.sort(ids) if self.draw(st.booleans()) else ids
+        self.layer(Layer(name=name, kind="input", features=features, size=size), ids)
+
+    def hidden(self, name, count, size=None, output=False, pool=True):
+        """A layer of neurons, or of maps where a size is given, with a drawn chain of operations."""
+        operations = self.draw(chains(size if pool else None))
+        bias = not any(isinstance(op, BatchNorm) for op in operations) or self.draw(st.booleans())
+        ids = self.rng.permutation(2 * count)[:count] if self.draw(st.booleans()) else np.arange(count)
+        kind = "neurons" if size is None else "feature_maps"
+        self.layer(Layer(name=name, kind=kind, size=size, operations=operations, bias=bias, output=output), ids)
+
+    def layer(self, record, ids):
+        units = UnitColumns.of(ids, columns_for(record, len(ids), self.rng))
+        self.structure = self.structure.replace(layers={record.name: record}, units={record.name: units})
+
+    def project(self, projection, links=None):
+        """A projection in which every target unit keeps a connection, possibly with areas."""
+        if links is not None:
+            links = np.asarray(links)[np.argsort(np.asarray(links)[:, 1])]
+            weight = self.rng.standard_normal((len(links), *(projection.kernel or ()))) if projection.trained else None
+            weight = np.ones(len(links)) if weight is None else weight
+            columns = ConnectionColumns.of(weight, links=links)
+        else:
+            shape = weight_shape(self.structure, projection)
+            columns = sparse(shape, self.draw(st.sampled_from((0.3, 0.7, 1.0))), self.rng)
+            if isinstance(projection, Conv):
+                size = self.structure.layer(projection.target).size
+                area = self.draw(areas(shape, size, self.rng))
+                columns = ConnectionColumns.of(columns.weight, columns.mask, area)
+        name = projection.name
+        self.structure = self.structure.replace(projections={name: projection}, connections={name: columns})
+
+    def link(self, projection, target_ids=None):
+        """A one-to-one projection from all units of the source to the target's ids, in order."""
+        ids = self.structure.units(projection.target) if target_ids is None else target_ids
+        self.project(projection, np.stack([self.structure.units(projection.source), ids], 1))
+
+    def finish(self):
+        return Network.of(drop_islands(self.structure).change(self.structure)[0])
+
+
+def columns_for(layer, count, rng):
+    """Random columns of a layer; variances are positive."""
+    values = {name: rng.standard_normal(count) for name in layer.column_names}
+    if "variance" in values:
+        values["variance"] = rng.uniform(0.3, 2.0, count)
+    return {name: column.astype(np.float32) for name, column in values.items()}
+
+
+def sparse(shape, density, rng):
+    """Random weights under a random mask that leaves a connection to every first index."""
+    mask = rng.random(shape) < density
+    rows = mask.reshape(shape[0], -1)
+    rows[np.arange(shape[0]), rng.integers(0, rows.shape[1], shape[0])] = True
+    return ConnectionColumns.of(np.where(mask, rng.standard_normal(shape), 0).astype(np.float32), mask)
+
+
+def areas(shape, size, rng):
+    """None, an area per pair of maps, or one per output map."""
+    per_pair, per_map = (*shape[:2], *size), (shape[0], 1, *size)
+    return st.sampled_from((None, None, per_pair, per_map)).map(
+        lambda form: None if form is None else rng.random(form) < 0.6
+    )
+
+
+@st.composite
+def chains(draw, size=None):
+    """Operations of a layer; pooling only where a size is given."""
+    chain = []
+    if draw(st.booleans()):
+        chain.append(BatchNorm(epsilon=draw(st.sampled_from((1e-5, 1e-3)))))
+    if draw(st.booleans()):
+        chain.append(Activation(function=draw(st.sampled_from(FUNCTIONS)), slope=draw(st.sampled_from((0.01, 0.2)))))
+    if size is not None and min(size) >= 2 and draw(st.booleans()):
+        kernel = (draw(st.integers(1, 2)), 2)
+        padding = (kernel[0] // 2, draw(st.integers(0, 1)))
+        chain.append(
+            Pooling(
+                function=draw(st.sampled_from(("max", "average"))),
+                kernel=kernel,
+                stride=(draw(st.integers(1, 2)), draw(st.integers(1, 2))),
+                padding=padding,
+            )
+        )
+    if draw(st.integers(0, 3)) == 0:
+        chain.insert(draw(st.integers(0, len(chain))), Dropout(probability=0.3))
+    return tuple(chain)
+
+
+def _dense(draw, sketch):
+    names = ["x"]
+    sketch.input("x", draw(st.integers(1, 4)))
+    if draw(st.booleans()):
+        sketch.input("z", draw(st.integers(1, 2)))
+        names.append("z")
+    for name in [f"h{place}" for place in range(draw(st.integers(0, 2)))] + ["y"]:
+        sketch.hidden(name, draw(st.integers(1, 4)), output=name == "y")
+        sketch.project(Dense(source=names[-1], target=name))
+        for other in names[:-1]:
+            if draw(st.booleans()):
+                sketch.project(Dense(source=other, target=name))
+        names.append(name)
+
+
+def _conv_record(draw, source, target, size):
+    """A convolution that fits maps of a size, and the size it gives."""
+    while True:
+        kernel = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
+        stride, dilation = (draw(st.integers(1, 2)), 1), (1, draw(st.integers(1, 2)))
+        padding = (draw(st.integers(0, 1)), draw(st.integers(0, 2)))
+        swept = swept_size(size, kernel, stride, padding, dilation)
+        if min(swept) >= 1:
+            record = Conv(
+                source=source, target=target, kernel=kernel, stride=stride, padding=padding, dilation=dilation
+            )
+            return record, swept
+
+
+def _conv(draw, sketch):
+    size = (draw(st.integers(3, 5)), draw(st.integers(3, 5)))
+    sketch.input("x", draw(st.integers(1, 3)), size)
+    source = "x"
+    maps_out = draw(st.booleans())
+    names = [f"c{place}" for place in range(draw(st.integers(1, 2)))]
+    for name in names:
+        record, swept = _conv_record(draw, source, name, output_size(sketch.structure.layer(source)))
+        sketch.hidden(name, draw(st.integers(1, 3)), swept, output=maps_out and name == names[-1])
+        sketch.project(record)
+        source = name
+    if not maps_out:
+        for name in ("h", "y") if draw(st.booleans()) else ("y",):
+            sketch.hidden(name, draw(st.integers(1, 3)), output=name == "y")
+            sketch.project(Dense(source=source, target=name))
+            source = name
+
+
+def _skip(draw, sketch):
+    """x -> a; b = a and f(a) summed; d = depthwise b (maps only); e = [a, d] concatenated; -> y."""
+    maps = draw(st.booleans())
+    size = (3, draw(st.integers(3, 4))) if maps else None
+    same = {"kernel": (3, 3), "padding": (1, 1)}
+    kind = Conv if maps else Dense
+    how = same if maps else {}
+    sketch.input("x", draw(st.integers(1, 3)), size)
+    width = draw(st.integers(1, 3))
+    sketch.hidden("a", width, size, pool=False)
+    sketch.hidden("b", width, size, pool=False)
+    sketch.project(kind(source="x", target="a", **how))
+    sketch.project(kind(source="a", target="b", **how))
+    sketch.link(OneToOne(source="a", target="b", name="skip", trained=draw(st.booleans())))
+    last = "b"
+    if maps and draw(st.booleans()):
+        sketch.hidden("d", width, size, pool=False)
+        sketch.link(OneToOne(source="b", target="d", name="depthwise", trained=True, **same))
+        last = "d"
+    if draw(st.booleans()):
+        sketch.hidden("e", 2 * width, size)
+        ids = sketch.structure.units("e")
+        sketch.link(OneToOne(source="a", target="e", name="left"), ids[:width])
+        sketch.link(OneToOne(source=last, target="e", name="right"), ids[width:])
+        last = "e"
+    sketch.hidden("y", draw(st.integers(1, 2)), output=True)
+    sketch.project(Dense(source=last, target="y"))
+
+
+FAMILIES = {"dense": _dense, "conv": _conv, "skip": _skip}
+
+
+@st.composite
+def networks(draw, families=tuple(FAMILIES)):
+    """Verified networks: dense nets with shortcuts and two inputs, conv nets with areas, skips and concatenations."""
+    sketch = Sketch(draw, np.random.default_rng(draw(SEEDS)))
+    FAMILIES[draw(st.sampled_from(families))](draw, sketch)
+    return sketch.finish()
+
+
+def inputs_for(network, batch, rng):
+    """Standard normal samples (batch, features[, height, width]) by input layer, float32."""
+    records = [network.layer(name) for name in network.input_names]
+    return {
+        layer.name: rng.standard_normal((batch, layer.features, *(layer.size or ()))).astype(np.float32)
+        for layer in records
+    }
+
+
+# -- edits -----------------------------------------------------------------------------------------------
+
+
+def swept(structure, edits):
+    """The edits, then what drops the islands they leave; as they are where that cannot be."""
+    try:
+        after = Batch(edits=tuple(edits)).change(structure)[0]
+        return Batch(edits=(*edits, *drop_islands(after).edits))
+    except EditError:
+        return Batch(edits=tuple(edits))
+
+
+def _block(shape, rng, axis=0):
+    columns = sparse(tuple(np.roll(shape, -axis)) if axis else shape, 0.6, rng)
+    order = (1, 0, *range(2, len(shape)))
+    if not axis:
+        return Block(weight=columns.weight, mask=columns.mask)
+    columns = sparse((shape[1], shape[0], *shape[2:]), 0.6, rng)
+    return Block(weight=columns.weight.transpose(order), mask=columns.mask.transpose(order))
+
+
+def _bridge(draw, structure, source, target, name):
+    """A projection record that can lead from one layer to another, or None."""
+    sizes = output_size(structure.layer(source)), structure.layer(target).size
+    if sizes[1] is None:
+        return Dense(source=source, target=target, name=name)
+    if sizes[0] != sizes[1]:
+        return None
+    kernel = draw(st.sampled_from((1, 3)))
+    return Conv(source=source, target=target, name=name, kernel=(kernel, kernel), padding=(kernel // 2, kernel // 2))
+
+
+def add_layer(draw, network, rng):
+    """A layer beside an existing projection, with a projection into it and one out of it."""
+    beside = network.projection(draw(st.sampled_from(network.projection_names)))
+    target = network.layer(beside.target)
+    operations = draw(chains())
+    layer = Layer(
+        name="added", kind=target.kind, size=target.size, operations=operations, bias=draw(st.booleans())
+    )
+    ids = np.arange(draw(st.integers(1, 2))) + draw(st.integers(0, 3))
+    edits = [AddLayer(layer=layer, ids=ids, values=columns_for(layer, len(ids), rng), next_id=9)]
+    grown = edits[0].change(network)[0]
+    onward = _bridge(draw, grown, "added", target.name, "from_added")
+    into = beside.model_copy(update={"target": "added", "name": "to_added"})
+    if isinstance(beside, OneToOne):
+        into = _bridge(draw, grown, beside.source, "added", "to_added")
+    if into is None:
+        return None
+    for projection in (into, onward):
+        block = _block(weight_shape(grown, projection), rng)
+        edits.append(AddProjection(projection=projection, connections=block))
+    return Batch(edits=tuple(edits))
+
+
+def remove_layer(draw, network, rng):
+    """A hidden layer with all its projections, sources joined to targets where they can be, islands swept."""
+    hidden = [n for n in network.layer_names if network.layer(n).kind != "input" and not network.layer(n).output]
+    if not hidden:
+        return None
+    name = draw(st.sampled_from(hidden))
+    sources, targets = network.incoming(name), network.outgoing(name)
+    edits = [RemoveProjection(projection=p.name) for p in (*sources, *targets)] + [RemoveLayer(layer=name)]
+    for place, (source, target) in enumerate((s.source, t.target) for s in sources for t in targets):
+        projection = _bridge(draw, network, source, target, f"joined_{place}")
+        if projection is not None:
+            block = _block(weight_shape(network, projection), rng)
+            edits.append(AddProjection(projection=projection, connections=block))
+    return swept(network, edits)
+
+
+def add_projection(draw, network, rng):
+    """A second way from one layer to a later one: full, sparse or one to one."""
+    names = network.layer_names
+    target = draw(st.sampled_from([name for name in names if network.layer(name).kind != "input"]))
+    source = draw(st.sampled_from(names[: names.index(target)]))
+    if output_size(network.layer(source)) == network.layer(target).size and draw(st.booleans()):
+        count = min(len(network.units(source)), len(network.units(target)))
+        targets = np.sort(rng.permutation(network.units(target))[:count])
+        links = np.stack([rng.permutation(network.units(source))[:count], targets], 1)
+        block = Block(weight=rng.standard_normal(count).astype(np.float32), mask=np.ones(count, bool), links=links)
+        return AddProjection(projection=OneToOne(source=source, target=target, name="added"), connections=block)
+    projection = _bridge(draw, network, source, target, "added")
+    if projection is None:
+        return None
+    return AddProjection(projection=projection, connections=_block(weight_shape(network, projection), rng))
+
+
+def remove_projection(draw, network, rng):  # noqa: ARG001
+    """One projection, with the islands it leaves."""
+    edit = RemoveProjection(projection=draw(st.sampled_from(network.projection_names)))
+    return swept(network, [edit]) if draw(st.booleans()) else edit
+
+
+def add_units(draw, network, rng):
+    """Units for one layer, and for each layer that one-to-one projections couple to it as long as need be."""
+    layers = [name for name in network.layer_names if not network.layer(name).output]
+    edits = _grow(draw, network, draw(st.sampled_from(layers)), {}, rng)
+    return None if edits is None else edits[0] if len(edits) == 1 else Batch(edits=tuple(edits))
+
+
+def _grow(draw, structure, layer, links, rng):
+    record, columns = structure.layer(layer), structure.unit_columns(layer)
+    count = len(next(iter(links.values()))) if links else draw(st.integers(1, 2))
+    ids = np.array(structure.fresh_ids(layer, count))
+    if record.kind == "input":
+        ids = np.setdiff1d(np.arange(record.features), columns.ids)[:count]
+        if not len(ids):
+            return None
+    blocks = {}
+    for projection in (*structure.incoming(layer), *structure.outgoing(layer)):
+        axis = 0 if projection.target == layer else 1
+        old = structure.connection_columns(projection.name)
+        if old.links is None:
+            shape = [len(ids) if place == axis else extent for place, extent in enumerate(old.weight.shape)]
+            blocks[projection.name] = _block(tuple(shape), rng, axis)
+            if old.area is not None and old.area.shape[axis] == old.weight.shape[axis]:
+                extents = [len(ids) if place == axis else extent for place, extent in enumerate(old.area.shape)]
+                blocks[projection.name] = blocks[projection.name].model_copy(
+                    update={"area": rng.random(extents) < 0.6}
+                )
+        elif axis == 0:
+            sources = links.get(projection.name, rng.choice(structure.units(projection.source), len(ids)))
+            weight = rng.standard_normal((len(ids), *old.weight.shape[1:])).astype(np.float32)
+            blocks[projection.name] = Block(
+                weight=weight, mask=np.ones(weight.shape, bool), links=np.stack([sources, ids], 1)
+            )
+    positions = None
+    if draw(st.booleans()):
+        positions = np.sort(rng.permutation(len(columns) + len(ids))[: len(ids)])
+    values = columns_for(record, len(ids), rng) if draw(st.booleans()) else {}
+    edits = [AddUnits(layer=layer, ids=ids, positions=positions, values=values, blocks=blocks)]
+    coupled = [p for p in structure.outgoing(layer) if isinstance(p, OneToOne)]
+    if coupled and len(coupled) == len(structure.outgoing(layer)):  # nothing else reads the new units
+        grown = edits[0].change(structure)[0]
+        edits += _grow(draw, grown, coupled[0].target, {coupled[0].name: ids}, rng)
+    return edits
+
+
+def remove_units(draw, network, rng):
+    """Some units of one layer, with the islands they leave or without."""
+    layer = draw(st.sampled_from(network.layer_names))
+    count = draw(st.integers(1, max(1, len(network.units(layer)) - 1)))
+    edit = RemoveUnits(layer=layer, units=rng.permutation(network.units(layer))[:count])
+    return swept(network, [edit]) if draw(st.booleans()) else edit
+
+
+def set_mask(draw, network, rng):
+    """Some connections of a projection woken or pruned."""
+    name = draw(st.sampled_from(network.projection_names))
+    size = network.connection_columns(name).mask.size
+    entries = rng.permutation(size)[: draw(st.integers(0, min(4, size)))]
+    active = rng.random(len(entries)) < draw(st.sampled_from((0.3, 0.9)))
+    weights = np.where(active, rng.standard_normal(len(entries)), 0).astype(np.float32)
+    edit = SetMask(projection=name, entries=entries, active=active, weights=weights)
+    return swept(network, [edit]) if draw(st.booleans()) else edit
+
+
+def set_area(draw, network, rng):
+    """Another area of a convolution."""
+    names = [name for name in network.projection_names if isinstance(network.projection(name), Conv)]
+    if not names:
+        return None
+    name = draw(st.sampled_from(names))
+    size = network.layer(network.projection(name).target).size
+    return SetArea(projection=name, area=draw(areas(network.connection_columns(name).weight.shape, size, rng)))
+
+
+def set_values(draw, network, rng):
+    """Other values of some layers' columns and some projections' weights."""
+    layers = draw(st.lists(st.sampled_from(network.layer_names), unique=True, max_size=2))
+    names = draw(st.lists(st.sampled_from(network.projection_names), unique=True, max_size=2))
+    units = {name: columns_for(network.layer(name), len(network.units(name)), rng) for name in layers}
+    counts = {name: network.connection_columns(name).active for name in names}
+    return SetValues(
+        units=units, weights={name: rng.standard_normal(n).astype(np.float32) for name, n in counts.items()}
+    )
+
+
+def set_operations(draw, network, rng):
+    """Another chain of operations that leaves the output's size."""
+    names = [name for name in network.layer_names if network.layer(name).kind != "input"]
+    layer = network.layer(draw(st.sampled_from(names)))
+    poolings = tuple(op for op in layer.operations if isinstance(op, Pooling))
+    new = layer.model_copy(update={"operations": draw(chains()) + poolings, "bias": draw(st.booleans())})
+    values = columns_for(new, len(network.units(layer.name)), rng) if draw(st.booleans()) else {}
+    return SetOperations(layer=layer.name, operations=new.operations, bias=new.bias, values=values)
+
+
+def batch(draw, network, rng):
+    """A few edits, each made for what the ones before it left."""
+    edits, structure = [], network
+    for _ in range(draw(st.integers(0, 3))):
+        edit = EDIT_CASES[draw(st.sampled_from([kind for kind in EDIT_CASES if kind is not Batch]))](
+            draw, structure, rng
+        )
+        try:
+            structure = structure if edit is None else edit.apply(structure).network
+        except EditError:
+            continue
+        edits += [] if edit is None else [edit]
+    return Batch(edits=tuple(edits), title="some edits")
+
+
+EDIT_CASES: dict[type, Callable[..., AnyEdit | None]] = {
+    AddLayer: add_layer,
+    RemoveLayer: remove_layer,
+    AddProjection: add_projection,
+    RemoveProjection: remove_projection,
+    AddUnits: add_units,
+    RemoveUnits: remove_units,
+    SetMask: set_mask,
+    SetArea: set_area,
+    SetValues: set_values,
+    SetOperations: set_operations,
+    Batch: batch,
+}
+"""For each edit kind a function (draw, network, rng) that makes one that plausibly fits, alone or in a batch."""
+
+
+@st.composite
+def edits_for(draw, network, kinds=tuple(EDIT_CASES)):
+    """Edits that plausibly fit a network; not all are legal. Kinds for which it has no place are left out."""
+    rng = np.random.default_rng(draw(SEEDS))
+    edit = EDIT_CASES[draw(st.sampled_from(kinds))](draw, network, rng)
+    return Batch(edits=()) if edit is None else edit
