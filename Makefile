@@ -8,8 +8,8 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
 .PHONY: demo test test-all check format clean .venv
 
-demo: .venv  ## grow and prune a digit classifier; the report is in runs/demo
-	$(BIN)/nestgraph synthesize digits --out runs/demo
+demo: .venv  ## grow and prune digit classifiers of three seeds, with pictures and results in runs/demo
+	$(BIN)/nestgraph synthesize digits --seeds 3 --out runs/demo --overwrite
 
 test: .venv  ## the quick suite
 	$(PYTEST) -m "not slow and not gpu"

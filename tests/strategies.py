@@ -3,6 +3,7 @@
 Structure is drawn, so that failures shrink; numbers come from a generator whose seed is drawn.
 """
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -31,7 +32,6 @@ from nestgraph.spec import Activation, BatchNorm, Conv, Dense, Dropout, Layer, O
 
 FUNCTIONS = ("relu", "leaky_relu", "tanh", "sigmoid")
 SEEDS = st.integers(0, 2**32 - 1)
-Draw = Callable[..., object]
 
 
 class Sketch:
@@ -232,6 +232,12 @@ def inputs_for(network, batch, rng):
 # -- edits -----------------------------------------------------------------------------------------------
 
 
+def fresh_name(structure, stem):
+    """A name that begins with a stem and that no layer or projection has."""
+    taken = structure.layers_by_name.keys() | structure.projections_by_name.keys()
+    return next(name for name in (f"{stem}{place}" for place in itertools.count()) if name not in taken)
+
+
 def swept(structure, edits):
     """The edits, then what drops the islands they leave; as they are where that cannot be."""
     try:
@@ -242,11 +248,9 @@ def swept(structure, edits):
 
 
 def _block(shape, rng, axis=0):
-    columns = sparse(tuple(np.roll(shape, -axis)) if axis else shape, 0.6, rng)
-    order = (1, 0, *range(2, len(shape)))
-    if not axis:
-        return Block(weight=columns.weight, mask=columns.mask)
-    columns = sparse((shape[1], shape[0], *shape[2:]), 0.6, rng)
+    """Random connections of a shape that leave one to every index of an axis (0 or 1)."""
+    order = (axis, 1 - axis, *range(2, len(shape)))
+    columns = sparse(tuple(shape[place] for place in order), 0.6, rng)
     return Block(weight=columns.weight.transpose(order), mask=columns.mask.transpose(order))
 
 
@@ -267,15 +271,19 @@ def add_layer(draw, network, rng):
     target = network.layer(beside.target)
     operations = draw(chains())
     layer = Layer(
-        name="added", kind=target.kind, size=target.size, operations=operations, bias=draw(st.booleans())
+        name=fresh_name(network, "added"),
+        kind=target.kind,
+        size=target.size,
+        operations=operations,
+        bias=draw(st.booleans()),
     )
     ids = np.arange(draw(st.integers(1, 2))) + draw(st.integers(0, 3))
     edits = [AddLayer(layer=layer, ids=ids, values=columns_for(layer, len(ids), rng), next_id=9)]
     grown = edits[0].change(network)[0]
-    onward = _bridge(draw, grown, "added", target.name, "from_added")
-    into = beside.model_copy(update={"target": "added", "name": "to_added"})
+    onward = _bridge(draw, grown, layer.name, target.name, fresh_name(network, "from_added"))
+    into = beside.model_copy(update={"target": layer.name, "name": fresh_name(network, "to_added")})
     if isinstance(beside, OneToOne):
-        into = _bridge(draw, grown, beside.source, "added", "to_added")
+        into = _bridge(draw, grown, beside.source, layer.name, fresh_name(network, "to_added"))
     if into is None:
         return None
     for projection in (into, onward):
@@ -293,7 +301,7 @@ def remove_layer(draw, network, rng):
     sources, targets = network.incoming(name), network.outgoing(name)
     edits = [RemoveProjection(projection=p.name) for p in (*sources, *targets)] + [RemoveLayer(layer=name)]
     for place, (source, target) in enumerate((s.source, t.target) for s in sources for t in targets):
-        projection = _bridge(draw, network, source, target, f"joined_{place}")
+        projection = _bridge(draw, network, source, target, fresh_name(network, f"joined_{place}_"))
         if projection is not None:
             block = _block(weight_shape(network, projection), rng)
             edits.append(AddProjection(projection=projection, connections=block))
@@ -305,22 +313,28 @@ def add_projection(draw, network, rng):
     names = network.layer_names
     target = draw(st.sampled_from([name for name in names if network.layer(name).kind != "input"]))
     source = draw(st.sampled_from(names[: names.index(target)]))
+    name = fresh_name(network, "added")
     if output_size(network.layer(source)) == network.layer(target).size and draw(st.booleans()):
         count = min(len(network.units(source)), len(network.units(target)))
         targets = np.sort(rng.permutation(network.units(target))[:count])
         links = np.stack([rng.permutation(network.units(source))[:count], targets], 1)
         block = Block(weight=rng.standard_normal(count).astype(np.float32), mask=np.ones(count, bool), links=links)
-        return AddProjection(projection=OneToOne(source=source, target=target, name="added"), connections=block)
-    projection = _bridge(draw, network, source, target, "added")
+        return AddProjection(projection=OneToOne(source=source, target=target, name=name), connections=block)
+    projection = _bridge(draw, network, source, target, name)
     if projection is None:
         return None
     return AddProjection(projection=projection, connections=_block(weight_shape(network, projection), rng))
 
 
-def remove_projection(draw, network, rng):  # noqa: ARG001
-    """One projection, with the islands it leaves."""
-    edit = RemoveProjection(projection=draw(st.sampled_from(network.projection_names)))
-    return swept(network, [edit]) if draw(st.booleans()) else edit
+def remove_projection(draw, network, rng):
+    """One projection, with the islands it leaves, or with another of its form in its place."""
+    old = network.projection(draw(st.sampled_from(network.projection_names)))
+    edit = RemoveProjection(projection=old.name)
+    how = draw(st.sampled_from(("alone", "swept", "replaced")))
+    if how != "replaced" or isinstance(old, OneToOne):
+        return edit if how == "alone" else swept(network, [edit])
+    block = _block(network.connection_columns(old.name).weight.shape, rng)
+    return swept(network, [edit, AddProjection(projection=old, connections=block)])
 
 
 def add_units(draw, network, rng):
@@ -347,9 +361,7 @@ def _grow(draw, structure, layer, links, rng):
             blocks[projection.name] = _block(tuple(shape), rng, axis)
             if old.area is not None and old.area.shape[axis] == old.weight.shape[axis]:
                 extents = [len(ids) if place == axis else extent for place, extent in enumerate(old.area.shape)]
-                blocks[projection.name] = blocks[projection.name].model_copy(
-                    update={"area": rng.random(extents) < 0.6}
-                )
+                blocks[projection.name] = blocks[projection.name].model_copy(update={"area": rng.random(extents) < 0.6})
         elif axis == 0:
             sources = links.get(projection.name, rng.choice(structure.units(projection.source), len(ids)))
             weight = rng.standard_normal((len(ids), *old.weight.shape[1:])).astype(np.float32)

@@ -1,16 +1,23 @@
 """The verbs. Each imports what it needs when it runs, so that help and plain verbs never load torch."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
 import typer
 
-from nestgraph.cli.output import NO, SETTINGS, USAGE, errors_as_sentences, facts, fail, say, table
+from nestgraph.cli.output import INTERRUPTED, NO, SETTINGS, answer, complain, facts, suggest, table
+from nestgraph.cli.verbs import Verb, Verbs
+
+EXAMPLES = """\
+  nestgraph synthesize digits --out runs/demo
+  nestgraph summary runs/demo/final.json
+  nestgraph evaluate runs/demo/final.json --data digits
+  nestgraph diff runs/demo/grown.json runs/demo/final.json"""
 
 app = typer.Typer(
     name="nestgraph",
-    help="Neural networks as graphs that grow and shrink to fit their data.",
-    no_args_is_help=True,
+    cls=Verbs,
+    epilog=EXAMPLES,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -18,21 +25,20 @@ app = typer.Typer(
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print facts as JSON.")]
-SnapshotPath = Annotated[Path, typer.Argument(metavar="SNAPSHOT", help="A network snapshot (.json).")]
-Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Snapshot = Annotated[Path, typer.Argument(metavar="SNAPSHOT", help="A network snapshot (.json).")]
+Device = Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to compute.")]
 
 
 def main() -> None:
     """Run the command line."""
-    with errors_as_sentences():
-        app()
+    app()
 
 
 def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        typer.echo(f"nestgraph {version('nestgraph')}")
+        answer(f"nestgraph {version('nestgraph')}")
         raise typer.Exit
 
 
@@ -40,15 +46,21 @@ def _version(wanted: bool) -> None:
 def settings(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No messages and no progress, only facts.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,  # noqa: ARG001
+    version: Annotated[  # noqa: ARG001
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
 ) -> None:
-    """Neural networks as graphs that grow and shrink to fit their data."""
+    """Neural networks as graphs that grow and shrink to fit their data.
+
+    Facts go to stdout, messages to stderr. The exit code is 0 when done, 1 when the answer is no (an invalid snapshot,
+    networks that differ, a run that failed), 2 for wrong usage, 130 after Ctrl-C.
+    """
     SETTINGS.quiet, SETTINGS.debug = quiet, debug
 
 
-@app.command()
+@app.command(cls=Verb, epilog="nestgraph synthesize digits --seeds 3 --out runs/demo")
 def synthesize(
-    recipe: Annotated[str, typer.Argument(help="A recipe's name, or a .toml or .json file.")],
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's name, or a .toml or .json file.")],
     out: Annotated[Path | None, typer.Option(help="The run folder; runs/NAME by default.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the run, or the first of several.")] = 0,
     seeds: Annotated[int, typer.Option(min=1, max=100, help="How many runs, one seed each.")] = 1,
@@ -58,12 +70,11 @@ def synthesize(
 ) -> None:
     """Grow and prune a network by a recipe.
 
-    Example: nestgraph synthesize digits --seeds 3 --out runs/demo
-
     Recipes inside the package: digits, lenet-300-100. With several seeds each run gets a folder seed-N in OUT, and
-    the table shows medians.
+    the table shows the medians and the final network of each seed.
     """
-    with errors_as_sentences():
+    folder = out
+    try:
         import nestgraph as ng
         from nestgraph.cli.progress import RunProgress
         from nestgraph.cli.results import result_rows
@@ -75,157 +86,163 @@ def synthesize(
             folder = base if seeds == 1 else base / f"seed-{number}"
             with RunProgress(f"{plan.name} seed {number}", SETTINGS.quiet) as progress:
                 runs.append(ng.synthesize(plan, folder, number, device, progress, overwrite))
-        results = [run.result for run in runs]
-        content = [result.model_dump(mode="json") for result in results]
-        facts(content, table(result_rows(results)), as_json)
-        say(f"written to {base}; look at it: nestgraph draw {runs[0].folder / 'final.json'} final.svg")
+    except KeyboardInterrupt:
+        written = (
+            f"what was written to {folder} so far is whole" if folder and folder.exists() else "nothing was written"
+        )
+        complain(f"interrupted: {written}")
+        raise typer.Exit(INTERRUPTED) from None
+    results = [run.result for run in runs]
+    facts([result.model_dump(mode="json") for result in results], table(result_rows(results)), as_json)
+    suggest("evaluate", runs[-1].folder / "final.json", "--data", plan.data.name, "--seed", str(results[-1].seed))
+    worst, target = min(result.stages[-1].validation_accuracy for result in results), plan.pruning.target_accuracy
+    if target is not None and worst < target:
+        complain(f"target missed (expected a validation accuracy of {target:.2%}, got {worst:.2%})")
+        raise typer.Exit(NO)
 
 
-@app.command()
+@app.command(cls=Verb, epilog="nestgraph evaluate runs/demo/final.json --data digits")
 def evaluate(
-    snapshot: SnapshotPath,
+    snapshot: Snapshot,
     data: Annotated[str, typer.Option(help="A dataset: see `nestgraph data`.")],
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    split: Annotated[Literal["train", "validation", "test"], typer.Option(help="Which of its samples.")] = "test",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the split, as the run had it.")] = 0,
     device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
     """Measure a network on a dataset.
 
-    Example: nestgraph evaluate runs/demo/final.json --data digits
-    """
-    with errors_as_sentences():
-        import nestgraph as ng
-        from nestgraph.cli.results import evaluation
-
-        if split not in ("train", "validation", "test"):
-            raise typer.BadParameter(f"expected train, validation or test, got {split!r}", param_hint="--split")
-        content = evaluation(ng.load(snapshot), data, split, seed, device)
-        facts(content, table([("measure", "value"), *((name, _shown(value)) for name, value in content.items())]), as_json)
-        say(f"next: nestgraph summary {snapshot}")
-
-
-def _shown(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}" if isinstance(value, float) else str(value)
-
-
-@app.command()
-def summary(snapshot: SnapshotPath, as_json: Json = False) -> None:
-    """Print a network's layers and what they cost.
-
-    Example: nestgraph summary runs/demo/final.json
-    """
-    with errors_as_sentences():
-        from dataclasses import asdict
-
-        import nestgraph as ng
-
-        network = ng.load(snapshot)
-        counts = ng.cost(network)
-        content = {
-            "digest": network.digest,
-            "flops_are": "2 per multiply-accumulate, static",
-            "layers": {name: asdict(entry) for name, entry in counts.by_layer.items()},
-            "projections": {name: asdict(entry) for name, entry in counts.by_projection.items()},
-            "total": asdict(counts.total),
-        }
-        facts(content, network.summary(), as_json)
-        say(f"next: nestgraph draw {snapshot} network.svg")
-
-
-@app.command()
-def verify(snapshot: SnapshotPath, as_json: Json = False) -> None:
-    """Check that a file is a valid network: no islands, no cycles, shapes agree, values finite. Exit 1 if not.
-
-    Example: nestgraph verify runs/demo/final.json
+    The error is in percent, and in JSON a share of 1. FLOPs are 2 for each multiply-accumulate.
     """
     import nestgraph as ng
+    from nestgraph.cli.results import evaluation, evaluation_rows
+    from nestgraph.train.data import datasets
 
-    with errors_as_sentences():
-        try:
-            network = ng.load(snapshot)
-        except ng.NestgraphError as error:
-            facts({"valid": False, "problem": str(error)}, f"invalid: {error}", as_json)
-            raise typer.Exit(NO) from None
-        facts({"valid": True, "digest": network.digest}, f"valid: {network!r}", as_json)
-        say(f"next: nestgraph summary {snapshot}")
+    known = {entry.name: entry for entry in datasets()}
+    if data not in known:
+        raise typer.BadParameter(f"expected one of {', '.join(known)}, got {data!r}", param_hint="--data")
+    content = evaluation(ng.load(snapshot), str(snapshot), known[data], split, seed, device)
+    facts(content, table(evaluation_rows(content)), as_json)
+    suggest("draw", snapshot, snapshot.with_suffix(".svg"))
 
 
-@app.command()
-def draw(
-    snapshot: SnapshotPath,
-    picture: Annotated[Path, typer.Argument(help="Where to: .svg, .png, .pdf or .dot.")],
-    view: Annotated[str | None, typer.Option(help="layers or neurons; what fits by default.")] = None,
-) -> None:
-    """Draw a network's layers or neurons.
+@app.command(cls=Verb, epilog="nestgraph summary runs/demo/final.json")
+def summary(snapshot: Snapshot, as_json: Json = False) -> None:
+    """Print a network's layers and what they cost."""
+    from dataclasses import asdict
 
-    Example: nestgraph draw runs/demo/final.json final.svg --view neurons
+    import nestgraph as ng
+
+    network = ng.load(snapshot)
+    counts = ng.cost(network)
+    content = {
+        "digest": network.digest,
+        "flops_are": "2 per multiply-accumulate, static",
+        "layers": {name: asdict(entry) for name, entry in counts.by_layer.items()},
+        "projections": {name: asdict(entry) for name, entry in counts.by_projection.items()},
+        "total": asdict(counts.total),
+    }
+    facts(content, network.summary(), as_json)
+    suggest("draw", snapshot, snapshot.with_suffix(".svg"))
+
+
+@app.command(cls=Verb, epilog="nestgraph verify runs/demo/final.json")
+def verify(snapshot: Snapshot, as_json: Json = False) -> None:
+    """Check that a file is a valid network.
+
+    The laws: no islands, no cycles, shapes agree, values are finite. The exit code is 1 for a file that cannot be read
+    or breaks one; then the answer names each unit, layer or projection.
     """
-    with errors_as_sentences():
-        import nestgraph as ng
+    import nestgraph as ng
+    from nestgraph.cli.results import broken_laws
 
-        if view not in (None, "layers", "neurons"):
-            raise typer.BadParameter(f"expected layers or neurons, got {view!r}", param_hint="--view")
-        ng.draw(ng.load(snapshot), picture, view=view)
-        say(f"written to {picture}")
+    try:
+        network = ng.load(snapshot)
+    except ng.NestgraphError as error:
+        facts({"valid": False, "problem": str(error), "violations": broken_laws(error)}, str(error), as_json)
+        suggest("schema", "network")
+        raise typer.Exit(NO) from None
+    facts({"valid": True, "digest": network.digest}, f"{snapshot}: valid {network!r}", as_json)
+    suggest("summary", snapshot)
 
 
-@app.command()
+@app.command(cls=Verb, epilog="nestgraph draw runs/demo/final.json final.svg --view neurons")
+def draw(
+    snapshot: Snapshot,
+    picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="Where to: .svg, .png, .pdf or .dot.")],
+    view: Annotated[Literal["layers", "neurons"] | None, typer.Option(help="By default what fits.")] = None,
+) -> None:
+    """Draw a network's layers or neurons."""
+    import nestgraph as ng
+
+    if picture.suffix.lower() not in (".svg", ".png", ".pdf", ".dot"):
+        raise typer.BadParameter(f"expected .svg, .png, .pdf or .dot, got {str(picture)!r}", param_hint="PICTURE")
+    ng.draw(ng.load(snapshot), picture, view=view)
+    answer(str(picture))
+    suggest("evaluate", snapshot, "--data", "NAME")
+
+
+@app.command(cls=Verb, epilog="nestgraph diff runs/demo/grown.json runs/demo/final.json")
 def diff(
-    old: Annotated[Path, typer.Argument(help="A network snapshot.")],
-    new: Annotated[Path, typer.Argument(help="Another one.")],
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="A network snapshot.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="Another one.")],
     as_json: Json = False,
 ) -> None:
-    """Show the edits that lead from one network to another. Exit 1 if they differ.
+    """Show what changed from one network to another.
 
-    Example: nestgraph diff runs/demo/seed.json runs/demo/final.json
+    Units are matched by id. In JSON the answer is the batch of edits that leads from OLD to NEW. The exit code is 1 if
+    they differ.
     """
-    with errors_as_sentences():
-        import nestgraph as ng
-        from nestgraph.cli.results import difference_rows
+    import nestgraph as ng
+    from nestgraph.cli.differences import difference_rows, edit_words
 
-        before, after = ng.load(old), ng.load(new)
-        edits = ng.diff(before, after)
-        facts(edits.model_dump(mode="json"), table(difference_rows(before, after)), as_json)
-        if edits.edits:
-            raise typer.Exit(NO)
+    before, after = ng.load(old), ng.load(new)
+    edits = ng.diff(before, after)
+    if as_json:
+        answer(edits.model_dump_json())
+    elif edits.edits:
+        answer(f"{table(difference_rows(before, after))}\nedits: {edit_words(edits)}")
+    else:
+        answer(f"equal: {before!r}")
+    suggest("draw", new, new.with_suffix(".svg"))
+    if edits.edits:
+        raise typer.Exit(NO)
 
 
-@app.command()
+@app.command(cls=Verb, epilog="nestgraph data")
 def data(as_json: Json = False) -> None:
     """List the datasets, their splits and where they are.
 
-    Example: nestgraph data
+    Nothing is fetched: that happens when a dataset is first used.
     """
-    with errors_as_sentences():
-        from dataclasses import asdict
+    from dataclasses import asdict
 
-        from nestgraph.train.data import datasets
+    from nestgraph.cli.results import dataset_rows
+    from nestgraph.train.data import datasets
 
-        entries = [asdict(entry) for entry in datasets()]
-        heads = ("name", "train", "validation", "test", "classes", "available", "location")
-        facts(entries, table([heads, *([str(entry[head]) for head in heads] for entry in entries)]), as_json)
+    entries = datasets()
+    facts([asdict(entry) for entry in entries], table(dataset_rows(entries)), as_json)
+    suggest("synthesize", "digits")
 
 
-@app.command()
+@app.command(cls=Verb, epilog="nestgraph schema network")
 def schema(
-    name: Annotated[str | None, typer.Argument(help="network, edit, journal-entry or recipe.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="network, edit, journal-entry or recipe.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write all schemas into this folder instead.")] = None,
+    as_json: Json = False,
 ) -> None:
-    """Print the JSON Schema of a kind of file.
+    """Print the JSON Schema of a kind of file."""
+    from nestgraph.cli.results import recipe_record
+    from nestgraph.snapshot import schemas, write_schemas
 
-    Example: nestgraph schema network
-    """
-    with errors_as_sentences():
-        from nestgraph.cli.results import recipe_record
-        from nestgraph.snapshot import schemas, write_schemas
-
-        known = schemas(recipe_record())
-        if out is not None:
-            write_schemas(out, recipe_record())
-            say(f"{len(known)} schemas written to {out}")
-        elif name is None or f"{name}.schema.json" not in known:
-            names = ", ".join(file.removesuffix(".schema.json") for file in known)
-            fail(f"schema expected one of {names}, got {name!r}", USAGE)
-        else:
-            facts(known[f"{name}.schema.json"], "", True)
+    known = {file.removesuffix(".schema.json"): content for file, content in schemas(recipe_record()).items()}
+    if name is not None and name not in known:
+        raise typer.BadParameter(f"expected one of {', '.join(known)}, got {name!r}", param_hint="NAME")
+    if out is not None:
+        paths = [str(path) for path in write_schemas(out, recipe_record())]
+        facts(paths, "\n".join(paths), as_json)
+    elif name is None:
+        facts(list(known), "\n".join(known), as_json)
+    else:
+        facts(known[name], "", as_json=True)
+    suggest("verify", "SNAPSHOT")

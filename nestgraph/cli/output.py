@@ -1,20 +1,21 @@
-"""What all verbs say in the same way: facts on stdout, messages on stderr, errors as one sentence."""
+"""What all verbs say in the same way: facts on stdout, messages on stderr, nothing that a terminal would obey."""
 
 import json
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import Any
 
 import typer
 
-DONE, NO, USAGE, INTERRUPTED = 0, 1, 2, 130
+DONE, NO, USAGE, BUG, INTERRUPTED, UNREAD = 0, 1, 2, 70, 130, 141
+"""Exit codes; the last two are what a shell reports of programs that Ctrl-C or a closed pipe ended."""
 
 
 @dataclass
 class Settings:
-    """The options that go before every verb."""
+    """The options that go with every verb."""
 
     quiet: bool = False
     debug: bool = False
@@ -23,42 +24,39 @@ class Settings:
 SETTINGS = Settings()
 
 
-def say(message: str) -> None:
-    """A message for people, on stderr; silent with --quiet."""
-    if not SETTINGS.quiet:
-        typer.echo(message, err=True)
+def plain(text: str) -> str:
+    """Text in which control and invisible characters are escaped as in JSON, so that JSON stays what it is."""
+    return "\n".join(line if line.isprintable() else "".join(map(_plain, line)) for line in text.split("\n"))
+
+
+def _plain(character: str) -> str:
+    return character if character.isprintable() else json.dumps(character)[1:-1]
+
+
+def answer(text: str) -> None:
+    """Print on stdout."""
+    typer.echo(plain(text))
 
 
 def facts(content: Any, text: str, as_json: bool) -> None:
-    """The answer of a verb on stdout: as JSON, or as text."""
-    typer.echo(json.dumps(content, indent=2) if as_json else text)
+    """The answer of a verb: as JSON, or as text."""
+    answer(json.dumps(content, indent=2) if as_json else text)
 
 
-def fail(message: str, code: int) -> NoReturn:
-    """End with one sentence on stderr."""
-    typer.echo(f"nestgraph: {message}", err=True)
-    raise typer.Exit(code)
+def say(message: str) -> None:
+    """A message for people, on stderr; silent with --quiet."""
+    if not SETTINGS.quiet:
+        complain(message)
 
 
-@contextmanager
-def errors_as_sentences() -> Iterator[None]:
-    """Turn the errors that nestgraph raises on purpose, and Ctrl-C, into one sentence and an exit code."""
-    from nestgraph.errors import NestgraphError, RecipeError
+def complain(message: str) -> None:
+    """One line on stderr, also with --quiet: why there is no answer."""
+    typer.echo(plain(message).replace("\n", " "), err=True)
 
-    try:
-        yield
-    except NestgraphError as error:
-        if SETTINGS.debug:
-            raise
-        fail(str(error), USAGE if isinstance(error, RecipeError) else NO)
-    except OSError as error:
-        if SETTINGS.debug:
-            raise
-        fail(f"{error.filename or 'a file'}: expected to read or write it, got: {error.strerror}", NO)
-    except KeyboardInterrupt:
-        typer.echo("nestgraph: interrupted; what was written so far is whole", err=True)
-        sys.stderr.flush()
-        raise typer.Exit(INTERRUPTED) from None
+
+def suggest(*words: str | Path) -> None:
+    """Name the verb that is useful next, ready to be copied into a shell."""
+    say(f"next: nestgraph {shlex.join(map(str, words))}")
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
@@ -68,4 +66,4 @@ def table(rows: Sequence[Sequence[str]]) -> str:
         "  ".join(cell.rjust(width) if column else cell.ljust(width) for column, (cell, width) in enumerate(cells))
         for cells in (list(zip(row, widths, strict=True)) for row in rows)
     ]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+    return "\n".join([lines[0].rstrip(), "-" * len(lines[0]), *(line.rstrip() for line in lines[1:])])

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from nestgraph.cli.output import say
+
 if TYPE_CHECKING:
     from nestgraph.train.runs import Measurement
-
 
 
 class RunProgress:
@@ -16,12 +17,13 @@ class RunProgress:
 
     def __init__(self, title: str, quiet: bool) -> None:
         self._title = title
-        self._quiet = quiet
-        self._live = sys.stderr.isatty() and not quiet
+        console = Console(stderr=True)
+        # FORCE_COLOR makes rich take a pipe for a terminal; here that would bring carriage returns into log files.
+        self._live = sys.stderr.isatty() and not console.is_dumb_terminal and not quiet
         self._phase, self._steps, self._printed_at = "", 0, 0.0
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-        self._bar = Progress(*columns, console=Console(stderr=True), transient=True, disable=not self._live)
-        self._task = self._bar.add_task(title, total=None)
+        columns = (SpinnerColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
+        self._bar = Progress(*columns, console=console, transient=True, disable=not self._live)
+        self._task = self._bar.add_task(f"{title}  starting", total=None)
 
     def __enter__(self) -> "RunProgress":
         self._bar.start()
@@ -32,21 +34,18 @@ class RunProgress:
 
     def __call__(self, row: "Measurement", remaining: float | None) -> None:
         """Take in a measurement."""
-        if self._quiet:
-            return
         line = f"{self._title}  {describe(row, remaining)}"
+        self._steps = self._steps + 1 if row.phase == self._phase else 0
+        self._phase = row.phase
         if self._live:
             self._bar.update(self._task, description=line)
-        if row.phase != self._phase:
-            self._phase, self._steps = row.phase, 0
-        if not self._live and self._worth_printing(row):
-            print(line, file=sys.stderr, flush=True)
+        elif self._worth_a_line(row.seconds):
+            say(line)
             self._printed_at = row.seconds
-        self._steps += 1
 
-    def _worth_printing(self, row: "Measurement") -> bool:
+    def _worth_a_line(self, seconds: float) -> bool:
         """The first rows of a phase, then ever fewer: at doublings, and at least every half minute."""
-        return self._steps < 3 or self._steps & (self._steps - 1) == 0 or row.seconds - self._printed_at > 30
+        return self._steps & (self._steps - 1) == 0 or seconds - self._printed_at > 30
 
 
 def describe(row: "Measurement", remaining: float | None) -> str:
@@ -55,7 +54,7 @@ def describe(row: "Measurement", remaining: float | None) -> str:
     left = "" if remaining is None or row.phase == "finish" else f"  ~{duration(remaining)} left in phase"
     return (
         f"{row.phase:<6} {row.connections:>7,} connections  {row.units:>4} units  "
-        f"validation {row.accuracy:6.2%}  loss {row.loss:.4f}  {row.edit}{kept}{left}"
+        f"validation {row.accuracy:6.2%}  loss {row.loss:.4f}{left}  {row.edit}{kept}"
     )
 
 

@@ -1,47 +1,71 @@
-"""The tables that verbs print."""
+"""What verbs report: result tables, measures, broken laws."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
+from math import prod
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from nestgraph.graph import Network, cost
+from nestgraph.errors import DataError, VerificationError
+from nestgraph.graph import Network, Violation, cost
 
 if TYPE_CHECKING:
-    from nestgraph.train.runs import Result
+    from nestgraph.train.data import DatasetInfo
+    from nestgraph.train.runs import Result, StageResult
+    from nestgraph.train.trainer import Split
 
 Rows = list[tuple[str, ...]]
 
 
 def result_rows(results: "Sequence[Result]") -> Rows:
-    """The stages of one run, or of the medians of several, beside the baseline."""
+    """The stages of one run; of several, the medians and the final network of each. Beside them the baseline."""
     title = f"median of {len(results)} seeds" if len(results) > 1 else f"seed {results[0].seed}"
     rows: Rows = [(f"network ({title})", "connections", "units", "parameters", "FLOPs", "validation", "test")]
     for number, stage in enumerate(results[0].stages):
-        entries = [result.stages[number] for result in results]
-        counts = [[e.connections for e in entries], [e.units for e in entries], [e.parameters for e in entries]]
-        counts.append([e.flops for e in entries])
-        shares = [[e.validation_accuracy for e in entries], [e.test_accuracy for e in entries]]
-        words = [f"{median(values):,.0f}" for values in counts] + [f"{median(values):.2%}" for values in shares]
-        rows.append((stage.stage, *words))
+        rows.append((stage.stage, *_stage_words([result.stages[number] for result in results])))
     baselines = [result.baseline for result in results if result.baseline]
     if baselines:
         weights = f"{median(entry.weights for entry in baselines):,.0f}"
         accuracy = f"{median(entry.test_accuracy for entry in baselines):.2%}"
         rows.append((baselines[0].name, weights, "", "", "", "", accuracy))
+    if len(results) > 1:
+        rows += [(f"final of seed {result.seed}", *_stage_words(result.stages[-1:])) for result in results]
     return rows
 
 
-def evaluation(network: Network, data: str, split: Any, seed: int, device: str) -> dict[str, Any]:
-    """What `evaluate` measures of a network."""
+def _stage_words(stages: "Sequence[StageResult]") -> tuple[str, ...]:
+    """The medians of a stage's counts and accuracies over the runs."""
+    counts = ("connections", "units", "parameters", "flops")
+    shares = ("validation_accuracy", "test_accuracy")
+    return (
+        *(f"{median(getattr(stage, count) for stage in stages):,.0f}" for count in counts),
+        *(f"{median(getattr(stage, share) for stage in stages):.2%}" for share in shares),
+    )
+
+
+def evaluation(
+    network: Network, name: str, entry: "DatasetInfo", split: "Split", seed: int, device: str
+) -> dict[str, Any]:
+    """What `evaluate` measures of a network.
+
+    Raises:
+        DataError: the network, called `name`, does not take these images or does not tell their classes apart.
+    """
+    sizes = (_size(entry.image), prod(entry.image))
+    wanted, got = [f"{size} to {entry.classes}" for size in sizes], _form(network)
+    if got not in wanted:
+        raise DataError(f"{name}: does not fit {entry.name} (expected a network of {' or '.join(wanted)}, got {got})")
+
     from nestgraph.train.data import load_dataset
     from nestgraph.train.recipe import TrainingOptions
     from nestgraph.train.trainer import Trainer
 
-    score = Trainer(load_dataset(data, seed=seed), TrainingOptions(), seed=seed, device=device).measure(network, split)
+    score = Trainer(load_dataset(entry.name, seed), TrainingOptions(), seed=seed, device=device).measure(network, split)
     total = cost(network).total
     return {
-        "data": data,
+        "data": entry.name,
         "split": split,
+        "seed": seed,
         "error": 1 - score.accuracy,
         "accuracy": score.accuracy,
         "loss": score.loss,
@@ -51,16 +75,45 @@ def evaluation(network: Network, data: str, split: Any, seed: int, device: str) 
     }
 
 
-def difference_rows(old: Network, new: Network) -> Rows:
-    """By layer: units and connections before and after, and how many were added and removed."""
-    rows: Rows = [("layer", "units", "", "units +", "units -", "connections", "", "change")]
-    before, after = cost(old).by_layer, cost(new).by_layer
-    for name in dict.fromkeys((*old.layer_names, *new.layer_names)):
-        ids = [set(net.units(name).tolist()) if net.has_layer(name) else set[int]() for net in (old, new)]
-        links = [table[name].connections if name in table else 0 for table in (before, after)]
-        words = (f"{len(ids[0]):,}", f"-> {len(ids[1]):,}", f"+{len(ids[1] - ids[0]):,}", f"-{len(ids[0] - ids[1]):,}")
-        rows.append((name, *words, f"{links[0]:,}", f"-> {links[1]:,}", f"{links[1] - links[0]:+,}"))
+def _form(network: Network) -> str:
+    """What a network takes and gives, such as `1x28x28 to 10`."""
+    inputs = [network.layer(name) for name in network.input_names]
+    outputs = [(len(network.units(name)), network.layer(name).size) for name in network.output_names]
+    taken = [_size((layer.features, *(layer.size or ()))) for layer in inputs]
+    given = [_size((units, *(size or ()))) for units, size in outputs]
+    return f"{' and '.join(taken)} to {' and '.join(given)}"
+
+
+def evaluation_rows(content: dict[str, Any]) -> Rows:
+    """The measures as a table for people."""
+    shown = {
+        f"{content['split']} error": f"{content['error']:.2%}",
+        "accuracy": f"{content['accuracy']:.2%}",
+        "loss": f"{content['loss']:.4f}",
+        "connections": f"{content['connections']:,}",
+        "parameters": f"{content['parameters']:,}",
+        "FLOPs (2 per multiply-accumulate)": f"{content['flops']:,}",
+    }
+    return [(f"{content['data']}, split by seed {content['seed']}", "value"), *shown.items()]
+
+
+def dataset_rows(entries: "Sequence[DatasetInfo]") -> Rows:
+    """A row for each dataset: samples of its splits, images, and where it is or would be put."""
+    rows: Rows = [("name", "train", "validation", "test", "classes", "image", "available", "location")]
+    for entry in entries:
+        counts = (f"{count:,}" for count in (entry.train, entry.validation, entry.test, entry.classes))
+        rows.append((entry.name, *counts, _size(entry.image), "yes" if entry.available else "no", entry.location))
     return rows
+
+
+def _size(extents: "Sequence[int | None]") -> str:
+    return "x".join(map(str, extents))
+
+
+def broken_laws(error: BaseException) -> list[dict[str, Any]]:
+    """The laws that a refused snapshot breaks, each with its place: a layer, a projection or [layer, id]."""
+    broken = error.__cause__.violations if isinstance(error.__cause__, VerificationError) else ()
+    return [asdict(violation) for violation in broken if isinstance(violation, Violation)]
 
 
 def recipe_record() -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, Strict, TypeAdapter
 
 from nestgraph.edits.connections import SetArea, SetMask, SetValues
 from nestgraph.edits.edit import Edit
@@ -16,7 +16,7 @@ class Batch(Edit):
     """Edits carried out in order as one. An empty batch changes nothing."""
 
     kind: Literal["batch"] = "batch"
-    edits: Annotated[tuple["AnyEdit", ...], Field(max_length=100_000)]
+    edits: Annotated[tuple["AnyEdit", ...], Field(max_length=100_000), Strict(False)]  # a list will do
     title: Text = ""
 
     @property

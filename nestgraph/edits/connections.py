@@ -1,16 +1,38 @@
 """Edits of connections and values that leave the units as they are."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
+from pydantic import Field
 
 from nestgraph.edits.edit import Edit
-from nestgraph.edits.layers import UnitValues
-from nestgraph.graph.columns import UnitColumns
+from nestgraph.edits.layers import UnitValues, check_area, check_columns
+from nestgraph.errors import EditError
+from nestgraph.graph.columns import ConnectionColumns, UnitColumns
 from nestgraph.graph.structure import Structure
-from nestgraph.spec.arrays import Booleans, Floats, Integers
-from nestgraph.spec.projection import Conv
+from nestgraph.spec.arrays import AnyArray, Booleans, Floats, Integers
 from nestgraph.spec.record import Name
+
+
+def within(entries: AnyArray, size: int) -> bool:
+    """Whether all entries are positions in an array of `size` elements."""
+    return not len(entries) or bool(entries.min() >= 0 and entries.max() < size)
+
+
+def chosen_entries(structure: Structure, projection: str, entries: Sequence[int] | AnyArray) -> AnyArray:
+    """(k,) int64: `entries` as row-major positions in a projection's weights.
+
+    Raises:
+        EditError: they are something else.
+    """
+    size = structure.connection_columns(projection).mask.size
+    chosen = np.asarray(entries)
+    if chosen.ndim != 1 or (len(chosen) and (chosen.dtype.kind not in "iu" or not within(chosen, size))):
+        got = f"{chosen.dtype.name} of shape {chosen.shape}"
+        raise EditError(f"connections of {projection!r}: expected positions from 0 to {size - 1}, got {got}")
+    return chosen.astype(np.int64)
 
 
 class SetMask(Edit):
@@ -42,10 +64,8 @@ class SetMask(Edit):
         shapes = {self.entries.shape, self.active.shape, self.weights.shape}
         if len(shapes) != 1 or self.entries.ndim != 1:
             self.refuse(f"expected entries, active and weights of one length, got shapes {sorted(shapes)}")
-        if len(self.entries) and not (self.entries.min() >= 0 and self.entries.max() < size):
-            self.refuse(f"expected entries from 0 to {size - 1}, got {self.entries.min()} to {self.entries.max()}")
-        if len(np.unique(self.entries)) != len(self.entries):
-            self.refuse("expected distinct entries, got one twice")
+        if len(np.unique(self.entries)) != len(self.entries) or not within(self.entries, size):
+            self.refuse(f"expected distinct entries from 0 to {size - 1}, got others: they are row-major positions")
         if np.any(self.weights[~self.active]):
             self.refuse("expected weight 0 for dormant entries, got another")
         weight, mask = columns.weight.copy(), columns.mask.copy()
@@ -75,10 +95,9 @@ class SetArea(Edit):
 
     def change(self, structure: Structure) -> tuple[Structure, Edit]:
         """Set the area."""
-        if not isinstance(structure.projection(self.projection), Conv):
-            self.refuse("expected a convolution, got another projection: only convolutions have areas")
+        check_area(self, structure, structure.projection(self.projection), self.area)
         columns = structure.connection_columns(self.projection)
-        changed = type(columns).of(columns.weight, columns.mask, self.area)
+        changed = replace(columns, area=self.area)
         inverse = SetArea(projection=self.projection, area=columns.area)
         return structure.replace(connections={self.projection: changed}), inverse
 
@@ -92,8 +111,8 @@ class SetValues(Edit):
     """
 
     kind: Literal["set_values"] = "set_values"
-    units: dict[Name, UnitValues] = {}
-    weights: dict[Name, Floats] = {}
+    units: dict[Name, UnitValues] = Field(default_factory=dict)
+    weights: dict[Name, Floats] = Field(default_factory=dict)
 
     @property
     def words(self) -> str:
@@ -106,13 +125,11 @@ class SetValues(Edit):
         units: dict[str, UnitColumns] = {}
         for layer, values in self.units.items():
             columns = structure.unit_columns(layer)
-            for name, column in values.items():
-                if name not in columns.values or column.shape != columns.ids.shape:
-                    self.refuse(f"expected {len(columns)} values of a column of {layer!r}, got {name} {column.shape}")
+            check_columns(self, values, tuple(columns.values), len(columns))
             old_units[layer] = {name: columns.values[name] for name in values}
             units[layer] = UnitColumns.of(columns.ids, {**columns.values, **values}, columns.next_id)
         old_weights: dict[str, Floats] = {}
-        connections = {}
+        connections: dict[str, ConnectionColumns] = {}
         for projection, live in self.weights.items():
             columns = structure.connection_columns(projection)
             if live.shape != (columns.active,):

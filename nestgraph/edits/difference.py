@@ -43,7 +43,7 @@ def _outdated(old: Structure, new: Structure) -> list[AnyEdit]:
         or p.target in layers
         or not new.has_projection(p.name)
         or new.projection(p.name) != p
-        or not _same_links(old, new, p.name)
+        or not _same_form(old, new, p.name)
     ]
     return [
         *(RemoveProjection(projection=name) for name in sorted(projections)),
@@ -61,9 +61,12 @@ def _same_layer(old: Structure, new: Structure, name: str) -> bool:
     return before == after and kept and len(common) > 0
 
 
-def _same_links(old: Structure, new: Structure, name: str) -> bool:
-    before, after = old.connection_columns(name).links, new.connection_columns(name).links
-    return before is after or (before is not None and after is not None and np.array_equal(before, after))
+def _same_form(old: Structure, new: Structure, name: str) -> bool:
+    """Whether a projection keeps its links, or the extent of its weights beside the units."""
+    before, after = old.connection_columns(name), new.connection_columns(name)
+    if before.links is not None and after.links is not None:
+        return np.array_equal(before.links, after.links)
+    return before.weight.shape[2:] == after.weight.shape[2:]
 
 
 def _layers(old: Structure, new: Structure) -> list[AnyEdit]:

@@ -3,13 +3,13 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from nestgraph.edits.index_map import IndexMap
 from nestgraph.errors import EditError, StructureError, VerificationError
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
-from nestgraph.spec.record import Record
+from nestgraph.spec.record import ArrayRecord
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Applied:
         return IndexMap.between(self.before, self.network)
 
 
-class Edit(Record, ABC):
+class Edit(ArrayRecord, ABC):
     """The only way to change a network. Edits are equal when their JSON forms are."""
 
     def apply(self, network: Network) -> Applied:
@@ -35,13 +35,12 @@ class Edit(Record, ABC):
         Raises:
             EditError: the edit does not fit the network, or its result would break a law.
         """
-        structure, inverse = self.change(network)
         try:
+            structure, inverse = self.change(network)
             return Applied(network, Network.of(structure), inverse)
         except VerificationError as error:
-            remedy = ""
-            if all(getattr(violation, "law", "") == "islands" for violation in error.violations):
-                remedy = "; the recipe functions in nestgraph.edits also remove what an edit cuts off"
+            islands = all(getattr(violation, "law", "") == "islands" for violation in error.violations)
+            remedy = "; the recipe functions in nestgraph.edits also remove what an edit cuts off" if islands else ""
             raise EditError(f"{self.words}: expected a network without broken laws, got: {error}{remedy}") from error
         except StructureError as error:
             raise EditError(f"{self.words}: {error}") from error
@@ -62,9 +61,3 @@ class Edit(Record, ABC):
     def refuse(self, problem: str) -> NoReturn:
         """Raise an `EditError` that says which edit met the problem."""
         raise EditError(f"{self.words}: {problem}")
-
-    def __eq__(self, other: Any) -> bool:
-        return type(self) is type(other) and self.model_dump_json() == other.model_dump_json()
-
-    def __hash__(self) -> int:
-        return hash(self.model_dump_json())

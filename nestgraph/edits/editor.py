@@ -1,7 +1,7 @@
 """A network under edit, with its history."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -23,14 +23,15 @@ class Preview:
         layers: the layers whose units or operations it changes.
         projections: the projections whose connections it changes, adds or removes.
         change: the change in units, connections, parameters and FLOPs.
-        output_change: the largest absolute change of an output on the sample; None without one.
+        output_change: the largest absolute change of an output on the sample; None without one, or where the edit
+            changes what the network reads or how many outputs it has.
     """
 
     legal: bool
     reason: str = ""
     layers: tuple[str, ...] = ()
     projections: tuple[str, ...] = ()
-    change: Cost = Cost()
+    change: Cost = field(default_factory=Cost)
     output_change: float | None = None
 
 
@@ -142,7 +143,10 @@ def _minus(after: Cost, before: Cost) -> Cost:
 
 
 def _output_change(old: Network, new: Network, sample: Inputs) -> float | None:
-    before, after = forward(old, sample), forward(new, sample)
+    before = forward(old, sample)
+    if [old.layer(name) for name in old.input_names] != [new.layer(name) for name in new.input_names]:
+        return None
+    after = forward(new, sample)
     shared = [name for name in new.output_names if name in before and before[name].shape == after[name].shape]
     changes = [float(np.abs(after[name] - before[name]).max(initial=0.0)) for name in shared]
     return max(changes) if changes else None

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 
 import numpy as np
+from pydantic import ValidationError
 
 from nestgraph.edits.batch import Batch
-from nestgraph.edits.connections import SetMask
+from nestgraph.edits.connections import SetMask, chosen_entries
 from nestgraph.edits.layers import AddLayer, AddProjection, Block, RemoveProjection, UnitValues
 from nestgraph.edits.units import AddUnits
 from nestgraph.errors import EditError
@@ -15,6 +16,7 @@ from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.layer import Layer
 from nestgraph.spec.operations import Activation, Pooling
 from nestgraph.spec.projection import Conv, Dense, Projection
+from nestgraph.spec.record import plain_problem
 
 
 def wake_connections(
@@ -25,11 +27,11 @@ def wake_connections(
     Raises:
         EditError: an entry is active already.
     """
-    entries = np.asarray(entries, np.int64)
-    if structure.connection_columns(projection).mask.flat[entries].any():
+    chosen = chosen_entries(structure, projection, entries)
+    if structure.connection_columns(projection).mask.flat[chosen].any():
         raise EditError(f"wake_connections in {projection!r}: expected dormant entries, got active ones")
-    given = np.zeros(len(entries), np.float32) if weights is None else np.asarray(weights, np.float32)
-    return SetMask(projection=projection, entries=entries, active=np.ones(len(entries), bool), weights=given)
+    given = np.zeros(len(chosen), np.float32) if weights is None else np.asarray(weights, np.float32)
+    return SetMask(projection=projection, entries=chosen, active=np.ones(len(chosen), bool), weights=given)
 
 
 def grow_unit(
@@ -100,7 +102,10 @@ def deepen(structure: Structure, layer: str, name: str) -> Batch:
         raise EditError(f"deepen after {layer!r}: expected a hidden layer with outgoing projections")
     size, count = output_size(record), len(ids)
     kind = "neurons" if size is None else "feature_maps"
-    new = Layer(name=name, kind=kind, size=size, operations=(Activation(function="relu"),))
+    try:
+        new = Layer(name=name, kind=kind, size=size, operations=(Activation(function="relu"),))
+    except ValidationError as error:
+        raise EditError(f"deepen after {layer!r}: {plain_problem(error)}") from None
     identity = np.eye(count, dtype=np.float32)
     bridge: Projection = Dense(source=layer, target=name)
     if size is not None:

@@ -17,10 +17,11 @@ def island_edits(structure: Structure) -> tuple[AnyEdit, ...]:
     """The edits that remove every unit without a path from an input or to an output.
 
     A unit that nothing feeds gives a constant; it is absorbed into the biases after it (into the running mean of a
-    normalised layer without bias). That is exact but at the border of a padded convolution.
+    normalised layer without bias). That is exact where it is the same at all positions of a map: not at the border of
+    a padded convolution, nor under an area; there the median over the positions is absorbed.
 
     Raises:
-        EditError: an output unit itself has no path from an input.
+        EditError: an output unit itself has no path from an input, or an output layer has no unit.
     """
     fed, read = fed_units(structure), read_units(structure)
     _check_outputs(structure, fed)
@@ -36,6 +37,8 @@ def island_edits(structure: Structure) -> tuple[AnyEdit, ...]:
 
 def _check_outputs(structure: Structure, fed: dict[str, AnyArray]) -> None:
     for name in structure.output_names:
+        if not len(structure.units(name)):
+            raise EditError(f"output layer {name!r} expected a unit, got none left: keep at least one")
         if not fed[name].all():
             unit = int(structure.units(name)[~fed[name]][0])
             raise EditError(
@@ -73,7 +76,7 @@ def _absorb_constants(
 
 def _constant_outputs(structure: Structure, fed: dict[str, AnyArray]) -> dict[str, AnyArray]:
     """Each layer's outputs for one sample, 0 where they depend on the input."""
-    zeros = {}
+    zeros: dict[str, AnyArray] = {}
     for name in structure.input_names:
         layer = structure.layer(name)
         zeros[name] = np.zeros((1, layer.features or 0, *(layer.size or ())))
@@ -85,7 +88,5 @@ def _constant_outputs(structure: Structure, fed: dict[str, AnyArray]) -> dict[st
 
 
 def _per_unit(values: AnyArray) -> AnyArray:
-    """(1, units[, height, width]) to (units,): the value at the centre of a map."""
-    if values.ndim == 2:
-        return values[0]
-    return values[0, :, values.shape[2] // 2, values.shape[3] // 2]
+    """(1, units[, height, width]) to (units,): the median over a map."""
+    return values[0] if values.ndim == 2 else np.median(values[0], axis=(1, 2))

@@ -1,23 +1,23 @@
 """Edits of whole layers and projections."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from nestgraph.edits.edit import Edit
 from nestgraph.graph.columns import NEUTRAL, ConnectionColumns, UnitColumns
 from nestgraph.graph.structure import Structure
-from nestgraph.spec.arrays import Booleans, Floats, Integers
+from nestgraph.spec.arrays import AnyArray, Booleans, Floats, Integers
 from nestgraph.spec.layer import ColumnName, Layer
-from nestgraph.spec.operations import Operation
-from nestgraph.spec.projection import Projection
-from nestgraph.spec.record import Name, Record
+from nestgraph.spec.operations import Chain
+from nestgraph.spec.projection import Conv, OneToOne, Projection
+from nestgraph.spec.record import ArrayRecord, Extent, Name, plain_problem
 
 UnitValues = dict[ColumnName, Floats]
 
 
-class Block(Record):
+class Block(ArrayRecord):
     """Connections as a record: a whole projection's, or the part of it that touches certain units."""
 
     weight: Floats
@@ -31,27 +31,63 @@ class Block(Record):
         return cls(weight=columns.weight, mask=columns.mask, area=columns.area, links=columns.links)
 
 
+def neutral_values(layer: Layer, count: int) -> UnitValues:
+    """Columns of `count` units that change nothing."""
+    return {name: np.full(count, NEUTRAL[name], np.float32) for name in layer.column_names}
+
+
+def check_columns(edit: Edit, values: UnitValues, names: tuple[str, ...], count: int) -> None:
+    """Refuse columns that the units do not have, or of another length.
+
+    Raises:
+        EditError: a column does not fit.
+    """
+    for name, column in values.items():
+        if name not in names or column.shape != (count,):
+            known = ", ".join(names) or "none"
+            edit.refuse(f"expected {count} values of each column ({known}), got {name} of shape {column.shape}")
+
+
+def check_area(edit: Edit, structure: Structure, projection: Projection, area: AnyArray | None) -> None:
+    """Refuse an area that does not fit the projection.
+
+    Raises:
+        EditError: it is not a convolution's, or of another shape.
+    """
+    if area is None:
+        return
+    if not isinstance(projection, Conv):
+        edit.refuse(f"expected a convolution, got {projection.name!r}: only convolutions have areas")
+    out, into = len(structure.units(projection.target)), len(structure.units(projection.source))
+    size = structure.layer(projection.target).size or ()
+    if area.shape not in ((out, into, *size), (out, 1, *size)):
+        edit.refuse(f"expected an area of shape {(out, into, *size)} or {(out, 1, *size)}, got {area.shape}")
+
+
 class AddLayer(Edit):
     """Add a layer and its units; columns that are not given are neutral."""
 
     kind: Literal["add_layer"] = "add_layer"
     layer: Layer
     ids: Integers
-    values: UnitValues = {}
-    next_id: Annotated[int, Field(ge=0)] = 0
+    values: UnitValues = Field(default_factory=dict)
+    next_id: Extent = 0
 
     @property
     def words(self) -> str:
         """What the edit does."""
-        return f"AddLayer {self.layer.name!r} of {len(self.ids)} units"
+        return f"AddLayer {self.layer.name!r} of {self.ids.size} units"
 
     def change(self, structure: Structure) -> tuple[Structure, Edit]:
         """Add the layer."""
         name = self.layer.name
         if structure.has_layer(name):
             self.refuse(f"expected a new name, got {name!r}, which a layer has: choose another")
-        values = {column: np.full(self.ids.shape, NEUTRAL[column], np.float32) for column in self.layer.column_names}
-        columns = UnitColumns.of(self.ids, values | self.values, self.next_id)
+        if self.ids.ndim != 1:
+            self.refuse(f"expected a list of ids, got an array of shape {self.ids.shape}")
+        check_columns(self, self.values, self.layer.column_names, len(self.ids))
+        values = neutral_values(self.layer, len(self.ids)) | self.values
+        columns = UnitColumns.of(self.ids, values, self.next_id)
         return structure.replace(layers={name: self.layer}, units={name: columns}), RemoveLayer(layer=name)
 
 
@@ -95,9 +131,27 @@ class AddProjection(Edit):
         name, block = self.projection.name, self.connections
         if structure.has_projection(name):
             self.refuse(f"expected a new name, got {name!r}, which a projection has: choose another")
+        self._check(structure)
         columns = ConnectionColumns.of(block.weight, block.mask, block.area, block.links)
         changed = structure.replace(projections={name: self.projection}, connections={name: columns})
         return changed, RemoveProjection(projection=name)
+
+    def _check(self, structure: Structure) -> None:
+        """Refuse arrays that do not fit the units; whether the grids fit is verified after the whole batch."""
+        projection, block = self.projection, self.connections
+        ends = (len(structure.units(projection.target)), len(structure.units(projection.source)))
+        units = ends
+        if isinstance(projection, OneToOne):
+            links = np.zeros((0, 2)) if block.links is None else block.links
+            units = (links.shape[0] if links.shape[1:] == (2,) else -1,)
+        on_grid = projection.kernel if isinstance(projection, OneToOne) else structure.layer(projection.source).size
+        grid = ("height", "width") if on_grid else ()
+        shape = block.weight.shape
+        if len(shape) != len(units + grid) or shape[: len(units)] != units or block.mask.shape != shape:
+            expected = "(links)" if len(units) == 1 else str(units)
+            where = f"{expected} and height and width" if grid else expected
+            self.refuse(f"expected weights and mask of shape {where}, got {shape} and {block.mask.shape}")
+        check_area(self, structure, projection, block.area)
 
 
 class RemoveProjection(Edit):
@@ -126,9 +180,9 @@ class SetOperations(Edit):
 
     kind: Literal["set_operations"] = "set_operations"
     layer: Name
-    operations: Annotated[tuple[Operation, ...], Field(max_length=16)]
+    operations: Chain
     bias: bool
-    values: UnitValues = {}
+    values: UnitValues = Field(default_factory=dict)
 
     @property
     def words(self) -> str:
@@ -138,8 +192,12 @@ class SetOperations(Edit):
     def change(self, structure: Structure) -> tuple[Structure, Edit]:
         """Exchange the operations."""
         old, columns = structure.layer(self.layer), structure.unit_columns(self.layer)
-        new = Layer.model_validate({**dict(old), "operations": self.operations, "bias": self.bias})
-        neutral = {name: np.full(len(columns), NEUTRAL[name], np.float32) for name in new.column_names}
+        try:
+            new = Layer.model_validate({**dict(old), "operations": self.operations, "bias": self.bias})
+        except ValidationError as error:
+            self.refuse(plain_problem(error))
+        check_columns(self, self.values, new.column_names, len(columns))
+        neutral = neutral_values(new, len(columns))
         kept = {name: column for name, column in columns.values.items() if name in neutral}
         changed = UnitColumns.of(columns.ids, neutral | kept | self.values, columns.next_id)
         lost = {n: v for n, v in columns.values.items() if n not in neutral or n in self.values}

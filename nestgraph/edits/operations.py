@@ -9,6 +9,7 @@ from nestgraph.errors import EditError
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.operations import Activation, ActivationFunction
+from nestgraph.spec.projection import OneToOne
 
 
 def shift_activations(
@@ -51,9 +52,10 @@ def fold_batch_norm(structure: Structure, layer: str) -> Batch:
     weights: dict[str, AnyArray] = {}
     for projection in structure.incoming(layer):
         old = structure.connection_columns(projection.name)
-        if old.links is not None:
-            raise EditError(f"fold_batch_norm on {layer!r}: one-to-one projection {projection.name!r} cannot be scaled")
-        scaled = old.weight * factor.reshape(-1, *([1] * (old.weight.ndim - 1)))
+        if isinstance(projection, OneToOne) and not projection.trained:
+            raise EditError(f"fold_batch_norm on {layer!r}: fixed projection {projection.name!r} cannot be scaled")
+        rows = factor if old.links is None else factor[[columns.position[unit] for unit in old.links[:, 1].tolist()]]
+        scaled = old.weight * rows.reshape(-1, *([1] * (old.weight.ndim - 1)))
         weights[projection.name] = scaled[old.mask]
     bias = factor * (values.get("bias", np.float32(0)) - values["mean"]) + values["beta"]
     return Batch(

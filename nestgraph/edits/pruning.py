@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from nestgraph.edits.batch import AnyEdit, Batch
-from nestgraph.edits.connections import SetMask
+from nestgraph.edits.connections import SetMask, chosen_entries
 from nestgraph.edits.islands import island_edits
 from nestgraph.edits.units import RemoveUnits
 from nestgraph.graph.structure import Structure
@@ -20,11 +20,11 @@ def prune_connections(structure: Structure, entries: Mapping[str, AnyArray]) -> 
         entries: by projection, row-major positions in its weights. Those already dormant are skipped.
 
     Raises:
-        EditError: an output unit would lose its last path from an input.
+        EditError: an entry is not a position, or an output unit would lose its last path from an input.
     """
     edits: list[AnyEdit] = []
     for name, chosen in entries.items():
-        live = np.asarray(chosen, np.int64)
+        live = chosen_entries(structure, name, chosen)
         live = live[structure.connection_columns(name).mask.flat[live]]
         dormant = np.zeros(len(live), bool)
         edits.append(SetMask(projection=name, entries=live, active=dormant, weights=dormant.astype(np.float32)))
@@ -36,7 +36,7 @@ def remove_units(structure: Structure, layer: str, units: Sequence[int] | AnyArr
     """Remove units and whatever they leave without a path.
 
     Raises:
-        EditError: a unit does not live, or an output unit would lose its last path from an input.
+        EditError: a unit does not live, it is the last of an output layer, or an output unit would lose its last path from an input.
     """
     ids = np.asarray(units, np.int64)
     title = f"remove {len(ids)} units of {layer}"

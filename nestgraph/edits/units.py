@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from pydantic import Field
 
 from nestgraph.edits.edit import Edit
-from nestgraph.edits.layers import Block, UnitValues
+from nestgraph.edits.layers import Block, UnitValues, check_columns
 from nestgraph.graph.columns import NEUTRAL, ConnectionColumns, UnitColumns
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray, Integers
@@ -24,78 +25,96 @@ class AddUnits(Edit):
         values: columns; those not given are neutral.
         blocks: by projection, the connections of the new units: rows of the weights where the layer is the
             projection's target, columns where it is the source, links for one-to-one. Dormant if not given.
+            A block has an area where the projection has one for each pair of maps; without, its area is full.
     """
 
     kind: Literal["add_units"] = "add_units"
     layer: Name
     ids: Integers
     positions: Integers | None = None
-    values: UnitValues = {}
-    blocks: dict[Name, Block] = {}
+    values: UnitValues = Field(default_factory=dict)
+    blocks: dict[Name, Block] = Field(default_factory=dict)
 
     @property
     def words(self) -> str:
         """What the edit does."""
-        return f"AddUnits of {len(self.ids)} units to layer {self.layer!r}"
+        return f"AddUnits of {self.ids.size} units to layer {self.layer!r}"
 
     def change(self, structure: Structure) -> tuple[Structure, Edit]:
         """Add the units."""
+        columns, inverse = structure.unit_columns(self.layer), RemoveUnits(layer=self.layer, units=self.ids)
+        self._check(structure)
         if not len(self.ids):
-            return structure, RemoveUnits(layer=self.layer, units=self.ids)
-        columns = structure.unit_columns(self.layer)
-        living = sorted(set(self.ids.tolist()) & columns.position.keys())
-        if living:
-            self.refuse(f"expected ids that do not live, got {_some(living)}: network.fresh_ids gives new ones")
-        places = self._places(len(columns))
-        order = np.argsort(np.concatenate([np.setdiff1d(np.arange(len(columns) + len(places)), places), places]))
-        values = {
-            name: np.concatenate([old, self.values.get(name, np.full(len(places), NEUTRAL[name], np.float32))])[order]
-            for name, old in columns.values.items()
-        }
+            return structure, inverse
+        order = self._order(len(columns))
+        added = {name: np.full(len(self.ids), NEUTRAL[name], np.float32) for name in columns.values} | self.values
+        values = {name: np.concatenate([old, added[name]])[order] for name, old in columns.values.items()}
         units = UnitColumns.of(np.concatenate([columns.ids, self.ids])[order], values, columns.next_id)
         connections = {
-            side.projection.name: self._grown(structure, side, order) for side in _sides(structure, self.layer)
+            side.projection.name: self._grown(structure.connection_columns(side.projection.name), side, order)
+            for side in _sides(structure, self.layer)
         }
-        changed = structure.replace(units={self.layer: units}, connections=connections)
-        return changed, RemoveUnits(layer=self.layer, units=self.ids)
+        return structure.replace(units={self.layer: units}, connections=connections), inverse
 
-    def _places(self, old_count: int) -> AnyArray:
-        added = len(self.ids)
-        places = np.arange(old_count, old_count + added) if self.positions is None else self.positions
-        if places.shape != (added,) or (np.diff(places) <= 0).any() or places[0] < 0 or places[-1] >= old_count + added:
-            self.refuse(f"expected {added} ascending positions below {old_count + added}, got {_some(places.tolist())}")
-        for name, column in self.values.items():
-            if column.shape != (added,):
-                self.refuse(f"expected {added} values of {name}, got shape {column.shape}")
-        return places
+    def _check(self, structure: Structure) -> None:
+        ids, columns = self.ids, structure.unit_columns(self.layer)
+        living = sorted(set(ids.flatten().tolist()) & columns.position.keys())
+        if ids.ndim != 1 or living or len(np.unique(ids)) != len(ids):
+            got = _some(living or ids.flatten().tolist())
+            self.refuse(f"expected distinct ids that do not live, got {got}: network.fresh_ids gives new ones")
+        check_columns(self, self.values, tuple(columns.values), len(ids))
+        strange = self.blocks.keys() - {side.projection.name for side in _sides(structure, self.layer)}
+        if strange:
+            self.refuse(f"expected blocks of the layer's own projections, got {', '.join(sorted(strange))}")
 
-    def _grown(self, structure: Structure, side: "_Side", order: AnyArray) -> ConnectionColumns:
-        old = structure.connection_columns(side.projection.name)
-        block = self.blocks.get(side.projection.name)
+    def _order(self, old_count: int) -> AnyArray:
+        """(units,): for each position of the grown layer its place among the old units followed by the new ones."""
+        total = old_count + len(self.ids)
+        places = np.arange(old_count, total) if self.positions is None else self.positions
+        if places.shape != self.ids.shape or (np.diff(places) <= 0).any() or places[0] < 0 or places[-1] >= total:
+            got = _some(places.flatten().tolist())
+            self.refuse(f"expected {len(self.ids)} ascending positions from 0 to {total - 1}, got {got}")
+        return np.argsort(np.concatenate([np.setdiff1d(np.arange(total), places), places]))
+
+    def _grown(self, old: ConnectionColumns, side: "_Side", order: AnyArray) -> ConnectionColumns:
+        block, axis = self.blocks.get(side.projection.name), side.axis
         if old.links is not None:
-            return old if block is None else self._linked(old, block)
-        shape = list(old.weight.shape)
-        shape[side.axis] = len(self.ids)
+            return old if block is None else self._linked(old, block, side)
+        shape = _resized(old.weight, axis, len(self.ids))
         if block is None:
             block = Block(weight=np.zeros(shape, np.float32), mask=np.zeros(shape, bool))
-        if block.weight.shape != tuple(shape) or block.mask.shape != tuple(shape):
-            self.refuse(
-                f"expected a block of shape {tuple(shape)} for {side.projection.name!r}, got {block.weight.shape}"
-            )
-        area = old.area
-        if area is not None and area.shape[side.axis] == old.weight.shape[side.axis]:
-            shape = [len(self.ids) if axis == side.axis else extent for axis, extent in enumerate(area.shape)]
-            added = np.ones(shape, bool) if block.area is None else block.area
-            area = _insert(area, added, side.axis, order)
-        return ConnectionColumns.of(
-            _insert(old.weight, block.weight, side.axis, order), _insert(old.mask, block.mask, side.axis, order), area
-        )
+        self._check_shape(block, shape, side)
+        weight, mask = _insert(old.weight, block.weight, axis, order), _insert(old.mask, block.mask, axis, order)
+        return ConnectionColumns.of(weight, mask, self._area(old, block, side, order))
 
-    def _linked(self, old: ConnectionColumns, block: Block) -> ConnectionColumns:
+    def _check_shape(self, block: Block, shape: tuple[int, ...], side: "_Side") -> None:
+        if block.weight.shape != shape or block.mask.shape != shape:
+            got = f"{block.weight.shape} and {block.mask.shape}"
+            self.refuse(f"expected weights and mask of shape {shape} for {side.projection.name!r}, got {got}")
+
+    def _area(self, old: ConnectionColumns, block: Block, side: "_Side", order: AnyArray) -> AnyArray | None:
+        """The area with the new units. A shared one of a single unit stays shared unless the block has one."""
+        area, name = old.area, side.projection.name
+        from_single = side.axis == 1 and old.weight.shape[1] == 1
+        if area is None or not _by_unit(old, side.axis) or (from_single and block.area is None):
+            if block.area is not None:
+                self.refuse(f"expected no area for {name!r}, which has none for each pair of maps: SetArea gives one")
+            return area
+        shape = _resized(area, side.axis, len(self.ids))
+        added = np.ones(shape, bool) if block.area is None else block.area
+        if added.shape != shape:
+            self.refuse(f"expected an area of shape {shape} for {name!r}, got {added.shape}")
+        return _insert(area, added, side.axis, order)
+
+    def _linked(self, old: ConnectionColumns, block: Block, side: "_Side") -> ConnectionColumns:
         assert old.links is not None
-        if block.links is None:
-            self.refuse("expected links for a one-to-one projection, got none")
-        links = np.concatenate([old.links, block.links])
+        added, name = block.links, side.projection.name
+        if added is None or added.ndim != 2 or added.shape[1] != 2:
+            self.refuse(f"expected a block with links of shape (links, 2) for {name!r}")
+        self._check_shape(block, (len(added), *old.weight.shape[1:]), side)
+        if not np.isin(added[:, 1 - side.axis], self.ids).all():
+            self.refuse(f"expected links of the new units only for {name!r}, got links of others")
+        links = np.concatenate([old.links, added])
         order = np.argsort(links[:, 1], kind="stable")
         weight, mask = np.concatenate([old.weight, block.weight]), np.concatenate([old.mask, block.mask])
         return ConnectionColumns.of(weight[order], mask[order], None, links[order])
@@ -120,11 +139,12 @@ class RemoveUnits(Edit):
     def change(self, structure: Structure) -> tuple[Structure, Edit]:
         """Remove the units."""
         columns = structure.unit_columns(self.layer)
-        dead = [unit for unit in self.units.tolist() if unit not in columns.position]
-        if dead or len(set(self.units.tolist())) != len(self.units):
+        chosen: list[int] = self.units.flatten().tolist()
+        dead = [unit for unit in chosen if unit not in columns.position]
+        if dead or self.units.ndim != 1 or len(set(chosen)) != len(chosen):
             listing = f"network.units({self.layer!r}) lists them"
-            self.refuse(f"expected distinct living unit ids, got {_some(dead or self.units.tolist())}; {listing}")
-        places = np.sort(np.array([columns.position[unit] for unit in self.units.tolist()], np.int64))
+            self.refuse(f"expected distinct living unit ids, got {_some(dead or chosen)}; {listing}")
+        places = np.sort(np.array([columns.position[unit] for unit in chosen], np.int64))
         kept = np.setdiff1d(np.arange(len(columns)), places)
         blocks: dict[str, Block] = {}
         connections: dict[str, ConnectionColumns] = {}
@@ -164,10 +184,17 @@ def _taken(old: ConnectionColumns, side: _Side, places: AnyArray, ids: AnyArray)
     if old.links is not None:
         chosen = np.isin(old.links[:, 1 - side.axis], ids)
         return Block(weight=old.weight[chosen], mask=old.mask[chosen], links=old.links[chosen])
-    area = old.area
-    if area is not None:
-        area = area.take(places, side.axis) if area.shape[side.axis] == old.weight.shape[side.axis] else None
+    area = old.area.take(places, side.axis) if old.area is not None and _by_unit(old, side.axis) else None
     return Block(weight=old.weight.take(places, side.axis), mask=old.mask.take(places, side.axis), area=area)
+
+
+def _by_unit(columns: ConnectionColumns, axis: int) -> bool:
+    """Whether the area has an entry for each unit along an axis, rather than one for all of them."""
+    return columns.area is not None and columns.area.shape[axis] == columns.weight.shape[axis]
+
+
+def _resized(array: AnyArray, axis: int, count: int) -> tuple[int, ...]:
+    return (*array.shape[:axis], count, *array.shape[axis + 1 :])
 
 
 def _insert(old: AnyArray, added: AnyArray, axis: int, order: AnyArray) -> AnyArray:

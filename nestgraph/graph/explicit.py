@@ -45,12 +45,11 @@ def structure_from_graph(
 def _members(nodes: Iterable[object]) -> dict[str, list[int]]:
     members: dict[str, list[int]] = {}
     for node in nodes:
-        layer, unit = cast(tuple[object, ...], node) if isinstance(node, tuple) and len(node) == 2 else (None, None)  # pyright: ignore[reportUnknownArgumentType]
-        if not isinstance(layer, str) or not isinstance(unit, int | np.integer) or isinstance(unit, bool):
-            raise StructureError(f"from_graph expected nodes (layer name, id), got {str(node)[:80]!r}")
-        if not 0 <= int(unit) < 2**53:
-            raise StructureError(f"from_graph expected ids from 0 to below 2**53, got {str(node)[:80]}")
-        members.setdefault(layer, []).append(int(unit))
+        match node:
+            case (str(layer), int() | np.integer() as given) if not isinstance(given, bool) and 0 <= given < 2**53:
+                members.setdefault(layer, []).append(int(cast(int, given)))
+            case _:
+                raise StructureError(f"from_graph expected nodes (layer name, id from 0 up), got {repr(node)[:80]}")
     return members
 
 
@@ -97,7 +96,7 @@ def _connection_columns(graph: "nx.DiGraph[Node]", structure: Structure, project
     return ConnectionColumns.of(weight, mask, _area(structure, projection, edges))
 
 
-def _linked(projection: OneToOne, edges: list[Edge]) -> ConnectionColumns:
+def _linked(projection: OneToOne, edges: Sequence[Edge]) -> ConnectionColumns:
     links = np.array([edge[:2] for edge in edges], np.int64).reshape(-1, 2)
     kernel = projection.kernel or ()
     blocks = [_block(projection, edge, kernel) for edge in edges]
@@ -109,7 +108,7 @@ def _linked(projection: OneToOne, edges: list[Edge]) -> ConnectionColumns:
 def _block(projection: Projection, edge: Edge, shape: tuple[int, ...]) -> tuple[AnyArray, AnyArray]:
     source, target, data = edge
     where = f"edge from {(projection.source, source)} to {(projection.target, target)}"
-    nested = data.get("weights", {}).get(projection.name, data.get("weight", 0.0))
+    nested = _table(data, "weights").get(projection.name, data.get("weight", 0.0))
     values = _objects(nested)
     active = np.asarray(values != None)  # noqa: E711  (elementwise)
     if values.shape not in ((), shape):
@@ -125,21 +124,33 @@ def _objects(nested: Any) -> AnyArray:
         raise StructureError(f"from_graph expected weights as even nested lists, got {error}") from None
 
 
-def _area(structure: Structure, projection: Projection, edges: list[Edge]) -> AnyArray | None:
+def _area(structure: Structure, projection: Projection, edges: Sequence[Edge]) -> AnyArray | None:
     """(out, in, P, Q), or (out, 1, P, Q) where the edges into each map agree; None where no edge has one."""
-    given = {
-        edge[:2]: edge[2]["areas"][projection.name] for edge in edges if projection.name in edge[2].get("areas", {})
-    }
-    if not given or not isinstance(projection, Conv):
+    given = {edge[:2]: _table(edge[2], "areas").get(projection.name) for edge in edges}
+    if all(area is None for area in given.values()) or not isinstance(projection, Conv):
         return None
     rows: list[AnyArray] = []
     size = structure.layer(projection.target).size
     for target in structure.units(projection.target).tolist():
-        known = {source: np.asarray(area, bool) for (source, unit), area in given.items() if unit == target}
+        known = {source: _grid(area, size) for (source, unit), area in given.items() if unit == target}
         rest = next(iter(known.values()), np.ones(size or (), bool))
         rows.append(np.stack([known.get(source, rest) for source in structure.units(projection.source).tolist()]))
     area = np.stack(rows)
     return area[:, :1] if (area == area[:, :1]).all() else area
+
+
+def _grid(area: Any, size: tuple[int, int] | None) -> AnyArray:
+    grid = np.ones(size or (), bool) if area is None else _objects(area)
+    if grid.shape != size or not all(isinstance(entry, bool | np.bool) for entry in grid.flat):
+        raise StructureError(f"from_graph expected areas of {size} booleans, got {str(area)[:80]}")
+    return grid.astype(bool)
+
+
+def _table(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    table = data.get(name, {})
+    if not isinstance(table, Mapping):
+        raise StructureError(f"from_graph expected {name} by projection name, got {str(table)[:80]}")
+    return cast(Mapping[str, Any], table)
 
 
 def _check_all_carried(pairs: list[tuple[str, str]], structure: Structure) -> None:

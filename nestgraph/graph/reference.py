@@ -29,13 +29,11 @@ def forward(structure: Structure, inputs: Inputs, dtype: type = np.float64) -> d
         StructureError: the inputs do not have the shape of the input layers.
     """
     given = _by_layer(structure, inputs)
-    outputs: dict[str, AnyArray] = {}
+    outputs = {name: given[name][:, structure.units(name)].astype(dtype) for name in structure.input_names}
     for name in structure.layer_names:
-        layer = structure.layer(name)
-        if layer.kind == "input":
-            outputs[name] = given[name][:, structure.units(name)].astype(dtype)
-        else:
-            outputs[name] = activate(layer, structure.unit_columns(name), preactivation(structure, name, outputs))
+        if name not in outputs:
+            total = preactivation(structure, name, outputs)
+            outputs[name] = activate(structure.layer(name), structure.unit_columns(name), total)
     return outputs
 
 
@@ -53,7 +51,7 @@ def predict(structure: Structure, inputs: Inputs, dtype: type = np.float64) -> A
 def _by_layer(structure: Structure, inputs: Inputs) -> dict[str, AnyArray]:
     names = structure.input_names
     given = dict(inputs) if isinstance(inputs, Mapping) else dict.fromkeys(names, inputs)
-    if set(given) != set(names):
+    if set(given) != set(names) or not names:
         raise StructureError(f"expected inputs for the layers {sorted(names)}, got {sorted(given)}")
     arrays = {name: np.asarray(values) for name, values in given.items()}
     for name, array in arrays.items():

@@ -111,13 +111,9 @@ def emit_activation(emission: Emission, _layer: Layer, operation: Activation, _p
 
 
 def emit_pooling(emission: Emission, _layer: Layer, operation: Pooling, _path: str, x: fx.Node) -> fx.Node:
-    """A pooling. PyTorch pads by up to half of a window itself; more is padded before."""
-    (high, wide), padding = operation.padding, operation.padding
-    if any(2 * pad > window for pad, window in zip(padding, operation.kernel, strict=True)):
-        fill = float("-inf") if operation.function == "max" else 0.0
-        x, padding = emission.call(functional.pad, x, (wide, wide, high, high), "constant", fill), (0, 0)
+    """A pooling; an average counts the zeros of the padding."""
     pool = functional.max_pool2d if operation.function == "max" else functional.avg_pool2d
-    return emission.call(pool, x, operation.kernel, operation.stride, padding)
+    return emission.call(pool, x, operation.kernel, operation.stride, operation.padding)
 
 
 def emit_dropout(emission: Emission, _layer: Layer, operation: Dropout, path: str, x: fx.Node) -> fx.Node:

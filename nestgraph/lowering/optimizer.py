@@ -102,7 +102,7 @@ def _rebuilt(optimizer: AnyOptimizer, groups: list[dict[str, Any]]) -> AnyOptimi
     options = {name: value for name, value in optimizer.defaults.items() if name in accepted}
     try:
         return kind(groups, **options)
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # whatever a foreign constructor raises
         raise LoweringError(
             f"carry_optimizer expected an optimizer that {kind.__name__}(groups, **defaults) rebuilds, got: {error}; "
             "pass the bare optimizer, not one that wraps it, or make a new one"

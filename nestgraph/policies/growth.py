@@ -12,34 +12,34 @@ from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.policies.evidence import Evidence, EvidenceKind
 from nestgraph.policies.policy import Policy, bridged_layers, plastic_projections
+from nestgraph.policies.ranking import NEVER, Fraction, Scope, largest, top
 from nestgraph.spec.arrays import AnyArray
-
-Fraction = Annotated[float, Field(gt=0, le=1)]
 
 
 class ConnectionGrowth(Policy):
-    """Wake the dormant connections whose loss gradient is largest.
+    """Wake the dormant connections whose loss gradient is largest; none that has no gradient.
 
     |dL/dW_ij| = |dL/du_j * x_i|: units that fire together wire together.
 
     Attributes:
         fraction: of the possible connections of a projection (`scope` projection) or of the network (global), how
-            many to wake in one edit.
+            many to wake in one edit; at least one.
         weight: what a woken connection starts with: zero, or one gradient step of `rate`.
     """
 
     kind: Literal["connection_growth"] = "connection_growth"
     fraction: Fraction = 0.05
-    scope: Literal["projection", "global"] = "projection"
+    scope: Scope = "projection"
     weight: Literal["zero", "gradient"] = "zero"
     rate: Annotated[float, Field(gt=0)] = 0.1
     needs: ClassVar[frozenset[EvidenceKind]] = frozenset({"gradients"})
 
-    def propose(self, network: Network, evidence: Evidence, rng: np.random.Generator, scale: float = 1.0) -> Batch:
+    def propose(self, network: Network, evidence: Evidence, rng: np.random.Generator, scale: float = 1.0) -> Batch:  # noqa: ARG002
         """Wake the entries with the largest |gradient|."""
         names = [p.name for p in plastic_projections(network)]
         scores = {name: _dormant_scores(network, name, evidence.gradients[name]) for name in names}
-        chosen = largest(scores, self.fraction * scale, self.scope)
+        sizes = {name: values.size for name, values in scores.items()}
+        chosen = largest(scores, sizes, self.fraction * scale, self.scope)
         edits: list[SetMask] = []
         for name, entries in chosen.items():
             gradient = evidence.gradients[name].flat[entries]
@@ -50,30 +50,11 @@ class ConnectionGrowth(Policy):
 
 
 def _dormant_scores(structure: Structure, name: str, gradient: AnyArray) -> AnyArray:
-    """|gradient| where dormant, -1 where active."""
-    return np.where(structure.connection_columns(name).mask, -1.0, np.abs(gradient))
-
-
-def largest(scores: dict[str, AnyArray], fraction: float, scope: str) -> dict[str, AnyArray]:
-    """Row-major positions of the entries with the largest scores; entries below 0 never count."""
-    if scope == "global":
-        pool = np.concatenate([values.ravel() for values in scores.values()])
-        threshold = _kth_largest(pool, round(fraction * pool.size))
-        chosen = {name: np.flatnonzero(values.ravel() >= threshold) for name, values in scores.items()}
-    else:
-        chosen = {
-            name: np.flatnonzero(values.ravel() >= _kth_largest(values.ravel(), max(1, round(fraction * values.size))))
-            for name, values in scores.items()
-        }
-    return {name: entries for name, entries in chosen.items() if len(entries)}
-
-
-def _kth_largest(values: AnyArray, count: int) -> float:
-    """The score that `count` entries reach, but nothing below 0; infinity for none."""
-    count = min(count, int(np.count_nonzero(values >= 0)))
-    if count < 1:
-        return np.inf
-    return float(np.partition(values, values.size - count)[values.size - count])
+    """|gradient| where a connection is dormant and has one: what gets no gradient, such as the empty border of an
+    image, is not grown.
+    """
+    dormant = ~structure.connection_columns(name).mask & np.isfinite(gradient) & (gradient != 0)
+    return np.where(dormant, np.abs(gradient), NEVER)
 
 
 class NeuronGrowth(Policy):
@@ -136,9 +117,9 @@ def paper_neuron(bridge: AnyArray, count: int, rng: np.random.Generator) -> tupl
     u_m by about one step of gradient descent on a direct connection.
     """
     size = np.abs(bridge)
-    picked = np.argwhere((size >= _kth_largest(size.ravel(), count)) & (size > 0))
+    picked = top(np.where(size > 0, size, NEVER), count)
     w_in, w_out = np.zeros(bridge.shape[1]), np.zeros(bridge.shape[0])
-    for m, n in picked:
+    for m, n in zip(*np.unravel_index(picked, bridge.shape), strict=True):
         d = np.sqrt(size[m, n]) * rng.choice((-1.0, 1.0))
         w_out[m] += d
         w_in[n] += d * np.sign(-bridge[m, n])
@@ -155,8 +136,9 @@ def rank_one_neuron(bridge: AnyArray, count: int, rng: np.random.Generator) -> t
     scale = np.sqrt(values[0])
     w_out, w_in = sign * scale * left[:, 0], sign * scale * right[0]
     kept = max(1, min(len(w_in), round(count / max(1, np.count_nonzero(w_out)))))
-    w_in[np.abs(w_in) < _kth_largest(np.abs(w_in), kept)] = 0
-    return w_in, w_out
+    weakest = np.ones(len(w_in), bool)
+    weakest[top(np.abs(w_in), kept)] = False
+    return np.where(weakest, 0, w_in), w_out
 
 
 def _mean_size(weights: AnyArray) -> float:

@@ -36,7 +36,8 @@ class Policy(Record, ABC):
 def plastic_projections(structure: Structure) -> tuple[Projection, ...]:
     """The projections whose connections are trained, and so can grow and be pruned."""
     records = (structure.projection(name) for name in structure.projection_names)
-    return tuple(p for p in records if not isinstance(p, OneToOne) or p.trained)
+    trained = (p for p in records if not isinstance(p, OneToOne) or p.trained)
+    return tuple(p for p in trained if structure.connection_columns(p.name).mask.size)
 
 
 def bridged_layers(structure: Structure) -> dict[str, tuple[Dense, Dense]]:

@@ -11,8 +11,8 @@ from nestgraph.edits.pruning import prune_connections, remove_units
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.policies.evidence import Evidence, EvidenceKind
-from nestgraph.policies.growth import Fraction, largest
 from nestgraph.policies.policy import Policy, plastic_projections
+from nestgraph.policies.ranking import NEVER, Fraction, Scope, largest
 from nestgraph.spec.arrays import AnyArray
 
 
@@ -23,26 +23,20 @@ class MagnitudePruning(Policy):
 
     Attributes:
         fraction: of the active connections of a projection (`scope` projection) or of the network (global), how
-            many to remove in one edit.
+            many to remove in one edit; at least one.
         scope: ranking all projections at once starves first layers, so each has its own budget by default.
     """
 
     kind: Literal["magnitude_pruning"] = "magnitude_pruning"
     fraction: Fraction = 0.01
-    scope: Literal["projection", "global"] = "projection"
+    scope: Scope = "projection"
 
-    def propose(self, network: Network, evidence: Evidence, rng: np.random.Generator, scale: float = 1.0) -> Batch:
+    def propose(self, network: Network, evidence: Evidence, rng: np.random.Generator, scale: float = 1.0) -> Batch:  # noqa: ARG002
         """Prune the smallest; the strongest connection into an output unit stays."""
-        scores = {p.name: _weakness(network, p.name) for p in plastic_projections(network)}
-        sizes = {name: int(np.count_nonzero(values >= 0)) for name, values in scores.items()}
-        if self.scope == "global":
-            share = self.fraction * scale * sum(sizes.values()) / sum(values.size for values in scores.values())
-            return prune_connections(network, largest(scores, share, "global"))
-        chosen: dict[str, AnyArray] = {}
-        for name, values in scores.items():
-            share = self.fraction * scale * sizes[name] / values.size
-            chosen |= largest({name: values}, share, "projection")
-        return prune_connections(network, chosen)
+        names = [p.name for p in plastic_projections(network)]
+        scores = {name: _weakness(network, name) for name in names}
+        sizes = {name: network.connection_columns(name).active for name in names}
+        return prune_connections(network, largest(scores, sizes, self.fraction * scale, self.scope))
 
 
 def effective_weight(structure: Structure, projection: str) -> AnyArray:
@@ -56,13 +50,13 @@ def effective_weight(structure: Structure, projection: str) -> AnyArray:
 
 
 def _weakness(structure: Structure, projection: str) -> AnyArray:
-    """1 / (1 + |effective weight|) where a connection may be pruned, -1 elsewhere."""
+    """-|effective weight| where a connection may be pruned."""
     columns = structure.connection_columns(projection)
     strength = np.abs(effective_weight(structure, projection))
-    scores = np.where(columns.mask, 1 / (1 + strength), -1.0)
+    scores = np.where(columns.mask, -strength, NEVER)
     if structure.layer(structure.projection(projection).target).output and columns.links is None:
-        strongest = np.where(columns.mask, strength, -1.0).reshape(len(scores), -1).argmax(axis=1)
-        scores.reshape(len(scores), -1)[np.arange(len(scores)), strongest] = -1.0
+        rows = scores.reshape(len(scores), -1)
+        rows[np.arange(len(rows)), rows.argmax(axis=1)] = NEVER
     return scores
 
 
@@ -79,7 +73,7 @@ class UnitPruning(Policy):
     fraction: Fraction = 0.1
     needs: ClassVar[frozenset[EvidenceKind]] = frozenset({"activity"})
 
-    def propose(self, network: Network, evidence: Evidence, rng: np.random.Generator, scale: float = 1.0) -> Batch:
+    def propose(self, network: Network, evidence: Evidence, rng: np.random.Generator, scale: float = 1.0) -> Batch:  # noqa: ARG002
         """Remove the quietest units that are below the threshold."""
         edits: list[Batch] = []
         structure: Structure = network

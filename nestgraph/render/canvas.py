@@ -1,10 +1,13 @@
 """A scene as PNG or PDF through matplotlib, which carries its fonts and needs nothing else on the machine."""
 
+# Matplotlib's keyword arguments are untyped.
+# pyright: reportUnknownMemberType=false
+
 import io
 import warnings
-from functools import singledispatch
 from typing import Literal
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
@@ -12,59 +15,77 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch
 from matplotlib.path import Path
+from matplotlib.style import context
+from PIL import Image
 
-from nestgraph.render.scene import Box, Curve, Curves, Disc, Scene, Squares, Words
+from nestgraph.render.scene import Box, Curve, Curves, Disc, Mark, Scene, Squares, Words
 from nestgraph.render.style import PAPER
 
 POINTS_PER_INCH = 72
 SHARPNESS = 2.0  # pixels a point
 MOST_PIXELS = 12_000  # along one side
 DASHES = (4.0, 2.5)
-UNDATED = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Creator": None, "Producer": None}}
+COLOURS = 256  # of a PNG: few colours make small files
 
 
 def painted(scene: Scene, picture_format: Literal["png", "pdf"]) -> bytes:
     """The scene as the bytes of a picture, the same for the same scene."""
-    figure = Figure(figsize=(scene.width / POINTS_PER_INCH, scene.height / POINTS_PER_INCH), facecolor=PAPER)
-    canvas = FigureCanvasAgg(figure) if picture_format == "png" else FigureCanvasPdf(figure)
-    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, scene.width), ylim=(scene.height, 0))
-    axes.set_axis_off()
-    for order, mark in enumerate(scene.marks):
-        _draw(mark, axes, order)
-    sharpness = min(SHARPNESS, MOST_PIXELS / max(scene.width, scene.height))
-    picture = io.BytesIO()
-    with warnings.catch_warnings():
+    with context("default"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # a label in a script the font lacks is drawn as boxes
-        canvas.print_figure(
-            picture, format=picture_format, dpi=POINTS_PER_INCH * sharpness, metadata=UNDATED[picture_format]
-        )
+        figure = Figure(figsize=(scene.width / POINTS_PER_INCH, scene.height / POINTS_PER_INCH), facecolor=PAPER)
+        axes = figure.add_axes((0, 0, 1, 1), xlim=(0, scene.width), ylim=(scene.height, 0))
+        axes.set_axis_off()
+        for order, mark in enumerate(scene.marks):
+            _draw(mark, axes, order)
+        return _png(figure, scene) if picture_format == "png" else _pdf(figure)
+
+
+def _png(figure: Figure, scene: Scene) -> bytes:
+    figure.set_dpi(POINTS_PER_INCH * min(SHARPNESS, MOST_PIXELS / max(scene.width, scene.height)))
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    image = Image.fromarray(np.asarray(canvas.buffer_rgba())[:, :, :3])
+    picture = io.BytesIO()
+    image.quantize(COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(picture, "png")
     return picture.getvalue()
 
 
-@singledispatch
-def _draw(mark: object, axes: Axes, order: int) -> None:
-    raise TypeError(mark)
+def _pdf(figure: Figure) -> bytes:
+    picture = io.BytesIO()
+    undated = {"CreationDate": None, "Creator": None, "Producer": None}
+    FigureCanvasPdf(figure).print_figure(picture, format="pdf", metadata=undated)
+    return picture.getvalue()
 
 
-@_draw.register
-def _(mark: Box, axes: Axes, order: int) -> None:
+def _draw(mark: Mark, axes: Axes, order: int) -> None:
+    if isinstance(mark, Box):
+        _draw_box(mark, axes, order)
+    elif isinstance(mark, Disc):
+        _draw_disc(mark, axes, order)
+    elif isinstance(mark, Curves):
+        _draw_curves(mark, axes, order)
+    elif isinstance(mark, Squares):
+        _draw_squares(mark, axes, order)
+    else:
+        _draw_words(mark, axes, order)
+
+
+def _draw_box(mark: Box, axes: Axes, order: int) -> None:
     style = f"round,pad=0,rounding_size={mark.radius}" if mark.radius else "square,pad=0"
     patch = FancyBboxPatch((mark.x, mark.y), mark.width, mark.height, boxstyle=style, zorder=order)
     patch.set(facecolor=mark.fill, edgecolor=mark.stroke, linewidth=mark.stroke_width)
     if mark.dashed:
         patch.set_linestyle((0, DASHES))
-    axes.add_patch(patch)
+    axes.add_artist(patch)
 
 
-@_draw.register
-def _(mark: Disc, axes: Axes, order: int) -> None:
+def _draw_disc(mark: Disc, axes: Axes, order: int) -> None:
     patch = Circle((mark.x, mark.y), mark.radius, zorder=order)
     patch.set(facecolor=mark.fill, edgecolor=mark.stroke, linewidth=mark.stroke_width)
-    axes.add_patch(patch)
+    axes.add_artist(patch)
 
 
-@_draw.register
-def _(mark: Curves, axes: Axes, order: int) -> None:
+def _draw_curves(mark: Curves, axes: Axes, order: int) -> None:
     lines = PathCollection([_path(curve) for curve in mark.curves], facecolors="none", edgecolors=mark.colour)
     lines.set(linewidth=mark.width, alpha=mark.opacity, zorder=order)
     if mark.dashed:
@@ -79,8 +100,7 @@ def _path(curve: Curve) -> Path:
     return Path((ends[0], *curve.controls, ends[1]), (Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4))
 
 
-@_draw.register
-def _(mark: Squares, axes: Axes, order: int) -> None:
+def _draw_squares(mark: Squares, axes: Axes, order: int) -> None:
     paths = [_outline(*square) for square in mark.squares]
     fill = mark.colour if mark.filled else "none"
     squares = PathCollection(paths, facecolors=fill, edgecolors="none" if mark.filled else mark.colour)
@@ -94,8 +114,7 @@ def _outline(x: float, y: float, side: float) -> Path:
     return Path([(x + across, y + down) for across, down in corners], closed=True)
 
 
-@_draw.register
-def _(mark: Words, axes: Axes, order: int) -> None:
+def _draw_words(mark: Words, axes: Axes, order: int) -> None:
     align = {"start": "left", "middle": "center", "end": "right"}[mark.anchor]
     words = axes.text(mark.x, mark.y, "", fontsize=mark.size, color=mark.colour, zorder=order)
     words.set(parse_math=False, horizontalalignment=align, verticalalignment="baseline")

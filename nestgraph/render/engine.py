@@ -47,10 +47,13 @@ def _command(picture_format: str) -> list[str]:
 
 
 def _undated(picture: bytes, picture_format: str) -> bytes:
-    """Without versions and dates: what a picture says of the machine that drew it."""
+    """Without what a picture says of the machine that drew it, and without what an SVG repeats in every line."""
     if picture_format == "svg":
-        text = re.sub(rb"<!--.*?-->\s*|<!DOCTYPE[^>]*>\s*", b"", picture, flags=re.DOTALL)
-        return text.replace(b' standalone="no"', b"")
+        bare = re.sub(
+            rb"<!--.*?-->\s*|<!DOCTYPE[^>]*>\s*| standalone=\"no\"| xml:space=\"preserve\"", b"", picture, flags=re.S
+        )
+        family = re.search(rb' font-family="[^"]*"', bare)
+        return bare if family is None else bare.replace(family[0], b"").replace(b"<svg", b"<svg" + family[0], 1)
     if picture_format == "pdf":
         return re.sub(rb"(/CreationDate \(D:)[0-9]{14}", rb"\g<1>19700101000000", picture)
     return picture

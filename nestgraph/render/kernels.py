@@ -46,9 +46,7 @@ def kernel_marks(structure: Structure, column: Column) -> Iterator[Mark]:
             yield Squares(colour, sign > 0, tuple(squares))
 
 
-def _squares(
-    kernel: AnyArray, x: float, y: float, side: float, sign: int
-) -> Iterator[tuple[float, float, float]]:
+def _squares(kernel: AnyArray, x: float, y: float, side: float, sign: int) -> Iterator[tuple[float, float, float]]:
     """(x, y, side) of the squares of one sign; the largest weight fills its cell."""
     height, width = kernel.shape
     cell, largest = side / max(kernel.shape), float(np.abs(kernel).max())

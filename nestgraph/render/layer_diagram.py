@@ -1,6 +1,10 @@
 """The layer diagram: a box a layer with its counts, an edge a projection, as DOT text."""
 
-from html import escape as markup
+# The package graphviz has no stubs.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+
+from html import escape
+from itertools import pairwise
 from typing import Any
 
 import graphviz
@@ -57,7 +61,14 @@ def _frame(total: Cost, network: Structure) -> dict[str, Any]:
     common = {"fontname": FONT, "fontsize": "10", "fontcolor": MUTED}
     return {
         "graph_attr": common
-        | {"rankdir": "LR", "bgcolor": PAPER, "pad": "0.3", "nodesep": "0.45", "ranksep": "0.5", "label": words + r"\l\n"}
+        | {
+            "rankdir": "LR",
+            "bgcolor": PAPER,
+            "pad": "0.3",
+            "nodesep": "0.45",
+            "ranksep": "0.5",
+            "label": words + r"\l\n",
+        }
         | {"fontsize": "11", "labelloc": "t", "labeljust": "l"},
         "node_attr": {"fontname": FONT, "fontcolor": INK},
         "edge_attr": common | {"color": MUTED, "arrowsize": "0.7", "penwidth": "1.2"},
@@ -70,38 +81,50 @@ def _add_projections(dot: graphviz.Digraph, network: Structure, boxes: tuple[Run
         projection = network.projection(name)
         ends = key_of[projection.source], key_of[projection.target]
         if ends[0] != ends[1]:
-            turns = places.row(ends[0]) != places.row(ends[1])
-            dot.edge(*ends, **_edge(network, projection, turns), **_pull(dot, places, *ends))
+            _add_edge(dot, places, ends, _edge(network, projection))
 
 
-def _edge(network: Structure, projection: Projection, turns: bool) -> dict[str, str]:
+def _edge(network: Structure, projection: Projection) -> dict[str, str]:
     live = network.connection_columns(projection.name).active
-    words = (projection_words(projection), f"{live:,} live")
-    clearance = "\u00a0" * 4 if turns else ""  # Graphviz sets the label of a vertical edge upon it
-    label = r"\n".join(graphviz.escape(word + clearance) for word in words)
+    label = r"\n".join(graphviz.escape(words) for words in (projection_words(projection), f"{live:,} live"))
     return {"label": label} | ({"style": "dashed"} if isinstance(projection, OneToOne) else {})
 
 
-def _pull(dot: graphviz.Digraph, places: Grid, source: str, target: str) -> dict[str, str]:
-    """How an edge holds its boxes in line: edges to the left through an invisible one to the right."""
-    if places.row(source) != places.row(target):
-        return {"constraint": "false"}
-    if places.row(source) % 2 == 0:
-        return {"weight": "4"}
-    dot.edge(target, source, style="invis", weight="4")
-    return {"constraint": "false"}
+def _add_edge(dot: graphviz.Digraph, places: Grid, ends: tuple[str, str], look: dict[str, str]) -> None:
+    """Every edge is given to Graphviz from left to right, or it would be led around; `dir=back` turns its arrow."""
+    left, right = (places.column(end) for end in ends)
+    if left == right:
+        dot.edge(*ends, **look | {"label": _beside(look["label"])})
+        return
+    weight = "4" if places.row(ends[0]) == places.row(ends[1]) else "0"
+    if left < right:
+        dot.edge(*ends, **look, weight=weight)
+    else:
+        dot.edge(*reversed(ends), **look, weight=weight, dir="back")
+
+
+def _beside(label: str) -> str:
+    """The label of a vertical edge, which Graphviz centres upon the line, with spaces that push it to the left."""
+    lines = label.split(r"\n")
+    space = "\u00a0" * max(4, 2 * max(map(len, lines)) - 12)
+    return r"\n".join(line + space for line in lines)
 
 
 def _hold_rows(dot: graphviz.Digraph, places: Grid) -> None:
     cells = places.cells()
     for column in range(places.row_length):
         keys = [key for (place, _), members in cells.items() if place == column for key in members]
-        with dot.subgraph() as rank:
-            rank.attr(rank="same")
-            for key in keys:
-                rank.node(key, group=f"row{places.row(key)}")
-            for above, below in zip(keys, keys[1:], strict=False):
-                rank.edge(above, below, style="invis")
+        rank = graphviz.Digraph(graph_attr={"rank": "same"})
+        for key in keys:
+            rank.node(key, group=f"row{places.row(key)}")
+        for above, below in pairwise(keys):
+            rank.edge(above, below, style="invis")
+        dot.subgraph(rank)
+
+
+def markup(text: str) -> str:
+    """Text as it can stand in an HTML-like label, where Graphviz expands backslashes too."""
+    return escape(text).replace("\\", "\\\\")
 
 
 def _box(network: Structure, run: Run, table: NetworkCost) -> str:
@@ -124,7 +147,7 @@ def _box(network: Structure, run: Run, table: NetworkCost) -> str:
 
 
 def _title(run: Run) -> str:
-    name = run.key if len(run.names) == 1 else f"{run.key} … {run.names[-1]}  x {len(run.names)}"
+    name = run.key if len(run.names) == 1 else f"{run.key} … {run.names[-1]} x {len(run.names)}"
     return f'<TR><TD ALIGN="LEFT"><FONT POINT-SIZE="14"><B>{markup(name)}</B></FONT></TD></TR>'
 
 

@@ -8,10 +8,23 @@ from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.graph.summary import operation_words
 from nestgraph.render.kernels import kernel_marks
-from nestgraph.render.neuron_plan import BAR, ID_STRIP, LEVELS, Column, Plan, plan
+from nestgraph.render.neuron_plan import BAR, ID_STRIP, Column, Plan, plan
 from nestgraph.render.scene import Box, Curve, Curves, Disc, Mark, Scene, Words
 from nestgraph.render.selection import fans, select
-from nestgraph.render.style import BLUE, FAINT, GREY, INK, MUTED, PANEL, PAPER, VERMILION, fitted, plain, size_words, unit_words
+from nestgraph.render.style import (
+    BLUE,
+    FAINT,
+    GREY,
+    INK,
+    MUTED,
+    PANEL,
+    PAPER,
+    VERMILION,
+    fitted,
+    plain,
+    size_words,
+    unit_words,
+)
 from nestgraph.render.svg import svg
 
 MAX_UNITS = 300
@@ -35,8 +48,8 @@ def neuron_scene(network: Network, max_units: int = MAX_UNITS, max_edges: int = 
     """
     places = plan(network, select(network, max_units, max_edges))
     marks = [
-        *_title(network, places),
-        *(mark for column in places.columns for mark in _heading(network, column)),
+        *_title(network),
+        *(mark for column in places.columns for mark in _heading(column)),
         *_edges(places),
         *(mark for column in places.columns for mark in _units(network, places, column)),
         *_legend(places),
@@ -50,7 +63,7 @@ def _widths(network: Structure) -> str:
     return "-".join(widths) if len(widths) <= 8 else f"of {len(widths)} layers"
 
 
-def _title(network: Structure, places: Plan) -> Iterator[Mark]:
+def _title(network: Structure) -> Iterator[Mark]:
     left = 28.0
     possible = sum(network.connection_columns(name).mask.size for name in network.projection_names)
     live = f"{network.connection_count:,} of {possible:,} connections live, {network.unit_count:,} units"
@@ -58,14 +71,18 @@ def _title(network: Structure, places: Plan) -> Iterator[Mark]:
     yield Words(left, 53, live, 11, MUTED)
 
 
-def _heading(network: Structure, column: Column) -> Iterator[Mark]:
+def _heading(column: Column) -> Iterator[Mark]:
     layer = column.layer
     size = size_words(layer)
     units = unit_words(layer, column.total) + (f" of {size}" if size else "")
-    if column.hidden:
-        units = f"{len(column.places):,} of {units}"
+    units = f"{len(column.places):,} of {units}" if column.hidden else units
+    units = f"{units} (output)" if layer.output else units
     lines = [Words(column.x, 88, fitted(layer.name, 13, HEADING_WIDTH, bold=True), 13, bold=True, anchor="middle")]
-    rows = [(plain(layer.label), MUTED, True), (units, INK, False), (operation_words(layer).replace("_", " "), MUTED, False)]
+    rows = [
+        (plain(layer.label), MUTED, True),
+        (units, INK, False),
+        (operation_words(layer).replace("_", " "), MUTED, False),
+    ]
     filled = [(text, colour, slant) for text, colour, slant in rows if text]
     for place, (text, colour, slant) in enumerate(filled):
         words = fitted(text, 9.5, HEADING_WIDTH)
@@ -75,19 +92,18 @@ def _heading(network: Structure, column: Column) -> Iterator[Mark]:
 
 def _edges(places: Plan) -> Iterator[Mark]:
     """Edges grouped by style, the strongest on top."""
-    for level in range(1, LEVELS + 1):
-        for positive in (False, True):
-            chosen = [stroke.curve for stroke in places.strokes if stroke.level == level]
-            signs = [stroke.value >= 0 for stroke in places.strokes if stroke.level == level]
-            curves = tuple(curve for curve, sign in zip(chosen, signs, strict=True) if sign == positive)
-            if curves:
-                yield edge_style(level, positive, curves)
+    groups: dict[tuple[int, bool], list[Curve]] = {}
+    for stroke in places.strokes:
+        groups.setdefault((stroke.level, stroke.value >= 0), []).append(stroke.curve)
+    for (level, positive), curves in sorted(groups.items(), key=lambda group: group[0]):
+        yield edge_style(places, level, positive, tuple(curves))
 
 
-def edge_style(level: int, positive: bool, curves: tuple[Curve, ...]) -> Curves:
-    """The look of edges of one sign and size."""
-    colour = BLUE if positive else VERMILION
-    return Curves(colour, 0.35 + 0.45 * (level - 1), round(0.22 + 0.15 * level, 2), not positive, curves)
+def edge_style(places: Plan, level: int, positive: bool, curves: tuple[Curve, ...]) -> Curves:
+    """The look of edges of one sign and size: thinner all together where there are many."""
+    crowd = max(1.0, places.selection.edge_count / 300)
+    width = (0.5 + 0.45 * (level - 1)) * crowd**-0.3
+    return Curves(BLUE if positive else VERMILION, width, round(0.3 + 0.14 * level, 2), not positive, curves)
 
 
 def _units(network: Structure, places: Plan, column: Column) -> Iterator[Mark]:
@@ -139,10 +155,8 @@ def _fan_bars(network: Structure, column: Column) -> Iterator[Mark]:
 
 def _hidden(column: Column) -> Iterator[Mark]:
     y = max(column.places.values()) + column.pitch / 2 + 8
-    singular, plural = "more unit", "more units"
     yield Box(column.x - 52, y, 104, 20, PAPER, GREY, 1.0, 4.0, dashed=True)
-    text = f"{column.hidden:,} {singular if column.hidden == 1 else plural}"
-    yield Words(column.x, y + 13.5, text, 9.5, MUTED, anchor="middle")
+    yield Words(column.x, y + 13.5, column.hidden_words, 9.5, MUTED, anchor="middle")
 
 
 def _legend(places: Plan) -> Iterator[Mark]:
@@ -152,10 +166,10 @@ def _legend(places: Plan) -> Iterator[Mark]:
     for positive, x, name in ((True, left, "positive weight"), (False, left + 150, "negative weight")):
         for level in (2, 4):
             place = y + 32 + 2 * level
-            yield edge_style(level, positive, (Curve(x, place - 2, x + 34, place - 2),))
+            yield edge_style(places, level, positive, (Curve(x, place - 2, x + 34, place - 2),))
         yield Words(x + 42, y + 41, name, 10, MUTED)
     yield Words(left + 300, y + 41, "thicker: stronger within its projection", 10, MUTED)
-    notes = []
+    notes: list[str] = []
     if any(column.tiles and column.layer.kind != "input" for column in places.columns):
         notes.append("tile: a map's strongest kernel, filled positive, hollow negative")
     if places.bars:

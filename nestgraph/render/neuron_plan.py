@@ -20,6 +20,7 @@ HEADER = 148.0  # title and column headings
 LANE = 44.0  # above the columns, where edges that skip a layer run
 FOOTER = 108.0
 BAR = 22.0  # the longest fan bar
+ID_STRIP = 9.0  # beside a tile's raster: half the width of the strip that holds the unit's id
 LEVELS = 5  # of edge thickness
 
 
@@ -57,6 +58,11 @@ class Column:
     def hidden(self) -> int:
         """How many units are not shown."""
         return self.total - len(self.places)
+
+    @property
+    def hidden_words(self) -> str:
+        """What the box below the column says."""
+        return f"{self.hidden:,} more {'unit' if self.hidden == 1 else 'units'}"
 
 
 @dataclass(frozen=True)
@@ -153,9 +159,6 @@ def _column(
     half = unit_side(pitch, layer.size is not None) / 2 + (ID_STRIP if layer.size is not None else 0.0)
     clearance = half + (BAR + 3 if bars else 1)
     return Column(layer, x, places, pitch, len(structure.unit_columns(name)), clearance)
-
-
-ID_STRIP = 9.0  # beside a tile's raster: half the width of the strip that holds the unit's id
 
 
 def unit_side(pitch: float, tile: bool) -> float:

@@ -5,17 +5,20 @@ layers of different fan-in compare. A budget is shared so that no layer or proje
 all it has up to one common cap.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from nestgraph.errors import RenderError
 from nestgraph.graph.columns import ConnectionColumns
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.projection import Projection
 
-TALLEST = 40  # units of a layer that is summarised
+MOST_NEURONS = 40  # of a layer, in a diagram that leaves units out
+MOST_MAPS = 24
 
 
 @dataclass(frozen=True)
@@ -71,9 +74,13 @@ class Selection:
 
     def statement(self) -> str:
         """What is shown and what is left out, in words."""
+        blocks = self.edge_total != self.connection_total
+        if self.complete:
+            edges = f"{self.edge_total:,} edges with " if blocks else ""
+            return f"everything is shown: {self.unit_total:,} units, {edges}{self.connection_total:,} connections"
         units = _ratio(self.unit_count, self.unit_total, "units")
         connections = _ratio(self.connection_count, self.connection_total, "connections")
-        if self.edge_total == self.connection_total:
+        if not blocks:
             return f"{connections} shown; {units}"
         edges = _ratio(self.edge_count, self.edge_total, "edges")
         return f"{edges} ({connections}) shown; {units}"
@@ -84,7 +91,13 @@ def _ratio(shown: int, total: int, what: str) -> str:
 
 
 def select(structure: Structure, max_units: int, max_edges: int) -> Selection:
-    """Choose the units and edges to show."""
+    """Choose the units and edges to show.
+
+    Raises:
+        RenderError: a limit is below 1.
+    """
+    if min(max_units, max_edges) < 1:
+        raise RenderError(f"a diagram expected room for a unit and an edge, got limits {max_units} and {max_edges}")
     units = _units(structure, max_units)
     candidates = [_edges(structure, name, units) for name in structure.projection_names]
     caps = shares([len(edges.value) for edges in candidates], max_edges)
@@ -124,7 +137,8 @@ def _units(structure: Structure, max_units: int) -> dict[str, AnyArray]:
     if sum(counts) <= max_units:
         return {name: np.sort(structure.units(name)) for name in names}
     scores = _scores(structure)
-    given = [max(1, min(count, TALLEST)) for count in shares(counts, max_units)]
+    most = [MOST_MAPS if structure.layer(name).size else MOST_NEURONS for name in names]
+    given = [max(1, min(share, limit)) for share, limit in zip(shares(counts, max_units), most, strict=True)]
     return {
         name: np.sort(structure.units(name)[np.argsort(-scores[name], kind="stable")[:count]])
         for name, count in zip(names, given, strict=True)
@@ -170,7 +184,7 @@ def _edges(structure: Structure, name: str, shown: Mapping[str, AnyArray]) -> Ed
         kept = columns.live & np.isin(columns.links[:, 0], shown[projection.source])
         place = np.flatnonzero(kept & np.isin(columns.links[:, 1], shown[projection.target]))
         source, target = columns.links[place].T
-    weight = columns.weight[place].reshape(len(source), -1)
+    weight = _blocks(columns.weight[place])
     largest = float(edge_norms(columns).max(initial=0)) or 1.0
     return Edges(
         projection,
@@ -178,8 +192,13 @@ def _edges(structure: Structure, name: str, shown: Mapping[str, AnyArray]) -> Ed
         target,
         weight.sum(axis=1),
         np.linalg.norm(weight, axis=1) / largest,
-        columns.mask[place].reshape(len(source), -1).sum(axis=1),
+        _blocks(columns.mask[place]).sum(axis=1),
     )
+
+
+def _blocks(values: AnyArray) -> AnyArray:
+    """(edges, ...) to (edges, weights of an edge), also where there is no edge."""
+    return values.reshape(len(values), math.prod(values.shape[1:]))
 
 
 def _strongest(edges: Edges, count: int) -> Edges:
@@ -210,7 +229,7 @@ def _fan(structure: Structure, projection: Projection, axis: int) -> AnyArray:
         others = tuple(other for other in range(columns.mask.ndim) if other != axis)
         return columns.mask.sum(axis=others)
     sources, targets = _link_positions(structure, projection, columns)
-    counts = columns.mask.reshape(len(columns.mask), -1).sum(axis=1)
+    counts = _blocks(columns.mask).sum(axis=1)
     units = structure.unit_columns(projection.source if axis else projection.target)
     return np.bincount(sources if axis else targets, weights=counts, minlength=len(units)).astype(np.int64)
 

@@ -15,7 +15,7 @@ def svg(scene: Scene) -> str:
     width, height = _number(scene.width), _number(scene.height)
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
-        f" role=\"img\" font-family={quoteattr(FONTS)}>",
+        f' role="img" font-family={quoteattr(FONTS)}>',
         f"<title>{_text(scene.title)}</title><desc>{_text(scene.description)}</desc>",
         f'<rect width="{width}" height="{height}" fill="{PAPER}"/>',
     ]

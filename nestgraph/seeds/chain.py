@@ -1,8 +1,12 @@
 """Seeds that are chains of layers: perceptrons and convolutional networks."""
 
+import math
 from collections.abc import Sequence
+from itertools import pairwise
+from operator import index
 
 import numpy as np
+from pydantic import ValidationError
 
 from nestgraph.errors import StructureError
 from nestgraph.graph.columns import UnitColumns
@@ -13,6 +17,7 @@ from nestgraph.seeds.sparse import he_connections
 from nestgraph.spec.layer import Layer
 from nestgraph.spec.operations import Activation, ActivationFunction, BatchNorm, Operation, Pooling
 from nestgraph.spec.projection import Conv, Dense, Projection
+from nestgraph.spec.record import plain_problem
 
 
 def mlp(
@@ -32,13 +37,13 @@ def mlp(
         batch_norm: whether hidden layers are normalised.
 
     Raises:
-        StructureError: a width or density that makes no network.
+        StructureError: a choice that makes no network.
     """
-    _check(widths, density)
+    _check(widths, density, seed)
     layers = [Layer(name="input", kind="input", features=widths[0])]
     layers += [_hidden(f"fc{n}", activation, batch_norm) for n in range(1, len(widths) - 1)]
     layers.append(Layer(name="output", kind="neurons", output=True))
-    projections = [Dense(source=a.name, target=b.name) for a, b in zip(layers, layers[1:], strict=False)]
+    projections = [Dense(source=a.name, target=b.name) for a, b in pairwise(layers)]
     return _connected(layers, projections, widths, density, seed)
 
 
@@ -53,7 +58,7 @@ def lenet_5(width: float = 1.0, density: float = 1.0, seed: int = 0, batch_norm:
     Convolutions of 5 x 5, each with a maximum pooling of 2 x 2.
     """
     widths = (1, _scaled(20, width), _scaled(50, width), _scaled(500, width), 10)
-    _check(widths, density)
+    _check(widths, density, seed)
     first = swept_size((28, 28), (5, 5), (1, 1), (0, 0))
     second = swept_size((first[0] // 2, first[1] // 2), (5, 5), (1, 1), (0, 0))
     layers = [
@@ -73,19 +78,32 @@ def lenet_5(width: float = 1.0, density: float = 1.0, seed: int = 0, batch_norm:
 
 
 def _scaled(units: int, width: float) -> int:
+    if not 0 < width < math.inf:
+        raise StructureError(f"a seed expected a width above 0, got {width}")
     return max(1, round(units * width))
 
 
-def _check(widths: Sequence[int], density: float) -> None:
-    if len(widths) < 2 or min(widths) < 1:
-        raise StructureError(f"a seed expected at least two widths of 1 or more, got {tuple(widths)}")
+def _check(widths: Sequence[int], density: float, seed: int) -> None:
+    try:
+        counts = [index(width) for width in widths]
+    except TypeError:
+        counts = list[int]()
+    if len(counts) < 2 or min(counts) < 1:
+        raise StructureError(f"a seed expected at least two widths, integers of 1 or more, got {widths}")
     if not 0 < density <= 1:
         raise StructureError(f"a seed expected a density above 0 and up to 1, got {density}")
+    if seed < 0:
+        raise StructureError(f"a seed network expected a random seed of 0 or more, got {seed}")
 
 
 def _chain(activation: ActivationFunction, batch_norm: bool) -> tuple[Operation, ...]:
     normalised: tuple[Operation, ...] = (BatchNorm(),) if batch_norm else ()
-    return (*normalised, Activation(function=activation))
+    try:
+        return (*normalised, Activation(function=activation))
+    except ValidationError as error:
+        raise StructureError(
+            f"a seed expected a known activation, got {activation!r}: {plain_problem(error)}"
+        ) from None
 
 
 def _hidden(name: str, activation: ActivationFunction, batch_norm: bool) -> Layer:

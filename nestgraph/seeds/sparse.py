@@ -12,7 +12,6 @@ def sparse_mask(shape: tuple[int, ...], density: float, rng: np.random.Generator
     Every row (target unit) and every column (source unit) has at least one entry, so a very low density is raised
     to what that takes: max(out, in) entries.
     """
-    out, inputs = shape[:2]
     size = int(np.prod(shape))
     cover = _covering_entries(shape, rng)
     count = max(round(density * size), len(cover))
@@ -20,7 +19,6 @@ def sparse_mask(shape: tuple[int, ...], density: float, rng: np.random.Generator
     scores[cover] = -1.0
     mask = np.zeros(size, bool)
     mask[np.argpartition(scores, count - 1)[:count]] = True
-    assert mask.reshape(out, inputs, -1).any(axis=2).any(axis=0).all()
     return mask.reshape(shape)
 
 
@@ -41,6 +39,6 @@ def he_connections(shape: tuple[int, ...], density: float, rng: np.random.Genera
     """
     mask = sparse_mask(shape, density, rng)
     fan_in = mask.reshape(shape[0], -1).sum(axis=1)
-    deviation = np.sqrt(2.0 / fan_in).reshape(-1, *([1] * (len(shape) - 1)))
+    deviation = np.sqrt(2 / fan_in, dtype=np.float32).reshape(-1, *([1] * (len(shape) - 1)))
     weight = rng.standard_normal(shape, dtype=np.float32) * deviation
     return ConnectionColumns.of(np.where(mask, weight, 0), mask)

@@ -19,15 +19,13 @@ def reported(path: PathLike, verb: str) -> Generator[None]:
     """Turn what the operating system refuses into a `SnapshotError` of one sentence.
 
     Raises:
-        SnapshotError: the block raised an `OSError`, or the path cannot be one (a NUL character).
+        SnapshotError: the block raised an `OSError`, the path cannot be one (a NUL character), or the file is closed.
     """
     try:
         yield
-    except OSError as error:
-        got = (error.strerror or type(error).__name__).lower()
+    except (OSError, ValueError) as error:
+        got = str(getattr(error, "strerror", None) or error).lower()
         raise SnapshotError(f"{shown(path)}: cannot be {verb} (expected a usable file, got: {got})") from error
-    except ValueError as error:
-        raise SnapshotError(f"{shown(path)}: cannot be {verb} (expected a path, got: {error})") from error
 
 
 def shown(path: PathLike) -> str:

@@ -16,7 +16,7 @@ from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import Booleans, Floats, Integers
 from nestgraph.spec.layer import ColumnName, Layer
 from nestgraph.spec.projection import Projection
-from nestgraph.spec.record import Record
+from nestgraph.spec.record import ArrayRecord
 
 VERSION = 1
 MAX_LAYERS = 4096
@@ -37,7 +37,7 @@ Digest = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 """The hexadecimal SHA-256 of a network or of an entry."""
 
 
-class LayerDocument(Record):
+class LayerDocument(ArrayRecord):
     """A layer with the columns of its units.
 
     Attributes:
@@ -64,7 +64,7 @@ class LayerDocument(Record):
         return UnitColumns(self.ids, self.values, self.next_id)
 
 
-class ProjectionDocument(Record):
+class ProjectionDocument(ArrayRecord):
     """A projection with its connections.
 
     Attributes:
@@ -109,7 +109,7 @@ class ProjectionDocument(Record):
         return self.mask.size + (0 if self.area is None else self.area.size)
 
 
-class NetworkDocument(Record):
+class NetworkDocument(ArrayRecord):
     """A whole network. An instance that was read or written is proof that its network obeys every law."""
 
     format: Literal["nestgraph.network"]

@@ -186,7 +186,7 @@ def _scan(path: PathLike, max_bytes: int) -> tuple[list[JournalEntry], int]:
 
 def _entry(line: bytes, number: int, path: PathLike, max_bytes: int) -> JournalEntry:
     where = f"{shown(path)}: line {number}"
-    entry = read_record(ENTRY, line, where, max_bytes)
+    entry = read_record(ENTRY, line.removesuffix(b"\n"), where, max_bytes)
     if entry.sequence != number:
         raise SnapshotError(f"{where}: a line is missing or moved (expected sequence {number}, got {entry.sequence})")
     return entry

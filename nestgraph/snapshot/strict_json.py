@@ -134,6 +134,8 @@ def _problem(first: dict[str, Any]) -> str:
     if isinstance(reason, Exception):
         return str(reason)
     message, given = str(first["msg"])[:400], first["input"]
+    if first["type"] == "json_invalid":
+        return message
     got = repr(given[:40] if isinstance(given, str) else given) if isinstance(given, str | int | float) else None
     return f"{message.replace('Input should be', 'expected', 1)}, got {got or type(given).__name__}"
 

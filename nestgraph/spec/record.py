@@ -41,7 +41,7 @@ def plain_problem(error: ValidationError) -> str:
 
 def plain_integer(value: Any) -> Any:
     """NumPy's integers as Python's; anything else as it is."""
-    return int(value) if isinstance(value, np.integer) else value
+    return value.item() if isinstance(value, np.integer) else value  # pyright: ignore[reportUnknownMemberType]
 
 
 def check_name(name: str) -> str:

@@ -1,23 +1,14 @@
 """What a plain model does on the same split, to hold a synthesized network against."""
 
-from dataclasses import dataclass
+from importlib import import_module
 
+from nestgraph.train.runs import BaselineResult
 from nestgraph.train.trainer import Trainer
 
 
-@dataclass(frozen=True)
-class Baseline:
-    """A baseline's size and its accuracy (a share of 1) on the test split."""
-
-    name: str
-    weights: int
-    accuracy: float
-
-
-def logistic_regression(trainer: Trainer) -> Baseline:
+def logistic_regression(trainer: Trainer) -> BaselineResult:
     """Multinomial logistic regression of scikit-learn with its default regularisation, on all inputs."""
-    from sklearn.linear_model import LogisticRegression
-
-    inputs, labels = trainer.arrays("train")
-    model = LogisticRegression(max_iter=5000).fit(inputs, labels)
-    return Baseline("logistic regression", model.coef_.size, float(model.score(*trainer.arrays("test"))))
+    linear = import_module("sklearn.linear_model")  # lazy, as it is slow to import
+    model = linear.LogisticRegression(max_iter=5000).fit(*trainer.arrays("train"))
+    accuracy = float(model.score(*trainer.arrays("test")))
+    return BaselineResult(name="logistic regression", weights=model.coef_.size, test_accuracy=accuracy)

@@ -1,6 +1,6 @@
 """Gathering evidence: gradients of dormant connections, bridging gradients and activity, on training batches."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from torch.fx import Interpreter, Node
 from nestgraph.graph.network import Network
 from nestgraph.lowering import layer_nodes, lower, slots
 from nestgraph.policies import Evidence, EvidenceKind, bridged_layers
-from nestgraph.spec.arrays import AnyArray
+from nestgraph.train.randomness import derived_seed
 from nestgraph.train.trainer import Trainer
 
 
@@ -35,18 +35,21 @@ def gather(
     """
     if not needs:
         return Evidence()
-    module = lower(network, device=str(trainer.device), masked=False)
-    module.train()
-    sums = _Sums(network, needs)
+    module = lower(network, device=trainer.device, masked=False)
+    sums: dict[EvidenceKind, dict[str, torch.Tensor]] = {kind: {} for kind in needs}
     samples = 0
-    for inputs, labels in trainer.batches(network, batches, "evidence", index):
-        module.zero_grad(set_to_none=True)
-        recorder = _Recorder(module)
-        loss = trainer.loss(recorder.run(inputs), labels)
-        loss.backward()  # pyright: ignore[reportUnknownMemberType]
-        sums.add(recorder, dict(module.named_parameters()), len(labels))
-        samples += len(labels)
-    return sums.mean(samples)
+    with torch.random.fork_rng():  # for dropout
+        torch.manual_seed(derived_seed(trainer.seed, "evidence", index))
+        for inputs, labels in trainer.batches(network, batches, "evidence", index):
+            module.zero_grad(set_to_none=True)
+            recorder = _Recorder(module)
+            trainer.loss(recorder.run(inputs), labels).backward()
+            for kind, found in sums.items():
+                for name, mean in MEASURES[kind](network, recorder):
+                    found[name] = found.get(name, 0) + len(labels) * mean
+            samples += len(labels)
+    means = {kind: {name: np.asarray((v / samples).cpu()) for name, v in found.items()} for kind, found in sums.items()}
+    return Evidence(**means, samples=samples)
 
 
 class _Recorder(Interpreter):
@@ -68,7 +71,7 @@ class _Recorder(Interpreter):
 
     def layer_output(self, layer: str) -> torch.Tensor:
         """A layer's output, (batch, units[, height, width])."""
-        return self.values[self.nodes[layer].output]
+        return self.values[self.nodes[layer].output].detach()
 
     def sum_gradient(self, layer: str) -> torch.Tensor:
         """dL/du of a layer's sum, the shape of its output, after the backward pass."""
@@ -78,42 +81,30 @@ class _Recorder(Interpreter):
         return gradient
 
 
-class _Sums:
-    """Running sums over samples, in the terms of `Evidence`."""
-
-    def __init__(self, network: Network, needs: Collection[EvidenceKind]) -> None:
-        self._network = network
-        self._needs = needs
-        self._sums: dict[tuple[str, str], torch.Tensor] = {}
-
-    def add(self, recorder: _Recorder, parameters: Mapping[str, torch.Tensor], count: int) -> None:
-        """Take in a batch of `count` samples whose mean loss was propagated back."""
-        if "gradients" in self._needs:
-            for slot in slots(self._network):
-                gradient = parameters[slot.path].grad if slot.is_weight else None
-                if gradient is not None:
-                    self._add("gradients", slot.owner, gradient * count)
-        if "bridges" in self._needs:
-            for layer, (before, after) in bridged_layers(self._network).items():
-                source = recorder.layer_output(before.source).detach().flatten(1)
-                self._add("bridges", layer, count * recorder.sum_gradient(after.target).T @ source)
-        if "activity" in self._needs:
-            for layer in recorder.nodes:
-                output = recorder.layer_output(layer).detach().abs()
-                self._add("activity", layer, output.flatten(2).mean(2).sum(0) if output.ndim > 2 else output.sum(0))
-
-    def _add(self, kind: str, name: str, value: torch.Tensor) -> None:
-        self._sums[kind, name] = self._sums[kind, name] + value if (kind, name) in self._sums else value
-
-    def mean(self, samples: int) -> Evidence:
-        """The means as arrays; weights in the shape of their columns."""
-        arrays = {key: np.asarray((value / samples).cpu()) for key, value in self._sums.items()}
-        gradients = {
-            name: array.reshape(self._network.connection_columns(name).weight.shape)
-            for name, array in _of(arrays, "gradients").items()
-        }
-        return Evidence(gradients, _of(arrays, "bridges"), _of(arrays, "activity"), samples)
+Means = Iterator[tuple[str, torch.Tensor]]
+"""Means over the samples of a batch, by layer or projection."""
 
 
-def _of(arrays: Mapping[tuple[str, str], AnyArray], kind: str) -> dict[str, AnyArray]:
-    return {name: array for (of, name), array in arrays.items() if of == kind}
+def _gradients(network: Network, recorder: _Recorder) -> Means:
+    for slot in slots(network):
+        gradient = slot.tensor(recorder.module).grad if slot.is_weight else None
+        if gradient is not None:
+            yield slot.owner, gradient
+
+
+def _bridges(network: Network, recorder: _Recorder) -> Means:
+    for layer, (before, after) in bridged_layers(network).items():
+        yield layer, recorder.sum_gradient(after.target).T @ recorder.layer_output(before.source).flatten(1)
+
+
+def _activity(network: Network, recorder: _Recorder) -> Means:
+    for layer in network.layer_names:
+        output = recorder.layer_output(layer).abs()
+        yield layer, output.mean((0, *range(2, output.ndim)))
+
+
+MEASURES: Mapping[EvidenceKind, Callable[[Network, _Recorder], Means]] = {
+    "gradients": _gradients,
+    "bridges": _bridges,
+    "activity": _activity,
+}

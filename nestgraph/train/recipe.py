@@ -12,6 +12,7 @@ from nestgraph import seeds
 from nestgraph.errors import RecipeError
 from nestgraph.graph.network import Network
 from nestgraph.policies import GrowthPolicy, PruningPolicy
+from nestgraph.snapshot import first_problem
 from nestgraph.spec.operations import ActivationFunction
 from nestgraph.spec.record import Record, Text
 from nestgraph.train.distortion import AffineDistortion
@@ -19,6 +20,7 @@ from nestgraph.train.distortion import AffineDistortion
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
+_FOLDER = resources.files("nestgraph.train").joinpath("recipes")
 Widths = Annotated[tuple[PositiveInt, ...], Field(min_length=2, max_length=64)]
 
 
@@ -59,7 +61,9 @@ class SeedOptions(Record):
 class TrainingOptions(Record):
     """How a network trains between edits.
 
-    Every stage of training starts at `learning_rate` and ends at `final_rate` times that, along a half cosine.
+    Every stage of training starts at `learning_rate` and ends at `final_rate` times that, along a half cosine. A batch
+    has `batch_size` samples or a few more. `threads` is how many CPU threads the run computes with, on which its exact
+    numbers depend; None leaves it to torch.
     """
 
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
@@ -67,7 +71,8 @@ class TrainingOptions(Record):
     final_rate: Share = 0.01
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
-    batch_size: PositiveInt = 128
+    batch_size: Annotated[int, Field(ge=2)] = 128
+    threads: PositiveInt | None = None
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
@@ -140,26 +145,25 @@ class Recipe(Record):
 
 def recipe_names() -> tuple[str, ...]:
     """The names of the recipes inside the package."""
-    folder = resources.files(__package__).joinpath("recipes")
-    return tuple(sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")))
+    return tuple(sorted(entry.name.removesuffix(".toml") for entry in _FOLDER.iterdir()))
 
 
-def load_recipe(name_or_path: str) -> Recipe:
+def load_recipe(name_or_path: str | Path) -> Recipe:
     """A recipe of the package by name, or one from a TOML or JSON file.
 
     Raises:
         RecipeError: there is none, or it is not a valid recipe; the message names the field.
     """
+    file = f"{name_or_path}.toml"
     if name_or_path in recipe_names():
-        text = resources.files(__package__).joinpath("recipes", f"{name_or_path}.toml").read_text("utf-8")
-        return parse_recipe(text, f"{name_or_path}.toml")
+        return parse_recipe(_FOLDER.joinpath(file).read_text("utf-8"), file)
     path = Path(name_or_path)
     if path.suffix not in (".toml", ".json"):
         known = ", ".join(recipe_names())
-        raise RecipeError(f"expected a recipe name ({known}) or a .toml or .json file, got {name_or_path!r}")
+        raise RecipeError(f"expected a recipe name ({known}) or a .toml or .json file, got {str(name_or_path)!r}")
     try:
         return parse_recipe(path.read_text("utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise RecipeError(f"{path}: cannot be read ({error})") from None
 
 
@@ -170,12 +174,9 @@ def parse_recipe(text: str, source: str) -> Recipe:
         RecipeError: it is not a valid recipe.
     """
     try:
-        document = text if source.endswith(".json") else json.dumps(tomllib.loads(text))
+        document = text if source.endswith(".json") else json.dumps(tomllib.loads(text), default=str)
         return Recipe.model_validate_json(document)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "recipe"
-        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise RecipeError(f"{source}: {place}: {first['msg']}, got {str(first['input'])[:80]!r}{more}") from None
-    except (tomllib.TOMLDecodeError, ValueError, TypeError, RecursionError) as error:
-        raise RecipeError(f"{source}: expected TOML or JSON, got a syntax error: {error}") from None
+        raise RecipeError(f"{source}: {first_problem(error)}") from None
+    except (ValueError, RecursionError) as error:
+        raise RecipeError(f"{source}: expected TOML, got a syntax error: {error}") from None

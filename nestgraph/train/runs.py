@@ -5,26 +5,32 @@ grown.json and final.json are snapshots, drawn as SVG beside them; curves.svg an
 """
 
 import json
+import os
 import platform
-import shutil
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import NonNegativeInt
+from pydantic import NonNegativeInt, TypeAdapter
 
 from nestgraph.edits.batch import AnyEdit
 from nestgraph.edits.editor import Editor
-from nestgraph.errors import SnapshotError
+from nestgraph.errors import RecipeError, RenderError, SnapshotError
 from nestgraph.graph.network import Network
 from nestgraph.render import curves, draw
-from nestgraph.snapshot import JournalWriter, load, read_journal, replay, save, write_atomically
+from nestgraph.snapshot import JournalWriter, load, read_journal, read_record, replay, save, write_atomically
+from nestgraph.snapshot.disk import reported
+from nestgraph.snapshot.journal import Action
 from nestgraph.spec.record import Name, Record, Text
 from nestgraph.train.recipe import Recipe, parse_recipe
 
 STAGES = ("seed", "grown", "final")
+GROWING = ("journal.jsonl", "metrics.jsonl")
+CLOSING = ("curves.svg", "result.json")
 LIBRARIES = ("nestgraph", "torch", "numpy", "networkx", "pydantic")
 
 
@@ -68,7 +74,17 @@ class BaselineResult(Record):
 
 
 class Result(Record):
-    """The outcome of a run: result.json."""
+    """The outcome of a run: result.json.
+
+    Attributes:
+        recipe: the recipe's name.
+        seed: of the run.
+        seconds: that it took.
+        edits: how many edits were kept, training apart.
+        refused: how many were tried and undone.
+        stages: the seed (trained, where seed.json is not), the grown and the final network.
+        baseline: what the recipe asks to compare with.
+    """
 
     recipe: Text
     seed: NonNegativeInt
@@ -77,6 +93,9 @@ class Result(Record):
     refused: NonNegativeInt
     stages: tuple[StageResult, ...]
     baseline: BaselineResult | None = None
+
+
+_ROW: TypeAdapter[Measurement] = TypeAdapter(Measurement)
 
 
 @dataclass(frozen=True)
@@ -97,7 +116,7 @@ class Run:
         try:
             result = Result.model_validate_json((folder / "result.json").read_bytes())
             recipe = parse_recipe((folder / "recipe.json").read_text("utf-8"), "recipe.json")
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecipeError) as error:
             raise SnapshotError(f"{folder}: expected the folder of a finished run, got: {error}") from None
         return cls(folder, recipe, result)
 
@@ -112,9 +131,15 @@ class Run:
 
     @cached_property
     def metrics(self) -> tuple[Measurement, ...]:
-        """The rows of metrics.jsonl."""
-        lines = (self.folder / "metrics.jsonl").read_text("utf-8").splitlines()
-        return tuple(Measurement.model_validate_json(line) for line in lines)
+        """The rows of metrics.jsonl.
+
+        Raises:
+            SnapshotError: they cannot be read.
+        """
+        path = self.folder / "metrics.jsonl"
+        with reported(path, "read"):
+            lines = path.read_bytes().splitlines()
+        return tuple(read_record(_ROW, line, f"{path}: line {number}") for number, line in enumerate(lines, 1))
 
     def editor(self) -> Editor:
         """An editor that replayed the journal on the seed: it can undo the whole run."""
@@ -122,48 +147,84 @@ class Run:
 
 
 class RunFolder:
-    """Writes a run as it goes."""
+    """Writes a run as it goes, so that what is there is whole whenever the run ends. A context manager."""
 
-    def __init__(self, folder: Path, recipe: Recipe, overwrite: bool = False) -> None:
-        """Prepare an empty folder.
+    def __init__(self, folder: Path, recipe: Recipe, facts: Mapping[str, Any], overwrite: bool = False) -> None:
+        """Nothing is written yet.
 
-        Raises:
-            SnapshotError: the folder holds something and `overwrite` is not given, or it holds no run.
+        Args:
+            folder: new or empty, or the folder of an earlier run with `overwrite`.
+            recipe: of the run.
+            facts: what environment.json holds beside the versions: seed and device.
+            overwrite: replace what an earlier run wrote; other files stay.
         """
         self.folder = folder
-        if folder.exists() and any(folder.iterdir()):
-            if not overwrite:
-                raise SnapshotError(f"{folder}: expected a new or empty folder, got one with files: choose another")
-            if not (folder / "recipe.json").exists():
-                raise SnapshotError(f"{folder}: expected the folder of a run, got other files: it is not overwritten")
-            shutil.rmtree(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / "recipe.json", recipe.model_dump_json(indent=2).encode() + b"\n")
-        self._write_json("environment.json", environment())
-        self._journal = JournalWriter(folder / "journal.jsonl")
+        self._recipe, self._facts, self._overwrite = recipe, facts, overwrite
 
-    def log(self, action: str, phase: str, digest: str, edit: AnyEdit | None = None, note: str = "") -> None:
+    def __enter__(self) -> Self:
+        """Prepare the folder.
+
+        Raises:
+            SnapshotError: it holds something and is not to be overwritten or holds no run, or cannot be written.
+        """
+        with reported(self.folder, "written"):
+            if self.folder.exists() and any(self.folder.iterdir()):
+                self._clear()
+            self.folder.mkdir(parents=True, exist_ok=True)
+        self._write("recipe.json", self._recipe.model_dump_json(indent=2))
+        self._write("environment.json", json.dumps({**self._facts, **environment()}, indent=2))
+        self._journal = JournalWriter(self.folder / "journal.jsonl")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the journal."""
+        self._journal.close()
+
+    def _clear(self) -> None:
+        if not self._overwrite:
+            raise SnapshotError(f"{self.folder}: expected a new or empty folder, got one with files: choose another")
+        try:
+            parse_recipe((self.folder / "recipe.json").read_text("utf-8"), "recipe.json")
+        except (OSError, ValueError, RecipeError):
+            got = "expected the folder of a run, got other files"
+            raise SnapshotError(f"{self.folder}: {got}: it is not overwritten") from None
+        snapshots = [f"{stage}{end}" for stage in STAGES for end in (".json", "-layers.svg", "-neurons.svg")]
+        for name in (*GROWING, *snapshots, *CLOSING):
+            (self.folder / name).unlink(missing_ok=True)
+
+    def log(self, action: Action, phase: str, digest: str, edit: AnyEdit | None = None, note: str = "") -> None:
         """Append one line to the journal."""
         self._journal.append(action, edit=edit, phase=phase, note=note, digest=digest)
 
     def measured(self, row: Measurement) -> None:
         """Append one line to the metrics."""
-        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        path = self.folder / "metrics.jsonl"
+        with reported(path, "written"), path.open("a", encoding="utf-8") as file:
             file.write(row.model_dump_json() + "\n")
+            file.flush()
+            os.fsync(file.fileno())
 
     def keep(self, stage: str, network: Network) -> None:
         """Save and draw a stage's network."""
         save(network, self.folder / f"{stage}.json")
-        draw(network, self.folder / f"{stage}-layers.svg", view="layers")
-        draw(network, self.folder / f"{stage}-neurons.svg", view="neurons")
+        _drawn(lambda: draw(network, self.folder / f"{stage}-layers.svg", view="layers"))
+        _drawn(lambda: draw(network, self.folder / f"{stage}-neurons.svg", view="neurons"))
 
-    def close(self, result: Result, rows: list[Measurement]) -> None:
+    def finish(self, result: Result, rows: list[Measurement]) -> None:
         """Write the curves and the result."""
-        curves([row.model_dump() for row in rows if row.accepted], self.folder / "curves.svg")
-        self._write_json("result.json", result.model_dump(mode="json"))
+        _drawn(lambda: curves([row.model_dump() for row in rows if row.accepted], self.folder / "curves.svg"))
+        self._write("result.json", result.model_dump_json(indent=2))
 
-    def _write_json(self, name: str, content: Any) -> None:
-        write_atomically(self.folder / name, json.dumps(content, indent=2).encode() + b"\n")
+    def _write(self, name: str, text: str) -> None:
+        write_atomically(self.folder / name, text.encode() + b"\n")
+
+
+def _drawn(picture: Callable[[], object]) -> None:
+    """Draw a picture; one that fails, as without Graphviz, is a warning and does not end a run."""
+    try:
+        picture()
+    except RenderError as error:
+        warnings.warn(str(error), stacklevel=2)
 
 
 def environment() -> dict[str, Any]:

@@ -1,13 +1,15 @@
 """NeST's loop in time: seed, grow, shift, prune, finish. The one place where training, policies and edits meet."""
 
+import math
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from nestgraph.edits.batch import AnyEdit, Batch
+from nestgraph.edits.connections import SetValues
 from nestgraph.edits.editor import Editor
 from nestgraph.edits.operations import shift_activations
 from nestgraph.errors import EditError, TrainingError
@@ -19,11 +21,11 @@ from nestgraph.train.data import load_dataset
 from nestgraph.train.evidence import gather
 from nestgraph.train.randomness import derived_seed
 from nestgraph.train.recipe import GrowthOptions, PruningOptions, Recipe
-from nestgraph.train.runs import STAGES, BaselineResult, Measurement, Result, Run, RunFolder, StageResult
-from nestgraph.train.trainer import Model, Score, Trainer
+from nestgraph.train.runs import Measurement, Result, Run, RunFolder, StageResult
+from nestgraph.train.trainer import Model, Score, Trainer, cpu_threads
 
 Progress = Callable[[Measurement, float | None], None]
-"""Called after each measurement with the row and the seconds that are probably left (None: unknown)."""
+"""Called after each measurement with the row and the seconds that the phase probably still takes (None: unknown)."""
 
 
 def synthesize(
@@ -45,14 +47,17 @@ def synthesize(
         overwrite: replace the folder of an earlier run.
 
     Raises:
-        DataError: the dataset cannot be had.
+        DataError: the dataset cannot be had, or the seed network does not fit it.
         SnapshotError: the folder is in use or cannot be written.
+        StructureError: the recipe's seed network cannot be made.
         TrainingError: the seed network does not train, or the device is missing.
     """
     dataset = load_dataset(recipe.data.name, seed=seed, validation=recipe.data.validation)
     trainer = Trainer(dataset, recipe.training, recipe.data.distortion, seed, device)
-    folder = RunFolder(Path(out or f"runs/{recipe.name}-{seed}"), recipe, overwrite)
-    return Synthesis(recipe, trainer, folder, seed, progress).run()
+    facts = {"seed": seed, "device": str(trainer.device)}
+    folder = RunFolder(Path(out or f"runs/{recipe.name}-{seed}"), recipe, facts, overwrite)
+    with cpu_threads(recipe.training.threads):
+        return Synthesis(recipe, trainer, folder, seed, progress).run()
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,11 @@ class Stand:
     model: Model
     score: Score
     depth: int
+
+    @property
+    def connections(self) -> int:
+        """How many connections the network has."""
+        return self.model.network.connection_count
 
 
 class Synthesis:
@@ -74,71 +84,77 @@ class Synthesis:
         self.rows: list[Measurement] = []
         self._progress = progress
         self._began = time.monotonic()
-        self._phase = "seed"
-        self._trainings = 0
+        self._phase, self._phase_began = "seed", self._began
+        self._trainings = self._refused = 0
         network = recipe.seed_network.build(derived_seed(seed, "seed network"))
         self.editor = Editor(network)
         self._model = trainer.begin(network)
 
     def run(self) -> Run:
         """The whole loop; returns the finished run."""
-        stages = {"seed": self.editor.network}
-        self.folder.keep("seed", stages["seed"])
+        with self.folder:
+            result = self._result(self._stages())
+            self.folder.finish(result, self.rows)
+        return Run(self.folder.folder, self.recipe, result)
+
+    def _stages(self) -> dict[str, Network]:
+        """Every phase in turn; returns the networks to report."""
+        self.folder.keep("seed", self.editor.network)
         stand = self._train(self.recipe.seed_epochs, "train the seed")
-        stages["seed trained"] = self.editor.network
+        stages = {"seed": self.editor.network}
         stand = self._grow(stand, self.recipe.growth)
         stages["grown"] = self.editor.network
         self.folder.keep("grown", stages["grown"])
-        stand = self._shift(stand)
-        stand = self._prune(stand, self.recipe.pruning)
+        stand = self._prune(self._shift(stand), self.recipe.pruning)
         self._finish(stand)
         stages["final"] = self.editor.network
         self.folder.keep("final", stages["final"])
-        result = self._result([("seed", stages["seed trained"]), *((name, stages[name]) for name in STAGES[1:])])
-        self.folder.close(result, self.rows)
-        return Run(self.folder.folder, self.recipe, result)
+        return stages
 
     # -- phases --------------------------------------------------------------------------------------
 
+    def _enter(self, phase: str) -> None:
+        self._phase, self._phase_began = phase, time.monotonic()
+
     def _grow(self, stand: Stand, options: GrowthOptions) -> Stand:
-        self._phase = "grow"
-        refused = 0
+        self._enter("grow")
+        first, refused = stand.connections, 0
         for number in range(options.max_edits):
-            connections = self.editor.network.connection_count
-            if connections >= options.size_limit or stand.score.accuracy >= options.target_accuracy:
+            if stand.connections >= options.size_limit or stand.score.accuracy >= options.target_accuracy:
                 break
-            policy = options.policies[number % len(options.policies)]
-            edit = self._proposal([policy], options.evidence_batches, 1.0)
+            edit = self._proposal([options.policies[number % len(options.policies)]], options.evidence_batches, 1.0)
             tried = self._try(edit, options.epochs) if edit.edits else None
             kept = tried is not None and tried.score.loss < stand.score.loss
-            stand = self._decide(stand, tried, kept, edit.words, self._share(connections, options.size_limit))
+            reached = tried.connections if tried and kept else stand.connections
+            share = (reached - first) / (options.size_limit - first)
+            stand = self._decide(stand, tried, kept, edit.words, share)
             refused = 0 if kept else refused + 1
             if refused >= options.patience:
                 break
         return stand
 
     def _shift(self, stand: Stand) -> Stand:
-        self._phase = "shift"
+        self._enter("shift")
         edit = shift_activations(self.editor.network, self.recipe.shift.function)
         if edit.edits:
             self._apply(edit)
-        return self._train(self.recipe.shift.epochs, edit.words) if self.recipe.shift.epochs else stand
+        epochs = self.recipe.shift.epochs
+        return self._train(epochs, edit.words) if edit.edits or epochs else stand
 
     def _prune(self, stand: Stand, options: PruningOptions) -> Stand:
-        self._phase = "prune"
+        self._enter("prune")
         target = options.target_accuracy
         if target is None:
             target = stand.score.accuracy - options.tolerance
-        scale, first = 1.0, self.editor.network.connection_count
+        scale, first = 1.0, stand.connections
         for _ in range(options.max_edits):
-            connections = self.editor.network.connection_count
-            if connections <= options.size_floor or scale < options.smallest_step:
+            if stand.connections <= options.size_floor or scale < options.smallest_step:
                 break
             edit = self._proposal(options.policies, options.activity_batches, scale)
             tried = self._recovered(self._try(edit, options.epochs), target) if edit.edits else None
             kept = tried is not None and tried.score.accuracy >= target
-            done = np.log(first / connections) / np.log(first / max(1, options.size_floor))
-            stand = self._decide(stand, tried, kept, edit.words, float(done))
+            reached = tried.connections if tried and kept else stand.connections
+            stand = self._decide(stand, tried, kept, edit.words, _pruned_share(first, reached, options.size_floor))
             scale = scale if kept else scale / 2
         return stand
 
@@ -148,15 +164,15 @@ class Synthesis:
         while tried and tried.score.accuracy < target and spent < options.recovery_epochs:
             epochs = min(options.epochs, options.recovery_epochs - spent)
             spent += epochs
-            tried = self._trained(epochs)
+            tried = self._attempt(epochs)
         return tried
 
     def _finish(self, stand: Stand) -> None:
-        self._phase = "finish"
+        self._enter("finish")
         if self.recipe.finish_epochs:
             tried = self._try(Batch(edits=()), self.recipe.finish_epochs)
             kept = tried is not None and tried.score.accuracy >= stand.score.accuracy
-            self._decide(stand, tried, kept, "last training", 1.0)
+            self._decide(stand, tried, kept, "last training", None)
 
     # -- steps ---------------------------------------------------------------------------------------
 
@@ -181,17 +197,29 @@ class Synthesis:
         if edit.edits:
             self._apply(edit)
         self._model = self.trainer.follow(self._model, self.editor.network)
+        return self._attempt(epochs)
+
+    def _attempt(self, epochs: int) -> Stand | None:
         try:
             return self._trained(epochs)
         except TrainingError:
             return None
 
-    def _decide(self, stand: Stand, tried: Stand | None, kept: bool, title: str, share: float) -> Stand:
-        """Keep what was tried, or go back to where it started; either way it is measured and logged."""
+    def _decide(self, stand: Stand, tried: Stand | None, kept: bool, title: str, share: float | None) -> Stand:
+        """Keep what was tried, or go back to where it started; either way it is measured and logged.
+
+        Args:
+            stand: where it started.
+            tried: what came of it; None where there was nothing to do or training broke down.
+            kept: whether it is kept.
+            title: what was tried.
+            share: of the phase that is done after this.
+        """
         if tried is not None:
             self._measured(title, tried.score, kept, share)
         if kept and tried is not None:
             return tried
+        self._refused += len(self.editor.history) > stand.depth
         while len(self.editor.history) > stand.depth:
             network = self.editor.undo()
             self.folder.log("undo", self._phase, network.digest, note=f"refused: {title}"[:256])
@@ -206,11 +234,12 @@ class Synthesis:
         return stand
 
     def _trained(self, epochs: int) -> Stand:
-        values = self.trainer.fit(self._model, epochs, self._phase, self._trainings)
-        self._trainings += 1
-        self._apply(values)
-        self._model = Model(self.editor.network, self._model.module, self._model.optimizer)
+        number, self._trainings = self._trainings, self._trainings + 1
+        self._apply(self.trainer.fit(self._model, epochs, self._phase, number))
+        self._model = replace(self._model, network=self.editor.network)
         score = self.trainer.measure(self.editor.network, "validation", self._model.module)
+        if not math.isfinite(score.loss):
+            raise TrainingError(f"training ({self._phase} {number}) expected a finite loss, got {score.loss}")
         return Stand(self._model, score, len(self.editor.history))
 
     def _apply(self, edit: AnyEdit) -> None:
@@ -220,7 +249,7 @@ class Synthesis:
     # -- reporting -----------------------------------------------------------------------------------
 
     def _measured(self, title: str, score: Score, accepted: bool, share: float | None) -> None:
-        total, seconds = cost(self.editor.network).total, time.monotonic() - self._began
+        total, now = cost(self.editor.network).total, time.monotonic()
         row = Measurement(
             step=len(self.rows),
             phase=self._phase,
@@ -231,28 +260,18 @@ class Synthesis:
             flops=total.flops,
             loss=score.loss,
             accuracy=score.accuracy,
-            seconds=round(seconds, 3),
+            seconds=round(now - self._began, 3),
         )
         self.rows.append(row)
         self.folder.measured(row)
         if self._progress:
-            self._progress(row, self._remaining(seconds, share))
+            remaining = (now - self._phase_began) * (1 / share - 1) if share else None
+            self._progress(row, None if remaining is None else max(0.0, remaining))
 
-    def _remaining(self, seconds: float, share: float | None) -> float | None:
-        """Seconds left in this phase, from the share of it that is done and the time since it began."""
-        if not share:
-            return None
-        began = next(row.seconds for row in self.rows if row.phase == self._phase)
-        return (seconds - began) * (1 - share) / share
-
-    def _share(self, connections: int, limit: int) -> float:
-        first = next((row.connections for row in self.rows if row.phase == "seed"), connections)
-        return (connections - first) / max(1, limit - first)
-
-    def _result(self, stages: list[tuple[str, Network]]) -> Result:
+    def _result(self, stages: Mapping[str, Network]) -> Result:
         """The result table. This is where the test split is read, once, after the last decision."""
         results: list[StageResult] = []
-        for name, network in stages:
+        for name, network in stages.items():
             total = cost(network).total
             results.append(
                 StageResult(
@@ -266,16 +285,17 @@ class Synthesis:
                     digest=network.digest,
                 )
             )
-        baseline = None
-        if self.recipe.baseline == "logistic_regression":
-            plain = logistic_regression(self.trainer)
-            baseline = BaselineResult(name=plain.name, weights=plain.weights, test_accuracy=plain.accuracy)
         return Result(
             recipe=self.recipe.name,
             seed=self.seed,
             seconds=round(time.monotonic() - self._began, 1),
-            edits=len(self.editor.history),
-            refused=sum(not row.accepted for row in self.rows),
+            edits=sum(not isinstance(edit, SetValues) for edit in self.editor.history),
+            refused=self._refused,
             stages=tuple(results),
-            baseline=baseline,
+            baseline=logistic_regression(self.trainer) if self.recipe.baseline else None,
         )
+
+
+def _pruned_share(first: int, now: int, floor: int) -> float | None:
+    """How much of pruning is done: each step takes a part of what is left, so its steps go with the logarithm."""
+    return math.log(first / now) / math.log(first / floor) if first > floor > 0 else None

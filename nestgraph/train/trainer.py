@@ -1,7 +1,8 @@
 """Training between edits: a plain PyTorch loop on tensors that stay on the device."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,7 +14,7 @@ from torch.nn import functional
 from torch.optim import Optimizer
 
 from nestgraph.edits.connections import SetValues
-from nestgraph.errors import DataError, TrainingError
+from nestgraph.errors import DataError, LoweringError, TrainingError
 from nestgraph.graph.network import Network
 from nestgraph.lowering import carry_optimizer, lower, trained_values
 from nestgraph.spec.arrays import AnyArray
@@ -22,6 +23,7 @@ from nestgraph.train.distortion import AffineDistortion, affine_distortion
 from nestgraph.train.randomness import derived_seed
 from nestgraph.train.recipe import TrainingOptions
 
+Batch = tuple[torch.Tensor, torch.Tensor]
 Split = Literal["train", "validation", "test"]
 MEASURING_BATCH = 4096
 
@@ -43,6 +45,17 @@ class Score:
     accuracy: float
 
 
+@contextmanager
+def cpu_threads(count: int | None) -> Generator[None]:
+    """Compute with `count` CPU threads inside; None leaves torch's setting."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 class Trainer:
     """Trains networks on one dataset. Keeps no state of a run: every random number is derived from `seed`."""
 
@@ -54,22 +67,29 @@ class Trainer:
         seed: int = 0,
         device: str = "cpu",
     ) -> None:
-        if device == "cuda" and not torch.cuda.is_available():
-            raise TrainingError("the trainer expected a CUDA device, got none on this machine: use device='cpu'")
-        self.accelerator = Accelerator(cpu=device == "cpu")
-        self.device = self.accelerator.device
-        self.options = options
-        self.seed = seed
+        """Bring the data to the device.
+
+        Raises:
+            TrainingError: there is no such device on this machine.
+        """
+        self.device = _present(device)
+        self.accelerator = Accelerator()  # for precision only: its device is one for the whole process
+        self.dataset, self.options, self.seed = dataset, options, seed
         self._distort = None if distortion is None else affine_distortion(distortion)
-        splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+        splits: dict[Split, Samples] = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
         self._tensors = {name: self._on_device(samples) for name, samples in splits.items()}
 
-    def _on_device(self, samples: Samples) -> tuple[torch.Tensor, torch.Tensor]:
+    def _on_device(self, samples: Samples) -> Batch:
         return torch.from_numpy(samples.inputs).to(self.device), torch.from_numpy(samples.labels).to(self.device)
 
     def begin(self, network: Network) -> Model:
-        """A model of `network` with a new optimizer."""
-        module = lower(network, device=str(self.device))
+        """A model of `network` with a new optimizer.
+
+        Raises:
+            DataError: the network does not fit the dataset.
+        """
+        self._check(network)
+        module = lower(network, device=self.device)
         options, parameters = self.options, list(module.parameters())
         rate, decay = options.learning_rate, options.weight_decay
         if options.optimizer == "sgd":
@@ -82,9 +102,20 @@ class Trainer:
             optimizer = kind(parameters, rate, weight_decay=decay)
         return Model(network, module, optimizer)
 
+    def _check(self, network: Network) -> None:
+        """Whether the network has one input layer for the dataset's images and one output neuron for each class."""
+        name, image, classes = self.dataset.name, self.dataset.image, self.dataset.classes
+        inputs = [network.layer(layer) for layer in network.input_names]
+        reads = [(layer.features, *(layer.size or ())) for layer in inputs]
+        if reads not in ([image], [(math.prod(image),)]):
+            raise DataError(f"dataset {name!r}: expected a network that reads images of {image}, got one of {reads}")
+        tells = [(len(network.units(layer)), network.layer(layer).size) for layer in network.output_names]
+        if tells != [(classes, None)]:
+            raise DataError(f"dataset {name!r}: expected a network with {classes} output neurons, got {network!r}")
+
     def follow(self, model: Model, network: Network) -> Model:
         """A model of the edited `network` whose optimizer state comes from `model`, which stays as it is."""
-        module = lower(network, device=str(self.device))
+        module = lower(network, device=self.device)
         optimizer = carry_optimizer(model.optimizer, (model.network, model.module), (network, module))
         return Model(network, module, optimizer)
 
@@ -98,29 +129,34 @@ class Trainer:
             index: a number that tells trainings of one purpose apart.
 
         Raises:
-            TrainingError: the loss became infinite or not a number.
+            TrainingError: the loss or a weight became infinite or not a number.
         """
         model.module.train()
         with torch.random.fork_rng():
             torch.manual_seed(derived_seed(self.seed, "fit", purpose, index))
             for epoch in range(epochs):
-                loss = self._epoch(model, lambda done, first=epoch: (first + done) / epochs)
+                loss = self._epoch(model, epoch, epochs)
                 if not math.isfinite(loss):
-                    raise TrainingError(
-                        f"training ({purpose} {index}, epoch {epoch + 1}) expected a finite loss, got {loss}: "
-                        "lower training.learning_rate"
-                    )
-        return trained_values(model.network, model.module)
+                    raise _diverged(f"{purpose} {index}, epoch {epoch + 1}", f"a loss of {loss}")
+        try:
+            return trained_values(model.network, model.module)
+        except LoweringError as error:
+            raise _diverged(f"{purpose} {index}, last step", str(error)) from error
 
-    def _epoch(self, model: Model, progress: Callable[[float], float]) -> float:
-        """One pass over the training split; the loss of its last batch. `progress` maps the pass's share done."""
+    def _epoch(self, model: Model, epoch: int, epochs: int) -> float:
+        """One pass over the training split; the loss of its last batch."""
         inputs, labels = self._tensors["train"]
-        batches = torch.randperm(len(inputs)).to(self.device).split(self.options.batch_size)
+        batches = self._split(torch.randperm(len(labels)))
         loss = torch.zeros(())
         for number, batch in enumerate(batches):
-            self._set_rate(model.optimizer, progress(number / len(batches)))
-            loss = self._step(model, self._shaped(model.network, inputs[batch], distorted=True), labels[batch])
+            self._set_rate(model.optimizer, (epoch + number / len(batches)) / epochs)
+            images = inputs[batch] if self._distort is None else self._distort(inputs[batch])
+            loss = self._step(model, _shaped(model.network, images), labels[batch])
         return loss.item()
+
+    def _split(self, order: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Batches of `batch_size` samples or a few more, so that none is too small for batch normalisation."""
+        return order.to(self.device).tensor_split(max(1, len(order) // self.options.batch_size))
 
     def _step(self, model: Model, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         model.optimizer.zero_grad(set_to_none=True)
@@ -140,38 +176,51 @@ class Trainer:
         for group in optimizer.param_groups:
             group["lr"] = self.options.learning_rate * factor
 
-    def _shaped(self, network: Network, images: torch.Tensor, distorted: bool = False) -> torch.Tensor:
-        """Images in the shape of the network's input layer, (batch, features) or (batch, channels, height, width)."""
-        if distorted and self._distort is not None:
-            images = self._distort(images)
-        layer = network.layer(network.input_names[0])
-        shaped = images.flatten(1) if layer.size is None else images
-        expected = (layer.features, *(layer.size or ()))
-        if shaped.shape[1:] != expected:
-            raise DataError(f"input layer {layer.name!r} expected samples of {expected}, got {tuple(shaped.shape[1:])}")
-        return shaped
-
-    def batches(self, network: Network, count: int | None, purpose: str, index: int) -> list[tuple[torch.Tensor, ...]]:
+    def batches(self, network: Network, count: int | None, purpose: str, index: int) -> Iterator[Batch]:
         """`count` undistorted batches of the training split in random order; all of it for None."""
         inputs, labels = self._tensors["train"]
         generator = torch.Generator().manual_seed(derived_seed(self.seed, "batches", purpose, index))
-        chosen = torch.randperm(len(inputs), generator=generator).to(self.device).split(self.options.batch_size)
-        return [(self._shaped(network, inputs[batch]), labels[batch]) for batch in chosen[:count]]
+        for batch in self._split(torch.randperm(len(labels), generator=generator))[:count]:
+            yield _shaped(network, inputs[batch]), labels[batch]
 
     @torch.no_grad()
     def measure(self, network: Network, split: Split, module: GraphModule | None = None) -> Score:
-        """Mean loss and accuracy of a network on a split, by its lowered module."""
-        module = lower(network, device=str(self.device)) if module is None else module
+        """Mean loss and accuracy of a network on a split, by its lowered module.
+
+        Raises:
+            DataError: the network does not fit the dataset.
+        """
+        self._check(network)
+        module = lower(network, device=self.device) if module is None else module
         module.eval()
         inputs, labels = self._tensors[split]
         total, hits = 0.0, 0
-        for images, wanted in zip(inputs.split(MEASURING_BATCH), labels.split(MEASURING_BATCH), strict=True):
-            outputs = module(self._shaped(network, images))
-            total += float(functional.cross_entropy(outputs, wanted, reduction="sum"))
-            hits += int((outputs.argmax(1) == wanted).sum())
+        for start in range(0, len(labels), MEASURING_BATCH):
+            part = slice(start, start + MEASURING_BATCH)
+            outputs = module(_shaped(network, inputs[part]))
+            total += float(functional.cross_entropy(outputs, labels[part], reduction="sum"))
+            hits += int((outputs.argmax(1) == labels[part]).sum())
         return Score(total / len(labels), hits / len(labels))
 
     def arrays(self, split: Split) -> tuple[AnyArray, AnyArray]:
         """The flattened samples and the labels of a split, for baselines."""
         inputs, labels = self._tensors[split]
         return np.asarray(inputs.flatten(1).cpu()), np.asarray(labels.cpu())
+
+
+def _present(device: str) -> torch.device:
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError):
+        raise TrainingError(
+            f"the trainer expected a device of this machine, got {device!r}: use device='cpu'"
+        ) from None
+
+
+def _diverged(training: str, got: str) -> TrainingError:
+    return TrainingError(f"training ({training}) expected finite numbers, got {got}: lower training.learning_rate")
+
+
+def _shaped(network: Network, images: torch.Tensor) -> torch.Tensor:
+    """Images as the network's input layer takes them, (batch, features) or (batch, channels, height, width)."""
+    return images.flatten(1) if network.layer(network.input_names[0]).size is None else images

@@ -1,0 +1,198 @@
+"""The curves of a run: connections and accuracy against step with the phases shaded, and accuracy against size."""
+
+# Matplotlib's keyword arguments are untyped.
+# pyright: reportUnknownMemberType=false
+
+import io
+import math
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.style import context
+from matplotlib.ticker import LogLocator, NullLocator, PercentFormatter, StrMethodFormatter
+
+from nestgraph.errors import RenderError
+from nestgraph.render.files import picture_path, write_whole
+from nestgraph.render.style import BLUE, FAINT, GREY, INK, MUTED, PAPER, PURPLE, VERMILION, plain
+
+NUMBERS = ("step", "connections", "accuracy")
+SHADES = {"seed": "#ECEEF1", "grow": "#DCEBF5", "shift": "#F7E8F1", "prune": "#FBE6D8"}
+MARKERS = {"seed": ("s", GREY), "grow": ("^", BLUE), "shift": ("D", PURPLE), "prune": ("v", VERMILION)}
+OTHER = ("o", INK)
+FORMATS = ("svg", "png", "pdf")
+STYLE: dict[str, Any] = {
+    "svg.hashsalt": "nestgraph",
+    "svg.fonttype": "none",
+    "font.sans-serif": ["DejaVu Sans"],
+    "text.parse_math": False,
+}
+METADATA: dict[str, dict[str, None]] = {
+    "svg": {"Date": None, "Creator": None, "Format": None, "Type": None},
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
+
+
+@dataclass(frozen=True)
+class Point:
+    """One line of the log, as the curves need it."""
+
+    step: float
+    phase: str
+    connections: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Span:
+    """Points in a row that share a phase; `end` is where the next phase starts."""
+
+    phase: str
+    start: float
+    end: float
+
+
+def curves(metrics: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> Path:
+    """Draw a run's log into an .svg, .png or .pdf file; returns its path.
+
+    Args:
+        metrics: by step, mappings with `step`, `phase` (seed, grow, shift, prune), `connections` and `accuracy`
+            (a share from 0 to 1, on validation data); other keys are ignored.
+        path: the file to write.
+
+    Raises:
+        RenderError: the suffix is unknown, the log is empty or an entry lacks a number, or the file cannot be written.
+    """
+    target, picture_format = picture_path(path, FORMATS)
+    points = _points(metrics)
+    picture = io.BytesIO()
+    with context(["default", STYLE]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")
+        figure = _figure(points)
+        figure.canvas.print_figure(picture, format=picture_format, dpi=160, metadata=METADATA[picture_format])
+    return write_whole(target, picture.getvalue())
+
+
+def _points(metrics: Sequence[Mapping[str, Any]]) -> tuple[Point, ...]:
+    if not metrics:
+        raise RenderError("curves expected at least one entry of a run's log, got none")
+    return tuple(_point(index, entry) for index, entry in enumerate(metrics))
+
+
+def _point(index: int, entry: Mapping[str, Any]) -> Point:
+    for name in NUMBERS:
+        value = entry.get(name)
+        if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+            raise RenderError(f"curves: entry {index} expected a finite number as {name!r}, got {str(value)[:40]!r}")
+    if entry["connections"] < 1:
+        raise RenderError(f"curves: entry {index} expected at least 1 connection, got {entry['connections']}")
+    phase = plain(str(entry.get("phase", "")))[:24]
+    return Point(float(entry["step"]), phase, float(entry["connections"]), float(entry["accuracy"]))
+
+
+def _spans(points: Sequence[Point]) -> Iterator[Span]:
+    starts = [index for index, point in enumerate(points) if not index or point.phase != points[index - 1].phase]
+    for place, start in enumerate(starts):
+        last = place + 1 == len(starts)
+        yield Span(points[start].phase, points[start].step, points[-1 if last else starts[place + 1]].step)
+
+
+def _figure(points: tuple[Point, ...]) -> Figure:
+    figure = Figure(figsize=(11, 5.2), facecolor=PAPER, layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(2, 2, width_ratios=(1.5, 1))
+    connections = figure.add_subplot(grid[0, 0])
+    accuracy = figure.add_subplot(grid[1, 0], sharex=connections)
+    _against_step(connections, points, [point.connections for point in points], "Connections", BLUE)
+    _against_step(accuracy, points, [point.accuracy for point in points], "Validation accuracy", VERMILION)
+    _logarithmic(connections, "y")
+    connections.tick_params(labelbottom=False)
+    accuracy.set_xlabel("Step", color=MUTED)
+    _percent(accuracy, points)
+    _name_spans(connections, points)
+    _against_size(figure.add_subplot(grid[:, 1]), points)
+    return figure
+
+
+def _against_step(axes: Axes, points: Sequence[Point], values: Sequence[float], name: str, colour: str) -> None:
+    for span in _spans(points):
+        axes.axvspan(span.start, span.end, color=SHADES.get(span.phase, "#F5F6F8"), linewidth=0, zorder=0)
+        axes.axvline(span.start, color=FAINT, linewidth=0.6, zorder=1)
+    steps = [point.step for point in points]
+    marker = "o" if len(points) <= 80 else ""
+    axes.plot(steps, values, color=colour, linewidth=1.6, marker=marker, markersize=3, zorder=3)
+    axes.margins(x=0)
+    axes.set_title(name, loc="left", fontsize=10, fontweight="bold", color=INK, pad=18 if name == "Connections" else 6)
+    _quiet(axes)
+
+
+def _name_spans(axes: Axes, points: Sequence[Point]) -> None:
+    """Each phase's name above its shade: whole where it fits, else its first letter, else nothing."""
+    reach = (points[-1].step - points[0].step) or 1.0
+    for span in _spans(points):
+        room = (span.end - span.start) / reach * 80  # characters that the panel is wide
+        words = span.phase if len(span.phase) < room else span.phase[:1] if room >= 2 else ""
+        place = (span.start + span.end) / 2
+        axes.text(place, 1.02, words, transform=axes.get_xaxis_transform(), ha="center", color=MUTED, fontsize=8.5)
+
+
+def _against_size(axes: Axes, points: Sequence[Point]) -> None:
+    sizes, values = [point.connections for point in points], [point.accuracy for point in points]
+    axes.plot(sizes, values, color=GREY, linewidth=1.0, zorder=2)
+    for phase in dict.fromkeys(point.phase for point in points):
+        marker, colour = MARKERS.get(phase, OTHER)
+        chosen = [index for index, point in enumerate(points) if point.phase == phase]
+        look: dict[str, Any] = {
+            "marker": marker,
+            "color": colour,
+            "markersize": 5,
+            "markeredgecolor": PAPER,
+            "markeredgewidth": 0.6,
+        }
+        axes.plot([sizes[i] for i in chosen], [values[i] for i in chosen], linestyle="", label=phase, zorder=3, **look)
+    _note_ends(axes, points)
+    _logarithmic(axes, "x")
+    _percent(axes, points)
+    axes.set_xlabel("Connections", color=MUTED)
+    axes.set_title("Accuracy against size", loc="left", fontsize=10, fontweight="bold", color=INK, pad=18)
+    axes.legend(loc="lower right", frameon=False, fontsize=8.5, labelcolor=MUTED)
+    _quiet(axes)
+
+
+def _note_ends(axes: Axes, points: Sequence[Point]) -> None:
+    sizes = [point.connections for point in points]
+    middle = math.sqrt(min(sizes) * max(sizes))
+    for word, point, lift in (("start", points[0], -13), ("end", points[-1], 8)):
+        text = f"{word}: {point.connections:,.0f}, {point.accuracy:.1%}"
+        side = "left" if point.connections <= middle else "right"
+        place: dict[str, Any] = {"xytext": (0, lift), "textcoords": "offset points", "horizontalalignment": side}
+        axes.annotate(text, (point.connections, point.accuracy), fontsize=8.5, color=INK, zorder=4, **place)
+
+
+def _logarithmic(axes: Axes, which: str) -> None:
+    axis = axes.yaxis if which == "y" else axes.xaxis
+    axes.set_yscale("log") if which == "y" else axes.set_xscale("log")
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+
+
+def _percent(axes: Axes, points: Sequence[Point]) -> None:
+    values = [point.accuracy for point in points]
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None if max(values) > min(values) else 1))
+
+
+def _quiet(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(GREY)
+    axes.tick_params(colors=MUTED, labelsize=8.5, length=3, which="both")
+    axes.grid(axis="y", color=FAINT, linewidth=0.6, zorder=1)
+    axes.set_axisbelow(True)

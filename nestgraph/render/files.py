@@ -1,0 +1,41 @@
+"""Writing pictures: the format from the suffix, whole or not at all."""
+
+import os
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
+
+from nestgraph.errors import RenderError
+
+FORMATS = ("dot", "svg", "png", "pdf")
+
+
+def picture_path(path: str | os.PathLike[str], allowed: Collection[str] = FORMATS) -> tuple[Path, str]:
+    """A path and the picture format that its suffix names.
+
+    Raises:
+        RenderError: it names none.
+    """
+    target = Path(path)
+    suffix = target.suffix.lower().removeprefix(".")
+    if suffix not in allowed:
+        endings = ", ".join(f".{ending}" for ending in allowed)
+        raise RenderError(f"a picture expected a path that ends in one of {endings}, got {str(target)[:200]!r}")
+    return target, suffix
+
+
+def write_whole(path: Path, picture: str | bytes) -> Path:
+    """Write a picture through a temporary file beside it, so that no reader ever sees half of one.
+
+    Raises:
+        RenderError: the folder is missing or cannot be written.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(picture.encode() if isinstance(picture, str) else picture)
+        os.replace(part, path)
+    except (OSError, ValueError) as error:
+        with suppress(OSError, ValueError):
+            part.unlink()
+        raise RenderError(f"{str(path)!r} expected a folder that can be written into, got: {error}") from error
+    return path

@@ -1,0 +1,37 @@
+"""What verbs print, word for word. After an intended change: `python -m tests.cli.golden`, and read the diff."""
+
+import contextlib
+import tempfile
+from pathlib import Path
+
+from tests.cli.running import run, write_snapshots
+
+FOLDER = Path(__file__).parent / "golden"
+VERBS = ("synthesize", "evaluate", "summary", "verify", "draw", "diff", "data", "schema")
+CASES = {
+    "help": ("--help",),
+    **{f"{verb}-help": (verb, "--help") for verb in VERBS},
+    "summary": ("summary", "before.json"),
+    "verify": ("verify", "before.json"),
+    "verify-island": ("verify", "island.json"),
+    "diff": ("diff", "before.json", "after.json"),
+    "diff-equal": ("diff", "before.json", "before.json"),
+}
+
+
+def shown(case: str) -> str:
+    """What a case prints, in a folder that holds the snapshots."""
+    result = run(*CASES[case])
+    return f"$ nestgraph {' '.join(CASES[case])}\n{result.stdout}exit code {result.exit_code}\nstderr: {result.stderr}"
+
+
+def main() -> None:
+    """Write all files anew."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        write_snapshots(Path(folder))
+        for case in CASES:
+            (FOLDER / f"{case}.txt").write_text(shown(case))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""The editor: history, undo, redo and preview."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nestgraph.edits import Editor, RemoveUnits, SetValues
+from nestgraph.errors import EditError, StructureError
+from nestgraph.graph import cost
+from nestgraph.graph.reference import forward
+from tests.laws import fresh_digest, quick, unless_refused
+from tests.strategies import edits_for, inputs_for, networks
+
+ACTIONS = st.lists(st.sampled_from(("apply", "apply", "undo", "redo")), max_size=8)
+
+
+@quick(40)
+@given(network=networks(), actions=ACTIONS, data=st.data())
+def test_undo_and_redo_walk_the_history(network, actions, data):
+    editor, past, future, edits = Editor(network), [network.digest], [], []
+    for action in actions:
+        if action == "apply":
+            edit = data.draw(edits_for(editor.network))
+            if unless_refused(lambda edit=edit: editor.apply(edit)):
+                past.append(fresh_digest(editor.network))
+                edits = [*edits[: len(past) - 2], edit]
+                future = []
+        elif action == "undo" and len(past) > 1:
+            future.append(past.pop())
+            editor.undo()
+        elif action == "redo" and future:
+            past.append(future.pop())
+            editor.redo()
+        else:
+            with pytest.raises(EditError, match=f"{action} expected"):
+                getattr(editor, action)()
+        assert fresh_digest(editor.network) == past[-1]
+        assert editor.history == tuple(edits[: len(past) - 1])
+    assert Editor(network).replay(editor.history) == editor.network
+
+
+@quick(60)
+@given(network=networks(), data=st.data())
+def test_preview_agrees_with_apply_and_changes_nothing(network, data):
+    editor, sample = Editor(network), inputs_for(network, 2, np.random.default_rng(0))
+    edit = data.draw(edits_for(network))
+    preview = editor.preview(edit, sample)
+    assert (editor.network, editor.history) == (network, ())
+    assert fresh_digest(network) == network.digest
+    applied = unless_refused(lambda: edit.apply(network))
+    assert preview.legal == (applied is not None) == (preview.reason == "")
+    if applied is None:
+        return
+    old, new = cost(network).total, cost(applied.network).total
+    assert vars(preview.change) == {name: count - vars(old)[name] for name, count in vars(new).items()}
+    if network == applied.network:
+        assert preview.output_change == 0
+    else:
+        assert preview.layers or preview.projections
+    if applied.network.input_names == network.input_names and preview.output_change is not None:
+        before, after = forward(network, sample), forward(applied.network, sample)
+        expected = max(np.abs(after[name] - before[name]).max() for name in network.output_names)
+        assert preview.output_change == pytest.approx(expected)
+
+
+@quick(10)
+@given(network=networks())
+def test_a_refused_edit_leaves_the_editor_as_it_was(network):
+    editor = Editor(network)
+    editor.apply(SetValues())
+    editor.undo()
+    with pytest.raises(EditError, match=r"network\.units\('y'\)|expected the name of a layer"):
+        editor.apply(RemoveUnits(layer="y", units=[10**6]))
+    assert editor.network is network
+    editor.redo()
+
+
+def test_a_sample_that_does_not_fit_is_the_callers_error():
+    network = networks().filter(lambda n: n.input_names == ("x",)).example()
+    with pytest.raises(StructureError, match="input layer 'x'"):
+        Editor(network).preview(SetValues(), np.zeros((1, 99)))

@@ -1,0 +1,96 @@
+"""Networks to draw, whose weights are exact in any arithmetic so that golden files hold everywhere."""
+
+from itertools import pairwise
+
+import numpy as np
+
+from nestgraph.edits import drop_islands
+from nestgraph.graph import ConnectionColumns, Network, Structure, UnitColumns
+from nestgraph.graph.geometry import weight_shape
+from nestgraph.spec import Activation, BatchNorm, Conv, Dense, Layer, OneToOne, Pooling
+
+RELU = (Activation(function="relu"),)
+POOLED = (*RELU, Pooling(function="max", kernel=(2, 2), stride=(2, 2)))
+
+
+def built(layers, projections, widths, density=1.0):
+    """A network whose weights are multiples of 1/8 in a fixed pattern, thinned to a share of its connections."""
+    units = {
+        layer.name: UnitColumns.neutral(widths.get(layer.name, layer.features), layer.column_names) for layer in layers
+    }
+    structure = Structure(layers, projections, units, {})
+    connections = {}
+    for projection in projections:
+        if isinstance(projection, OneToOne):
+            same = np.arange(widths[projection.target])
+            connections[projection.name] = ConnectionColumns.of(np.ones(len(same)), links=np.stack([same, same], 1))
+            continue
+        shape = weight_shape(structure, projection)
+        place = np.arange(np.prod(shape)).reshape(shape)
+        mask = (place * 37) % 100 < 100 * density
+        weight = ((place * 29) % 17 - 8.5) / 8
+        connections[projection.name] = ConnectionColumns.of(np.where(mask, weight, 0).astype(np.float32), mask)
+    structure = structure.replace(connections=connections)
+    return Network.of(drop_islands(structure).change(structure)[0])
+
+
+def mlp(*widths, density=1.0, label=""):
+    """Dense layers: `x`, `fc1`, ..., the last an output."""
+    layers = [Layer(name="x", kind="input", features=widths[0])]
+    for place in range(1, len(widths)):
+        last = place == len(widths) - 1
+        layers.append(
+            Layer(
+                name=f"fc{place}",
+                kind="neurons",
+                operations=() if last else RELU,
+                output=last,
+                label=label if place == 1 else "",
+            )
+        )
+    projections = [Dense(source=a.name, target=b.name) for a, b in pairwise(layers)]
+    return built(layers, projections, {f"fc{place}": width for place, width in enumerate(widths) if place}, density)
+
+
+def chain(length):
+    """A chain of layers of which no two neighbours are equal, so that none fold."""
+    return mlp(6, *(2 + place % 3 for place in range(length - 2)), 2)
+
+
+def lenet_5(density=1.0):
+    """Maps of 20 and 50, 500 neurons, 10 outputs."""
+    layers = [
+        Layer(name="image", kind="input", features=1, size=(28, 28)),
+        Layer(name="conv1", kind="feature_maps", size=(24, 24), operations=POOLED),
+        Layer(name="conv2", kind="feature_maps", size=(8, 8), operations=POOLED),
+        Layer(name="fc1", kind="neurons", operations=RELU),
+        Layer(name="digit", kind="neurons", output=True),
+    ]
+    projections = [
+        Conv(source="image", target="conv1", kernel=(5, 5)),
+        Conv(source="conv1", target="conv2", kernel=(5, 5)),
+        Dense(source="conv2", target="fc1"),
+        Dense(source="fc1", target="digit"),
+    ]
+    return built(layers, projections, {"conv1": 20, "conv2": 50, "fc1": 500, "digit": 10}, density)
+
+
+def residual(label="sum of branch and skip"):
+    """Three layers of maps, the first also added to the third through an identity skip."""
+    chained = (BatchNorm(), *RELU)
+    maps = [Layer(name=name, kind="feature_maps", size=(4, 4), operations=chained) for name in ("stem", "a", "b")]
+    maps[2] = maps[2].model_copy(update={"label": label})
+    layers = [
+        Layer(name="image", kind="input", features=2, size=(4, 4)),
+        *maps,
+        Layer(name="y", kind="neurons", output=True),
+    ]
+    same = {"kernel": (3, 3), "padding": (1, 1)}
+    projections = [
+        Conv(source="image", target="stem", **same),
+        Conv(source="stem", target="a", **same),
+        Conv(source="a", target="b", **same),
+        OneToOne(source="stem", target="b"),
+        Dense(source="b", target="y"),
+    ]
+    return built(layers, projections, {"stem": 3, "a": 3, "b": 3, "y": 2}, 0.8)
