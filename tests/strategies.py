@@ -270,13 +270,8 @@ def add_layer(draw, network, rng):
     beside = network.projection(draw(st.sampled_from(network.projection_names)))
     target = network.layer(beside.target)
     operations = draw(chains())
-    layer = Layer(
-        name=fresh_name(network, "added"),
-        kind=target.kind,
-        size=target.size,
-        operations=operations,
-        bias=draw(st.booleans()),
-    )
+    name, bias = fresh_name(network, "added"), draw(st.booleans())
+    layer = Layer(name=name, kind=target.kind, size=target.size, operations=operations, bias=bias)
     ids = np.arange(draw(st.integers(1, 2))) + draw(st.integers(0, 3))
     edits = [AddLayer(layer=layer, ids=ids, values=columns_for(layer, len(ids), rng), next_id=9)]
     grown = edits[0].change(network)[0]

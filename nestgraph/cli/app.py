@@ -61,9 +61,9 @@ def settings(
 @app.command(cls=Verb, epilog="nestgraph synthesize digits --seeds 3 --out runs/demo")
 def synthesize(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's name, or a .toml or .json file.")],
-    out: Annotated[Path | None, typer.Option(help="The run folder; runs/NAME by default.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the run, or the first of several.")] = 0,
-    seeds: Annotated[int, typer.Option(min=1, max=100, help="How many runs, one seed each.")] = 1,
+    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="The run folder; runs/NAME by default.")] = None,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the run, or the first of several.")] = 0,
+    seeds: Annotated[int, typer.Option(min=1, max=100, metavar="N", help="How many runs, one seed each.")] = 1,
     device: Device = "cpu",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run.")] = False,
     as_json: Json = False,
@@ -84,7 +84,7 @@ def synthesize(
         runs: list[ng.Run] = []
         for number in range(seed, seed + seeds):
             folder = base if seeds == 1 else base / f"seed-{number}"
-            with RunProgress(f"{plan.name} seed {number}", SETTINGS.quiet) as progress:
+            with RunProgress(f"{plan.name} seed {number}") as progress:
                 runs.append(ng.synthesize(plan, folder, number, device, progress, overwrite))
     except KeyboardInterrupt:
         written = (
@@ -104,9 +104,9 @@ def synthesize(
 @app.command(cls=Verb, epilog="nestgraph evaluate runs/demo/final.json --data digits")
 def evaluate(
     snapshot: Snapshot,
-    data: Annotated[str, typer.Option(help="A dataset: see `nestgraph data`.")],
+    data: Annotated[str, typer.Option(metavar="NAME", help="A dataset: see `nestgraph data`.")],
     split: Annotated[Literal["train", "validation", "test"], typer.Option(help="Which of its samples.")] = "test",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the split, as the run had it.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the split, as the run had it.")] = 0,
     device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
@@ -228,7 +228,9 @@ def data(as_json: Json = False) -> None:
 @app.command(cls=Verb, epilog="nestgraph schema network")
 def schema(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="network, edit, journal-entry or recipe.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Write all schemas into this folder instead.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write all schemas into this folder instead.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Print the JSON Schema of a kind of file."""

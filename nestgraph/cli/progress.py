@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
-from nestgraph.cli.output import say
+from nestgraph.cli.output import SETTINGS, say
 
 if TYPE_CHECKING:
     from nestgraph.train.runs import Measurement
@@ -15,14 +16,15 @@ if TYPE_CHECKING:
 class RunProgress:
     """Shows the phase, size, accuracy and the time left of a run. Use as a context manager and call it with rows."""
 
-    def __init__(self, title: str, quiet: bool) -> None:
+    def __init__(self, title: str) -> None:
         self._title = title
         console = Console(stderr=True)
         # FORCE_COLOR makes rich take a pipe for a terminal; here that would bring carriage returns into log files.
-        self._live = sys.stderr.isatty() and not console.is_dumb_terminal and not quiet
+        self._live = sys.stderr.isatty() and not console.is_dumb_terminal and not SETTINGS.quiet
         self._phase, self._steps, self._printed_at = "", 0, 0.0
-        columns = (SpinnerColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
-        self._bar = Progress(*columns, console=console, transient=True, disable=not self._live)
+        words = TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True))
+        columns = (SpinnerColumn(), TimeElapsedColumn(), words)
+        self._bar = Progress(*columns, console=console, transient=True, expand=True, disable=not self._live)
         self._task = self._bar.add_task(f"{title}  starting", total=None)
 
     def __enter__(self) -> "RunProgress":

@@ -70,7 +70,9 @@ def _absorb_constants(
         elif layer.operations and layer.operations[0].kind == "batch_norm":
             changes[name] = {"mean": values["mean"] - moved}
         else:
-            raise EditError(f"layer {name!r} has no bias to absorb a constant: give it one with SetOperations")
+            raise EditError(
+                f"layer {name!r} expected a bias to absorb a constant, got none: give it one by SetOperations"
+            )
     return (SetValues(units=changes),) if changes else ()
 
 

@@ -36,7 +36,8 @@ def remove_units(structure: Structure, layer: str, units: Sequence[int] | AnyArr
     """Remove units and whatever they leave without a path.
 
     Raises:
-        EditError: a unit does not live, it is the last of an output layer, or an output unit would lose its last path from an input.
+        EditError: a unit does not live, or an output layer would lose its last unit, or an output unit its last path
+            from an input.
     """
     ids = np.asarray(units, np.int64)
     title = f"remove {len(ids)} units of {layer}"

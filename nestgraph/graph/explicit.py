@@ -72,7 +72,8 @@ def _unit_columns(graph: "nx.DiGraph[Node]", layer: Layer, ids: list[int]) -> Un
 
 def _numbers(values: Any, what: str) -> AnyArray:
     try:
-        return np.asarray(values).astype(np.float32)
+        with np.errstate(over="ignore"):  # infinity, which verification reports
+            return np.asarray(values).astype(np.float32)
     except (TypeError, ValueError) as error:
         raise StructureError(f"from_graph expected numbers for the {what}, got {str(values)[:80]}: {error}") from None
 
@@ -81,8 +82,7 @@ def _connection_columns(graph: "nx.DiGraph[Node]", structure: Structure, project
     edges = [
         (source[1], target[1], data)
         for source, target, data in graph.edges(data=True)
-        if (source[0], target[0]) == (projection.source, projection.target)
-        and projection.name in data.get("projections", (projection.name,))
+        if (source[0], target[0]) == (projection.source, projection.target) and _carries(data, projection.name)
     ]
     if isinstance(projection, OneToOne):
         return _linked(projection, sorted(edges, key=lambda edge: edge[1]))
@@ -94,6 +94,13 @@ def _connection_columns(graph: "nx.DiGraph[Node]", structure: Structure, project
         place = (targets[edge[1]], sources[edge[0]])
         weight[place], mask[place] = _block(projection, edge, shape[2:])
     return ConnectionColumns.of(weight, mask, _area(structure, projection, edges))
+
+
+def _carries(data: Mapping[str, Any], projection: str) -> bool:
+    names = data.get("projections", (projection,))
+    if not isinstance(names, tuple | list):
+        raise StructureError(f"from_graph expected projections to be a list of names, got {str(names)[:80]}")
+    return projection in names
 
 
 def _linked(projection: OneToOne, edges: Sequence[Edge]) -> ConnectionColumns:

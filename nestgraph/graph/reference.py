@@ -29,7 +29,9 @@ def forward(structure: Structure, inputs: Inputs, dtype: type = np.float64) -> d
         StructureError: the inputs do not have the shape of the input layers.
     """
     given = _by_layer(structure, inputs)
-    outputs = {name: given[name][:, structure.units(name)].astype(dtype) for name in structure.input_names}
+    outputs: dict[str, AnyArray] = {
+        name: given[name][:, structure.units(name)].astype(dtype) for name in structure.input_names
+    }
     for name in structure.layer_names:
         if name not in outputs:
             total = preactivation(structure, name, outputs)

@@ -191,28 +191,35 @@ class _Neighbours(Mapping[Node, dict[str, Any]]):
     @cached_property
     def _touched(self) -> dict[Node, list[Projection]]:
         """The neighbours and the projections that lead to each."""
-        structure, found = self._structure, dict[Node, list[Projection]]()
-        projections = structure.outgoing if self._forward else structure.incoming
-        for projection in projections(self._node[0]):
-            far = projection.target if self._forward else projection.source
-            for unit in self._across(projection, structure.units(far)):
+        found: dict[Node, list[Projection]] = {}
+        for far, projection, units in self._steps:
+            for unit in units.tolist():
                 found.setdefault((far, unit), []).append(projection)
         return found
 
-    def _across(self, projection: Projection, far_ids: AnyArray) -> list[int]:
+    @cached_property
+    def _steps(self) -> list[tuple[str, Projection, AnyArray]]:
+        """For each projection the layer that it leads to, and the ids of the neighbours there."""
+        projections = self._structure.outgoing if self._forward else self._structure.incoming
+        ends = [(p.target if self._forward else p.source, p) for p in projections(self._node[0])]
+        return [(far, projection, self._across(projection, self._structure.units(far))) for far, projection in ends]
+
+    def _across(self, projection: Projection, far_ids: AnyArray) -> AnyArray:
         columns = self._structure.connection_columns(projection.name)
         if columns.links is not None:
             near, far = (0, 1) if self._forward else (1, 0)
             chosen = columns.live & (columns.links[:, near] == self._node[1])
-            return columns.links[chosen, far].tolist()
+            return columns.links[chosen, far]
         row = columns.edges[:, self._position] if self._forward else columns.edges[self._position]
-        return far_ids[row].tolist()
+        return far_ids[row]
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self._touched)
 
     def __len__(self) -> int:
-        return len(self._touched)
+        layers = {far for far, _, _ in self._steps}
+        shared = len(layers) < len(self._steps)  # two projections may lead to the same neighbour
+        return len(self._touched) if shared else sum(len(units) for _, _, units in self._steps)
 
     def __contains__(self, node: object) -> bool:
         return node in self._touched

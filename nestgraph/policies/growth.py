@@ -1,5 +1,6 @@
 """Growth by gradient: connections and neurons (NeST sections 3.1.1 and 3.1.2)."""
 
+import math
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -31,7 +32,7 @@ class ConnectionGrowth(Policy):
     fraction: Fraction = 0.05
     scope: Scope = "projection"
     weight: Literal["zero", "gradient"] = "zero"
-    rate: Annotated[float, Field(gt=0)] = 0.1
+    rate: Annotated[float, Field(gt=0, le=1e20)] = 0.1
     needs: ClassVar[frozenset[EvidenceKind]] = frozenset({"gradients"})
 
     def propose(self, network: Network, evidence: Evidence, rng: np.random.Generator, scale: float = 1.0) -> Batch:  # noqa: ARG002
@@ -72,7 +73,7 @@ class NeuronGrowth(Policy):
     kind: Literal["neuron_growth"] = "neuron_growth"
     units: PositiveInt = 1
     beta: Fraction = 0.02
-    alpha: Annotated[float, Field(gt=0)] = 0.5
+    alpha: Annotated[float, Field(gt=0, le=1e20)] = 0.5
     rule: Literal["paper", "rank_one"] = "paper"
     limit: PositiveInt | None = None
     needs: ClassVar[frozenset[EvidenceKind]] = frozenset({"bridges"})
@@ -82,9 +83,9 @@ class NeuronGrowth(Policy):
         edits: list[AnyEdit] = []
         structure: Structure = network
         for name in bridged_layers(network):
-            bridge = np.array(evidence.bridges[name], np.float64)
+            bridge = np.nan_to_num(evidence.bridges[name].astype(np.float64), posinf=0.0, neginf=0.0)
             for _ in range(self._room(network, name, scale)):
-                edit = self._neuron(structure, name, bridge, rng)
+                edit = self._neuron(network, structure, name, bridge, rng)
                 if edit is not None:
                     structure, _ = edit.change(structure)
                     edits.append(edit)
@@ -94,20 +95,24 @@ class NeuronGrowth(Policy):
         wanted = max(1, round(self.units * scale))
         return wanted if self.limit is None else min(wanted, self.limit - len(network.units(layer)))
 
-    def _neuron(self, structure: Structure, layer: str, bridge: AnyArray, rng: np.random.Generator) -> AnyEdit | None:
-        """One neuron; what it bridges is struck from `bridge`, so that the next one bridges something else."""
-        before, after = bridged_layers(structure)[layer]
-        count = max(1, round(self.beta * bridge.size))
+    def _neuron(
+        self, network: Network, structure: Structure, layer: str, bridge: AnyArray, rng: np.random.Generator
+    ) -> AnyEdit | None:
+        """One neuron for `structure`, to which `network` has grown in this edit.
+
+        What it bridges is struck from `bridge`, so that the next one bridges something else.
+        """
+        before, after = bridged_layers(network)[layer]
         design = paper_neuron if self.rule == "paper" else rank_one_neuron
-        w_in, w_out = design(bridge, count, rng)
+        w_in, w_out = design(bridge, max(1, round(self.beta * bridge.size)), rng)
         if not w_in.any() or not w_out.any():
             return None
         bridge[np.ix_(w_out != 0, w_in != 0)] = 0
-        into, out = structure.connection_columns(before.name), structure.connection_columns(after.name)
-        w_in *= self.alpha * _mean_size(into.weight) / _mean_size(w_in)
-        w_out *= self.alpha * _mean_size(out.weight) / _mean_size(w_out)
-        w_in = np.pad(w_in, (0, into.weight[0].size - len(w_in)))  # units this edit added to the layer before
-        return grow_unit(structure, layer, {before.name: w_in.reshape(into.weight.shape[1:]), after.name: w_out})
+        w_in *= self.alpha * _mean_size(network.connection_columns(before.name).weight) / _mean_size(w_in)
+        w_out *= self.alpha * _mean_size(network.connection_columns(after.name).weight) / _mean_size(w_out)
+        shape = structure.connection_columns(before.name).weight.shape[1:]
+        w_in = np.pad(w_in, (0, math.prod(shape) - len(w_in)))  # units this edit added to the layer before
+        return grow_unit(structure, layer, {before.name: w_in.reshape(shape), after.name: w_out})
 
 
 def paper_neuron(bridge: AnyArray, count: int, rng: np.random.Generator) -> tuple[AnyArray, AnyArray]:

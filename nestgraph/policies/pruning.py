@@ -55,8 +55,8 @@ def _weakness(structure: Structure, projection: str) -> AnyArray:
     strength = np.abs(effective_weight(structure, projection))
     scores = np.where(columns.mask, -strength, NEVER)
     if structure.layer(structure.projection(projection).target).output and columns.links is None:
-        rows = scores.reshape(len(scores), -1)
-        rows[np.arange(len(rows)), rows.argmax(axis=1)] = NEVER
+        strongest = np.where(columns.mask, strength, -1.0).reshape(len(scores), -1).argmax(axis=1)
+        scores.reshape(len(scores), -1)[np.arange(len(scores)), strongest] = NEVER
     return scores
 
 

@@ -2,10 +2,10 @@
 
 import os
 from collections.abc import Collection
-from contextlib import suppress
 from pathlib import Path
 
-from nestgraph.errors import RenderError
+from nestgraph.errors import RenderError, SnapshotError
+from nestgraph.snapshot import write_atomically
 
 FORMATS = ("dot", "svg", "png", "pdf")
 
@@ -25,17 +25,13 @@ def picture_path(path: str | os.PathLike[str], allowed: Collection[str] = FORMAT
 
 
 def write_whole(path: Path, picture: str | bytes) -> Path:
-    """Write a picture through a temporary file beside it, so that no reader ever sees half of one.
+    """Write a picture so that no reader ever sees half of one.
 
     Raises:
         RenderError: the folder is missing or cannot be written.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        part.write_bytes(picture.encode() if isinstance(picture, str) else picture)
-        os.replace(part, path)
-    except (OSError, ValueError) as error:
-        with suppress(OSError, ValueError):
-            part.unlink()
-        raise RenderError(f"{str(path)!r} expected a folder that can be written into, got: {error}") from error
+        write_atomically(path, picture.encode() if isinstance(picture, str) else picture)
+    except SnapshotError as error:
+        raise RenderError(f"a picture could not be written: {error}") from error
     return path

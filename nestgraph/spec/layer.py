@@ -60,7 +60,7 @@ class Layer(Record):
         if self.kind == "input" and (self.operations or self.output):
             raise ValueError(f"input layer {self.name!r} expects no operations and cannot be an output")
         if self.size is None and any(isinstance(operation, Pooling) for operation in self.operations):
-            raise ValueError(f"layer {self.name!r} has no maps, so it cannot pool: remove its pooling")
+            raise ValueError(f"layer {self.name!r} expected no pooling, as it has no maps: remove it")
         if sum(isinstance(operation, BatchNorm) for operation in self.operations) > 1:
             raise ValueError(f"layer {self.name!r} expects at most one batch normalisation")
         return self

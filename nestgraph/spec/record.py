@@ -36,7 +36,8 @@ def plain_problem(error: ValidationError) -> str:
     """The first problem that a record was refused for, in one line, for the errors of those who build records."""
     first = error.errors(include_url=False)[0]
     place = ".".join(str(part) for part in first["loc"])
-    return f"{place}: {first['msg']}" if place else first["msg"]
+    problem = first["msg"].removeprefix("Value error, ")
+    return f"{place}: {problem}" if place else problem
 
 
 def plain_integer(value: Any) -> Any:
@@ -71,10 +72,10 @@ def check_text(text: str) -> str:
     return text
 
 
-Count = Annotated[int, BeforeValidator(plain_integer), Field(gt=0)]
+Count = Annotated[int, Field(gt=0), BeforeValidator(plain_integer)]
 """A positive integer; NumPy's are taken as well as Python's."""
 
-Extent = Annotated[int, BeforeValidator(plain_integer), Field(ge=0)]
+Extent = Annotated[int, Field(ge=0), BeforeValidator(plain_integer)]
 """An integer of at least 0; NumPy's are taken as well as Python's."""
 
 Name = Annotated[str, StringConstraints(max_length=64, pattern=NAME_PATTERN), AfterValidator(check_name)]

@@ -61,17 +61,17 @@ class SeedOptions(Record):
 class TrainingOptions(Record):
     """How a network trains between edits.
 
-    Every stage of training starts at `learning_rate` and ends at `final_rate` times that, along a half cosine. A batch
-    has `batch_size` samples or a few more. `threads` is how many CPU threads the run computes with, on which its exact
-    numbers depend; None leaves it to torch.
+    Every stage of training starts at `learning_rate` and ends at `final_rate` times that, along a half cosine. The
+    batches of an epoch are of one size, to within a sample, and of at most `batch_size`. `threads` is how many CPU
+    threads the run computes with, on which its exact numbers depend; None leaves it to torch.
     """
 
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
-    learning_rate: Positive = 0.05
+    learning_rate: Annotated[float, Field(gt=0, le=1e6)] = 0.05
     final_rate: Share = 0.01
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
-    batch_size: Annotated[int, Field(ge=2)] = 128
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 1e-4
+    batch_size: Annotated[int, Field(ge=3)] = 128
     threads: PositiveInt | None = None
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
 

@@ -19,10 +19,20 @@ from pydantic import NonNegativeInt, TypeAdapter
 
 from nestgraph.edits.batch import AnyEdit
 from nestgraph.edits.editor import Editor
-from nestgraph.errors import RecipeError, RenderError, SnapshotError
+from nestgraph.errors import NestgraphError, RecipeError, RenderError, SnapshotError
 from nestgraph.graph.network import Network
 from nestgraph.render import curves, draw
-from nestgraph.snapshot import JournalWriter, load, read_journal, read_record, replay, save, write_atomically
+from nestgraph.snapshot import (
+    MAX_BYTES,
+    JournalWriter,
+    load,
+    read_bounded,
+    read_journal,
+    read_record,
+    replay,
+    save,
+    write_atomically,
+)
 from nestgraph.snapshot.disk import reported
 from nestgraph.snapshot.journal import Action
 from nestgraph.spec.record import Name, Record, Text
@@ -95,6 +105,7 @@ class Result(Record):
     baseline: BaselineResult | None = None
 
 
+_RESULT: TypeAdapter[Result] = TypeAdapter(Result)
 _ROW: TypeAdapter[Measurement] = TypeAdapter(Measurement)
 
 
@@ -114,9 +125,9 @@ class Run:
             SnapshotError: it is not the folder of a finished run.
         """
         try:
-            result = Result.model_validate_json((folder / "result.json").read_bytes())
+            result = read_record(_RESULT, read_bounded(folder / "result.json", MAX_BYTES), "result.json")
             recipe = parse_recipe((folder / "recipe.json").read_text("utf-8"), "recipe.json")
-        except (OSError, ValueError, RecipeError) as error:
+        except (OSError, ValueError, NestgraphError) as error:
             raise SnapshotError(f"{folder}: expected the folder of a finished run, got: {error}") from None
         return cls(folder, recipe, result)
 
@@ -137,8 +148,7 @@ class Run:
             SnapshotError: they cannot be read.
         """
         path = self.folder / "metrics.jsonl"
-        with reported(path, "read"):
-            lines = path.read_bytes().splitlines()
+        lines = read_bounded(path, MAX_BYTES).splitlines()
         return tuple(read_record(_ROW, line, f"{path}: line {number}") for number, line in enumerate(lines, 1))
 
     def editor(self) -> Editor:

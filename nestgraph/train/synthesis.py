@@ -1,28 +1,22 @@
-"""NeST's loop in time: seed, grow, shift, prune, finish. The one place where training, policies and edits meet."""
+"""NeST's loop in time: seed, grow, shift, prune, finish. Training, policies and edits meet here and in `steps`."""
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import numpy as np
-
-from nestgraph.edits.batch import AnyEdit, Batch
+from nestgraph.edits.batch import Batch
 from nestgraph.edits.connections import SetValues
-from nestgraph.edits.editor import Editor
 from nestgraph.edits.operations import shift_activations
-from nestgraph.errors import EditError, TrainingError
 from nestgraph.graph.cost import cost
 from nestgraph.graph.network import Network
-from nestgraph.policies import Policy
 from nestgraph.train.baseline import logistic_regression
 from nestgraph.train.data import load_dataset
-from nestgraph.train.evidence import gather
 from nestgraph.train.randomness import derived_seed
 from nestgraph.train.recipe import GrowthOptions, PruningOptions, Recipe
 from nestgraph.train.runs import Measurement, Result, Run, RunFolder, StageResult
-from nestgraph.train.trainer import Model, Score, Trainer, cpu_threads
+from nestgraph.train.steps import Stand, Stepper
+from nestgraph.train.trainer import Score, Trainer, cpu_threads
 
 Progress = Callable[[Measurement, float | None], None]
 """Called after each measurement with the row and the seconds that the phase probably still takes (None: unknown)."""
@@ -60,22 +54,8 @@ def synthesize(
         return Synthesis(recipe, trainer, folder, seed, progress).run()
 
 
-@dataclass(frozen=True)
-class Stand:
-    """A point of a run to come back to: the model in training, its score, and the length of the history."""
-
-    model: Model
-    score: Score
-    depth: int
-
-    @property
-    def connections(self) -> int:
-        """How many connections the network has."""
-        return self.model.network.connection_count
-
-
 class Synthesis:
-    """One run in progress: an editor for the network, a model that follows it, and the log of both."""
+    """One run in progress: the decisions of each phase, and the record of what they led to."""
 
     def __init__(
         self, recipe: Recipe, trainer: Trainer, folder: RunFolder, seed: int, progress: Progress | None = None
@@ -83,12 +63,9 @@ class Synthesis:
         self.recipe, self.trainer, self.folder, self.seed = recipe, trainer, folder, seed
         self.rows: list[Measurement] = []
         self._progress = progress
-        self._began = time.monotonic()
-        self._phase, self._phase_began = "seed", self._began
-        self._trainings = self._refused = 0
-        network = recipe.seed_network.build(derived_seed(seed, "seed network"))
-        self.editor = Editor(network)
-        self._model = trainer.begin(network)
+        self._began = self._phase_began = time.monotonic()
+        self._refused = 0
+        self._steps = Stepper(recipe.seed_network.build(derived_seed(seed, "seed network")), trainer, folder)
 
     def run(self) -> Run:
         """The whole loop; returns the finished run."""
@@ -99,22 +76,22 @@ class Synthesis:
 
     def _stages(self) -> dict[str, Network]:
         """Every phase in turn; returns the networks to report."""
-        self.folder.keep("seed", self.editor.network)
+        self.folder.keep("seed", self._steps.network)
         stand = self._train(self.recipe.seed_epochs, "train the seed")
-        stages = {"seed": self.editor.network}
+        stages = {"seed": self._steps.network}
         stand = self._grow(stand, self.recipe.growth)
-        stages["grown"] = self.editor.network
+        stages["grown"] = self._steps.network
         self.folder.keep("grown", stages["grown"])
         stand = self._prune(self._shift(stand), self.recipe.pruning)
         self._finish(stand)
-        stages["final"] = self.editor.network
+        stages["final"] = self._steps.network
         self.folder.keep("final", stages["final"])
         return stages
 
     # -- phases --------------------------------------------------------------------------------------
 
     def _enter(self, phase: str) -> None:
-        self._phase, self._phase_began = phase, time.monotonic()
+        self._steps.phase, self._phase_began = phase, time.monotonic()
 
     def _grow(self, stand: Stand, options: GrowthOptions) -> Stand:
         self._enter("grow")
@@ -122,7 +99,7 @@ class Synthesis:
         for number in range(options.max_edits):
             if stand.connections >= options.size_limit or stand.score.accuracy >= options.target_accuracy:
                 break
-            edit = self._proposal([options.policies[number % len(options.policies)]], options.evidence_batches, 1.0)
+            edit = self._steps.propose([options.policies[number % len(options.policies)]], options.evidence_batches)
             tried = self._try(edit, options.epochs) if edit.edits else None
             kept = tried is not None and tried.score.loss < stand.score.loss
             reached = tried.connections if tried and kept else stand.connections
@@ -135,9 +112,9 @@ class Synthesis:
 
     def _shift(self, stand: Stand) -> Stand:
         self._enter("shift")
-        edit = shift_activations(self.editor.network, self.recipe.shift.function)
+        edit = shift_activations(self._steps.network, self.recipe.shift.function)
         if edit.edits:
-            self._apply(edit)
+            self._steps.apply(edit)
         epochs = self.recipe.shift.epochs
         return self._train(epochs, edit.words) if edit.edits or epochs else stand
 
@@ -150,7 +127,7 @@ class Synthesis:
         for _ in range(options.max_edits):
             if stand.connections <= options.size_floor or scale < options.smallest_step:
                 break
-            edit = self._proposal(options.policies, options.activity_batches, scale)
+            edit = self._steps.propose(options.policies, options.activity_batches, scale)
             tried = self._recovered(self._try(edit, options.epochs), target) if edit.edits else None
             kept = tried is not None and tried.score.accuracy >= target
             reached = tried.connections if tried and kept else stand.connections
@@ -164,7 +141,7 @@ class Synthesis:
         while tried and tried.score.accuracy < target and spent < options.recovery_epochs:
             epochs = min(options.epochs, options.recovery_epochs - spent)
             spent += epochs
-            tried = self._attempt(epochs)
+            tried = self._steps.attempt(epochs)
         return tried
 
     def _finish(self, stand: Stand) -> None:
@@ -176,34 +153,12 @@ class Synthesis:
 
     # -- steps ---------------------------------------------------------------------------------------
 
-    def _proposal(self, policies: Iterable[Policy], batches: int | None, scale: float) -> Batch:
-        """What the policies would do in turn, each on the result of the one before; empty when they find nothing."""
-        network, proposed, titles = self.editor.network, list[AnyEdit](), list[str]()
-        rng = np.random.default_rng(derived_seed(self.seed, "policy", self._trainings))
-        for policy in policies:
-            evidence = gather(network, self.trainer, policy.needs, batches, self._trainings)
-            try:
-                edit = policy.propose(network, evidence, rng, scale)
-                network = edit.apply(network).network
-            except EditError:
-                continue  # this policy would cut an output off: the others may still find something
-            if edit.edits:
-                proposed.append(edit)
-                titles.append(edit.words)
-        return Batch(edits=tuple(proposed), title=", ".join(titles)[:256] or "nothing to do")
-
     def _try(self, edit: Batch, epochs: int) -> Stand | None:
         """Apply an edit and train; None if training broke down. Nothing is decided yet."""
         if edit.edits:
-            self._apply(edit)
-        self._model = self.trainer.follow(self._model, self.editor.network)
-        return self._attempt(epochs)
-
-    def _attempt(self, epochs: int) -> Stand | None:
-        try:
-            return self._trained(epochs)
-        except TrainingError:
-            return None
+            self._steps.apply(edit)
+        self._steps.follow()
+        return self._steps.attempt(epochs)
 
     def _decide(self, stand: Stand, tried: Stand | None, kept: bool, title: str, share: float | None) -> Stand:
         """Keep what was tried, or go back to where it started; either way it is measured and logged.
@@ -219,40 +174,24 @@ class Synthesis:
             self._measured(title, tried.score, kept, share)
         if kept and tried is not None:
             return tried
-        self._refused += len(self.editor.history) > stand.depth
-        while len(self.editor.history) > stand.depth:
-            network = self.editor.undo()
-            self.folder.log("undo", self._phase, network.digest, note=f"refused: {title}"[:256])
-        self._model = stand.model
+        self._refused += len(self._steps.editor.history) > stand.depth
+        self._steps.back_to(stand, title)
         return stand
 
     def _train(self, epochs: int, title: str) -> Stand:
         """Train the current network; a breakdown here ends the run."""
-        self._model = self.trainer.follow(self._model, self.editor.network)
-        stand = self._trained(epochs)
+        self._steps.follow()
+        stand = self._steps.train(epochs)
         self._measured(title, stand.score, True, None)
         return stand
-
-    def _trained(self, epochs: int) -> Stand:
-        number, self._trainings = self._trainings, self._trainings + 1
-        self._apply(self.trainer.fit(self._model, epochs, self._phase, number))
-        self._model = replace(self._model, network=self.editor.network)
-        score = self.trainer.measure(self.editor.network, "validation", self._model.module)
-        if not math.isfinite(score.loss):
-            raise TrainingError(f"training ({self._phase} {number}) expected a finite loss, got {score.loss}")
-        return Stand(self._model, score, len(self.editor.history))
-
-    def _apply(self, edit: AnyEdit) -> None:
-        applied = self.editor.apply(edit)
-        self.folder.log("apply", self._phase, applied.network.digest, edit=edit, note=edit.words[:256])
 
     # -- reporting -----------------------------------------------------------------------------------
 
     def _measured(self, title: str, score: Score, accepted: bool, share: float | None) -> None:
-        total, now = cost(self.editor.network).total, time.monotonic()
+        total, now = cost(self._steps.network).total, time.monotonic()
         row = Measurement(
             step=len(self.rows),
-            phase=self._phase,
+            phase=self._steps.phase,
             edit=title,
             accepted=accepted,
             units=total.units,
@@ -289,7 +228,7 @@ class Synthesis:
             recipe=self.recipe.name,
             seed=self.seed,
             seconds=round(time.monotonic() - self._began, 1),
-            edits=sum(not isinstance(edit, SetValues) for edit in self.editor.history),
+            edits=sum(not isinstance(edit, SetValues) for edit in self._steps.editor.history),
             refused=self._refused,
             stages=tuple(results),
             baseline=logistic_regression(self.trainer) if self.recipe.baseline else None,

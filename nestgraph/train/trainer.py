@@ -155,8 +155,8 @@ class Trainer:
         return loss.item()
 
     def _split(self, order: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Batches of `batch_size` samples or a few more, so that none is too small for batch normalisation."""
-        return order.to(self.device).tensor_split(max(1, len(order) // self.options.batch_size))
+        """Batches of up to `batch_size` samples and of one size, so that none is too small for batch normalisation."""
+        return order.to(self.device).tensor_split(-(-len(order) // self.options.batch_size))
 
     def _step(self, model: Model, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         model.optimizer.zero_grad(set_to_none=True)

@@ -13,7 +13,7 @@ from nestgraph.graph import ConnectionColumns, Network, Structure, UnitColumns
 from nestgraph.lowering import lower
 from nestgraph.spec import Activation, Conv, Dense, Layer, Pooling
 
-BATCH, ROUNDS, BOUND = 128, 200, 1.15
+BATCH, ROUNDS, BOUND = 128, 100, 1.15
 RELU = Activation(function="relu")
 HALVE = Pooling(function="max", kernel=(2, 2), stride=(2, 2))
 

@@ -1,6 +1,5 @@
 """Runs the command line in this process, on small networks whose every number is written here."""
 
-import json
 from pathlib import Path
 
 import networkx as nx
@@ -71,12 +70,11 @@ def after() -> Network:
 
 
 def island_json() -> str:
-    """The snapshot of a network whose unit 2 of fc1 leads nowhere, as no `Network` can be."""
+    """The snapshot of a network whose unit 1 of fc1 leads nowhere, as no `Network` can be."""
     columns = before().connection_columns("fc1_to_output")
-    mask = columns.mask & (np.arange(3) != 2)
-    other = columns.weight.copy()
-    other[1, 2], mask[1, 2] = 0, False
-    broken = before().replace(connections={"fc1_to_output": ConnectionColumns.of(other, mask)})
+    mask = columns.mask & (np.arange(3) != 1)
+    weight = np.where(mask, columns.weight, 0)
+    broken = before().replace(connections={"fc1_to_output": ConnectionColumns.of(weight, mask)})
     units = (LayerDocument.of(broken.layer(name), broken.unit_columns(name)) for name in broken.layer_names)
     links = (
         ProjectionDocument.of(broken.projection(name), broken.connection_columns(name))
@@ -89,12 +87,7 @@ def island_json() -> str:
 
 
 def write_snapshots(folder: Path) -> None:
-    """before.json, after.json, island.json, and labelled.json, which breaks the rule for labels."""
+    """Write before.json, after.json and island.json."""
     ng.save(before(), folder / "before.json")
     ng.save(after(), folder / "after.json")
     (folder / "island.json").write_text(island_json())
-
-
-def parsed(text: str):
-    """The value of a text that is one JSON document and nothing else."""
-    return json.loads(text)

@@ -72,11 +72,12 @@ def test_a_refused_edit_leaves_the_editor_as_it_was(network):
     editor.undo()
     with pytest.raises(EditError, match=r"network\.units\('y'\)|expected the name of a layer"):
         editor.apply(RemoveUnits(layer="y", units=[10**6]))
-    assert editor.network is network
+    assert (editor.network, editor.history) == (network, ())
     editor.redo()
 
 
-def test_a_sample_that_does_not_fit_is_the_callers_error():
-    network = networks().filter(lambda n: n.input_names == ("x",)).example()
+@quick(5)
+@given(network=networks(("conv",)))
+def test_a_sample_that_does_not_fit_is_the_callers_error(network):
     with pytest.raises(StructureError, match="input layer 'x'"):
         Editor(network).preview(SetValues(), np.zeros((1, 99)))

@@ -130,7 +130,7 @@ REFUSED = [
 def test_edits_that_do_not_fit_are_refused(edit):
     network = small_network()
     for form in (edit, Batch(edits=[edit]), EDIT.validate_json(EDIT.dump_json(edit))):
-        with pytest.raises(EditError, match="expected|cannot lead") as refusal:
+        with pytest.raises(EditError, match=r"expected|cannot lead") as refusal:
             form.apply(network)
         assert len(str(refusal.value)) < 700
         assert not Editor(network).preview(form).legal

@@ -1,0 +1,72 @@
+"""Verbs load no more than they need: measured in fresh processes."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from nestgraph.cli.app import app
+from tests.cli.golden import VERBS
+
+HEAVY = "torch", "numpy", "networkx", "matplotlib", "sklearn", "rich.console"
+PROGRAM = """
+import json, sys
+names, verbs = json.loads(sys.argv[1])
+from nestgraph.cli.app import app
+codes = []
+for words in verbs:
+    try:
+        app(words)
+    except SystemExit as end:
+        codes.append(end.code or 0)
+with open("loaded", "w") as file:
+    json.dump([codes, [name for name in names if name in sys.modules]], file)
+"""
+
+
+def loaded(folder, names, *verbs):
+    """The exit codes of verbs, which of some modules their process loads, and the processor time that it takes."""
+    command = [sys.executable, "-c", PROGRAM, json.dumps([names, [words.split() for words in verbs]])]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as child:
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+    return *json.loads((folder / "loaded").read_text()), usage.ru_utime + usage.ru_stime
+
+
+def test_all_verbs_are_tested():
+    assert set(VERBS) == {command.callback.__name__ for command in app.registered_commands}
+
+
+def test_importing_the_command_line_loads_nothing_heavy(tmp_path):
+    assert loaded(tmp_path, [*HEAVY, "pydantic", "nestgraph.graph"])[1] == []
+
+
+@pytest.mark.parametrize("words", ["--help", "synthesize --help"])
+def test_help_is_quick_and_loads_nothing_heavy(words, tmp_path):
+    codes, names, seconds = loaded(tmp_path, [*HEAVY, "nestgraph.graph"], words)
+    assert (codes, names) == ([0], [])
+    assert seconds < 0.5
+
+
+def test_no_help_loads_anything_heavy(tmp_path):
+    assert loaded(tmp_path, [*HEAVY, "nestgraph.graph"], *(f"{verb} --help" for verb in VERBS))[:2] == (
+        [0] * len(VERBS),
+        [],
+    )
+
+
+def test_plain_verbs_do_not_load_torch(snapshots):
+    verbs = {
+        "summary before.json": 0,
+        "verify before.json": 0,
+        "diff before.json after.json": 1,
+        "draw before.json picture.svg": 0,
+        "draw before.json picture.png --view layers": 0,
+        "schema recipe": 0,
+        "data": 0,
+        "evaluate before.json --data mnist": 1,  # does not fit, which is known without torch
+    }
+    codes, names, _ = loaded(snapshots, ["torch", "sklearn", "nestgraph.spec"], *verbs)
+    assert (codes, names) == (list(verbs.values()), ["nestgraph.spec"])

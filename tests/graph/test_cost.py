@@ -1,0 +1,58 @@
+"""Cost is what counting one connection and one position at a time gives."""
+
+import numpy as np
+from hypothesis import given
+
+from nestgraph.graph import Cost, cost
+from nestgraph.spec import OneToOne
+from tests.graph.explicit import connections_of
+from tests.laws import quick
+from tests.strategies import networks
+
+
+def counted(network, projection):
+    trained = getattr(projection, "trained", True)
+    size = network.layer(projection.target).size or (1, 1)
+    total = Cost()
+    for _, _, _, mask, area in connections_of(network, projection):
+        for active in np.ravel(mask):
+            positions = int(np.sum(np.ones(size, int) if area is None else area))
+            flops = int(active) * positions * (2 if trained else 1)
+            total += Cost(0, int(active), 1, int(active and trained), flops)
+    return total
+
+
+@quick(60)
+@given(network=networks())
+def test_cost_is_what_counting_gives(network):
+    table = cost(network)
+    whole = Cost()
+    for name in network.layer_names:
+        layer = network.layer(name)
+        units = len(network.units(name))
+        expected = Cost(units=units, parameters=units if layer.bias or layer.batch_norm else 0)
+        if layer.kind == "input":
+            expected = Cost(units=units)
+        for projection in network.incoming(name):
+            assert table.by_projection[projection.name] == counted(network, projection)
+            expected += counted(network, projection)
+        assert table.by_layer[name] == expected
+        whole += expected
+    assert table.total == whole
+    assert whole.connections == network.connection_count
+    assert whole.units == network.graph.number_of_nodes()
+    if not any(isinstance(p, OneToOne) for p in network.projections_by_name.values()):
+        assert whole.parameters <= whole.connections + whole.units
+
+
+@quick(20)
+@given(network=networks())
+def test_the_summary_shows_every_layer_and_the_totals(network):
+    lines, total = network.summary().splitlines(), cost(network).total
+    for name in network.layer_names:
+        row = next(line for line in lines if line.split()[0] == name)
+        assert f"{cost(network).by_layer[name].connections:,}" in row.split()
+    (totals,) = [line.split() for line in lines if line.startswith("total")]
+    for count in (total.units, total.connections, total.possible, total.parameters, total.flops):
+        assert f"{count:,}" in totals
+    assert "FLOPs" in lines[-1]

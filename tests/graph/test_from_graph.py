@@ -1,0 +1,148 @@
+"""A network comes from an explicit graph, and comes back from its own."""
+
+import networkx as nx
+import numpy as np
+import pytest
+from hypothesis import assume, given
+
+from nestgraph.errors import NestgraphError, StructureError, VerificationError
+from nestgraph.graph import Network
+from nestgraph.graph.reference import forward, predict
+from nestgraph.spec import Conv, Dense, Layer
+from tests.graph.explicit import explicit_graph
+from tests.laws import assert_same_outputs, quick
+from tests.strategies import networks
+
+
+def records(network):
+    return list(network.layers_by_name.values()), list(network.projections_by_name.values())
+
+
+@quick(40)
+@given(network=networks())
+def test_a_network_without_areas_comes_back_bit_for_bit(network):
+    assume(all(network.connection_columns(name).area is None for name in network.projection_names))
+    for graph in (network.graph, explicit_graph(network), nx.DiGraph(network.graph)):
+        assert Network.from_graph(graph, *records(network)) == network
+
+
+@quick(40)
+@given(network=networks(("conv",)))
+def test_areas_come_back_with_the_same_meaning(network):
+    again = Network.from_graph(network.graph, *records(network))
+    assert_same_outputs(network, again, 0.0)
+    assert Network.from_graph(again.graph, *records(again)) == again
+
+
+def diamond():
+    graph = nx.DiGraph()
+    graph.add_weighted_edges_from(
+        [
+            (("x", 0), ("h", 0), 2.0),
+            (("x", 2), ("h", 1), -1.0),
+            (("h", 0), ("y", 0), 1.0),
+            (("h", 1), ("y", 0), 3.0),
+            (("x", 0), ("y", 0), 0.5),
+        ]
+    )
+    graph.nodes["h", 1]["bias"] = 4.0
+    return graph
+
+
+def test_layers_and_projections_are_inferred():
+    network = Network.from_graph(diamond())
+    assert network.layer("x") == Layer(name="x", kind="input", features=3)
+    assert network.layer("y").output
+    assert network.layer("h").activation.function == "relu"
+    assert set(network.projections_by_name) == {"x_to_h", "h_to_y", "x_to_y"}
+    assert network.connection_count == network.graph.number_of_edges() == 5
+    x = np.array([[1.0, 9.0, 1.0], [-1.0, 9.0, 5.0]])
+    assert predict(network, x).tolist() == [[2.0 + 3 * 3 + 0.5], [0 + 0 - 0.5]]
+
+
+def test_two_projections_between_the_same_layers_keep_their_own_weights():
+    graph = nx.DiGraph([(("x", 0), ("y", 0), {"weights": {"one": 2.0, "two": 5.0}, "projections": ("one", "two")})])
+    carriers = [Dense(source="x", target="y", name="one"), Dense(source="x", target="y", name="two")]
+    network = Network.from_graph(graph, projections=carriers)
+    assert forward(network, np.ones((1, 1)))["y"].tolist() == [[7.0]]
+    assert network.graph.edges[("x", 0), ("y", 0)]["weight"] == 7.0
+    assert Network.from_graph(network.graph, *records(network)) == network
+
+
+IMAGE = Layer(name="x", kind="input", features=1, size=(2, 2))
+MAP = Layer(name="c", kind="feature_maps", size=(1, 1), output=True)
+CONV = Conv(source="x", target="c", kernel=(2, 2), name="k")
+
+
+def conv_graph(**data):
+    return nx.DiGraph([(("x", 0), ("c", 0), data)])
+
+
+def test_kernels_come_as_nested_lists_with_none_where_dormant():
+    network = Network.from_graph(conv_graph(weights={"k": [[1.0, None], [0.0, 2.0]]}), [IMAGE, MAP], [CONV])
+    assert network.connection_count == 3
+    assert predict(network, np.arange(4.0).reshape(1, 1, 2, 2)).tolist() == [[[[6.0]]]]
+
+
+BAD = {
+    "undirected": nx.Graph([(("x", 0), ("y", 0))]),
+    "multigraph": nx.MultiDiGraph([(("x", 0), ("y", 0))]),
+    "no graph": {("x", 0): {("y", 0): {}}},
+    "text nodes": nx.DiGraph([("x", "y")]),
+    "short nodes": nx.DiGraph([(("x",), ("y",))]),
+    "float ids": nx.DiGraph([(("x", 0.5), ("y", 0))]),
+    "bool ids": nx.DiGraph([(("x", True), ("y", 0))]),
+    "negative ids": nx.DiGraph([(("x", -1), ("y", 0))]),
+    "huge ids": nx.DiGraph([(("x", 2**70), ("y", 0))]),
+    "hostile layer": nx.DiGraph([(('x"; import os', 0), ("y", 0))]),
+    "keyword layer": nx.DiGraph([(("class", 0), ("y", 0))]),
+    "very long layer": nx.DiGraph([(("x" * 1000, 0), ("y", 0))]),
+    "same projection name twice": nx.DiGraph([(("x" * 64, 0), ("y", 0)), (("x" * 64, 1), ("z", 0))]),
+    "weight text": nx.DiGraph([(("x", 0), ("y", 0), {"weight": "heavy"})]),
+    "weight object": nx.DiGraph([(("x", 0), ("y", 0), {"weight": object()})]),
+    "weight list": nx.DiGraph([(("x", 0), ("y", 0), {"weight": [1.0, 2.0]})]),
+    "ragged weights": nx.DiGraph([(("x", 0), ("y", 0), {"weight": [[1.0], [1.0, 2.0]]})]),
+    "weights no table": nx.DiGraph([(("x", 0), ("y", 0), {"weights": 3})]),
+    "projections no names": nx.DiGraph([(("x", 0), ("y", 0), {"projections": 3})]),
+    "nan": nx.DiGraph([(("x", 0), ("y", 0), {"weight": float("nan")})]),
+    "infinity": nx.DiGraph([(("x", 0), ("y", 0), {"weight": 1e300})]),
+    "self loop": nx.DiGraph([(("x", 0), ("x", 1))]),
+    "cycle": nx.DiGraph([(("x", 0), ("y", 0)), (("y", 0), ("h", 0)), (("h", 0), ("y", 1))]),
+    "island": nx.DiGraph([(("x", 0), ("h", 0)), (("h", 1), ("y", 0)), (("x", 0), ("y", 0))]),
+    "empty": nx.DiGraph(),
+}
+
+
+@pytest.mark.parametrize("graph", BAD.values(), ids=BAD.keys())
+def test_bad_graphs_are_refused_in_our_words(graph):
+    with pytest.raises(NestgraphError, match=r"expected|island") as refusal:
+        Network.from_graph(graph)
+    assert len(str(refusal.value)) < 600
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"weights": {"k": [[1.0, 2.0]]}},
+        {"weights": {"k": [[1.0, "a"], [1.0, 2.0]]}},
+        {"weight": 1.0, "areas": {"k": [[True, True]]}},
+        {"weight": 1.0, "areas": {"k": [[2.0]]}},
+        {"weight": 1.0, "areas": [True]},
+    ],
+)
+def test_bad_kernels_and_areas_are_refused(data):
+    with pytest.raises(StructureError, match="expected"):
+        Network.from_graph(conv_graph(**data), [IMAGE, MAP], [CONV])
+
+
+def test_bad_columns_and_uncarried_edges_are_refused():
+    graph = diamond()
+    with pytest.raises(StructureError, match="expected a projection that carries them"):
+        Network.from_graph(graph, projections=[Dense(source="x", target="y")])
+    with pytest.raises(StructureError, match="expected the name of a layer, got 'nobody'"):
+        Network.from_graph(nx.DiGraph(), [IMAGE], [Dense(source="x", target="nobody")])
+    with pytest.raises(VerificationError, match="expected at least one unit"):
+        Network.from_graph(graph, [Layer(name="more", kind="neurons")])
+    graph.nodes["h", 1]["bias"] = "big"
+    with pytest.raises(StructureError, match="expected numbers for the bias of 'h'"):
+        Network.from_graph(graph)

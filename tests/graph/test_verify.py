@@ -1,0 +1,210 @@
+"""Each law that a structure can break is found, and the unit or place is named."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from nestgraph.errors import StructureError, VerificationError
+from nestgraph.graph import ConnectionColumns, Network, Structure, UnitColumns, violations
+from nestgraph.spec import BatchNorm, Conv, Dense, Layer, OneToOne, Pooling
+from tests.laws import quick
+from tests.strategies import networks
+
+LAYERS = {
+    "x": Layer(name="x", kind="input", features=3, size=(4, 4)),
+    "c": Layer(name="c", kind="feature_maps", size=(2, 2), operations=(BatchNorm(),), bias=False),
+    "d": Layer(name="d", kind="feature_maps", size=(2, 2)),
+    "y": Layer(name="y", kind="neurons", output=True),
+}
+PROJECTIONS = {
+    "xc": Conv(source="x", target="c", kernel=(3, 3), name="xc"),
+    "cd": OneToOne(source="c", target="d", name="cd"),
+    "dy": Dense(source="d", target="y", name="dy"),
+}
+
+
+def sound():
+    units = {name: UnitColumns.neutral(2, layer.column_names) for name, layer in LAYERS.items()}
+    connections = {
+        "xc": ConnectionColumns.of(np.ones((2, 2, 3, 3))),
+        "cd": ConnectionColumns.of(np.ones(2), links=[[0, 0], [1, 1]]),
+        "dy": ConnectionColumns.of(np.ones((2, 2, 2, 2))),
+    }
+    return Structure(LAYERS.values(), PROJECTIONS.values(), units, connections)
+
+
+def layer(name, **changes):
+    return sound().replace(layers={name: LAYERS[name].model_copy(update=changes)})
+
+
+def units(name, ids=(0, 1), next_id=9, **values):
+    columns = UnitColumns.neutral(2, LAYERS[name].column_names).values
+    arrays = {column: np.asarray(array, np.float32) for column, array in (dict(columns) | values).items()}
+    return sound().replace(units={name: UnitColumns(np.asarray(ids, np.int64), arrays, next_id)})
+
+
+def connections(name, **changes):
+    old = sound().connection_columns(name)
+    arrays = {field: None if value is None else np.asarray(value) for field, value in changes.items()}
+    return sound().replace(connections={name: dataclasses.replace(old, **arrays)})
+
+
+def at(array, place, value):
+    changed = np.array(array)
+    changed[place] = value
+    return changed
+
+
+ONES = np.ones((2, 2, 3, 3), np.float32)
+NAN, INF = float("nan"), float("inf")
+CUT = at(np.ones((2, 2, 2, 2), bool), (slice(None), 1), False)
+UNFED = at(np.ones((2, 2, 3, 3), bool), 1, False)
+CYCLE = Dense(source="y", target="h", name="yh"), Dense(source="h", target="y", name="hy")
+
+BROKEN = {
+    "no layers": (Structure((), (), {}, {}), "records", "network"),
+    "no output": (layer("y", output=False), "records", "network"),
+    "end without a layer": (
+        sound().replace(projections={"dy": PROJECTIONS["dy"].model_copy(update={"target": "z"})}),
+        "records",
+        "dy",
+    ),
+    "a projection into an input": (
+        sound().replace(
+            projections={"hx": OneToOne(source="h", target="x", name="hx")},
+            layers={"h": Layer(name="h", kind="input", features=2, size=(4, 4))},
+            units={"h": UnitColumns.neutral(2, ())},
+            connections={"hx": ConnectionColumns.of(np.ones(2), links=[[0, 0], [1, 1]])},
+        ),
+        "records",
+        "x",
+    ),
+    "a cycle": (
+        sound().replace(
+            layers={"h": Layer(name="h", kind="neurons")},
+            units={"h": UnitColumns.neutral(1, ("bias",))},
+            projections={p.name: p for p in CYCLE},
+            connections={
+                "yh": ConnectionColumns.of(np.ones((1, 2))),
+                "hy": ConnectionColumns.of(np.ones((2, 1))),
+            },
+        ),
+        "acyclic",
+        "network",
+    ),
+    "a pooling that does not fit": (
+        layer("d", operations=(Pooling(function="max", kernel=(3, 3), stride=(1, 1)),)),
+        "shapes",
+        "d",
+    ),
+    "no units": (units("d", ids=(), bias=()), "shapes", "d"),
+    "ids twice": (units("d", ids=(1, 1)), "ids", "d"),
+    "a negative id": (units("d", ids=(-1, 1)), "ids", "d"),
+    "an id beyond the features": (units("x", ids=(0, 3)), "ids", ("x", 3)),
+    "an id not below next_id": (units("d", ids=(0, 9)), "ids", ("d", 9)),
+    "a column missing": (sound().replace(units={"d": UnitColumns.of([0, 1], {})}), "shapes", "d"),
+    "a column too many": (units("d", gamma=[1.0, 1.0]), "shapes", "d"),
+    "a column too short": (units("d", bias=[1.0]), "shapes", "d"),
+    "a bias that is NaN": (units("d", bias=[0.0, NAN]), "finite", ("d", 1)),
+    "a mean that is infinite": (units("c", mean=[INF, 0.0]), "finite", ("c", 0)),
+    "a negative variance": (units("c", variance=[1.0, -1.0]), "finite", ("c", 1)),
+    "weights of a wrong shape": (connections("xc", weight=ONES[:1], mask=ONES[:1] > 0), "shapes", "xc"),
+    "a kernel of a wrong shape": (connections("xc", weight=ONES[..., :2], mask=ONES[..., :2] > 0), "shapes", "xc"),
+    "a mask of a wrong shape": (connections("dy", mask=np.ones((2, 2), bool)), "shapes", "dy"),
+    "an area of a wrong shape": (connections("xc", area=np.ones((2, 2, 4, 4), bool)), "shapes", "xc"),
+    "an area on a dense projection": (connections("dy", area=np.ones((2, 2, 2, 2), bool)), "shapes", "dy"),
+    "links on a convolution": (connections("xc", links=[[0, 0]]), "shapes", "xc"),
+    "no links": (connections("cd", links=None), "shapes", "cd"),
+    "links that are no pairs": (connections("cd", links=[0, 1]), "shapes", "cd"),
+    "links in triples": (connections("cd", links=[[0, 0, 0], [1, 1, 1]]), "shapes", "cd"),
+    "more links than weights": (connections("cd", links=[[0, 0], [1, 1], [1, 2]]), "shapes", "cd"),
+    "a link from nothing": (connections("cd", links=[[7, 0], [1, 1]]), "links", ("c", 7)),
+    "a link into nothing": (connections("cd", links=[[0, 0], [1, 8]]), "links", ("d", 8)),
+    "links not in order": (connections("cd", links=[[1, 1], [0, 0]]), "links", "cd"),
+    "two links into one unit": (connections("cd", links=[[0, 0], [1, 0]]), "links", "cd"),
+    "a weight that is NaN": (connections("xc", weight=at(ONES, (1, 0, 2, 2), NAN)), "finite", ("c", 1)),
+    "a link that is infinite": (connections("cd", weight=[1.0, INF]), "finite", ("d", 1)),
+    "a dormant weight that is not 0": (connections("dy", mask=CUT), "finite", ("y", 0)),
+    "a dormant link that is not 0": (connections("cd", mask=[True, False]), "finite", ("d", 1)),
+    "maps of a wrong size": (layer("d", size=(3, 3)), "shapes", "cd"),
+    "a convolution into neurons": (
+        sound().replace(projections={"dy": Conv(source="d", target="y", kernel=(2, 2), name="dy")}),
+        "shapes",
+        "dy",
+    ),
+    "a dense projection into maps": (
+        sound().replace(projections={"cd": Dense(source="c", target="d", name="cd")}),
+        "shapes",
+        "cd",
+    ),
+    "an island without a way in": (
+        connections("xc", mask=UNFED, weight=ONES * UNFED),
+        "islands",
+        ("c", 1),
+    ),
+    "an island without a way out": (
+        connections("dy", mask=CUT, weight=CUT.astype(np.float32)),
+        "islands",
+        ("d", 1),
+    ),
+    "a link that is asleep": (connections("cd", mask=[True, False], weight=[1.0, 0.0]), "islands", ("d", 1)),
+}
+
+
+@pytest.mark.parametrize(("structure", "law", "place"), BROKEN.values(), ids=BROKEN.keys())
+def test_a_broken_law_is_named_with_its_place(structure, law, place):
+    with pytest.raises(VerificationError) as refusal:
+        Network.of(structure)
+    found = [(violation.law, violation.place) for violation in refusal.value.violations]
+    assert (law, place) in found
+    assert {violation.law for violation in refusal.value.violations} <= {law, "shapes", "links"}
+    assert str(place) in str(refusal.value)
+
+
+def test_the_sound_structure_is_a_network():
+    assert violations(sound()) == ()
+    assert Network.of(sound()).digest == Network.of(sound()).digest
+
+
+@quick(30)
+@given(network=networks(), data=st.data())
+def test_a_unit_cut_off_is_named(network, data):
+    """Whatever single unit loses all that feeds it is among the islands named."""
+    names = [name for name in network.layer_names if network.layer(name).kind != "input"]
+    name = data.draw(st.sampled_from(names))
+    place = data.draw(st.integers(0, len(network.units(name)) - 1))
+    unit, changed = int(network.units(name)[place]), {}
+    for projection in network.incoming(name):
+        columns = network.connection_columns(projection.name)
+        mask = columns.mask.copy()
+        mask[columns.links[:, 1] == unit if columns.links is not None else place] = False
+        changed[projection.name] = columns.with_weight(columns.weight * mask, mask)
+    found = violations(network.replace(connections=changed))
+    assert (name, unit) in [violation.place for violation in found]
+    assert {violation.law for violation in found} == {"islands"}
+
+
+@quick(20)
+@given(network=networks())
+def test_the_digest_sees_one_bit(network):
+    for name in network.projection_names:
+        columns = network.connection_columns(name)
+        assume(columns.active)
+        weight = columns.weight.copy()
+        first = np.unravel_index(np.flatnonzero(columns.mask)[0], weight.shape)
+        weight[first] = np.nextafter(weight[first], np.float32(9))
+        other = Network.of(network.replace(connections={name: columns.with_weight(weight)}))
+        assert other != network
+        assert hash(other) != hash(network)
+
+
+def test_names_that_are_not_there_are_refused_with_those_that_are():
+    with pytest.raises(StructureError, match="got 'z'; there are: c, d, x, y"):
+        sound().layer("z")
+    with pytest.raises(StructureError, match="got 'cx'; there are: cd, dy, xc"):
+        sound().connection_columns("cx")
+    with pytest.raises(StructureError, match="different names, got 'x' twice"):
+        Structure([LAYERS["x"], LAYERS["x"]], [], {}, {})

@@ -1,0 +1,174 @@
+"""The shape of the package, read from its source: imports point down, modules are small, nothing runs data.
+
+Every import counts, at the top of a module, in a function or for type checkers only.
+"""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import networkx as nx
+import pytest
+
+ROOT = Path(__file__).parent.parent
+RANKS = {
+    **dict.fromkeys(("errors", "spec", "display"), 0),
+    "graph": 1,
+    "edits": 2,
+    **dict.fromkeys(("snapshot", "seeds"), 3),
+    **dict.fromkeys(("lowering", "policies", "render"), 4),
+    "interop": 5,
+    "train": 6,
+    **dict.fromkeys(("cli", "__main__"), 7),
+}
+"""Each part of the package: it may import parts of a lower rank only (of rank 0 also each other)."""
+
+TORCH = {"torch", "torchvision", "accelerate", "kornia"}
+HOMES = {"networkx": ("graph", "render")} | dict.fromkeys(TORCH, ("lowering", "interop", "train"))
+RUNS_DATA = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+LONGEST = 400
+
+
+def modules(root=ROOT):
+    """Every module of the package but its face: {dotted name: source}."""
+    found = {}
+    for path in sorted((root / "nestgraph").rglob("*.py")):
+        parts = path.relative_to(root).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        if name != "nestgraph":
+            found[name] = path.read_text(encoding="utf-8")
+    return found
+
+
+MODULES = modules()
+TREES = {name: ast.parse(source) for name, source in MODULES.items()}
+PACKAGES = {name for name in MODULES if any(other.startswith(name + ".") for other in MODULES)}
+
+
+def imports_of(name, tree, known=MODULES):
+    """The dotted names that a module imports; of our own the modules, and `nestgraph` where it is the face."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            package = name.split(".") if name in PACKAGES else name.split(".")[:-1]
+            above = package[: len(package) - node.level + 1] if node.level else []
+            source = ".".join([*above, *([node.module] if node.module else [])])
+            for alias in node.names:
+                inner = f"{source}.{alias.name}"
+                found.add(inner if inner in known and source != "nestgraph" else source)
+    return found
+
+
+IMPORTS = {name: imports_of(name, tree) for name, tree in TREES.items()}
+
+
+def part(name):
+    return name.split(".")[1]
+
+
+def upward(name, imported):
+    """What a module imports of our own that does not lie below it."""
+    own = [other for other in imported if other.startswith("nestgraph.") and part(other) != part(name)]
+    return [o for o in own if RANKS[part(o)] >= RANKS[part(name)] and {RANKS[part(o)], RANKS[part(name)]} != {0}]
+
+
+def astray(name, imported):
+    """What a module imports of others that has its home elsewhere."""
+    roots = {other.split(".")[0] for other in imported}
+    return [root for root in roots if part(name) not in HOMES.get(root, (part(name),))]
+
+
+def dangers(tree):
+    """Lines where a module could run data as code, or read a format that does."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            if node.func.id in {"eval", "exec", "compile", "__import__"}:
+                found.append((node.lineno, node.func.id))
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            if (node.value.id, node.attr) in {("torch", "load"), ("torch", "save"), ("importlib", "import_module")}:
+                found.append((node.lineno, f"{node.value.id}.{node.attr}"))
+        elif isinstance(node, ast.keyword) and node.arg == "allow_pickle":
+            found.append((node.value.lineno, "allow_pickle"))
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]
+            found += [(node.lineno, name) for name in names if name.split(".")[0] in RUNS_DATA]
+    return found
+
+
+def test_every_part_has_a_rank():
+    assert {part(name) for name in MODULES} <= set(RANKS)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_point_down(name):
+    assert upward(name, IMPORTS[name]) == []
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_module_but_the_command_line_imports_the_face(name):
+    assert part(name) in ("cli", "__main__") or "nestgraph" not in IMPORTS[name]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_torch_and_networkx_stay_at_home(name):
+    assert astray(name, IMPORTS[name]) == []
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_nothing_runs_data(name):
+    assert dangers(TREES[name]) == []
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_modules_are_small_and_say_why_they_are_here(name):
+    assert len(MODULES[name].splitlines()) <= LONGEST
+    assert ast.get_docstring(TREES[name])
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    graph = nx.DiGraph([(name, other) for name, found in IMPORTS.items() for other in found if other in MODULES])
+    circles = [sorted(component) for component in nx.strongly_connected_components(graph) if len(component) > 1]
+    assert circles == []
+    assert list(nx.nodes_with_selfloops(graph)) == []
+
+
+@pytest.mark.parametrize("package", ["spec", "graph", "edits", "snapshot", "seeds", "policies", "render"])
+def test_what_does_not_train_never_loads_torch(package):
+    if f"nestgraph.{package}" not in MODULES:
+        pytest.skip(f"there is no {package}")
+    code = f"import sys, nestgraph.{package}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("def f():\n    from nestgraph.train import x", ["nestgraph.train"]),
+        ("if TYPE_CHECKING:\n    import nestgraph.cli.app", ["nestgraph.cli.app"]),
+        ("from ..lowering import x", ["nestgraph.lowering"]),
+        ("from nestgraph.render import x", ["nestgraph.render"]),
+        ("from nestgraph.graph import x\nfrom . import evidence", []),
+    ],
+)
+def test_the_reader_of_imports_sees_them_everywhere(source, expected):
+    assert upward("nestgraph.policies.some", imports_of("nestgraph.policies.some", ast.parse(source))) == expected
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle",
+        "from pickle import loads",
+        "eval('1')",
+        "def f():\n    exec('1')",
+        "torch.load(p)",
+        "np.load(p, allow_pickle=True)",
+    ],
+)
+def test_the_reader_of_dangers_sees_them(source):
+    assert dangers(ast.parse(source))
+    assert not dangers(ast.parse("model.eval()\nre.compile('a')\nnp.load(p)\nnestgraph.load(p)"))
