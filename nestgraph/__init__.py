@@ -10,7 +10,7 @@ import lazy_loader
 
 from nestgraph import display
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)  # pyright: ignore[reportUnknownVariableType]
 
 
 def _show(network: Any) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Edits: the only way to change a network, each with its inverse, and recipe functions that compose them."""
 
+from nestgraph.edits.areas import shrink_areas
 from nestgraph.edits.batch import EDIT, AnyEdit, Batch
 from nestgraph.edits.connections import SetArea, SetMask, SetValues
 from nestgraph.edits.difference import diff
@@ -41,6 +42,7 @@ __all__ = [
     "prune_connections",
     "remove_units",
     "shift_activations",
+    "shrink_areas",
     "split_unit",
     "wake_connections",
 ]

@@ -11,6 +11,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
+from nestgraph.lowering.areas import emit_partial_conv
 from nestgraph.lowering.emission import Emission
 from nestgraph.lowering.slots import as_tensor
 from nestgraph.spec import Activation, BatchNorm, Conv, Dense, Dropout, Layer, OneToOne, Pooling, Projection
@@ -25,9 +26,11 @@ def folds_bias(emission: Emission, projection: Projection) -> bool:
 
 
 def partial_area(emission: Emission, projection: Conv) -> AnyArray | None:
-    """The area of a convolution, None where it is computed everywhere."""
+    """The area of a convolution: None where it is everywhere, (out, 1, P, Q) where a map's pairs agree."""
     area = emission.network.connection_columns(projection.name).area
-    return None if area is None or area.all() else area
+    if area is None or area.all():
+        return None
+    return area[:, :1] if (area == area[:, :1]).all() else area
 
 
 def emit_dense(emission: Emission, projection: Dense, source: fx.Node, bias: fx.Node | None) -> fx.Node:
@@ -39,25 +42,17 @@ def emit_dense(emission: Emission, projection: Dense, source: fx.Node, bias: fx.
 
 
 def emit_conv(emission: Emission, projection: Conv, source: fx.Node, bias: fx.Node | None) -> fx.Node:
-    """A convolution, at the positions of its area only.
-
-    An area of each pair of maps needs the response of each pair: a convolution with a group for each input map gives
-    them as (batch, in, out, P, Q).
-    """
+    """A convolution, at the positions of its area only."""
     area, weight = partial_area(emission, projection), emission.weight(projection)
-    sweep = (projection.stride, projection.padding, projection.dilation)
+    if area is not None and area.shape[1] > 1:
+        return emit_partial_conv(emission, projection, source, weight, area)
+    everywhere = emission.call(
+        functional.conv2d, source, weight, bias, projection.stride, projection.padding, projection.dilation
+    )
     if area is None:
-        return emission.call(functional.conv2d, source, weight, bias, *sweep)
-    path = f"{emission.projections[projection.name]}.area"
-    if area.shape[1] == 1:
-        everywhere = emission.call(functional.conv2d, source, weight, None, *sweep)
-        return emission.call(torch.mul, everywhere, emission.keep(path, as_tensor(area[:, 0])))
-    outs, ins = area.shape[:2]
-    by_pair = emission.call(torch.reshape, emission.call(torch.transpose, weight, 0, 1), (-1, 1, *projection.kernel))
-    responses = emission.call(functional.conv2d, source, by_pair, None, *sweep, ins)
-    responses = emission.call(torch.unflatten, responses, 1, (ins, outs))
-    kept = emission.call(torch.mul, responses, emission.keep(path, as_tensor(area.swapaxes(0, 1))))
-    return emission.call(torch.sum, kept, 1)
+        return everywhere
+    kept = emission.keep(f"{emission.projections[projection.name]}.area", as_tensor(area[:, 0]))
+    return emission.call(torch.mul, everywhere, kept)
 
 
 def emit_one_to_one(emission: Emission, projection: OneToOne, source: fx.Node, _bias: fx.Node | None) -> fx.Node:

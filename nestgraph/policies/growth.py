@@ -1,4 +1,4 @@
-"""Growth by gradient: connections and neurons (NeST sections 3.1.1 and 3.1.2)."""
+"""Growth of neurons by bridging gradients (NeST section 3.1.2)."""
 
 import math
 from typing import Annotated, ClassVar, Literal
@@ -7,66 +7,35 @@ import numpy as np
 from pydantic import Field, PositiveInt
 
 from nestgraph.edits.batch import AnyEdit, Batch
-from nestgraph.edits.connections import SetMask
-from nestgraph.edits.growing import grow_unit, wake_connections
+from nestgraph.edits.growing import grow_unit
+from nestgraph.edits.layers import Block, UnitValues
+from nestgraph.edits.units import AddUnits
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.policies.evidence import Evidence, EvidenceKind
-from nestgraph.policies.policy import Policy, bridged_layers, plastic_projections
-from nestgraph.policies.ranking import NEVER, Fraction, Scope, largest, top
+from nestgraph.policies.policy import Policy, bridged_layers
+from nestgraph.policies.ranking import NEVER, Fraction, groups, top
+from nestgraph.policies.waking import mean_size
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.layer import Layer
 
-
-class ConnectionGrowth(Policy):
-    """Wake the dormant connections whose loss gradient is largest; none that has no gradient.
-
-    |dL/dW_ij| = |dL/du_j * x_i|: units that fire together wire together.
-
-    Attributes:
-        fraction: of the possible connections of a projection (`scope` projection) or of the network (global), how
-            many to wake in one edit; at least one.
-        weight: what a woken connection starts with: zero, or one gradient step of `rate`.
-    """
-
-    kind: Literal["connection_growth"] = "connection_growth"
-    fraction: Fraction = 0.05
-    scope: Scope = "projection"
-    weight: Literal["zero", "gradient"] = "zero"
-    rate: Annotated[float, Field(gt=0, le=1e20)] = 0.1
-    needs: ClassVar[frozenset[EvidenceKind]] = frozenset({"gradients"})
-
-    def propose(self, network: Network, evidence: Evidence, rng: np.random.Generator, scale: float = 1.0) -> Batch:  # noqa: ARG002
-        """Wake the entries with the largest |gradient|."""
-        names = [p.name for p in plastic_projections(network)]
-        scores = {name: _dormant_scores(network, name, evidence.gradients[name]) for name in names}
-        sizes = {name: values.size for name, values in scores.items()}
-        chosen = largest(scores, sizes, self.fraction * scale, self.scope)
-        edits: list[SetMask] = []
-        for name, entries in chosen.items():
-            gradient = evidence.gradients[name].flat[entries]
-            weights = -self.rate * gradient if self.weight == "gradient" else None
-            edits.append(wake_connections(network, name, entries, weights))
-        total = sum(len(entries) for entries in chosen.values())
-        return Batch(edits=tuple(edits), title=f"grow {total} connections")
-
-
-def _dormant_scores(structure: Structure, name: str, gradient: AnyArray) -> AnyArray:
-    """|gradient| where a connection is dormant and has one: what gets no gradient, such as the empty border of an
-    image, is not grown.
-    """
-    dormant = ~structure.connection_columns(name).mask & np.isfinite(gradient) & (gradient != 0)
-    return np.where(dormant, np.abs(gradient), NEVER)
+LIFT = 1e-6
+"""The sum with which GradMax's neurons are born: at 0 itself ReLU has no slope, and would never learn."""
 
 
 class NeuronGrowth(Policy):
     """Add neurons that bridge the pairs of units with the largest bridging gradient (NeST algorithm 2).
 
     Attributes:
-        units: how many neurons to add to each layer in one edit.
+        units: how many neurons to add in one edit to each layer (`scope` layer), or to the one whose picked entries
+            of the bridging gradient sum up to most (global).
         beta: the share of the bridging gradient's entries that a neuron connects.
         alpha: birth strength: the mean |weight| of the new neuron's connections against its neighbours'.
         rule: `paper` sums square roots of the picked entries with random signs; `rank_one` takes the leading singular
-            vectors of -G, as GradMax does (Evci et al. 2022), sparsified to the same number of connections.
+            vectors of -G, sparsified to the same number of connections; `gradmax` (Evci et al. 2022) does the same
+            with all incoming weights 0: the output stays, and the gradient of the incoming weights is the largest
+            that outgoing weights of their size can give. It suits layers without batch normalisation, which would
+            blow up the neuron's first step.
         limit: the widest that growth makes a layer; None for no limit.
     """
 
@@ -74,22 +43,35 @@ class NeuronGrowth(Policy):
     units: PositiveInt = 1
     beta: Fraction = 0.02
     alpha: Annotated[float, Field(gt=0, le=1e20)] = 0.5
-    rule: Literal["paper", "rank_one"] = "paper"
+    rule: Literal["paper", "rank_one", "gradmax"] = "paper"
+    scope: Literal["layer", "global"] = "layer"
     limit: PositiveInt | None = None
     needs: ClassVar[frozenset[EvidenceKind]] = frozenset({"bridges"})
 
     def propose(self, network: Network, evidence: Evidence, rng: np.random.Generator, scale: float = 1.0) -> Batch:
-        """Add neurons to every layer that can be bridged."""
+        """Add neurons to every layer that can be bridged, or to the best of them."""
         edits: list[AnyEdit] = []
         structure: Structure = network
-        for name in bridged_layers(network):
-            bridge = np.nan_to_num(evidence.bridges[name].astype(np.float64), posinf=0.0, neginf=0.0)
+        open_layers = [name for name in bridged_layers(network) if self._room(network, name, scale) > 0]
+        bridges = {
+            name: np.nan_to_num(evidence.bridges[name].astype(np.float64), posinf=0.0, neginf=0.0)
+            for name in open_layers
+        }
+        for group in groups(open_layers, self.scope == "global"):
+            name = max(group, key=lambda name: self._strength(bridges[name]))
             for _ in range(self._room(network, name, scale)):
-                edit = self._neuron(network, structure, name, bridge, rng)
+                edit = self._neuron(network, structure, name, bridges[name], rng)
                 if edit is not None:
                     structure, _ = edit.change(structure)
                     edits.append(edit)
         return Batch(edits=tuple(edits), title=f"grow {len(edits)} neurons")
+
+    def _picked(self, bridge: AnyArray) -> int:
+        return max(1, round(self.beta * bridge.size))
+
+    def _strength(self, bridge: AnyArray) -> float:
+        size = np.abs(bridge)
+        return float(size.flat[top(size, self._picked(bridge))].sum())
 
     def _room(self, network: Network, layer: str, scale: float) -> int:
         wanted = max(1, round(self.units * scale))
@@ -104,15 +86,25 @@ class NeuronGrowth(Policy):
         """
         before, after = bridged_layers(network)[layer]
         design = paper_neuron if self.rule == "paper" else rank_one_neuron
-        w_in, w_out = design(bridge, max(1, round(self.beta * bridge.size)), rng)
+        w_in, w_out = design(bridge, self._picked(bridge), rng)
         if not w_in.any() or not w_out.any():
             return None
         bridge[np.ix_(w_out != 0, w_in != 0)] = 0
-        w_in *= self.alpha * _mean_size(network.connection_columns(before.name).weight) / _mean_size(w_in)
-        w_out *= self.alpha * _mean_size(network.connection_columns(after.name).weight) / _mean_size(w_out)
+        w_in *= self.alpha * mean_size(network.connection_columns(before.name).weight) / mean_size(w_in)
+        w_out *= self.alpha * mean_size(network.connection_columns(after.name).weight) / mean_size(w_out)
         shape = structure.connection_columns(before.name).weight.shape[1:]
         w_in = np.pad(w_in, (0, math.prod(shape) - len(w_in)))  # units this edit added to the layer before
-        return grow_unit(structure, layer, {before.name: w_in.reshape(shape), after.name: w_out})
+        born = grow_unit(structure, layer, {before.name: w_in.reshape(shape), after.name: w_out})
+        return _silent(born, before.name, structure.layer(layer)) if self.rule == "gradmax" else born
+
+
+def _silent(born: AddUnits, before: str, layer: Layer) -> AddUnits:
+    """The new neuron with all its incoming connections at weight 0, and a sum of `LIFT`."""
+    mask = born.blocks[before].mask
+    blocks = {**born.blocks, before: Block(weight=np.zeros(mask.shape, np.float32), mask=mask)}
+    column = "beta" if layer.batch_norm else "bias"
+    values: UnitValues = {column: np.full(1, LIFT, np.float32)} if column in layer.column_names else {}
+    return born.model_copy(update={"blocks": blocks, "values": values})
 
 
 def paper_neuron(bridge: AnyArray, count: int, rng: np.random.Generator) -> tuple[AnyArray, AnyArray]:
@@ -144,9 +136,3 @@ def rank_one_neuron(bridge: AnyArray, count: int, rng: np.random.Generator) -> t
     weakest = np.ones(len(w_in), bool)
     weakest[top(np.abs(w_in), kept)] = False
     return np.where(weakest, 0, w_in), w_out
-
-
-def _mean_size(weights: AnyArray) -> float:
-    """Mean |weight| over the non-zero ones."""
-    live = np.abs(weights[weights != 0])
-    return float(live.mean()) if live.size else 1.0

@@ -1,6 +1,7 @@
 """The one form of all policies: a frozen record of options that proposes an edit."""
 
 from abc import ABC, abstractmethod
+from itertools import count
 from typing import ClassVar
 
 import numpy as np
@@ -41,15 +42,38 @@ def plastic_projections(structure: Structure) -> tuple[Projection, ...]:
 
 
 def bridged_layers(structure: Structure) -> dict[str, tuple[Dense, Dense]]:
-    """The hidden layers of neurons with one dense projection in and one out, and those two.
+    """The hidden layers of neurons that only dense projections touch, with the largest of these in and out.
 
     These are the layers that neuron growth by bridging gradients can widen.
     """
-    found: dict[str, tuple[Dense, Dense]] = {}
-    for name in structure.layer_names:
-        incoming, outgoing = structure.incoming(name), structure.outgoing(name)
-        if len(incoming) == len(outgoing) == 1:
-            before, after = incoming[0], outgoing[0]
-            if isinstance(before, Dense) and isinstance(after, Dense):
-                found[name] = (before, after)
-    return found
+
+    def largest(projections: tuple[Projection, ...]) -> Dense | None:
+        dense = [p for p in projections if isinstance(p, Dense)]
+        if len(dense) < len(projections):
+            return None
+        return max(dense, key=lambda p: structure.connection_columns(p.name).active, default=None)
+
+    names = structure.layer_names
+    ends = {name: (largest(structure.incoming(name)), largest(structure.outgoing(name))) for name in names}
+    return {name: (before, after) for name, (before, after) in ends.items() if before and after}
+
+
+def possible_skips(structure: Structure) -> tuple[Dense, ...]:
+    """The dense projections that could lead past layers: from any layer to a later one of neurons, where none leads.
+
+    The later layer is one that sums dense projections already: one that only passes values on, by one-to-one
+    projections, stays as it is. Names are free ones.
+    """
+    found: list[Dense] = []
+    for place, target in enumerate(structure.layer_names):
+        incoming = structure.incoming(target)
+        fed = {p.source for p in incoming if isinstance(p, Dense)}
+        for source in structure.layer_names[:place] if fed else ():
+            if source not in fed and not structure.layer(source).output:
+                found.append(Dense(source=source, target=target, name=_free_name(structure, source, target)))
+    return tuple(found)
+
+
+def _free_name(structure: Structure, source: str, target: str) -> str:
+    stem = f"{source}_to_{target}"[:56]
+    return next(name for n in count() if not structure.has_projection(name := f"{stem}_skip{n or ''}"))

@@ -1,5 +1,6 @@
 """Pruning by magnitude: connections and units (NeST section 3.2)."""
 
+from abc import ABC, abstractmethod
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -16,10 +17,8 @@ from nestgraph.policies.ranking import NEVER, Fraction, Scope, largest
 from nestgraph.spec.arrays import AnyArray
 
 
-class MagnitudePruning(Policy):
-    """Remove the active connections with the smallest effective weight.
-
-    The effective weight is the weight after folding batch normalisation, gamma * W / sqrt(variance + epsilon).
+class ConnectionPruning(Policy, ABC):
+    """What policies that prune connections have in common.
 
     Attributes:
         fraction: of the active connections of a projection (`scope` projection) or of the network (global), how
@@ -27,16 +26,32 @@ class MagnitudePruning(Policy):
         scope: ranking all projections at once starves first layers, so each has its own budget by default.
     """
 
-    kind: Literal["magnitude_pruning"] = "magnitude_pruning"
     fraction: Fraction = 0.01
     scope: Scope = "projection"
 
-    def propose(self, network: Network, evidence: Evidence, rng: np.random.Generator, scale: float = 1.0) -> Batch:  # noqa: ARG002
-        """Prune the smallest; the strongest connection into an output unit stays."""
+    @abstractmethod
+    def strength(self, network: Network, projection: str, evidence: Evidence, rng: np.random.Generator) -> AnyArray:
+        """How much each connection is worth, in the shape of the weights; at least 0."""
+
+    def propose(self, network: Network, evidence: Evidence, rng: np.random.Generator, scale: float = 1.0) -> Batch:
+        """Prune the weakest; the strongest connection into an output unit stays."""
         names = [p.name for p in plastic_projections(network)]
-        scores = {name: _weakness(network, name) for name in names}
+        scores = {name: weakness(network, name, self.strength(network, name, evidence, rng)) for name in names}
         sizes = {name: network.connection_columns(name).active for name in names}
         return prune_connections(network, largest(scores, sizes, self.fraction * scale, self.scope))
+
+
+class MagnitudePruning(ConnectionPruning):
+    """Remove the active connections with the smallest effective weight.
+
+    The effective weight is the weight after folding batch normalisation, gamma * W / sqrt(variance + epsilon).
+    """
+
+    kind: Literal["magnitude_pruning"] = "magnitude_pruning"
+
+    def strength(self, network: Network, projection: str, evidence: Evidence, rng: np.random.Generator) -> AnyArray:  # noqa: ARG002
+        """|effective weight|."""
+        return np.abs(effective_weight(network, projection))
 
 
 def effective_weight(structure: Structure, projection: str) -> AnyArray:
@@ -49,10 +64,9 @@ def effective_weight(structure: Structure, projection: str) -> AnyArray:
     return columns.weight * factor.reshape(-1, *([1] * (columns.weight.ndim - 1)))
 
 
-def _weakness(structure: Structure, projection: str) -> AnyArray:
-    """-|effective weight| where a connection may be pruned."""
+def weakness(structure: Structure, projection: str, strength: AnyArray) -> AnyArray:
+    """-strength where a connection may be pruned, `NEVER` elsewhere."""
     columns = structure.connection_columns(projection)
-    strength = np.abs(effective_weight(structure, projection))
     scores = np.where(columns.mask, -strength, NEVER)
     if structure.layer(structure.projection(projection).target).output and columns.links is None:
         strongest = np.where(columns.mask, strength, -1.0).reshape(len(scores), -1).argmax(axis=1)

@@ -1,6 +1,6 @@
 """Choosing entries by score: exactly as many as asked for, and the same ones each time."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Annotated, Literal
 
 import numpy as np
@@ -29,6 +29,19 @@ def top(scores: AnyArray, count: int) -> AnyArray:
     return np.sort(np.concatenate([above, equal[: count - len(above)]]))
 
 
+def groups(names: Collection[str], shared: bool) -> list[list[str]]:
+    """What has one budget: all names where it is shared, else each name."""
+    return [list(names)] if shared and names else [[name] for name in names]
+
+
+def chosen(scores: Mapping[str, AnyArray], count: int) -> dict[str, AnyArray]:
+    """The `count` entries with the largest scores of all projections together, as `largest` returns them."""
+    picked = top(np.concatenate([values.ravel() for values in scores.values()]), count)
+    starts = np.cumsum([0] + [values.size for values in scores.values()])[:-1]
+    parts = np.split(picked, np.searchsorted(picked, starts[1:]))
+    return {name: part - start for name, start, part in zip(scores, starts, parts, strict=True) if len(part)}
+
+
 def largest(
     scores: Mapping[str, AnyArray], sizes: Mapping[str, int], fraction: float, scope: Scope
 ) -> dict[str, AnyArray]:
@@ -43,11 +56,12 @@ def largest(
     Returns:
         Row-major positions by projection, for those where there are some.
     """
-    chosen: dict[str, AnyArray] = {}
-    for group in [list(scores)] if scope == "global" else [[name] for name in scores]:
-        pool = np.concatenate([scores[name].ravel() for name in group])
-        picked = top(pool, max(1, round(fraction * sum(sizes[name] for name in group))))
-        starts = np.cumsum([0] + [scores[name].size for name in group[:-1]])
-        parts = np.split(picked, np.searchsorted(picked, starts[1:]))
-        chosen |= {name: part - start for name, start, part in zip(group, starts, parts, strict=True) if len(part)}
-    return chosen
+    found: dict[str, AnyArray] = {}
+    for group in groups(scores, scope == "global"):
+        found |= chosen({name: scores[name] for name in group}, budget(sizes, group, fraction))
+    return found
+
+
+def budget(sizes: Mapping[str, int], group: Iterable[str], fraction: float) -> int:
+    """How many entries a fraction of a group is; at least one."""
+    return max(1, round(fraction * sum(sizes[name] for name in group)))

@@ -26,7 +26,8 @@ PROGRAM = [sys.executable, "-m", "nestgraph.cli", "synthesize", "tiny.toml", "--
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """A working folder with the recipe tiny.toml."""
+    """A working folder with the recipe tiny.toml, and settings that no other test left."""
+    monkeypatch.setattr(SETTINGS, "quiet", False)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny.toml").write_text(TINY.format(edits=1))
     return tmp_path

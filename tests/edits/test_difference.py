@@ -11,7 +11,7 @@ from tests.laws import check_laws, quick, unless_refused
 from tests.strategies import SEEDS, edits_for, networks
 
 
-@quick(60)
+@quick(25)
 @given(old=networks(), new=networks())
 def test_there_is_a_way_between_any_two_networks(old, new):
     """Also between strangers whose layers share names, but neither ids, kinds nor shapes."""
@@ -20,7 +20,7 @@ def test_there_is_a_way_between_any_two_networks(old, new):
     assert EDIT.validate_json(EDIT.dump_json(diff(old, new))).apply(old).network == new
 
 
-@quick(20)
+@quick(10)
 @given(network=networks(), data=st.data(), seed=SEEDS)
 def test_units_that_only_changed_places_find_their_way(network, data, seed):
     """A layer in another order is another network, with the same units."""
@@ -55,7 +55,7 @@ def test_index_maps_compose(network, data):
         assert direct.is_identity(name, len(network.units(name)) if network.has_layer(name) else 0) == same
 
 
-@quick(20)
+@quick(10)
 @given(network=networks(("conv",)))
 def test_another_pooling_changes_the_shape_of_the_weights_after_it(network):
     """A projection whose weights take another extent is another one, though its record stays."""

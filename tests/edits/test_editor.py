@@ -40,7 +40,7 @@ def test_undo_and_redo_walk_the_history(network, actions, data):
     assert Editor(network).replay(editor.history) == editor.network
 
 
-@quick(60)
+@quick(40)
 @given(network=networks(), data=st.data())
 def test_preview_agrees_with_apply_and_changes_nothing(network, data):
     editor, sample = Editor(network), inputs_for(network, 2, np.random.default_rng(0))

@@ -19,13 +19,14 @@ from nestgraph.edits import (
     prune_connections,
     remove_units,
     shift_activations,
+    shrink_areas,
     split_unit,
     wake_connections,
 )
 from nestgraph.graph import Network
-from nestgraph.spec import OneToOne
+from nestgraph.spec import Conv, OneToOne
 from tests.laws import check_laws, quick, unless_refused
-from tests.strategies import EDIT_CASES, SEEDS, edits_for, networks, sparse
+from tests.strategies import EDIT_CASES, SEEDS, areas, edits_for, networks, sparse
 
 
 def hidden_layers(network):
@@ -42,6 +43,14 @@ def some_entries(draw, network, active, rng):
     name = draw(st.sampled_from(network.projection_names))
     places = np.flatnonzero(network.connection_columns(name).mask == active)
     return name, rng.permutation(places)[: draw(st.integers(0, 3))]
+
+
+def some_convolution(draw, network):
+    names = [name for name in network.projection_names if isinstance(network.projection(name), Conv)]
+    assume(names)
+    name = draw(st.sampled_from(names))
+    shape = network.connection_columns(name).weight.shape
+    return name, shape, network.layer(network.projection(name).target).size
 
 
 def _prune(draw, network, rng):
@@ -91,6 +100,12 @@ def _fold(draw, network, rng):  # noqa: ARG001
     return fold_batch_norm(network, some_layer(draw, network))
 
 
+def _shrink(draw, network, rng):
+    name, shape, size = some_convolution(draw, network)
+    area = draw(areas(shape, size, rng))
+    return shrink_areas(network, {} if area is None else {name: area})
+
+
 RECIPE_CASES = {
     prune_connections: (_prune, None),
     wake_connections: (_wake, None),
@@ -101,6 +116,7 @@ RECIPE_CASES = {
     deepen: (_deepen, 1e-12),
     shift_activations: (_shift, None),
     fold_batch_norm: (_fold, 1e-4),
+    shrink_areas: (_shrink, None),
 }
 """For each recipe function a case, and the tolerance where it is declared function-preserving."""
 
@@ -156,7 +172,7 @@ def test_an_empty_batch_changes_nothing(network):
     assert applied.network is network
 
 
-@quick(40)
+@quick(20)
 @given(network=networks(), data=st.data())
 def test_removing_a_unit_that_nothing_heeds_leaves_the_output(network, data):
     layer = some_layer(data.draw, network)

@@ -153,7 +153,7 @@ def test_recipes_refuse_what_is_no_position_or_name(attempt):
         attempt(small_network())
 
 
-@quick(60)
+@quick(40)
 @given(one=networks(), other=networks(), data=st.data(), seed=SEEDS)
 def test_edits_of_another_network_never_give_a_foreign_error(one, other, data, seed):
     """Edits made for one network, applied in any order to another: legal or refused, nothing else."""

@@ -22,7 +22,7 @@ def counted(network, projection):
     return total
 
 
-@quick(60)
+@quick(40)
 @given(network=networks())
 def test_cost_is_what_counting_gives(network):
     table = cost(network)

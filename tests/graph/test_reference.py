@@ -82,7 +82,7 @@ def slow_pool(op, total):
     return result
 
 
-@quick(60)
+@quick(40)
 @given(network=networks())
 def test_forward_is_what_loops_over_units_and_connections_give(network):
     inputs = inputs_for(network, 2, np.random.default_rng(0))

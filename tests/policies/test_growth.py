@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from nestgraph.edits import Batch, SetMask
 from nestgraph.graph import ConnectionColumns
-from nestgraph.policies import ConnectionGrowth, Evidence, NeuronGrowth, bridged_layers
+from nestgraph.policies import ConnectionGrowth, Evidence, NeuronGrowth, RandomGrowth, SkipGrowth, bridged_layers
 from nestgraph.policies.growth import paper_neuron, rank_one_neuron
 from nestgraph.policies.policy import plastic_projections
 from nestgraph.seeds import mlp
@@ -21,14 +21,17 @@ GROWTHS = st.one_of(
         ConnectionGrowth,
         fraction=FRACTIONS,
         scope=st.sampled_from(("projection", "global")),
-        weight=st.sampled_from(("zero", "gradient")),
+        weight=st.sampled_from(("zero", "gradient", "random")),
     ),
+    st.builds(RandomGrowth, fraction=FRACTIONS, weight=st.sampled_from(("zero", "gradient", "random"))),
+    st.builds(SkipGrowth, connections=st.integers(1, 5), weight=st.sampled_from(("zero", "gradient"))),
     st.builds(
         NeuronGrowth,
         units=st.integers(1, 3),
         beta=FRACTIONS,
         alpha=st.floats(0.01, 2),
-        rule=st.sampled_from(("paper", "rank_one")),
+        rule=st.sampled_from(("paper", "rank_one", "gradmax")),
+        scope=st.sampled_from(("layer", "global")),
         limit=st.none() | st.integers(1, 6),
     ),
 )
@@ -86,7 +89,9 @@ def test_equal_gradients_respect_the_count(network, fraction, seed):
         assert (gradient.ravel()[entries] != 0).all()
 
 
-@pytest.mark.parametrize("policy", [ConnectionGrowth(fraction=1.0), NeuronGrowth(), NeuronGrowth(rule="rank_one")])
+@pytest.mark.parametrize(
+    "policy", [ConnectionGrowth(fraction=1.0), NeuronGrowth(), NeuronGrowth(rule="rank_one"), SkipGrowth()]
+)
 @pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
 def test_without_a_gradient_nothing_grows(policy, value):
     network = mlp((6, 5, 4, 3), 0.5)
@@ -100,6 +105,29 @@ def test_a_woken_weight_is_one_step_of_gradient_descent_where_asked():
     edit = ConnectionGrowth(fraction=0.2, weight="gradient", rate=0.25).propose(network, evidence, generator())
     for part in edit.edits:
         np.testing.assert_allclose(part.weights, -0.25 * evidence.gradients[part.projection].flat[part.entries])
+
+
+def test_a_woken_weight_is_small_and_random_where_asked():
+    network = mlp((60, 50, 3), 0.4)
+    evidence = evidence_for(network, generator())
+    for policy in (ConnectionGrowth, RandomGrowth):
+        edit = policy(fraction=0.5, weight="random", rate=0.2).propose(network, evidence, generator())
+        columns = network.connection_columns("input_to_fc1")
+        weights = next(part.weights for part in edit.edits if part.projection == "input_to_fc1")
+        assert weights.std() == pytest.approx(0.2 * np.abs(columns.weight[columns.mask]).mean(), rel=0.1)
+        assert abs(weights.mean()) < 0.1 * weights.std()
+
+
+def test_random_growth_reaches_every_dormant_connection_alike():
+    network = mlp((5, 4, 3), 0.5, batch_norm=False)
+    evidence, rng = evidence_for(network, generator(), np.zeros), generator()
+    mask = network.connection_columns("input_to_fc1").mask
+    counts = np.zeros(mask.size)
+    for _ in range(600):
+        edit = RandomGrowth(fraction=0.1).propose(network, evidence, rng)
+        counts[next(part.entries for part in edit.edits if part.projection == "input_to_fc1")] += 1
+    assert (counts[mask.ravel()] == 0).all()
+    np.testing.assert_allclose(counts[~mask.ravel()], 1200 / (~mask).sum(), rtol=0.35)
 
 
 def test_a_projection_without_entries_is_passed_over():
@@ -199,6 +227,46 @@ def test_several_neurons_bridge_different_pairs():
     into, out = grown.connection_columns("input_to_fc1").mask[4:], grown.connection_columns("fc1_to_fc2").mask[:, 4:]
     assert np.argwhere(into).tolist() == [[0, 4], [1, 5], [2, 6]]
     assert np.argwhere(out.T).tolist() == [[0, 1], [1, 2], [2, 3]]
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu"])
+def test_gradmax_keeps_the_output_and_has_the_largest_gradient_of_incoming_weights(activation, batch_norm):
+    network, rng = mlp((9, 4, 7, 5), 0.5, 0, activation, batch_norm), generator(3)
+    bridge = rng.standard_normal((7, 9))
+    policy = NeuronGrowth(rule="gradmax", beta=1.0)
+    applied = check_laws(network, policy.propose(network, only(network, "fc1", bridge), rng), preserves=1e-5)
+    into, out = (applied.network.connection_columns(name) for name in ("input_to_fc1", "fc1_to_fc2"))
+    assert into.mask[4].all()
+    assert not into.weight[4].any()
+    w_out = out.weight[:, 4].astype(float)
+    reached = np.linalg.norm(w_out @ bridge)
+    assert reached == pytest.approx(np.linalg.norm(w_out) * np.linalg.norm(bridge, 2), rel=1e-5)
+    others = rng.standard_normal((200, 7))
+    assert (
+        np.linalg.norm(others @ bridge, axis=1) / np.linalg.norm(others, axis=1) * np.linalg.norm(w_out) < reached
+    ).all()
+
+
+def test_one_budget_for_all_layers_goes_to_the_strongest_bridge():
+    network = wide()
+    bridges = {"fc1": np.full((7, 9), 0.1), "fc2": np.full((5, 4), 0.1)}
+    for best in bridges:
+        evidence = Evidence(bridges=bridges | {best: 50 * bridges[best]})
+        grown = NeuronGrowth(units=2, beta=0.1, scope="global").propose(network, evidence, generator())
+        assert {part.layer for part in grown.edits} == {best}
+        limited = NeuronGrowth(units=2, beta=0.1, scope="global", limit=len(network.units(best)))
+        assert all(part.layer != best for part in limited.propose(network, evidence, generator()).edits)
+
+
+def test_a_skip_does_not_end_the_growth_of_the_layers_beside_it():
+    network = wide()
+    evidence = evidence_for(network, generator())
+    skipped = SkipGrowth(connections=2).propose(network, evidence, generator()).apply(network).network
+    assert len(skipped.projection_names) == 4
+    assert bridged_layers(skipped) == bridged_layers(network)
+    edit = NeuronGrowth().propose(skipped, evidence_for(skipped, generator()), generator())
+    assert check_laws(skipped, edit).network.unit_count == network.unit_count + 2
 
 
 @given(st.integers(1, 6), st.integers(1, 4), st.floats(0.1, 1))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from nestgraph.edits import RemoveUnits, SetMask, SetValues, fold_batch_norm
 from nestgraph.errors import EditError
 from nestgraph.graph import violations
-from nestgraph.policies import Evidence, MagnitudePruning, UnitPruning, effective_weight
+from nestgraph.policies import Evidence, MagnitudePruning, RandomPruning, Snip, UnitPruning, effective_weight
 from nestgraph.policies.policy import plastic_projections
 from nestgraph.seeds import mlp
 from nestgraph.spec import BatchNorm
@@ -18,7 +18,9 @@ from tests.strategies import SEEDS, columns_for, networks
 
 FRACTIONS = st.floats(0.01, 1)
 MAGNITUDES = st.builds(MagnitudePruning, fraction=FRACTIONS, scope=st.sampled_from(("projection", "global")))
-PRUNINGS = st.one_of(MAGNITUDES, st.builds(UnitPruning, threshold=st.floats(0, 2), fraction=FRACTIONS))
+SCOPES = st.sampled_from(("projection", "global"))
+BASELINES = (st.builds(kind, fraction=FRACTIONS, scope=SCOPES) for kind in (RandomPruning, Snip))
+PRUNINGS = st.one_of(MAGNITUDES, *BASELINES, st.builds(UnitPruning, threshold=st.floats(0, 2), fraction=FRACTIONS))
 
 
 def generator(seed=0):
@@ -143,6 +145,30 @@ def test_a_layer_of_outputs_is_pruned_to_one_connection_each(fraction):
         network = edit.apply(network).network
     assert network.connection_count == 5
     assert len(strongest) == 5
+
+
+def test_snip_prunes_what_moves_the_loss_least():
+    network = mlp((12, 6, 4), 0.7)
+    evidence = evidence_for(network, generator(2))
+    edit = proposed(Snip(fraction=0.3, scope="global"), network, evidence)
+    saliency = {n: np.abs(network.connection_columns(n).weight * evidence.gradients[n]) for n in evidence.gradients}
+    pruned = pruned_entries(edit)
+    strongest = {("fc1_to_output", r * 6 + int(row.argmax())) for r, row in enumerate(saliency["fc1_to_output"])}
+    live = {
+        (n, int(i)): saliency[n].flat[i] for n in saliency for i in np.flatnonzero(network.connection_columns(n).mask)
+    }
+    kept = live.keys() - pruned - strongest
+    assert len(pruned) == round(0.3 * network.connection_count)
+    assert not pruned & strongest
+    assert max(live[e] for e in pruned) <= min(live[e] for e in kept)
+
+
+def test_random_pruning_takes_every_connection_alike():
+    network, rng, counts = mlp((6, 5, 2), 1.0), generator(), np.zeros(30)
+    for _ in range(600):
+        edit = RandomPruning(fraction=0.2).propose(network, Evidence(), rng)
+        counts[next(part.entries for part in edit.edits if part.projection == "input_to_fc1")] += 1
+    np.testing.assert_allclose(counts, 120, rtol=0.35)
 
 
 def test_equal_weights_respect_the_count():

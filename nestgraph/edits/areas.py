@@ -1,0 +1,53 @@
+"""The recipe function that makes convolutions compute less of their maps."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from nestgraph.edits.batch import AnyEdit, Batch
+from nestgraph.edits.connections import SetArea
+from nestgraph.edits.layers import check_area
+from nestgraph.edits.pruning import prune_connections
+from nestgraph.errors import EditError
+from nestgraph.graph.structure import Structure
+from nestgraph.spec.arrays import AnyArray
+
+
+def shrink_areas(structure: Structure, areas: Mapping[str, AnyArray]) -> Batch:
+    """Keep only some positions of convolutions (partial-area convolution, NeST section 3.2.3).
+
+    What is off already stays off. A pair of maps that is left without a position loses its kernel entries, and units
+    that lose their last path go too.
+
+    Args:
+        structure: the network.
+        areas: by projection, bool (out, in, P, Q) or, for one area per output map, (out, 1, P, Q): what to keep of
+            the present area.
+
+    Raises:
+        EditError: an area is not a convolution's, or an output unit would lose its last path from an input.
+    """
+    edits: list[AnyEdit] = []
+    idle: dict[str, AnyArray] = {}
+    lost = 0
+    for name, wanted in areas.items():
+        columns = structure.connection_columns(name)
+        present = np.ones((1, 1, 1, 1), bool) if columns.area is None else columns.area
+        kept = _fitting(structure, name, wanted) & present
+        off = present & ~kept
+        if off.any():
+            edits.append(SetArea(projection=name, area=kept))
+            lost += int(np.count_nonzero(off))
+        entries = np.flatnonzero(columns.mask & ~kept.any(axis=(2, 3), keepdims=True))
+        if len(entries):
+            idle[name] = entries
+    after, _ = Batch(edits=tuple(edits)).change(structure)
+    return Batch(edits=(*edits, *prune_connections(after, idle).edits), title=f"shrink areas by {lost} positions")
+
+
+def _fitting(structure: Structure, name: str, area: AnyArray) -> AnyArray:
+    if np.asarray(area).dtype != bool:
+        raise EditError(f"shrink_areas of {name!r}: expected an area of booleans, got {np.asarray(area).dtype.name}")
+    edit = SetArea(projection=name, area=area)
+    check_area(edit, structure, structure.projection(name), area)
+    return area

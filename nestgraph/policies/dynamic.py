@@ -1,0 +1,83 @@
+"""Dynamic sparse training: connections move to better places, and as many stay."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from nestgraph.edits.batch import Batch
+from nestgraph.edits.pruning import prune_connections
+from nestgraph.graph.network import Network
+from nestgraph.policies.evidence import Evidence, EvidenceKind
+from nestgraph.policies.policy import Policy, plastic_projections
+from nestgraph.policies.pruning import effective_weight, weakness
+from nestgraph.policies.ranking import NEVER, Fraction, Scope, budget, chosen, groups
+from nestgraph.policies.waking import Factor, gradient_scores, random_scores, woken
+from nestgraph.spec.arrays import AnyArray
+
+
+class Rewiring(Policy, ABC):
+    """Drop the connections with the smallest effective weight and wake as many dormant ones, in one edit.
+
+    What is dropped is not woken again in the same edit; fewer are dropped where fewer can be woken. The count of
+    connections stays unless a unit loses its last path: it goes with its connections.
+
+    Attributes:
+        fraction: of the active connections of a projection (`scope` projection) or of the network (global), how
+            many to move in one edit; at least one.
+        weight: what a woken connection starts with: zero, or a random weight, normal with a deviation of `rate`
+            times the projection's mean |weight|.
+    """
+
+    fraction: Fraction = 0.1
+    scope: Scope = "projection"
+    weight: Literal["zero", "random"] = "zero"
+    rate: Factor = 0.1
+
+    @abstractmethod
+    def scores(self, network: Network, projection: str, evidence: Evidence, rng: np.random.Generator) -> AnyArray:
+        """Which dormant entries are woken first; `NEVER` where none can be."""
+
+    def propose(self, network: Network, evidence: Evidence, rng: np.random.Generator, scale: float = 1.0) -> Batch:
+        """Wake the entries with the largest scores, then prune as many of the old ones."""
+        names = [p.name for p in plastic_projections(network)]
+        active = {name: network.connection_columns(name).active for name in names}
+        weak = {name: weakness(network, name, np.abs(effective_weight(network, name))) for name in names}
+        scores = {name: self.scores(network, name, evidence, rng) for name in names}
+        dropped: dict[str, AnyArray] = {}
+        grown: dict[str, AnyArray] = {}
+        for group in groups(names, self.scope == "global"):
+            pools = [{name: values[name] for name in group} for values in (weak, scores)]
+            count = min(budget(active, group, self.fraction * scale), *map(_candidates, pools))
+            dropped |= chosen(pools[0], count)
+            grown |= chosen(pools[1], count)
+        edits = [woken(network, name, at, self.weight, self.rate, evidence, rng) for name, at in grown.items()]
+        structure, _ = Batch(edits=tuple(edits)).change(network)
+        pruned = prune_connections(structure, dropped)
+        total = sum(map(len, dropped.values()))
+        return Batch(edits=(*edits, *pruned.edits), title=f"move {total} connections")
+
+
+def _candidates(pool: dict[str, AnyArray]) -> int:
+    return sum(int(np.count_nonzero(scores > NEVER)) for scores in pool.values())
+
+
+class RigL(Rewiring):
+    """Wake where the loss gradient is largest (Evci et al. 2020)."""
+
+    kind: Literal["rigl"] = "rigl"
+    needs: ClassVar[frozenset[EvidenceKind]] = frozenset({"gradients"})
+
+    def scores(self, network: Network, projection: str, evidence: Evidence, rng: np.random.Generator) -> AnyArray:  # noqa: ARG002
+        """|gradient| of dormant entries."""
+        return gradient_scores(network, projection, evidence)
+
+
+class SparseEvolution(Rewiring):
+    """Wake at random: sparse evolutionary training, SET (Mocanu et al. 2018)."""
+
+    kind: Literal["set"] = "set"
+
+    def scores(self, network: Network, projection: str, evidence: Evidence, rng: np.random.Generator) -> AnyArray:  # noqa: ARG002
+        """Random scores of dormant entries."""
+        return random_scores(network, projection, rng)

@@ -1,0 +1,98 @@
+"""Growth of feature maps: draw several, keep the best (NeST section 3.1.3)."""
+
+from typing import ClassVar, Literal
+
+import numpy as np
+from pydantic import PositiveInt
+
+from nestgraph.edits.batch import AnyEdit, Batch
+from nestgraph.edits.layers import Block
+from nestgraph.edits.units import AddUnits
+from nestgraph.errors import EditError
+from nestgraph.graph.network import Network
+from nestgraph.graph.structure import Structure
+from nestgraph.policies.evidence import Evidence, EvidenceKind
+from nestgraph.policies.policy import Policy
+from nestgraph.policies.ranking import Fraction, groups
+from nestgraph.policies.waking import Factor
+from nestgraph.seeds.sparse import sparse_mask
+from nestgraph.spec.projection import OneToOne
+
+
+class MapGrowth(Policy):
+    """Add feature maps, each the best of several random ones: the one with the lowest loss on a held-out batch.
+
+    Attributes:
+        units: how many maps to add in one edit to each layer (`scope` layer), or in all (global), each to the layer
+            where it lowers the loss most.
+        candidates: how many random maps to try for each that is added to a layer.
+        density: the share of the new map's possible connections that are active; at least one to and from each unit.
+        alpha: birth strength: times the deviation of He et al. 2015, of incoming and outgoing weights.
+        limit: the most maps that growth gives a layer; None for no limit.
+    """
+
+    kind: Literal["map_growth"] = "map_growth"
+    units: PositiveInt = 1
+    candidates: PositiveInt = 8
+    density: Fraction = 0.5
+    alpha: Factor = 0.5
+    scope: Literal["layer", "global"] = "layer"
+    limit: PositiveInt | None = None
+    needs: ClassVar[frozenset[EvidenceKind]] = frozenset({"trial"})
+
+    def propose(self, network: Network, evidence: Evidence, rng: np.random.Generator, scale: float = 1.0) -> Batch:
+        """Add maps one after the other, each tried on what the ones before it made.
+
+        Raises:
+            EditError: there are hidden layers of maps, but none can grow.
+        """
+        edits: list[AnyEdit] = []
+        for group in groups(map_layers(network), self.scope == "global"):
+            for _ in range(max(1, round(self.units * scale))):
+                drawn = [edit for layer in group for edit in self._candidates(network, layer, rng)]
+                tried = [edit.apply(network).network for edit in drawn]
+                losses = [evidence.loss(each) for each in tried]
+                if np.isfinite(losses).any():
+                    best = int(np.nanargmin(losses))
+                    edits.append(drawn[best])
+                    network = tried[best]
+        return Batch(edits=tuple(edits), title=f"grow {len(edits)} maps")
+
+    def _candidates(self, network: Network, layer: str, rng: np.random.Generator) -> list[AddUnits]:
+        full = self.limit is not None and len(network.units(layer)) >= self.limit
+        return [self._draw(network, layer, rng) for _ in range(0 if full else self.candidates)]
+
+    def _draw(self, structure: Structure, layer: str, rng: np.random.Generator) -> AddUnits:
+        incoming, outgoing = structure.incoming(layer), structure.outgoing(layer)
+        blocks = {p.name: self._kernels(structure, p.name, 0, rng) for p in incoming}
+        blocks |= {p.name: self._kernels(structure, p.name, 1, rng) for p in outgoing}
+        return AddUnits(layer=layer, ids=np.array(structure.fresh_ids(layer, 1)), blocks=blocks)
+
+    def _kernels(self, structure: Structure, projection: str, axis: int, rng: np.random.Generator) -> Block:
+        """Random weights of one map, as the target (axis 0) or the source (axis 1) of a projection."""
+        old = structure.connection_columns(projection).mask
+        shape = (1, *old.shape[1:]) if axis == 0 else (len(old), 1, *old.shape[2:])
+        mask = sparse_mask(shape, self.density, rng)
+        fan_in = mask.reshape(shape[0], -1).sum(axis=1)
+        if axis == 1:
+            fan_in = fan_in + old.reshape(len(old), -1).sum(axis=1)
+        deviation = self.alpha * np.sqrt(2 / fan_in).reshape(-1, *([1] * (mask.ndim - 1)))
+        return Block(weight=np.where(mask, deviation * rng.standard_normal(shape), 0).astype(np.float32), mask=mask)
+
+
+def map_layers(structure: Structure) -> tuple[str, ...]:
+    """The hidden layers of maps that can gain one.
+
+    Raises:
+        EditError: there are hidden layers of maps, but none can: one-to-one projections tie each map to its partner.
+    """
+    hidden = [layer for layer in structure.layers_by_name.values() if layer.kind == "feature_maps" and not layer.output]
+    ties = [p for p in structure.projections_by_name.values() if isinstance(p, OneToOne)]
+    names = {layer.name for layer in hidden} - {end for p in ties for end in (p.source, p.target)}
+    if hidden and not names:
+        got = ", ".join(sorted(p.name for p in ties))
+        raise EditError(
+            f"map_growth expected a hidden layer of maps without one-to-one projections, got {got}: "
+            "a residual sum or concatenation ties each map to a partner, so both layers would have to grow"
+        )
+    return tuple(name for name in structure.layer_names if name in names)

@@ -1,0 +1,58 @@
+"""Growth of skip projections: connections past layers, where the bridging gradient is largest."""
+
+from typing import ClassVar, Literal
+
+import numpy as np
+from pydantic import PositiveInt
+
+from nestgraph.edits.batch import Batch
+from nestgraph.edits.layers import AddProjection, Block
+from nestgraph.graph.network import Network
+from nestgraph.policies.evidence import Evidence, EvidenceKind
+from nestgraph.policies.policy import Policy, possible_skips
+from nestgraph.policies.ranking import NEVER, top
+from nestgraph.policies.waking import Factor
+from nestgraph.spec.arrays import AnyArray
+
+
+class SkipGrowth(Policy):
+    """Join two layers that no dense projection joins: the pair whose largest gradients sum up to most.
+
+    The gradient of a connection that would lead from an earlier layer to a later one is their bridging gradient.
+    `connection_growth` can wake more of the new projection later.
+
+    Attributes:
+        connections: how many connections the new projection starts with.
+        weight: what they start with: zero, which keeps the output, or one gradient step of `rate`.
+        limit: how many projections may lead into one layer; None for no limit.
+    """
+
+    kind: Literal["skip_growth"] = "skip_growth"
+    connections: PositiveInt = 50
+    weight: Literal["zero", "gradient"] = "zero"
+    rate: Factor = 0.1
+    limit: PositiveInt | None = None
+    needs: ClassVar[frozenset[EvidenceKind]] = frozenset({"skips"})
+
+    def propose(self, network: Network, evidence: Evidence, rng: np.random.Generator, scale: float = 1.0) -> Batch:  # noqa: ARG002
+        """Add the best skip projection; nothing where none has a gradient."""
+        count = max(1, round(self.connections * scale))
+        room = [
+            p for p in possible_skips(network) if self.limit is None or len(network.incoming(p.target)) < self.limit
+        ]
+        sizes = {p.name: _sizes(evidence.skips[p.name]) for p in room}
+        found = {p: top(sizes[p.name], count) for p in room}
+        best = max(room, key=lambda p: sizes[p.name].flat[found[p]].sum(), default=None)
+        if best is None or not len(found[best]):
+            return Batch(edits=(), title="grow no skip projection")
+        gradient, entries = evidence.skips[best.name], found[best]
+        weight, mask = np.zeros(gradient.shape, np.float32), np.zeros(gradient.shape, bool)
+        mask.flat[entries] = True
+        if self.weight == "gradient":
+            weight.flat[entries] = -self.rate * gradient.flat[entries]
+        edit = AddProjection(projection=best, connections=Block(weight=weight, mask=mask))
+        return Batch(edits=(edit,), title=f"grow {len(entries)} connections from {best.source} to {best.target}")
+
+
+def _sizes(gradient: AnyArray) -> AnyArray:
+    return np.where(np.isfinite(gradient) & (gradient != 0), np.abs(gradient), NEVER)
