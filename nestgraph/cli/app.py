@@ -70,8 +70,8 @@ def synthesize(
 ) -> None:
     """Grow and prune a network by a recipe.
 
-    Recipes inside the package: digits, lenet-300-100. With several seeds each run gets a folder seed-N in OUT, and
-    the table shows the medians and the final network of each seed.
+    Recipes inside the package: digits, lenet-300-100, lenet-5. With several seeds each run gets a folder seed-N in
+    OUT, and the table shows the medians and the final network of each seed.
     """
     folder = out
     try:
@@ -112,7 +112,8 @@ def evaluate(
 ) -> None:
     """Measure a network on a dataset.
 
-    The error is in percent, and in JSON a share of 1. FLOPs are 2 for each multiply-accumulate.
+    The error is in percent, and in JSON a share of 1. FLOPs are 2 for each multiply-accumulate: all of them, and those
+    whose source is not 0, the mean over the samples.
     """
     import nestgraph as ng
     from nestgraph.cli.results import evaluation, evaluation_rows

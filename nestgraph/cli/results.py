@@ -57,10 +57,12 @@ def evaluation(
         raise DataError(f"{name}: does not fit {entry.name} (expected a network of {' or '.join(wanted)}, got {got})")
 
     from nestgraph.train.data import load_dataset
+    from nestgraph.train.flops import active_flops
     from nestgraph.train.recipe import TrainingOptions
     from nestgraph.train.trainer import Trainer
 
-    score = Trainer(load_dataset(entry.name, seed), TrainingOptions(), seed=seed, device=device).measure(network, split)
+    trainer = Trainer(load_dataset(entry.name, seed), TrainingOptions(), seed=seed, device=device)
+    score = trainer.measure(network, split)
     total = cost(network).total
     return {
         "data": entry.name,
@@ -72,6 +74,7 @@ def evaluation(
         "connections": total.connections,
         "parameters": total.parameters,
         "flops": total.flops,
+        "active_flops": active_flops(network, trainer, split),
     }
 
 
@@ -93,6 +96,7 @@ def evaluation_rows(content: dict[str, Any]) -> Rows:
         "connections": f"{content['connections']:,}",
         "parameters": f"{content['parameters']:,}",
         "FLOPs (2 per multiply-accumulate)": f"{content['flops']:,}",
+        "FLOPs of sources that are not 0": f"{content['active_flops']:,.0f}",
     }
     return [(f"{content['data']}, split by seed {content['seed']}", "value"), *shown.items()]
 

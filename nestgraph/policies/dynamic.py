@@ -14,6 +14,7 @@ from nestgraph.policies.pruning import effective_weight, weakness
 from nestgraph.policies.ranking import NEVER, Fraction, Scope, budget, chosen, groups
 from nestgraph.policies.waking import Factor, gradient_scores, random_scores, woken
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.record import Name
 
 
 class Rewiring(Policy, ABC):
@@ -25,12 +26,14 @@ class Rewiring(Policy, ABC):
     Attributes:
         fraction: of the active connections of a projection (`scope` projection) or of the network (global), how
             many to move in one edit; at least one.
+        projections: the names of those it is for, where others have policies of their own; None for all.
         weight: what a woken connection starts with: zero, or a random weight, normal with a deviation of `rate`
             times the projection's mean |weight|.
     """
 
     fraction: Fraction = 0.1
     scope: Scope = "projection"
+    projections: tuple[Name, ...] | None = None
     weight: Literal["zero", "random"] = "zero"
     rate: Factor = 0.1
 
@@ -40,7 +43,7 @@ class Rewiring(Policy, ABC):
 
     def propose(self, network: Network, evidence: Evidence, rng: np.random.Generator, scale: float = 1.0) -> Batch:
         """Wake the entries with the largest scores, then prune as many of the old ones."""
-        names = [p.name for p in plastic_projections(network)]
+        names = [p.name for p in plastic_projections(network, self.projections)]
         active = {name: network.connection_columns(name).active for name in names}
         weak = {name: weakness(network, name, np.abs(effective_weight(network, name))) for name in names}
         scores = {name: self.scores(network, name, evidence, rng) for name in names}

@@ -1,6 +1,7 @@
 """The one form of all policies: a frozen record of options that proposes an edit."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from itertools import count
 from typing import ClassVar
 
@@ -34,9 +35,10 @@ class Policy(Record, ABC):
         """
 
 
-def plastic_projections(structure: Structure) -> tuple[Projection, ...]:
-    """The projections whose connections are trained, and so can grow and be pruned."""
-    records = (structure.projection(name) for name in structure.projection_names)
+def plastic_projections(structure: Structure, names: Collection[str] | None = None) -> tuple[Projection, ...]:
+    """The projections whose connections are trained, and so can grow and be pruned; of these names only, if given."""
+    chosen = (name for name in structure.projection_names if names is None or name in names)
+    records = (structure.projection(name) for name in chosen)
     trained = (p for p in records if not isinstance(p, OneToOne) or p.trained)
     return tuple(p for p in trained if structure.connection_columns(p.name).mask.size)
 

@@ -15,6 +15,7 @@ from nestgraph.policies.evidence import Evidence, EvidenceKind
 from nestgraph.policies.policy import Policy, plastic_projections
 from nestgraph.policies.ranking import NEVER, Fraction, Scope, largest
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.record import Name
 
 
 class ConnectionPruning(Policy, ABC):
@@ -23,11 +24,13 @@ class ConnectionPruning(Policy, ABC):
     Attributes:
         fraction: of the active connections of a projection (`scope` projection) or of the network (global), how
             many to remove in one edit; at least one.
+        projections: the names of those it is for, where others have policies of their own; None for all.
         scope: ranking all projections at once starves first layers, so each has its own budget by default.
     """
 
     fraction: Fraction = 0.01
     scope: Scope = "projection"
+    projections: tuple[Name, ...] | None = None
 
     @abstractmethod
     def strength(self, network: Network, projection: str, evidence: Evidence, rng: np.random.Generator) -> AnyArray:
@@ -35,7 +38,7 @@ class ConnectionPruning(Policy, ABC):
 
     def propose(self, network: Network, evidence: Evidence, rng: np.random.Generator, scale: float = 1.0) -> Batch:
         """Prune the weakest; the strongest connection into an output unit stays."""
-        names = [p.name for p in plastic_projections(network)]
+        names = [p.name for p in plastic_projections(network, self.projections)]
         scores = {name: weakness(network, name, self.strength(network, name, evidence, rng)) for name in names}
         sizes = {name: network.connection_columns(name).active for name in names}
         return prune_connections(network, largest(scores, sizes, self.fraction * scale, self.scope))
@@ -45,13 +48,20 @@ class MagnitudePruning(ConnectionPruning):
     """Remove the active connections with the smallest effective weight.
 
     The effective weight is the weight after folding batch normalisation, gamma * W / sqrt(variance + epsilon).
+
+    Attributes:
+        score: `weight` ranks by |effective weight|; `lamp` by its square over the sum of all squares in the projection
+            that are not smaller (Lee et al. 2021), which makes projections comparable: what a `global` scope needs to
+            find each one's share without starving any.
     """
 
     kind: Literal["magnitude_pruning"] = "magnitude_pruning"
+    score: Literal["weight", "lamp"] = "weight"
 
     def strength(self, network: Network, projection: str, evidence: Evidence, rng: np.random.Generator) -> AnyArray:  # noqa: ARG002
-        """|effective weight|."""
-        return np.abs(effective_weight(network, projection))
+        """|effective weight|, or its LAMP score."""
+        weight = np.abs(effective_weight(network, projection))
+        return weight if self.score == "weight" else lamp(weight)
 
 
 def effective_weight(structure: Structure, projection: str) -> AnyArray:
@@ -62,6 +72,19 @@ def effective_weight(structure: Structure, projection: str) -> AnyArray:
         position = structure.unit_columns(target).position
         factor = factor[[position[int(unit)] for unit in columns.links[:, 1]]]
     return columns.weight * factor.reshape(-1, *([1] * (columns.weight.ndim - 1)))
+
+
+def lamp(weight: AnyArray) -> AnyArray:
+    """Each squared weight over the sum of the squares that are at least as large; the largest scores 1.
+
+    >>> lamp(np.array([1.0, 2.0, 2.0])).round(3).tolist()
+    [0.111, 1.0, 0.5]
+    """
+    order = np.argsort(-weight, axis=None, kind="stable")
+    squares = np.square(weight.ravel()[order], dtype=np.float64)
+    scores = np.empty(weight.size)
+    scores[order] = squares / np.maximum(np.cumsum(squares), np.finfo(np.float64).tiny)
+    return scores.reshape(weight.shape)
 
 
 def weakness(structure: Structure, projection: str, strength: AnyArray) -> AnyArray:

@@ -15,6 +15,7 @@ from nestgraph.policies.evidence import Evidence, EvidenceKind
 from nestgraph.policies.policy import Policy, plastic_projections
 from nestgraph.policies.ranking import NEVER, Fraction, Scope, largest
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.record import Name
 
 StartingWeight = Literal["zero", "random", "gradient"]
 Factor = Annotated[float, Field(gt=0, le=1e20)]
@@ -26,12 +27,14 @@ class Waking(Policy, ABC):
     Attributes:
         fraction: of the possible connections of a projection (`scope` projection) or of the network (global), how
             many to wake in one edit; at least one.
+        projections: the names of those it is for, where others have policies of their own; None for all.
         weight: what a woken connection starts with: zero; a random weight, normal with a deviation of `rate` times
             the projection's mean |weight|; or one gradient step of `rate`.
     """
 
     fraction: Fraction = 0.05
     scope: Scope = "projection"
+    projections: tuple[Name, ...] | None = None
     weight: StartingWeight = "zero"
     rate: Factor = 0.1
 
@@ -41,7 +44,7 @@ class Waking(Policy, ABC):
 
     def propose(self, network: Network, evidence: Evidence, rng: np.random.Generator, scale: float = 1.0) -> Batch:
         """Wake the entries with the largest scores."""
-        names = [p.name for p in plastic_projections(network)]
+        names = [p.name for p in plastic_projections(network, self.projections)]
         scores = {name: self.scores(network, name, evidence, rng) for name in names}
         sizes = {name: values.size for name, values in scores.items()}
         found = largest(scores, sizes, self.fraction * scale, self.scope)

@@ -154,7 +154,8 @@ def _mean_responses(projection: Conv, source: torch.Tensor, weight: torch.Tensor
     count = max(1, RESPONSES // (len(kernels) * source[0, 0].numel()))
     sweep = (projection.stride, projection.padding, projection.dilation)
     sums = [functional.conv2d(part, kernels, None, *sweep, maps).abs_().sum(0) for part in torch.split(source, count)]
-    return torch.stack(sums).sum(0).unflatten(0, (maps, -1)).transpose(0, 1) / len(source)
+    total = torch.stack(sums).sum(0)
+    return total.reshape(maps, -1, *total.shape[1:]).transpose(0, 1) / len(source)
 
 
 MEASURES: Mapping[EvidenceKind, Callable[[Network, Recorder], Means]] = {

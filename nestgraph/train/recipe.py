@@ -8,10 +8,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, StringConstraints, ValidationError, model_validator
 
-from nestgraph import seeds
 from nestgraph.errors import RecipeError
 from nestgraph.graph.network import Network
 from nestgraph.policies import GrowthPolicy, PruningPolicy
+from nestgraph.seeds import lenet_5, lenet_300_100, mlp
 from nestgraph.snapshot import first_problem
 from nestgraph.spec.operations import ActivationFunction
 from nestgraph.spec.record import Record, Text
@@ -53,8 +53,8 @@ class SeedOptions(Record):
     def build(self, seed: int) -> Network:
         """The seed network of one random seed."""
         if self.widths is not None:
-            return seeds.mlp(self.widths, self.density, seed, batch_norm=self.batch_norm)
-        make = {"lenet_300_100": seeds.lenet_300_100, "lenet_5": seeds.lenet_5}[self.kind]
+            return mlp(self.widths, self.density, seed, batch_norm=self.batch_norm)
+        make = {"lenet_300_100": lenet_300_100, "lenet_5": lenet_5}[self.kind]
         return make(self.width, self.density, seed, batch_norm=self.batch_norm)
 
 
@@ -111,7 +111,11 @@ class PruningOptions(Record):
         tolerance: how much accuracy pruning may cost where `target_accuracy` is None.
         epochs: of training after each step.
         recovery_epochs: how many more a step below A is given, before it is taken back and halved.
-        smallest_step: pruning ends when the step, halved again and again, is below this share of the first.
+        back_off: what is halved when a step is taken back: the steps of all policies, or that of the one which alone
+            raises the training loss most. The latter, with a policy for each of several `projections`, backs off
+            layer by layer.
+        smallest_step: a policy is done when its step, halved again and again, is below this share of the first, and
+            pruning when all are.
         size_floor: pruning ends at so many connections.
         activity_batches: how many training batches the activity of units is averaged over.
     """
@@ -121,6 +125,7 @@ class PruningOptions(Record):
     tolerance: Share = 0.0
     epochs: PositiveInt = 1
     recovery_epochs: NonNegativeInt = 2
+    back_off: Literal["all", "worst"] = "all"
     smallest_step: Annotated[float, Field(gt=0, le=1)] = 0.1
     size_floor: NonNegativeInt = 0
     max_edits: NonNegativeInt = 1000

@@ -63,13 +63,17 @@ class Measurement(Record):
 
 
 class StageResult(Record):
-    """One network of the result table. Accuracies are shares of 1; the test split is read once, when the run ends."""
+    """One network of the result table. Accuracies are shares of 1; the test split is read once, when the run ends.
+
+    `flops` are static; `active_flops` those whose source output is not zero, the mean over the test split.
+    """
 
     stage: Text
     units: NonNegativeInt
     connections: NonNegativeInt
     parameters: NonNegativeInt
     flops: NonNegativeInt
+    active_flops: float
     validation_accuracy: float
     test_accuracy: float
     digest: Text

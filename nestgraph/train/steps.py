@@ -56,11 +56,11 @@ class Stepper:
         """The current network."""
         return self.editor.network
 
-    def propose(self, policies: Iterable[Policy], batches: int | None, scale: float = 1.0) -> Batch:
-        """What the policies would do in turn, each on the result of the one before; empty when they find nothing."""
+    def propose(self, policies: Iterable[tuple[Policy, float]], batches: int | None) -> Batch:
+        """What policies would do in turn, each with its scale and on the result of the one before; may be empty."""
         network, proposed, titles = self.network, list[AnyEdit](), list[str]()
         rng = np.random.default_rng(derived_seed(self._trainer.seed, "policy", self._trainings))
-        for policy in policies:
+        for policy, scale in policies:
             evidence = gather(network, self._trainer, policy.needs, batches, self._trainings)
             try:
                 edit = policy.propose(network, evidence, rng, scale)
@@ -71,6 +71,12 @@ class Stepper:
                 proposed.append(edit)
                 titles.append(edit.words)
         return Batch(edits=tuple(proposed), title=", ".join(titles)[:256] or "nothing to do")
+
+    def damage(self, policy: Policy, scale: float, batches: int | None) -> float:
+        """The loss on a few training batches right after what one policy would do, without training."""
+        tried = self.propose([(policy, scale)], batches).apply(self.network).network
+        loss = gather(self.network, self._trainer, {"trial"}, batches, self._trainings).loss(tried)
+        return loss if math.isfinite(loss) else math.inf
 
     def apply(self, edit: AnyEdit) -> None:
         """Apply an edit to the network; the model follows with the next step."""

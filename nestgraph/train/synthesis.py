@@ -12,6 +12,7 @@ from nestgraph.graph.cost import cost
 from nestgraph.graph.network import Network
 from nestgraph.train.baseline import logistic_regression
 from nestgraph.train.data import load_dataset
+from nestgraph.train.flops import active_flops
 from nestgraph.train.randomness import derived_seed
 from nestgraph.train.recipe import GrowthOptions, PruningOptions, Recipe
 from nestgraph.train.runs import Measurement, Result, Run, RunFolder, StageResult
@@ -99,7 +100,8 @@ class Synthesis:
         for number in range(options.max_edits):
             if stand.connections >= options.size_limit or stand.score.accuracy >= options.target_accuracy:
                 break
-            edit = self._steps.propose([options.policies[number % len(options.policies)]], options.evidence_batches)
+            policy = options.policies[number % len(options.policies)]
+            edit = self._steps.propose([(policy, 1.0)], options.evidence_batches)
             tried = self._try(edit, options.epochs) if edit.edits else None
             kept = tried is not None and tried.score.loss < stand.score.loss
             reached = tried.connections if tried and kept else stand.connections
@@ -123,17 +125,28 @@ class Synthesis:
         target = options.target_accuracy
         if target is None:
             target = stand.score.accuracy - options.tolerance
-        scale, first = 1.0, stand.connections
+        scales, first = dict.fromkeys(range(len(options.policies)), 1.0), stand.connections
         for _ in range(options.max_edits):
-            if stand.connections <= options.size_floor or scale < options.smallest_step:
+            if stand.connections <= options.size_floor or not scales:
                 break
-            edit = self._steps.propose(options.policies, options.activity_batches, scale)
+            steps = [(options.policies[place], scale) for place, scale in scales.items()]
+            edit = self._steps.propose(steps, options.activity_batches)
             tried = self._recovered(self._try(edit, options.epochs), target) if edit.edits else None
             kept = tried is not None and tried.score.accuracy >= target
             reached = tried.connections if tried and kept else stand.connections
             stand = self._decide(stand, tried, kept, edit.words, _pruned_share(first, reached, options.size_floor))
-            scale = scale if kept else scale / 2
+            scales = scales if kept else self._backed_off(scales, options)
         return stand
+
+    def _backed_off(self, scales: Mapping[int, float], options: PruningOptions) -> dict[int, float]:
+        """The scales of policies after a refused step, by their place; those below the smallest step fall out."""
+        halved = set(scales)
+        if options.back_off == "worst":
+            batches = options.activity_batches
+            damages = {n: self._steps.damage(options.policies[n], scale, batches) for n, scale in scales.items()}
+            halved = {max(damages, key=lambda place: damages[place])}
+        smaller = {place: scale / 2 if place in halved else scale for place, scale in scales.items()}
+        return {place: scale for place, scale in smaller.items() if scale >= options.smallest_step}
 
     def _recovered(self, tried: Stand | None, target: float) -> Stand | None:
         """Train a step that fell below the target on, within the recovery budget."""
@@ -219,6 +232,7 @@ class Synthesis:
                     connections=total.connections,
                     parameters=total.parameters,
                     flops=total.flops,
+                    active_flops=active_flops(network, self.trainer, "test"),
                     validation_accuracy=self.trainer.measure(network, "validation").accuracy,
                     test_accuracy=self.trainer.measure(network, "test").accuracy,
                     digest=network.digest,

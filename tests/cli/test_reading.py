@@ -218,9 +218,11 @@ def test_evaluate_reports_error_and_cost(digits):
     outputs = forward(digits, {"input": test.inputs.reshape(len(test), -1)})["output"]
     assert facts["error"] == pytest.approx(1 - np.mean(outputs.argmax(1) == test.labels))
     assert (facts["connections"], facts["flops"]) == (digits.connection_count, 2 * digits.connection_count)
+    assert facts["active_flops"] < facts["flops"]
     text = run("evaluate", "digits.json", "--data", "digits").stdout
     assert f"{facts['error']:.2%}" in text
     assert f"{facts['parameters']:,}" in text
+    assert f"{facts['active_flops']:,.0f}" in text
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def test_numbers_that_are_not_finite_are_refused(text):
 BAD_INTEGERS = [[1.0], [True], ["1"], [2**53], [-(2**53)], [2**64 - 1], [2**70], [[1], [1, 2]], [None], "12", object()]
 
 
-@pytest.mark.parametrize("units", BAD_INTEGERS, ids=str)
+@pytest.mark.parametrize("units", BAD_INTEGERS, ids=[str(number) for number in range(len(BAD_INTEGERS))])
 def test_ids_are_integers_that_json_can_carry(units):
     with pytest.raises(ValidationError):
         RemoveUnits(layer="a", units=units)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from nestgraph.edits import SetArea, SetMask, normalisation_factor, shrink_areas
+from nestgraph.edits import SetArea, SetMask, SetValues, normalisation_factor, shrink_areas
 from nestgraph.errors import EditError, StructureError
 from nestgraph.graph import cost, violations
 from nestgraph.policies import AreaPruning
@@ -152,8 +152,6 @@ def test_batch_normalisation_counts():
     responses = np.ones_like(evidence.responses["input_to_conv1"])
     gamma = network.unit_columns("conv1").values["gamma"].copy()
     gamma[1] = 0.1
-    from nestgraph.edits import SetValues
-
     network = SetValues(units={"conv1": {"gamma": gamma}}).apply(network).network
     evidence.responses["input_to_conv1"][:] = responses
     area = AreaPruning(quantile=0.1).propose(network, evidence, np.random.default_rng(0)).edits[0].area

@@ -7,7 +7,16 @@ from hypothesis import strategies as st
 
 from nestgraph.edits import Batch, SetMask
 from nestgraph.graph import ConnectionColumns
-from nestgraph.policies import ConnectionGrowth, Evidence, NeuronGrowth, RandomGrowth, SkipGrowth, bridged_layers
+from nestgraph.policies import (
+    ConnectionGrowth,
+    Evidence,
+    MagnitudePruning,
+    NeuronGrowth,
+    RandomGrowth,
+    RigL,
+    SkipGrowth,
+    bridged_layers,
+)
 from nestgraph.policies.growth import paper_neuron, rank_one_neuron
 from nestgraph.policies.policy import plastic_projections
 from nestgraph.seeds import mlp
@@ -116,6 +125,15 @@ def test_a_woken_weight_is_small_and_random_where_asked():
         weights = next(part.weights for part in edit.edits if part.projection == "input_to_fc1")
         assert weights.std() == pytest.approx(0.2 * np.abs(columns.weight[columns.mask]).mean(), rel=0.1)
         assert abs(weights.mean()) < 0.1 * weights.std()
+
+
+@pytest.mark.parametrize("policy", [ConnectionGrowth, RandomGrowth, RigL, MagnitudePruning])
+def test_a_policy_for_some_projections_leaves_the_others_alone(policy):
+    network = mlp((20, 12, 8, 5), 0.4)
+    evidence = evidence_for(network, generator())
+    chosen = ("fc2_to_output", "fc1_to_fc2", "gone")
+    edit = policy(fraction=0.02, projections=chosen).propose(network, evidence, generator())
+    assert {part.projection for part in edit.edits if isinstance(part, SetMask)} == set(chosen[:2])
 
 
 def test_random_growth_reaches_every_dormant_connection_alike():
@@ -250,7 +268,7 @@ def test_gradmax_keeps_the_output_and_has_the_largest_gradient_of_incoming_weigh
 
 def test_one_budget_for_all_layers_goes_to_the_strongest_bridge():
     network = wide()
-    bridges = {"fc1": np.full((7, 9), 0.1), "fc2": np.full((5, 4), 0.1)}
+    bridges = {"fc1": generator(1).standard_normal((7, 9)), "fc2": generator(2).standard_normal((5, 4))}
     for best in bridges:
         evidence = Evidence(bridges=bridges | {best: 50 * bridges[best]})
         grown = NeuronGrowth(units=2, beta=0.1, scope="global").propose(network, evidence, generator())

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from nestgraph.edits import SetMask, SetValues
+from nestgraph.edits import AddProjection, Block, SetMask, SetValues
 from nestgraph.graph.reference import forward
 from nestgraph.lowering import lower, slots
-from nestgraph.policies import bridged_layers
+from nestgraph.policies import bridged_layers, possible_skips
 from nestgraph.policies.policy import plastic_projections
 from nestgraph.train.evidence import gather
 from tests.laws import fresh_digest
@@ -123,6 +123,40 @@ def test_bridges_are_the_mean_of_products(kind):
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
+def test_skips_are_finite_differences_of_the_loss_for_projections_that_are_not_there(kind):
+    network = NETWORKS[kind]
+    evidence = gathered(network, "skips")
+    assert set(evidence.skips) == {skip.name for skip in possible_skips(network)} != set()
+    rng = np.random.default_rng(0)
+    for skip in possible_skips(network):
+        gradient = evidence.skips[skip.name]
+        asleep = Block(weight=np.zeros(gradient.shape), mask=np.zeros(gradient.shape, bool))
+        joined = AddProjection(projection=skip, connections=asleep).apply(network).network
+        for place in rng.permutation(gradient.size)[:4]:
+            ends = [with_weight(joined, skip.name, place, change) for change in (STEP, -STEP)]
+            slope = (loss_of(ends[0], DATA.train) - loss_of(ends[1], DATA.train)) / (2 * STEP)
+            assert gradient.flat[place] == pytest.approx(slope, abs=2e-5, rel=1e-3)
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_a_trial_is_the_loss_of_any_network_on_the_same_batches(kind):
+    network = NETWORKS[kind]
+    evidence = gathered(network, "trial", batches=3)
+    other = with_weight(network, network.projection_names[0], 0, 0.5)
+    assert evidence.loss(network) == pytest.approx(loss_of(network, DATA.train), rel=1e-5)  # three batches are all
+    assert evidence.loss(other) == pytest.approx(loss_of(other, DATA.train), rel=1e-5)
+    part = gathered(network, "trial", batches=1)
+    assert part.loss(network) == part.loss(network) != evidence.loss(network)
+
+
+def test_a_trial_of_dropout_draws_the_same_each_time_and_leaves_no_trace():
+    network = conv_network(batch_norm=True, dropout=0.5)
+    evidence, state = gathered(network, "trial"), torch.get_rng_state()
+    assert evidence.loss(network) == evidence.loss(network)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
 def test_activity_is_the_mean_size_of_the_output(kind):
     network = NETWORKS[kind]
     evidence = gathered(network, "activity")
@@ -153,7 +187,7 @@ def test_only_what_is_needed_is_gathered_from_as_many_batches_as_asked_for():
 def test_gathering_leaves_no_trace_and_repeats():
     network = conv_network(batch_norm=True, dropout=0.5)
     start, state, numpy_state = fresh_digest(network), torch.get_rng_state(), np.random.get_state()[1].copy()
-    needs = ("gradients", "bridges", "activity")
+    needs = ("gradients", "bridges", "skips", "activity")
     first, second = gathered(network, *needs), gathered(network, *needs)
     assert fresh_digest(network) == start
     assert torch.equal(torch.get_rng_state(), state)

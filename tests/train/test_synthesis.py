@@ -1,6 +1,8 @@
 """The loop from seed to compact network: every decision is in the journal, and nothing else is in the network."""
 
+import itertools
 import json
+import re
 import warnings
 
 import numpy as np
@@ -12,8 +14,10 @@ from nestgraph.graph import cost
 from nestgraph.snapshot import load, read_journal
 from nestgraph.train import runs, synthesis
 from nestgraph.train.data import load_dataset
+from nestgraph.train.flops import active_flops
 from nestgraph.train.recipe import parse_recipe
 from nestgraph.train.runs import Run, RunFolder
+from nestgraph.train.steps import Stepper
 from nestgraph.train.synthesis import synthesize
 from nestgraph.train.trainer import Score, Trainer
 from tests.train.tasks import accuracy_of, loss_of
@@ -176,6 +180,7 @@ def test_the_test_split_is_read_after_the_last_decision(events, run):
 
 def test_the_result_says_what_the_networks_are_worth(run):
     data = load_dataset("digits", seed=1)
+    trainer = Trainer(data, TINY.training)
     trained_seed = next(network for network, _ in measured_networks(run))
     assert [stage.stage for stage in run.result.stages] == ["seed", "grown", "final"]
     for stage, network in zip(run.result.stages, (trained_seed, run.stage("grown"), run.network), strict=True):
@@ -185,6 +190,7 @@ def test_the_result_says_what_the_networks_are_worth(run):
         assert (stage.units, stage.connections, stage.parameters, stage.flops) == counts
         assert stage.validation_accuracy == accuracy_of(network, data.validation)
         assert stage.test_accuracy == accuracy_of(network, data.test)
+        assert stage.active_flops == active_flops(network, trainer, "test") < stage.flops
     assert run.result.baseline.weights == 640
     assert 0.9 < run.result.baseline.test_accuracy < 1
 
@@ -268,6 +274,65 @@ def test_steps_that_cost_too_much_are_halved_until_pruning_ends(tmp_path):
 
 
 @pytest.mark.usefixtures("plain")
+def test_the_step_that_does_most_damage_is_halved_alone_where_asked(tmp_path, monkeypatch):
+    damages, damage = [], Stepper.damage
+
+    def watched(self, policy, scale, batches):
+        damages.append((policy.projections[0], scale, damage(self, policy, scale, batches)))
+        return damages[-1][2]
+
+    monkeypatch.setattr(Stepper, "damage", watched)
+    parts = [("input_to_fc1", 0.05), ("fc1_to_output", 0.3)]
+    policies = [{"kind": "magnitude_pruning", "projections": [name], "fraction": part} for name, part in parts]
+    options = {"policies": policies, "target_accuracy": 1.0, "smallest_step": 0.4, "back_off": "worst"}
+    run = synthesize(varied(pruning=options, growth={"max_edits": 1}, shift={"epochs": 0}), tmp_path / "run")
+    assert run.result.refused >= len(phases(run, "prune")) == 4  # whole and half steps of both policies
+    scales, columns = dict.fromkeys(dict(parts), 1.0), run.stage("grown").connection_columns
+    for row in phases(run, "prune"):
+        whole = {name: round(scale * dict(parts)[name] * columns(name).active) for name, scale in scales.items()}
+        assert row.edit == ", ".join(f"prune {count} connections" for count in whole.values())
+        told = [damages.pop(0) for _ in scales]
+        assert {name: scale for name, scale, _ in told} == scales
+        worst = max(told, key=lambda each: each[2])[0]
+        scales = {name: scale / 2 if name == worst else scale for name, scale in scales.items()}
+        scales = {name: scale for name, scale in scales.items() if scale >= 0.4}
+    assert not damages
+    assert not scales
+
+
+@pytest.mark.usefixtures("plain")
+@pytest.mark.parametrize("kind", ["rigl", "set"])
+def test_connections_that_move_after_pruning_are_part_of_its_steps(tmp_path, kind):
+    policies = [{"kind": "magnitude_pruning", "fraction": 0.1}, {"kind": kind, "fraction": 0.1}]
+    recipe = varied(pruning={"policies": policies, "target_accuracy": 0.3, "max_edits": 3}, growth={"max_edits": 1})
+    run = synthesize(recipe, tmp_path / "run")
+    rows = phases(run, "prune")
+    before = run.stage("grown").connection_count
+    assert rows[0].connections == pytest.approx(0.9 * before, abs=4)  # those that a lost unit had
+    assert all(re.fullmatch(r"prune \d+ connections, move \d+ connections", row.edit) for row in rows)
+    masks = [run.stage("grown"), run.network]
+    assert any((~a & b).any() for a, b in _masks_of_living(*masks))
+
+
+def _masks_of_living(old, new):
+    """By projection, both masks of the connections between units that live in both networks."""
+    for name in new.projection_names:
+        ends = new.projection(name).target, new.projection(name).source
+        places = [[np.isin(a.units(end), b.units(end)) for end in ends] for a, b in ((old, new), (new, old))]
+        yield tuple(net.connection_columns(name).mask[np.ix_(*at)] for net, at in zip((old, new), places, strict=True))
+
+
+@pytest.mark.usefixtures("plain")
+@pytest.mark.parametrize("policy", ["skip_growth", "random_growth", "rigl"])
+def test_other_ways_to_grow_work_in_a_run(tmp_path, policy):
+    growth = {"policies": [{"kind": policy}], "max_edits": 2, "evidence_batches": 2}
+    run = synthesize(varied(growth=growth, pruning={"max_edits": 0}), tmp_path / "run")
+    first = phases(run, "grow")[0]
+    assert first.edit.startswith(("grow", "move"))
+    assert (first.connections > phases(run, "seed")[0].connections) == (policy != "rigl")
+
+
+@pytest.mark.usefixtures("plain")
 def test_an_edit_that_kills_training_is_refused_and_the_run_goes_on(tmp_path):
     growth = {"policies": [{"kind": "neuron_growth", "alpha": 1e20}], "patience": 2}
     seed = {"batch_norm": False, "widths": [64, 9, 8, 10]}
@@ -314,7 +379,9 @@ def test_a_seed_that_does_not_train_ends_the_run_in_a_sentence(tmp_path):
 
 
 @pytest.mark.usefixtures("plain")
-def test_the_time_left_goes_with_the_share_that_is_done(tmp_path):
+def test_the_time_left_goes_with_the_share_that_is_done(tmp_path, monkeypatch):
+    ticks = itertools.count()
+    monkeypatch.setattr(synthesis.time, "monotonic", lambda: float(next(ticks)))  # each look at the clock is a second
     told = []
     recipe = varied(pruning={"target_accuracy": 0.3, "max_edits": 100, "size_floor": 150})
     run = synthesize(recipe, tmp_path / "run", progress=lambda row, left: told.append((row, left)))
@@ -325,7 +392,8 @@ def test_the_time_left_goes_with_the_share_that_is_done(tmp_path):
     for row, left in told:
         if row.phase == "prune" and row.accepted and row.connections > 150:
             share = np.log(first / row.connections) / np.log(first / 150)
-            assert left == pytest.approx((row.seconds - began) * (1 - share) / share, rel=0.05, abs=0.02)
+            passed = row.seconds - (began + 1)  # the phase begins one look after the shift was measured
+            assert left == pytest.approx(max(0, passed * (1 - share) / share))
     assert [left for row, left in told if row.phase == "prune" and row.accepted][-1] == 0
 
 

@@ -1,0 +1,52 @@
+"""Small convolutional networks, and their responses summed entry by entry."""
+
+import itertools
+
+import numpy as np
+
+from nestgraph.graph import Network, Structure, UnitColumns
+from nestgraph.graph.geometry import weight_shape
+from nestgraph.seeds.sparse import he_connections
+from nestgraph.spec import Activation, BatchNorm, Conv, Dense, Layer, Pooling
+
+
+def conv_net(density=0.7, seed=0):
+    """Maps of 6 x 6 and 4 x 4 (pooled to 2 x 2) over digits of 8 x 8, normalised, with ReLU."""
+    relu, pool = Activation(function="relu"), Pooling(function="max", kernel=(2, 2), stride=(2, 2))
+    layers = [
+        Layer(name="input", kind="input", features=1, size=(8, 8)),
+        Layer(name="conv", kind="feature_maps", size=(6, 6), operations=(BatchNorm(), relu), bias=False),
+        Layer(name="conv2", kind="feature_maps", size=(4, 4), operations=(BatchNorm(), relu, pool), bias=False),
+        Layer(name="output", kind="neurons", output=True),
+    ]
+    projections = [
+        Conv(source="input", target="conv", kernel=(3, 3)),
+        Conv(source="conv", target="conv2", kernel=(3, 3)),
+        Dense(source="conv2", target="output"),
+    ]
+    widths = dict(zip((layer.name for layer in layers), (1, 6, 10, 10), strict=True))
+    units = {layer.name: UnitColumns.neutral(widths[layer.name], layer.column_names) for layer in layers}
+    bare = Structure(layers, projections, units, {})
+    rng = np.random.default_rng(seed)
+    connections = {p.name: he_connections(weight_shape(bare, p), density, rng) for p in projections}
+    return Network.of(bare.replace(connections=connections))
+
+
+def windows(projection, size, swept):
+    """(p, q, i, j, h, w): kernel entry (i, j) at position (p, q) reads (h, w), for all that read no padding."""
+    (down, right), (top, left), (tall, broad) = projection.stride, projection.padding, projection.dilation
+    for p, q, i, j in itertools.product(*map(range, (*swept, *projection.kernel))):
+        h, w = p * down + i * tall - top, q * right + j * broad - left
+        if 0 <= h < size[0] and 0 <= w < size[1]:
+            yield p, q, i, j, h, w
+
+
+def responses_of(network, projection, source):
+    """(out, in, P, Q): the mean |C[m,n]| over samples, where the area is on; sums over windows one entry at a time."""
+    columns, swept = network.connection_columns(projection.name), network.layer(projection.target).size
+    weight = np.where(columns.mask, columns.weight, 0).astype(np.float64)
+    responses = np.zeros((len(source), *weight.shape[:2], *swept))
+    for p, q, i, j, h, w in windows(projection, source.shape[2:], swept):
+        responses[:, :, :, p, q] += source[:, None, :, h, w] * weight[None, :, :, i, j]
+    area = np.ones((1, 1, *swept)) if columns.area is None else columns.area
+    return np.abs(responses).mean(axis=0) * area
