@@ -3,10 +3,8 @@
 # Matplotlib's keyword arguments are untyped.
 # pyright: reportUnknownMemberType=false
 
-import io
 import math
 import os
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
@@ -16,29 +14,16 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.style import context
 from matplotlib.ticker import LogLocator, NullLocator, PercentFormatter, StrMethodFormatter
 
 from nestgraph.errors import RenderError
-from nestgraph.render.files import picture_path, write_whole
+from nestgraph.render.chart import write_chart
 from nestgraph.render.style import BLUE, FAINT, GREY, INK, MUTED, PAPER, PURPLE, VERMILION, plain
 
 NUMBERS = ("step", "connections", "accuracy")
 SHADES = {"seed": "#ECEEF1", "grow": "#DCEBF5", "shift": "#F7E8F1", "prune": "#FBE6D8"}
 MARKERS = {"seed": ("s", GREY), "grow": ("^", BLUE), "shift": ("D", PURPLE), "prune": ("v", VERMILION)}
 OTHER = ("o", INK)
-FORMATS = ("svg", "png", "pdf")
-STYLE: dict[str, Any] = {
-    "svg.hashsalt": "nestgraph",
-    "svg.fonttype": "none",
-    "font.sans-serif": ["DejaVu Sans"],
-    "text.parse_math": False,
-}
-METADATA: dict[str, dict[str, None]] = {
-    "svg": {"Date": None, "Creator": None, "Format": None, "Type": None},
-    "png": {"Software": None},
-    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
-}
 
 
 @dataclass(frozen=True)
@@ -71,14 +56,8 @@ def curves(metrics: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -
     Raises:
         RenderError: the suffix is unknown, the log is empty or an entry lacks a number, or the file cannot be written.
     """
-    target, picture_format = picture_path(path, FORMATS)
     points = _points(metrics)
-    picture = io.BytesIO()
-    with context(["default", STYLE]), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph")
-        figure = _figure(points)
-        figure.canvas.print_figure(picture, format=picture_format, dpi=160, metadata=METADATA[picture_format])
-    return write_whole(target, picture.getvalue())
+    return write_chart(path, lambda: _figure(points))
 
 
 def _points(metrics: Sequence[Mapping[str, Any]]) -> tuple[Point, ...]:

@@ -1,14 +1,15 @@
 """Run folders: everything a run writes, and how to read it again.
 
 recipe.json and environment.json say what was run; journal.jsonl and metrics.jsonl grow while it runs; seed.json,
-grown.json and final.json are snapshots, drawn as SVG beside them; curves.svg and result.json close it.
+grown.json and final.json are snapshots, drawn as SVG beside them. curves.svg, inputs.svg (what each stage reads of the
+image), areas.svg (where convolutions compute, if not everywhere) and result.json close it.
 """
 
 import json
 import os
 import platform
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -21,7 +22,7 @@ from nestgraph.edits.batch import AnyEdit
 from nestgraph.edits.editor import Editor
 from nestgraph.errors import NestgraphError, RecipeError, RenderError, SnapshotError
 from nestgraph.graph.network import Network
-from nestgraph.render import curves, draw
+from nestgraph.render import area_maps, curves, draw, input_heat_map
 from nestgraph.snapshot import (
     MAX_BYTES,
     JournalWriter,
@@ -40,7 +41,7 @@ from nestgraph.train.recipe import Recipe, parse_recipe
 
 STAGES = ("seed", "grown", "final")
 GROWING = ("journal.jsonl", "metrics.jsonl")
-CLOSING = ("curves.svg", "result.json")
+CLOSING = ("curves.svg", "inputs.svg", "areas.svg", "result.json")
 LIBRARIES = ("nestgraph", "torch", "numpy", "networkx", "pydantic")
 
 
@@ -225,12 +226,34 @@ class RunFolder:
         _drawn(lambda: draw(network, self.folder / f"{stage}-neurons.svg", view="neurons"))
 
     def finish(self, result: Result, rows: list[Measurement]) -> None:
-        """Write the curves and the result."""
-        _drawn(lambda: curves([row.model_dump() for row in rows if row.accepted], self.folder / "curves.svg"))
+        """Write the closing pictures and the result."""
+        stages = {stage: load(self.folder / f"{stage}.json") for stage in STAGES}
+        draw_closing(stages, rows, self.folder)
         self._write("result.json", result.model_dump_json(indent=2))
 
     def _write(self, name: str, text: str) -> None:
         write_atomically(self.folder / name, text.encode() + b"\n")
+
+
+def draw_closing(stages: Mapping[str, Network], rows: Sequence[Measurement], folder: Path, prefix: str = "") -> None:
+    """Draw curves.svg, inputs.svg and, where convolutions have areas, areas.svg; their names begin with `prefix`.
+
+    Args:
+        stages: the networks by stage, among them the final one.
+        rows: the measurements of the run.
+        folder: where to.
+        prefix: of the files.
+    """
+    kept = [row.model_dump() for row in rows if row.accepted]
+    _drawn(lambda: curves(kept, folder / f"{prefix}curves.svg"))
+    _drawn(lambda: input_heat_map(stages, folder / f"{prefix}inputs.svg"))
+    if has_areas(stages["final"]):
+        _drawn(lambda: area_maps(stages["final"], folder / f"{prefix}areas.svg"))
+
+
+def has_areas(network: Network) -> bool:
+    """Whether a convolution computes a part of its maps only."""
+    return any(network.connection_columns(name).area is not None for name in network.projection_names)
 
 
 def _drawn(picture: Callable[[], object]) -> None:

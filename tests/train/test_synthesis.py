@@ -51,7 +51,8 @@ policies = [{ kind = "magnitude_pruning", fraction = 0.15 }, { kind = "unit_prun
     "tiny.toml",
 )
 STAGE_FILES = {f"{stage}{end}" for stage in runs.STAGES for end in (".json", "-layers.svg", "-neurons.svg")}
-FILES = {"recipe.json", "environment.json", "journal.jsonl", "metrics.jsonl", "curves.svg", "result.json", *STAGE_FILES}
+CLOSING = {"curves.svg", "inputs.svg", "result.json"}
+FILES = {"recipe.json", "environment.json", "journal.jsonl", "metrics.jsonl", *CLOSING, *STAGE_FILES}
 
 
 def varied(recipe=TINY, **changes):
@@ -65,8 +66,8 @@ def varied(recipe=TINY, **changes):
 @pytest.fixture
 def plain(monkeypatch):
     """Runs without pictures, which take the longest."""
-    monkeypatch.setattr(runs, "draw", lambda *_, **__: None)
-    monkeypatch.setattr(runs, "curves", lambda *_, **__: None)
+    for picture in ("draw", "curves", "input_heat_map", "area_maps"):
+        monkeypatch.setattr(runs, picture, lambda *_, **__: None)
 
 
 @pytest.fixture(scope="module")
