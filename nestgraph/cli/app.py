@@ -101,6 +101,66 @@ def synthesize(
         raise typer.Exit(NO)
 
 
+@app.command(cls=Verb, epilog="nestgraph sweep seed-width --seeds 3 --out runs/seed-width")
+def sweep(
+    study: Annotated[str, typer.Argument(metavar="SWEEP", help="A sweep's name, or a .toml or .json file.")],
+    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where to; runs/NAME by default.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, max=100, metavar="N", help="How many seeds; those of the sweep by default.")
+    ] = None,
+    device: Device = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Run the variations of a recipe and compare them.
+
+    Sweeps inside the package: areas, birth, grow-and-prune, policies, seed-width, shift. Each run gets a folder
+    VARIATION/seed-N in OUT. Those that are finished are not run again, so the same command goes on with a sweep that
+    was interrupted. The table shows medians over the seeds.
+    """
+    from nestgraph.cli.progress import RunProgress
+    from nestgraph.cli.results import sweep_rows
+    from nestgraph.train.sweep import load_sweep, run_sweep
+
+    plan = load_sweep(study)
+    plan = plan if seeds is None else plan.with_seeds(seeds)
+    folder = out or Path("runs") / plan.name
+    try:
+        content = run_sweep(plan, folder, RunProgress, device)
+    except KeyboardInterrupt:
+        complain(f"interrupted: finished runs in {folder} are kept, and the same command goes on from there")
+        raise typer.Exit(INTERRUPTED) from None
+    facts(content.model_dump(mode="json"), table(sweep_rows(content)), as_json)
+    suggest("summary", folder / content.rows[0].variation / f"seed-{plan.seeds[0]}" / "final.json")
+
+
+@app.command(cls=Verb, epilog="nestgraph results runs/lenet-5 runs/areas --docs docs")
+def results(
+    folders: Annotated[list[Path], typer.Argument(metavar="RUNS...", help="Folders of runs, of seeds, of sweeps.")],
+    docs: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to put results.md.")] = Path("docs"),
+    committed: Annotated[
+        list[str] | None, typer.Option(metavar="RECIPE=N", help="The seed to show the network of, by recipe.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the page of results of finished runs.
+
+    Beside results.md, in a folder results, go the network of one seed of each recipe, its pictures, and the tables of
+    sweeps. Unless told, the seed is that of the best validation accuracy: the test split has no say.
+    """
+    from nestgraph.cli.results import chosen_seeds, section_rows
+    from nestgraph.train.results_files import write_results
+    from nestgraph.train.sections import Section, read_sections
+
+    sections = read_sections(folders, chosen_seeds(committed or []))
+    page = write_results(sections, docs)
+    recipes = [section for section in sections if isinstance(section, Section)]
+    content = {"page": str(page), "committed": {section.name: section.chosen.result.seed for section in recipes}}
+    facts(content, "\n".join((str(page), *([table(section_rows(recipes))] if recipes else ()))), as_json)
+    for section in recipes[:1]:
+        place, seed = docs / "results" / f"{section.name}.json", str(section.chosen.result.seed)
+        suggest("evaluate", place, "--data", section.chosen.recipe.data.name, "--seed", seed)
+
+
 @app.command(cls=Verb, epilog="nestgraph evaluate runs/demo/final.json --data digits")
 def evaluate(
     snapshot: Snapshot,
@@ -228,7 +288,9 @@ def data(as_json: Json = False) -> None:
 
 @app.command(cls=Verb, epilog="nestgraph schema network")
 def schema(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="network, edit, journal-entry or recipe.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="The kind of file; all are listed without it.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write all schemas into this folder instead.")
     ] = None,

@@ -6,12 +6,14 @@ from math import prod
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from nestgraph.errors import DataError, VerificationError
+from nestgraph.errors import DataError, RecipeError, VerificationError
 from nestgraph.graph import Network, Violation, cost
 
 if TYPE_CHECKING:
     from nestgraph.train.data import DatasetInfo
     from nestgraph.train.runs import Result, StageResult
+    from nestgraph.train.sections import Section
+    from nestgraph.train.sweep_table import SweepTable
     from nestgraph.train.trainer import Split
 
 Rows = list[tuple[str, ...]]
@@ -41,6 +43,46 @@ def _stage_words(stages: "Sequence[StageResult]") -> tuple[str, ...]:
         *(f"{median(getattr(stage, count) for stage in stages):,.0f}" for count in counts),
         *(f"{median(getattr(stage, share) for stage in stages):.2%}" for share in shares),
     )
+
+
+def sweep_rows(content: "SweepTable") -> Rows:
+    """A row of medians for each variation of a sweep."""
+    count = len(content.rows[0].seeds)
+    title = f"{content.sweep} (median of {count} seeds)" if count > 1 else content.sweep
+    rows: Rows = [
+        (title, "grown", "final", "FLOPs", "active FLOPs", "validation", "test", "edits", "growth s", "total s")
+    ]
+    for row in content.rows:
+        figures = row.medians
+        counts = (figures.grown_connections, figures.connections, figures.flops, figures.active_flops)
+        shares = (figures.validation_accuracy, figures.test_accuracy)
+        rest = (figures.edits, figures.growth_seconds, figures.seconds)
+        cells = [f"{value:,.0f}" for value in counts] + [f"{value:.2%}" for value in shares]
+        rows.append((row.variation, *cells, *(f"{value:,.0f}" for value in rest)))
+    return rows
+
+
+def chosen_seeds(choices: Sequence[str]) -> dict[str, int]:
+    """The seeds of options such as `lenet-5=3`, by recipe.
+
+    Raises:
+        RecipeError: one is not of that form.
+    """
+    pairs = [choice.partition("=") for choice in choices]
+    wrong = [choice for choice, (name, _, seed) in zip(choices, pairs, strict=True) if not (name and seed.isdecimal())]
+    if wrong:
+        raise RecipeError(f"--committed: expected a recipe and a seed such as lenet-5=3, got {wrong[0]!r}")
+    return {name: int(seed) for name, _, seed in pairs}
+
+
+def section_rows(sections: "Sequence[Section]") -> Rows:
+    """Of each recipe, the network that is committed."""
+    rows: Rows = [("recipe", "seeds", "committed", "connections", "FLOPs", "test error")]
+    for section in sections:
+        figures, seed = section.committed, str(section.chosen.result.seed)
+        counts = (f"{figures.connections:,.0f}", f"{figures.flops:,.0f}", f"{figures.error:.2f}%")
+        rows.append((section.name, str(len(section.runs)), f"seed {seed}", *counts))
+    return rows
 
 
 def evaluation(
@@ -123,5 +165,7 @@ def broken_laws(error: BaseException) -> list[dict[str, Any]]:
 def recipe_record() -> dict[str, Any]:
     """The records whose schemas the snapshot layer does not know."""
     from nestgraph.train.recipe import Recipe
+    from nestgraph.train.sweep import Sweep
+    from nestgraph.train.sweep_table import SweepTable
 
-    return {"recipe.schema.json": Recipe}
+    return {"recipe.schema.json": Recipe, "sweep.schema.json": Sweep, "sweep-table.schema.json": SweepTable}

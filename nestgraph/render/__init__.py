@@ -8,4 +8,13 @@ from nestgraph.render.layer_diagram import layer_diagram
 from nestgraph.render.neuron_diagram import neuron_diagram
 from nestgraph.render.neuron_dot import neuron_dot
 
-__all__ = ["area_maps", "curves", "draw", "input_heat_map", "layer_diagram", "mimebundle", "neuron_diagram", "neuron_dot"]
+__all__ = [
+    "area_maps",
+    "curves",
+    "draw",
+    "input_heat_map",
+    "layer_diagram",
+    "mimebundle",
+    "neuron_diagram",
+    "neuron_dot",
+]

@@ -7,11 +7,13 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
+from matplotlib.colorbar import Colorbar
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
@@ -27,14 +29,11 @@ from nestgraph.spec.projection import Dense
 Size = tuple[int, int]
 MOST_PANELS = 12
 WIDEST_SPAN = 1000  # how many times the faintest colour the strongest may be
-
 PANEL, GAP, LEFT, TOP, BOTTOM, BAR = 2.4, 0.14, 0.1, 0.55, 0.22, 0.95  # inches
 HOLES = "Empty places: pixels that nothing reads"
 
 
-def input_heat_map(
-    networks: Mapping[str, Network], path: str | os.PathLike[str], size: Size | None = None
-) -> Path:
+def input_heat_map(networks: Mapping[str, Network], path: str | os.PathLike[str], size: Size | None = None) -> Path:
     """Draw how much networks read each input pixel into an .svg, .png or .pdf file; returns its path.
 
     A panel for each network, all on one scale: above, the live connections of each pixel; below, the sum of their
@@ -111,7 +110,7 @@ def _figure(
         lefts = [(LEFT + column * (PANEL + GAP)) / width for column in range(len(networks))]
         panels = [figure.add_axes((left, low, PANEL / width, tall / height)) for left in lefts]
         bar = figure.add_axes(((width - BAR) / width, low, 0.12 / width, tall / height))
-        _row(figure, panels, bar, name, images)
+        _row(panels, bar, name, images, rows[0])
         if not place:
             _head(panels, networks)
     figure.text(LEFT / width, 0.1 / height, hole, fontsize=8.5, color=MUTED)
@@ -120,22 +119,22 @@ def _figure(
 
 def _head(panels: Sequence[Axes], networks: Mapping[str, Network]) -> None:
     for axes, (title, network) in zip(panels, networks.items(), strict=True):
-        place = {"xytext": (0, 5), "textcoords": "offset points", "xycoords": "axes fraction"}
+        place: dict[str, Any] = {"xytext": (0, 5), "textcoords": "offset points", "xycoords": "axes fraction"}
         axes.annotate(_counts(network), (0, 1), color=MUTED, fontsize=8.5, **place)
         axes.set_title(plain(title)[:40], loc="left", fontsize=10, fontweight="bold", color=INK, pad=19)
 
 
-def _row(figure: Figure, panels: Sequence[Axes], bar: Axes, name: str, images: Sequence[AnyArray]) -> None:
-    """One measure of all networks, on a logarithmic scale that they share."""
-    read = np.concatenate([image[image > 0] for image in images])
-    least, most = (float(read.min()), float(read.max())) if read.size else (1.0, 1.0)
+def _row(panels: Sequence[Axes], bar: Axes, name: str, images: Sequence[AnyArray], counts: Sequence[AnyArray]) -> None:
+    """One measure of all networks, on a logarithmic scale that they share; holes are where the counts are 0."""
+    values = np.concatenate([image[image > 0] for image in images])
+    least, most = (float(values.min()), float(values.max())) if values.size else (1.0, 1.0)
     floor = max(least, most / WIDEST_SPAN)
-    shown = ScalarMappable(LogNorm(floor, max(most, floor * 1.001)), HEAT)
-    for axes, image in zip(panels, images, strict=True):
-        holes = np.ma.masked_where(image <= 0, np.maximum(image, floor))
-        axes.imshow(holes, cmap=shown.cmap, norm=shown.norm, interpolation="none", aspect="auto")
+    norm = LogNorm(floor, max(most, floor * 1.001))
+    for axes, image, count in zip(panels, images, counts, strict=True):
+        read = np.ma.masked_where(count == 0, np.maximum(image, floor))
+        axes.imshow(read, cmap=HEAT, norm=norm, interpolation="none", aspect="auto")
         _bare(axes)
-    scale = figure.colorbar(shown, cax=bar, extend="min" if floor > least else "neither")
+    scale = Colorbar(bar, ScalarMappable(norm, HEAT), extend="min" if floor > least else "neither")
     scale.outline.set_visible(False)
     bar.set_ylabel(name, color=INK, fontsize=9.5)
     bar.tick_params(colors=MUTED, labelsize=8.5, length=3, which="both")

@@ -8,8 +8,7 @@ image), areas.svg (where convolutions compute, if not everywhere) and result.jso
 import json
 import os
 import platform
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -20,9 +19,8 @@ from pydantic import NonNegativeInt, TypeAdapter
 
 from nestgraph.edits.batch import AnyEdit
 from nestgraph.edits.editor import Editor
-from nestgraph.errors import NestgraphError, RecipeError, RenderError, SnapshotError
+from nestgraph.errors import NestgraphError, RecipeError, SnapshotError
 from nestgraph.graph.network import Network
-from nestgraph.render import area_maps, curves, draw, input_heat_map
 from nestgraph.snapshot import (
     MAX_BYTES,
     JournalWriter,
@@ -37,6 +35,7 @@ from nestgraph.snapshot import (
 from nestgraph.snapshot.disk import reported
 from nestgraph.snapshot.journal import Action
 from nestgraph.spec.record import Name, Record, Text
+from nestgraph.train.pictures import draw_run, draw_stage
 from nestgraph.train.recipe import Recipe, parse_recipe
 
 STAGES = ("seed", "grown", "final")
@@ -222,46 +221,16 @@ class RunFolder:
     def keep(self, stage: str, network: Network) -> None:
         """Save and draw a stage's network."""
         save(network, self.folder / f"{stage}.json")
-        _drawn(lambda: draw(network, self.folder / f"{stage}-layers.svg", view="layers"))
-        _drawn(lambda: draw(network, self.folder / f"{stage}-neurons.svg", view="neurons"))
+        draw_stage(network, self.folder, stage)
 
     def finish(self, result: Result, rows: list[Measurement]) -> None:
         """Write the closing pictures and the result."""
         stages = {stage: load(self.folder / f"{stage}.json") for stage in STAGES}
-        draw_closing(stages, rows, self.folder)
+        draw_run(stages, [row.model_dump() for row in rows if row.accepted], self.folder)
         self._write("result.json", result.model_dump_json(indent=2))
 
     def _write(self, name: str, text: str) -> None:
         write_atomically(self.folder / name, text.encode() + b"\n")
-
-
-def draw_closing(stages: Mapping[str, Network], rows: Sequence[Measurement], folder: Path, prefix: str = "") -> None:
-    """Draw curves.svg, inputs.svg and, where convolutions have areas, areas.svg; their names begin with `prefix`.
-
-    Args:
-        stages: the networks by stage, among them the final one.
-        rows: the measurements of the run.
-        folder: where to.
-        prefix: of the files.
-    """
-    kept = [row.model_dump() for row in rows if row.accepted]
-    _drawn(lambda: curves(kept, folder / f"{prefix}curves.svg"))
-    _drawn(lambda: input_heat_map(stages, folder / f"{prefix}inputs.svg"))
-    if has_areas(stages["final"]):
-        _drawn(lambda: area_maps(stages["final"], folder / f"{prefix}areas.svg"))
-
-
-def has_areas(network: Network) -> bool:
-    """Whether a convolution computes a part of its maps only."""
-    return any(network.connection_columns(name).area is not None for name in network.projection_names)
-
-
-def _drawn(picture: Callable[[], object]) -> None:
-    """Draw a picture; one that fails, as without Graphviz, is a warning and does not end a run."""
-    try:
-        picture()
-    except RenderError as error:
-        warnings.warn(str(error), stacklevel=2)
 
 
 def environment() -> dict[str, Any]:

@@ -76,7 +76,8 @@ class Sweep(Record):
         recipe, found = load_recipe(self.recipe), dict[str, Recipe]()
         for variation in self.variations:
             common = {place: value for place, value in self.set.items() if place not in variation.set}
-            found[variation.name] = varied(recipe, Variation(name=variation.name, set={**common, **variation.set}))
+            settings = {"set": {**common, **variation.set}}
+            found[variation.name] = varied(recipe, variation.model_copy(update=settings))
         return found
 
     def with_seeds(self, number: int) -> "Sweep":

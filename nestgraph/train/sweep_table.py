@@ -11,6 +11,8 @@ from nestgraph.train.runs import Run
 
 Settings = dict[str, JsonValue]
 """New values by the dotted place of a recipe's field."""
+Number = int | float
+"""A count, or the median of counts, which may lie between two."""
 
 
 class Figures(Record):
@@ -20,13 +22,13 @@ class Figures(Record):
     those that were kept; `growth_seconds` lie between the trained seed and the last measurement of growth.
     """
 
-    grown_connections: float
-    connections: float
-    flops: float
+    grown_connections: Number
+    connections: Number
+    flops: Number
     active_flops: float
     validation_accuracy: float
     test_accuracy: float
-    edits: float
+    edits: Number
     growth_seconds: float
     seconds: float
 

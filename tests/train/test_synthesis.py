@@ -12,7 +12,7 @@ from nestgraph.edits import Batch, Editor, SetValues
 from nestgraph.errors import DataError, RenderError, SnapshotError, TrainingError
 from nestgraph.graph import cost
 from nestgraph.snapshot import load, read_journal
-from nestgraph.train import runs, synthesis
+from nestgraph.train import pictures, runs, synthesis
 from nestgraph.train.data import load_dataset
 from nestgraph.train.flops import active_flops
 from nestgraph.train.recipe import parse_recipe
@@ -66,8 +66,8 @@ def varied(recipe=TINY, **changes):
 @pytest.fixture
 def plain(monkeypatch):
     """Runs without pictures, which take the longest."""
-    for picture in ("draw", "curves", "input_heat_map", "area_maps"):
-        monkeypatch.setattr(runs, picture, lambda *_, **__: None)
+    for picture in ("draw_stage", "draw_run"):
+        monkeypatch.setattr(runs, picture, lambda *_: None)
 
 
 @pytest.fixture(scope="module")
@@ -485,8 +485,8 @@ def test_a_picture_that_fails_is_a_warning(tmp_path, monkeypatch):
     def fails(*_, **__):
         raise RenderError("no Graphviz")
 
-    monkeypatch.setattr(runs, "draw", fails)
-    monkeypatch.setattr(runs, "curves", fails)
+    monkeypatch.setattr(pictures, "draw", fails)
+    monkeypatch.setattr(pictures, "curves", fails)
     with pytest.warns(UserWarning, match="no Graphviz"):
         run = synthesize(SHORT, tmp_path / "run")
     assert Run.read(run.folder).network == run.network

@@ -1,0 +1,40 @@
+"""The pictures that go with a run."""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nestgraph.errors import RenderError
+from nestgraph.graph.network import Network
+from nestgraph.render import area_maps, curves, draw, input_heat_map
+
+
+def draw_stage(network: Network, folder: Path, stage: str) -> None:
+    """Draw STAGE-layers.svg and STAGE-neurons.svg."""
+    _drawn(lambda: draw(network, folder / f"{stage}-layers.svg", view="layers"))
+    _drawn(lambda: draw(network, folder / f"{stage}-neurons.svg", view="neurons"))
+
+
+def draw_run(stages: Mapping[str, Network], kept: Sequence[Mapping[str, Any]], folder: Path, prefix: str = "") -> None:
+    """Draw curves.svg, inputs.svg and, where a convolution computes a part of its maps, areas.svg.
+
+    Args:
+        stages: the networks by stage, the final one last.
+        kept: measurements of the edits that were kept; see `curves`.
+        folder: where to.
+        prefix: what the names of the files begin with.
+    """
+    final = list(stages.values())[-1]
+    _drawn(lambda: curves(kept, folder / f"{prefix}curves.svg"))
+    _drawn(lambda: input_heat_map(stages, folder / f"{prefix}inputs.svg"))
+    if any(final.connection_columns(name).area is not None for name in final.projection_names):
+        _drawn(lambda: area_maps(final, folder / f"{prefix}areas.svg"))
+
+
+def _drawn(picture: Callable[[], object]) -> None:
+    """Draw a picture; one that fails, as without Graphviz, is a warning and does not end a run."""
+    try:
+        picture()
+    except RenderError as error:
+        warnings.warn(str(error), stacklevel=2)

@@ -1,0 +1,132 @@
+"""What networks read of the image, held against counting one reading at a time."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nestgraph.edits import remove_units
+from nestgraph.edits.areas import shrink_areas
+from nestgraph.errors import RenderError
+from nestgraph.graph.geometry import output_size
+from nestgraph.graph.readings import readings
+from nestgraph.render import heat_map, input_heat_map
+from nestgraph.render.heat_map import pixel_readings
+from nestgraph.seeds import lenet_5, mlp
+from nestgraph.spec import Dense
+from tests.strategies import networks
+
+
+def counted(network, name, strength):
+    """The readings of a projection, one multiplication at a time."""
+    projection, columns = network.projection(name), network.connection_columns(name)
+    size = output_size(network.layer(projection.source)) or ()
+    total = np.zeros((len(network.units(projection.source)), *size))
+    places = network.unit_columns(projection.source).position
+    for at in np.argwhere(columns.mask):
+        worth = abs(float(columns.weight[tuple(at)])) if strength else 1.0
+        if isinstance(projection, Dense):
+            total[tuple(at[1:])] += worth
+            continue
+        source = at[1] if columns.links is None else places[int(columns.links[at[0], 0])]
+        if projection.kernel is None:
+            total[source] += worth
+            continue
+        kernel = at[-2:] * projection.dilation - projection.padding
+        for position in np.ndindex(*network.layer(projection.target).size):
+            here = kernel + np.multiply(position, projection.stride)
+            inside = (here >= 0).all() and (here < size).all()
+            if inside and (columns.area is None or _kept(columns.area, at, position)):
+                total[(source, *here)] += worth
+    return total
+
+
+def _kept(area, at, position):
+    return area[(at[0] % area.shape[0], at[1] % area.shape[1], *position)]
+
+
+@given(networks(), st.booleans())
+def test_readings_equal_a_count(network, strength):
+    for name in network.projection_names:
+        assert np.allclose(readings(network, name, strength), counted(network, name, strength), rtol=1e-12)
+
+
+def flat():
+    """64 pixels, of which 5 are gone."""
+    network = mlp((64, 6, 3), density=0.3, seed=2)
+    return remove_units(network, "input", [0, 1, 8, 40, 63]).apply(network).network
+
+
+def convolved():
+    """LeNet-5 that computes the centre of its first maps only."""
+    network = lenet_5(width=0.2, density=0.3, seed=1)
+    area = np.zeros((len(network.units("conv1")), 1, 24, 24), bool)
+    area[:, :, 6:17, 7:18] = True
+    return shrink_areas(network, {"input_to_conv1": area}).apply(network).network
+
+
+def test_pixels_of_a_flat_input_lie_where_the_image_has_them():
+    network = flat()
+    mask = network.connection_columns("input_to_fc1").mask
+    for strength in (False, True):
+        image = pixel_readings(network, strength=strength)
+        wanted = np.zeros(64)
+        for place, unit in enumerate(network.units("input")):
+            column = network.connection_columns("input_to_fc1").weight[:, place]
+            wanted[unit] = np.abs(column).sum() if strength else mask[:, place].sum()
+        assert np.allclose(image, wanted.reshape(8, 8))
+    assert (pixel_readings(network)[[0, 0, 1, 5, 7], [0, 1, 0, 0, 7]] == 0).all()
+    assert np.array_equal(pixel_readings(network, (4, 16)).reshape(8, 8), pixel_readings(network))
+
+
+def test_areas_leave_a_border_that_nothing_reads():
+    image = pixel_readings(convolved())
+    read = np.argwhere(image > 0)
+    assert image.shape == (28, 28)
+    assert (read.min(axis=0) >= (6, 7)).all()
+    assert (read.max(axis=0) <= (16 + 4, 17 + 4)).all()
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """The figures that are made."""
+    made, make = [], heat_map._figure
+    monkeypatch.setattr(heat_map, "_figure", lambda *given: made.append(make(*given)) or made[-1])
+    return made
+
+
+def test_panels_show_these_numbers_on_one_scale_a_row(tmp_path, figures):
+    networks = {"seed": mlp((64, 6, 3), density=0.9), "final": flat()}
+    input_heat_map(networks, tmp_path / "inputs.png")
+    panels = [axes for axes in figures[0].axes if axes.images]
+    assert [axes.get_title(loc="left") for axes in panels] == ["seed", "final", "", ""]
+    for axes, (network, strength) in zip(
+        panels, [(n, s) for s in (False, True) for n in networks.values()], strict=True
+    ):
+        image, shown = pixel_readings(network, strength=strength), axes.images[0].get_array()
+        assert np.array_equal(np.ma.getmaskarray(shown), image == 0)
+        assert np.allclose(shown.compressed(), image[image > 0])
+    scales = [axes.images[0].norm for axes in panels]
+    counts = [pixel_readings(network) for network in networks.values()]
+    assert scales[0] is scales[1]
+    assert scales[2] is scales[3]
+    assert (scales[0].vmin, scales[0].vmax) == (1, max(image.max() for image in counts))
+    words = [axes.get_ylabel() for axes in figures[0].axes if not axes.images]
+    assert words == ["Live connections per pixel", "Sum of |weight| per pixel"]
+
+
+@pytest.mark.parametrize("suffix", ["svg", "png", "pdf"])
+def test_the_same_networks_give_the_same_bytes(tmp_path, suffix):
+    networks = {"a < b & $c$": flat()}
+    first, second = (input_heat_map(networks, tmp_path / f"{name}.{suffix}").read_bytes() for name in "ab")
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("networks", "words"),
+    [({}, "1 to 12 networks, got 0"), ({"odd": mlp((10, 2))}, "a square, got 10 values")],
+    ids=["none", "no image"],
+)
+def test_what_is_no_image_is_refused(tmp_path, networks, words):
+    with pytest.raises(RenderError, match=words):
+        input_heat_map(networks, tmp_path / "inputs.svg")
