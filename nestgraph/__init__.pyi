@@ -19,6 +19,8 @@ from .snapshot import save as save
 from .train.recipe import Recipe as Recipe
 from .train.recipe import load_recipe as load_recipe
 from .train.runs import Run as Run
+from .train.sweep import load_sweep as load_sweep
+from .train.sweep import run_sweep as run_sweep
 from .train.synthesis import synthesize as synthesize
 from .train.trainer import Trainer as Trainer
 
@@ -38,10 +40,12 @@ __all__ = [
     "edits",
     "load",
     "load_recipe",
+    "load_sweep",
     "lower",
     "policies",
     "read_journal",
     "replay",
+    "run_sweep",
     "save",
     "seeds",
     "spec",
