@@ -1,7 +1,7 @@
 """The network: a structure that passed verification, with its graph views and digest."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Self
 
@@ -28,21 +28,34 @@ class Network(Structure):
     structure, weights and statistics agree to the bit, which is when their digests agree.
     """
 
-    @classmethod
-    def of(cls, structure: Structure) -> Self:
-        """Verify a structure.
+    def __init__(
+        self,
+        layers: Iterable[Layer],
+        projections: Iterable[Projection],
+        units: Mapping[str, UnitColumns],
+        connections: Mapping[str, ConnectionColumns],
+    ) -> None:
+        """Verify what is given.
 
         Raises:
             VerificationError: a law is broken; its `violations` name each unit, layer or projection.
         """
-        if isinstance(structure, cls):
-            return structure
-        broken = violations(structure)
+        super().__init__(layers, projections, units, connections)
+        broken = violations(self)
         if broken:
             raise VerificationError(broken)
-        network = cls.__new__(cls)
-        network.__dict__.update(structure.__dict__)
-        return network
+
+    @classmethod
+    def of(cls, structure: Structure) -> Self:
+        """The network of a structure, if it breaks no law.
+
+        Raises:
+            VerificationError: as the constructor does.
+        """
+        if isinstance(structure, cls):
+            return structure
+        layers, projections = structure._layers.values(), structure._projections.values()
+        return cls(layers, projections, structure._units, structure._connections)
 
     @classmethod
     def from_graph(

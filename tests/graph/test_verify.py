@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import networkx as nx
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -208,3 +209,12 @@ def test_names_that_are_not_there_are_refused_with_those_that_are():
         sound().connection_columns("cx")
     with pytest.raises(StructureError, match="different names, got 'x' twice"):
         Structure([LAYERS["x"], LAYERS["x"]], [], {}, {})
+
+
+def test_no_way_of_making_a_network_skips_the_laws():
+    structure = Network.from_graph(nx.DiGraph([(("x", 0), ("y", 0))]))
+    lonely = UnitColumns.of(np.array([0, 1]), {"bias": np.zeros(2)})
+    arguments = ([structure.layer(n) for n in ("x", "y")], [structure.projection("x_to_y")])
+    connections = {"x_to_y": ConnectionColumns.of(np.ones((2, 1)), np.array([[True], [False]]))}
+    with pytest.raises(VerificationError, match=r"\('y', 1\)"):
+        Network(*arguments, {"x": structure.unit_columns("x"), "y": lonely}, connections)
