@@ -103,7 +103,7 @@ class Editor:
         except NestgraphError as error:
             return Preview(legal=False, reason=str(error))
         layers, projections = _touched(self._network, after)
-        change = _minus(cost(after).total, cost(self._network).total)
+        change = cost(after).total - cost(self._network).total
         moved = None if sample is None else _output_change(self._network, after, sample)
         return Preview(True, "", layers, projections, change, moved)
 
@@ -130,16 +130,6 @@ def _touched(old: Structure, new: Structure) -> tuple[tuple[str, ...], tuple[str
         or old.connection_columns(name) is not new.connection_columns(name)
     ]
     return tuple(layers), tuple(projections)
-
-
-def _minus(after: Cost, before: Cost) -> Cost:
-    return Cost(
-        after.units - before.units,
-        after.connections - before.connections,
-        after.possible - before.possible,
-        after.parameters - before.parameters,
-        after.flops - before.flops,
-    )
 
 
 def _output_change(old: Network, new: Network, sample: Inputs) -> float | None:

@@ -6,7 +6,7 @@ position that a convolution computes; a fixed connection (an identity skip) cost
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 
@@ -25,13 +25,10 @@ class Cost:
     flops: int = 0
 
     def __add__(self, other: "Cost") -> "Cost":
-        return Cost(
-            self.units + other.units,
-            self.connections + other.connections,
-            self.possible + other.possible,
-            self.parameters + other.parameters,
-            self.flops + other.flops,
-        )
+        return Cost(*(mine + its for mine, its in zip(astuple(self), astuple(other), strict=True)))
+
+    def __sub__(self, other: "Cost") -> "Cost":
+        return Cost(*(mine - its for mine, its in zip(astuple(self), astuple(other), strict=True)))
 
 
 @dataclass(frozen=True)

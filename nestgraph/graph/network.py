@@ -1,7 +1,7 @@
 """The network: a structure that passed verification, with its graph views and digest."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Self
 
@@ -26,21 +26,12 @@ class Network(Structure):
 
     Networks come from seeds, edits, snapshots and `from_graph`; each way verifies. Two networks are equal when
     structure, weights and statistics agree to the bit, which is when their digests agree.
+
+    Raises:
+        VerificationError: a law is broken; its `violations` name each unit, layer or projection.
     """
 
-    def __init__(
-        self,
-        layers: Iterable[Layer],
-        projections: Iterable[Projection],
-        units: Mapping[str, UnitColumns],
-        connections: Mapping[str, ConnectionColumns],
-    ) -> None:
-        """Verify what is given.
-
-        Raises:
-            VerificationError: a law is broken; its `violations` name each unit, layer or projection.
-        """
-        super().__init__(layers, projections, units, connections)
+    def _accept(self) -> None:
         broken = violations(self)
         if broken:
             raise VerificationError(broken)

@@ -34,6 +34,10 @@ class Structure:
         self._projections = _by_name(projections, "projections")
         self._units = dict(units)
         self._connections = dict(connections)
+        self._accept()
+
+    def _accept(self) -> None:
+        """What the class demands of its data; a structure demands nothing."""
 
     def replace(
         self,
