@@ -9,7 +9,7 @@ from nestgraph.snapshot import MAX_BYTES, read_bounded
 from nestgraph.train.recipe import Recipe
 from nestgraph.train.references import Published, Reference
 from nestgraph.train.runs import Run
-from nestgraph.train.sections import FOLDER, Figures, Section
+from nestgraph.train.sections import FOLDER, NetworkFigures, Section
 from nestgraph.train.sweep_table import SweepRow, SweepTable
 
 COLUMNS = ("network", "test error", "connections", "parameters", "FLOPs", "activation-aware FLOPs")
@@ -90,7 +90,7 @@ def _our_rows(section: Section) -> Iterator[tuple[str, ...]]:
         yield (f"nestgraph, median of {len(section.runs)} seeds", *_figure_words(section.medians, section.reference))
 
 
-def _figure_words(figures: Figures, reference: Reference | None) -> tuple[str, ...]:
+def _figure_words(figures: NetworkFigures, reference: Reference | None) -> tuple[str, ...]:
     smaller = f" ({reference.connections / figures.connections:.1f}x)" if reference else ""
     counts = (figures.parameters, figures.flops, figures.active_flops)
     connections = f"{figures.connections:,.0f}{smaller}"
@@ -110,7 +110,7 @@ def _verdict_rows(reference: Reference, section: Section) -> Iterator[tuple[str,
         yield (target + flops, *(_verdict(published, figures) for figures in ours.values()))
 
 
-def _verdict(published: Published, ours: Figures) -> str:
+def _verdict(published: Published, ours: NetworkFigures) -> str:
     missed = {
         f"error {ours.error - published.error:.2f} points above": ours.error > published.error,
         f"{ours.connections - published.connections:,.0f} connections above": ours.connections > published.connections,
@@ -120,7 +120,7 @@ def _verdict(published: Published, ours: Figures) -> str:
     return f"{verdict}; {_flops_verdict(published.flops, ours)}" if published.flops else verdict
 
 
-def _flops_verdict(published: int, ours: Figures) -> str:
+def _flops_verdict(published: int, ours: NetworkFigures) -> str:
     if ours.flops <= published:
         return "FLOPs reached"
     kind = "reached if activation-aware ones are meant" if ours.active_flops <= published else "not reached"

@@ -20,7 +20,7 @@ _SWEEP: TypeAdapter[SweepTable] = TypeAdapter(SweepTable)
 
 
 @dataclass(frozen=True)
-class Figures:
+class NetworkFigures:
     """What is published of a network, or the medians of several: the error in percent."""
 
     error: float
@@ -30,7 +30,7 @@ class Figures:
     active_flops: float
 
     @classmethod
-    def of(cls, stages: Sequence[StageResult]) -> "Figures":
+    def of(cls, stages: Sequence[StageResult]) -> "NetworkFigures":
         """The medians over networks."""
         errors = [round(100 * (1 - stage.test_accuracy), 2) for stage in stages]
         counts = ("connections", "parameters", "flops", "active_flops")
@@ -76,14 +76,14 @@ class Section:
         return REFERENCES.get(self.chosen.recipe.seed_network.kind)
 
     @property
-    def committed(self) -> Figures:
+    def committed(self) -> NetworkFigures:
         """The figures of the committed network."""
-        return Figures.of(self.chosen.result.stages[-1:])
+        return NetworkFigures.of(self.chosen.result.stages[-1:])
 
     @property
-    def medians(self) -> Figures:
+    def medians(self) -> NetworkFigures:
         """The medians over the seeds' final networks."""
-        return Figures.of([run.result.stages[-1] for run in self.runs])
+        return NetworkFigures.of([run.result.stages[-1] for run in self.runs])
 
 
 def read_sections(folders: Sequence[Path], seeds: Mapping[str, int] | None = None) -> list[Section | SweepTable]:

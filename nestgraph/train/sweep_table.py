@@ -15,7 +15,7 @@ Number = int | float
 """A count, or the median of counts, which may lie between two."""
 
 
-class Figures(Record):
+class RunFigures(Record):
     """What is compared between runs: of the final network where nothing else is said.
 
     `flops` are static, `active_flops` those whose source output is not zero; accuracies are shares of 1; `edits` are
@@ -33,7 +33,7 @@ class Figures(Record):
     seconds: float
 
 
-class SeedFigures(Figures):
+class SeedFigures(RunFigures):
     """The figures of one run."""
 
     seed: NonNegativeInt
@@ -63,15 +63,15 @@ class SweepRow(Record):
 
     variation: Slug
     set: Settings
-    medians: Figures
+    medians: RunFigures
     seeds: tuple[SeedFigures, ...]
 
     @classmethod
     def of(cls, variation: str, settings: Settings, runs: Sequence[Run]) -> "SweepRow":
         """The row of one variation's finished runs."""
         seeds = tuple(SeedFigures.of(run) for run in runs)
-        medians = {name: median(getattr(each, name) for each in seeds) for name in Figures.model_fields}
-        return cls(variation=variation, set=settings, medians=Figures(**medians), seeds=seeds)
+        medians = {name: median(getattr(each, name) for each in seeds) for name in RunFigures.model_fields}
+        return cls(variation=variation, set=settings, medians=RunFigures(**medians), seeds=seeds)
 
 
 class SweepTable(Record):

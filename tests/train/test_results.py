@@ -14,7 +14,7 @@ from nestgraph.train.references import REFERENCES
 from nestgraph.train.results import results_page
 from nestgraph.train.results_files import write_results
 from nestgraph.train.runs import Run
-from nestgraph.train.sections import Figures, read_sections
+from nestgraph.train.sections import NetworkFigures, read_sections
 from nestgraph.train.sweep_table import SweepRow, SweepTable
 from nestgraph.train.synthesis import synthesize
 from tests.cli.running import TINY, run
@@ -113,7 +113,7 @@ def test_targets_are_reached_or_missed_by_error_size_and_flops(section):
 def test_even_medians_are_not_off_by_a_rounding(section):
     final = section.chosen.result.stages[-1]
     pair = [final.model_copy(update={"test_accuracy": accuracy}) for accuracy in (0.9843, 0.9841)]
-    assert Figures.of(pair).error == 1.58
+    assert NetworkFigures.of(pair).error == 1.58
 
 
 def test_sweeps_are_tables_of_their_medians(section, tmp_path):

@@ -18,7 +18,7 @@ from nestgraph.train import runs
 from nestgraph.train.recipe import load_recipe, recipe_names
 from nestgraph.train.runs import Run
 from nestgraph.train.sweep import Sweep, Variation, load_sweep, run_sweep, sweep_names, varied
-from nestgraph.train.sweep_table import Figures, SweepTable
+from nestgraph.train.sweep_table import RunFigures, SweepTable
 from tests.cli.running import TINY, run
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
@@ -224,7 +224,7 @@ def test_an_interrupted_sweep_goes_on_and_its_table_is_of_its_runs(study, tmp_pa
             )
             assert each.test_accuracy == of.result.stages[-1].test_accuracy
             assert 0 < each.growth_seconds < each.seconds + 0.1
-        for name in Figures.model_fields:
+        for name in RunFigures.model_fields:
             assert getattr(row.medians, name) == median(getattr(each, name) for each in row.seeds)
 
     again = Watched(stop=1)
