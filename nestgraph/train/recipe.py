@@ -63,7 +63,9 @@ class TrainingOptions(Record):
 
     Every stage of training starts at `learning_rate` and ends at `final_rate` times that, along a half cosine. The
     batches of an epoch are of one size, to within a sample, and of at most `batch_size`. `threads` is how many CPU
-    threads the run computes with, on which its exact numbers depend; None leaves it to torch.
+    threads the run computes with, on which its exact numbers depend; None leaves it to torch. After each training the
+    statistics of batch normalisation are measured anew over `recalibration_batches` undistorted training batches: they
+    then belong to the edited network and to images such as the tests have; 0 keeps the running averages.
     """
 
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
@@ -74,6 +76,7 @@ class TrainingOptions(Record):
     batch_size: Annotated[int, Field(ge=3)] = 128
     threads: PositiveInt | None = None
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    recalibration_batches: NonNegativeInt = 0
 
 
 class GrowthOptions(Record):

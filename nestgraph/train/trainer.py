@@ -1,7 +1,7 @@
 """Training between edits: a plain PyTorch loop on tensors that stay on the device."""
 
 import math
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from torch.fx import GraphModule
 from torch.nn import functional
 from torch.optim import Optimizer
+from torch.optim.swa_utils import update_bn
 
 from nestgraph.edits.connections import SetValues
 from nestgraph.errors import DataError, LoweringError, TrainingError
@@ -26,6 +27,7 @@ from nestgraph.train.recipe import TrainingOptions
 Batch = tuple[torch.Tensor, torch.Tensor]
 Split = Literal["train", "validation", "test"]
 MEASURING_BATCH = 4096
+DISTORTED_BATCHES = 4  # distorted together: the fixed cost of a call is as much as 128 small images take
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,8 @@ class Trainer:
                 loss = self._epoch(model, epoch, epochs)
                 if not math.isfinite(loss):
                     raise _diverged(f"{purpose} {index}, epoch {epoch + 1}", f"a loss of {loss}")
+            if count := self.options.recalibration_batches:
+                update_bn(self.batches(model.network, count, f"recalibrate {purpose}", index), model.module)
         try:
             return trained_values(model.network, model.module)
         except LoweringError as error:
@@ -148,11 +152,19 @@ class Trainer:
         inputs, labels = self._tensors["train"]
         batches = self._split(torch.randperm(len(labels)))
         loss = torch.zeros(())
-        for number, batch in enumerate(batches):
+        for number, (batch, images) in enumerate(self._distorted(inputs, batches)):
             self._set_rate(model.optimizer, (epoch + number / len(batches)) / epochs)
-            images = inputs[batch] if self._distort is None else self._distort(inputs[batch])
             loss = self._step(model, _shaped(model.network, images), labels[batch])
         return loss.item()
+
+    def _distorted(self, inputs: torch.Tensor, batches: Sequence[torch.Tensor]) -> Iterator[Batch]:
+        """Each batch's places in `inputs` and its images, distorted if the recipe says so."""
+        for first in range(0, len(batches), DISTORTED_BATCHES):
+            group = batches[first : first + DISTORTED_BATCHES]
+            images = inputs[torch.cat(group)]
+            if self._distort is not None:
+                images = self._distort(images)
+            yield from zip(group, images.split([len(batch) for batch in group]), strict=True)
 
     def _split(self, order: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Batches of up to `batch_size` samples and of one size, so that none is too small for batch normalisation."""

@@ -7,13 +7,14 @@ import torch
 from nestgraph.edits import SetOperations, SetValues, prune_connections, remove_units
 from nestgraph.errors import DataError, TrainingError
 from nestgraph.graph import Structure
+from nestgraph.graph.reference import forward, preactivation
 from nestgraph.lowering import slots
 from nestgraph.seeds import lenet_5, mlp
 from nestgraph.train import trainer as module
 from nestgraph.train.distortion import AffineDistortion
 from nestgraph.train.recipe import TrainingOptions
 from nestgraph.train.trainer import Trainer, cpu_threads
-from tests.train.tasks import accuracy_of, conv_network, dense_network, loss_of, toy, toy_trainer
+from tests.train.tasks import accuracy_of, conv_network, dense_network, images_for, loss_of, toy, toy_trainer
 
 DATA = toy()
 NETWORKS = {
@@ -109,6 +110,20 @@ def test_a_module_in_training_measures_like_its_network():
     model = trainer.begin(network)
     trained = trainer.fit(model, 2, "test", 0).apply(network).network
     assert trainer.measure(trained, "test", model.module) == trainer.measure(trained, "test")
+
+
+def test_recalibration_measures_the_statistics_anew_on_undistorted_images():
+    trainer = Trainer(
+        DATA, TrainingOptions(batch_size=len(DATA.train), recalibration_batches=1), AffineDistortion(degrees=90.0)
+    )
+    for network, layers in ((dense_network(batch_norm=True), ("fc1", "fc2")), (NETWORKS["maps"], ("conv",))):
+        trained = fitted(network, trainer)
+        outputs = forward(trained, images_for(trained, DATA.train.inputs))
+        for name in layers:
+            sums, statistics = preactivation(trained, name, outputs), trained.unit_columns(name).values
+            axes = (0, *range(2, sums.ndim))
+            np.testing.assert_allclose(statistics["mean"], sums.mean(axes), atol=0.02)
+            np.testing.assert_allclose(statistics["variance"], sums.var(axes), rtol=0.05)
 
 
 # -- edits between trainings -----------------------------------------------------------------------------
