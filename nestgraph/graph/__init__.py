@@ -2,8 +2,10 @@
 
 from nestgraph.graph.columns import NEUTRAL, ConnectionColumns, UnitColumns
 from nestgraph.graph.cost import Cost, NetworkCost, cost
+from nestgraph.graph.explicit import plain_graph
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
+from nestgraph.graph.topology import Topology
 from nestgraph.graph.verify import Violation, violations
 from nestgraph.graph.view import Node, ReadOnlyGraphError
 
@@ -16,8 +18,10 @@ __all__ = [
     "Node",
     "ReadOnlyGraphError",
     "Structure",
+    "Topology",
     "UnitColumns",
     "Violation",
     "cost",
+    "plain_graph",
     "violations",
 ]

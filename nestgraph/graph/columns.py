@@ -14,6 +14,7 @@ import numpy as np
 from nestgraph.spec.arrays import AnyArray, frozen
 
 NEUTRAL: Mapping[str, float] = {"bias": 0.0, "gamma": 1.0, "beta": 0.0, "mean": 0.0, "variance": 1.0}
+PART = 2**18  # entries looked at together: their temporaries stay in the processor's cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +49,12 @@ class UnitColumns:
     @cached_property
     def position(self) -> dict[int, int]:
         """The position of each id."""
-        return {int(unit): place for place, unit in enumerate(self.ids)}
+        return dict(zip(self.ids.tolist(), range(len(self.ids)), strict=True))
+
+    def positions(self, ids: AnyArray) -> AnyArray:
+        """The positions of many living units: as `position`, for whole arrays."""
+        order = np.argsort(self.ids)
+        return order[np.searchsorted(self.ids, ids, sorter=order)]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -110,5 +116,7 @@ class ConnectionColumns:
 
     @cached_property
     def sound(self) -> bool:
-        """Whether all weights are finite and dormant ones are zero."""
-        return bool(np.isfinite(self.weight).all()) and not np.any(self.weight[~self.mask])
+        """Whether all weights are finite and dormant ones are zero; looked at in parts, so that it needs no memory."""
+        weight, mask = self.weight.reshape(-1), self.mask.reshape(-1)
+        parts = ((weight[at : at + PART], mask[at : at + PART]) for at in range(0, weight.size, PART))
+        return not any((~np.isfinite(w)).any() or ((w != 0) > m).any() for w, m in parts)

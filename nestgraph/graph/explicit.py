@@ -1,24 +1,100 @@
-"""From an explicit networkx graph to a structure."""
+"""Between a structure and an explicit networkx graph, with nodes `(layer, id)` or in the plain form of files."""
 
+import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import networkx as nx
 import numpy as np
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json
 
 from nestgraph.errors import StructureError
 from nestgraph.graph.columns import NEUTRAL, ConnectionColumns, UnitColumns
 from nestgraph.graph.geometry import weight_shape
 from nestgraph.graph.structure import Structure
-from nestgraph.graph.view import Node
+from nestgraph.graph.topology import Node
+from nestgraph.graph.view import UnitGraph
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.layer import Layer
 from nestgraph.spec.operations import Activation
 from nestgraph.spec.projection import Conv, Dense, OneToOne, Projection
-from nestgraph.spec.record import plain_problem
+from nestgraph.spec.record import Record, plain_problem
 
 Edge = tuple[int, int, Mapping[str, Any]]
+RECORDS = {"layers": TypeAdapter(tuple[Layer, ...]), "projections": TypeAdapter(tuple[Projection, ...])}
+NESTED = ("weights", "areas")
+
+
+def plain_graph(structure: Structure) -> "nx.DiGraph[str]":
+    """An ordinary graph for file formats that take text and numbers only, such as GraphML; `from_graph` reads it.
+
+    Nodes are called `layer:id`. Attributes are those of `network.graph`, with `projections` as names between spaces
+    and `weights` and `areas` as JSON. The records of layers and projections are attributes of the graph, as JSON. It
+    holds every edge as Python objects, about 1 kB each.
+
+    Lost are the areas of pairs without an active connection, links without one, and which ids were used before.
+    """
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    graph.graph["layers"] = _json(structure.layer(name) for name in structure.layer_names)
+    graph.graph["projections"] = _json(structure.projection(name) for name in structure.projection_names)
+    view = UnitGraph(structure)
+    graph.add_nodes_from((_plain_name(node), dict(data)) for node, data in view.nodes(data=True))
+    graph.add_edges_from((_plain_name(u), _plain_name(v), _plain_edge(data)) for u, v, data in view.edges(data=True))
+    return graph
+
+
+def _json(records: Iterable[Record]) -> str:
+    return json.dumps([record.model_dump(mode="json") for record in records])
+
+
+def _plain_name(node: Node) -> str:
+    return f"{node[0]}:{node[1]}"
+
+
+def _plain_edge(data: Mapping[str, Any]) -> dict[str, Any]:
+    nested = {name: json.dumps(data[name]) for name in NESTED if name in data}
+    return {**data, "projections": " ".join(data["projections"]), **nested}
+
+
+def _from_plain(graph: "nx.DiGraph[str]") -> "nx.DiGraph[Node]":
+    """The graph with nodes `(layer, id)` and nested attributes, as `network.graph` has them."""
+    read: nx.DiGraph[Node] = nx.DiGraph()
+    read.add_nodes_from((_node(name), data) for name, data in graph.nodes(data=True))
+    read.add_edges_from((_node(u), _node(v), _edge(data)) for u, v, data in graph.edges(data=True))
+    return read
+
+
+def _node(name: object) -> Node:
+    match str(name).split(":"):
+        case [layer, unit] if unit.isascii() and unit.isdecimal() and len(unit) <= 16:
+            return layer, int(unit)
+        case _:
+            raise StructureError(f"from_graph expected nodes called 'layer:id', got {repr(name)[:80]}")
+
+
+def _edge(data: Mapping[str, Any]) -> dict[str, Any]:
+    given = _present(data)
+    try:
+        nested = {name: from_json(given[name]) for name in NESTED if name in given}
+    except (TypeError, ValueError) as error:
+        raise StructureError(f"from_graph expected {' and '.join(NESTED)} of an edge as JSON, got {error}") from None
+    named = {"projections": str(given["projections"]).split()} if "projections" in given else {}
+    return given | nested | named
+
+
+def _present(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes that an edge has; where another edge has one that it lacks, pandas gives NaN."""
+    lacking = {name for name in (*NESTED, "projections") if isinstance(data.get(name), float)}
+    return {name: value for name, value in data.items() if name not in lacking or not math.isnan(value)}
+
+
+def _records(graph: "nx.DiGraph[Any]", kind: str) -> Any:
+    try:
+        return RECORDS[kind].validate_json(graph.graph.get(kind, "[]"))
+    except ValidationError as error:
+        raise StructureError(f"from_graph expected {kind} of the graph as JSON, got {plain_problem(error)}") from None
 
 
 def structure_from_graph(
@@ -27,6 +103,9 @@ def structure_from_graph(
     """Gather the columns of layers and projections from a graph's nodes and edges (see `Network.from_graph`)."""
     if not isinstance(graph, nx.DiGraph) or graph.is_multigraph():  # pyright: ignore[reportUnnecessaryIsInstance]
         raise StructureError(f"from_graph expected a networkx.DiGraph, got {type(graph).__name__}")
+    if any(isinstance(node, str) for node in graph):
+        layers, projections = layers or _records(graph, "layers"), projections or _records(graph, "projections")
+        graph = _from_plain(cast("nx.DiGraph[str]", graph))
     members = _members(graph.nodes)
     pairs = sorted({(source[0], target[0]) for source, target in graph.edges})
     try:
@@ -81,7 +160,7 @@ def _numbers(values: Any, what: str) -> AnyArray:
 def _connection_columns(graph: "nx.DiGraph[Node]", structure: Structure, projection: Projection) -> ConnectionColumns:
     edges = [
         (source[1], target[1], data)
-        for source, target, data in graph.edges(data=True)
+        for source, target, data in ((u, v, _present(given)) for u, v, given in graph.edges(data=True))
         if (source[0], target[0]) == (projection.source, projection.target) and _carries(data, projection.name)
     ]
     if isinstance(projection, OneToOne):

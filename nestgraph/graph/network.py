@@ -1,20 +1,19 @@
 """The network: a structure that passed verification, with its graph views and digest."""
 
-import hashlib
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import networkx as nx
-import numpy as np
 
 import nestgraph.display as notebook
 from nestgraph.errors import VerificationError
-from nestgraph.graph.columns import ConnectionColumns, UnitColumns
 from nestgraph.graph.cost import cost
+from nestgraph.graph.digest import digest
 from nestgraph.graph.explicit import structure_from_graph
 from nestgraph.graph.structure import Structure
 from nestgraph.graph.summary import summary
+from nestgraph.graph.topology import Topology
 from nestgraph.graph.verify import violations
 from nestgraph.graph.view import Node, UnitGraph, layer_graph
 from nestgraph.spec.layer import Layer
@@ -55,7 +54,7 @@ class Network(Structure):
         layers: Sequence[Layer] = (),
         projections: Sequence[Projection] = (),
     ) -> Self:
-        """A network from an explicit graph whose nodes are `(layer, id)`.
+        """A network from an explicit graph whose nodes are `(layer, id)`, or from the form of `plain_graph`.
 
         Args:
             graph: nodes may carry columns (`bias`, ...); edges carry `weight`, or `weights` as nested lists by
@@ -76,6 +75,11 @@ class Network(Structure):
         return UnitGraph(self)
 
     @cached_property
+    def topology(self) -> Topology:
+        """Structure queries answered by arrays: reach, depth, components, degrees."""
+        return cast(UnitGraph, self.graph).topology
+
+    @cached_property
     def layers(self) -> "nx.DiGraph[str]":
         """The layers as a frozen `networkx.DiGraph`, projections on its edges."""
         return layer_graph(self)
@@ -83,14 +87,7 @@ class Network(Structure):
     @cached_property
     def digest(self) -> str:
         """SHA-256 of structure, weights and statistics; equal for equal networks on every machine."""
-        state = hashlib.sha256(b"nestgraph network 1")
-        for name in sorted(self._layers):
-            _absorb(state, self._layers[name].model_dump_json().encode())
-            _absorb_units(state, self._units[name])
-        for name in sorted(self._projections):
-            _absorb(state, self._projections[name].model_dump_json().encode())
-            _absorb_connections(state, self._connections[name])
-        return state.hexdigest()
+        return digest(self)
 
     def summary(self) -> str:
         """A table of layers: units, live and possible connections, parameters, FLOPs (2 per multiply-add)."""
@@ -109,23 +106,3 @@ class Network(Structure):
 
     def _repr_mimebundle_(self, **chosen: Any) -> dict[str, str]:  # noqa: ARG002  (notebooks pass include and exclude)
         return {"text/plain": repr(self)} | (notebook.show(self) if notebook.show else {})
-
-
-def _absorb(state: Any, data: bytes) -> None:
-    state.update(len(data).to_bytes(8, "little"))
-    state.update(data)
-
-
-def _absorb_units(state: Any, columns: UnitColumns) -> None:
-    _absorb(state, columns.ids.astype("<i8").tobytes())
-    for name in sorted(columns.values):
-        _absorb(state, columns.values[name].astype("<f4").tobytes())
-
-
-def _absorb_connections(state: Any, columns: ConnectionColumns) -> None:
-    _absorb(state, np.asarray(columns.mask.shape, "<i8").tobytes())
-    _absorb(state, np.packbits(columns.mask).tobytes())
-    _absorb(state, columns.weight[columns.mask].astype("<f4").tobytes())
-    area = columns.area
-    _absorb(state, b"" if area is None else np.asarray(area.shape, "<i8").tobytes() + np.packbits(area).tobytes())
-    _absorb(state, b"" if columns.links is None else columns.links.astype("<i8").tobytes())

@@ -4,7 +4,7 @@
 lets a batch of edits pass through invalid states while no invalid network can exist.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -118,15 +118,18 @@ class Structure:
 
     @cached_property
     def _by_target(self) -> dict[str, tuple[Projection, ...]]:
-        return {layer: tuple(p for p in self._ordered if p.target == layer) for layer in self._layers}
+        return self._by_end(lambda projection: projection.target)
 
     @cached_property
     def _by_source(self) -> dict[str, tuple[Projection, ...]]:
-        return {layer: tuple(p for p in self._ordered if p.source == layer) for layer in self._layers}
+        return self._by_end(lambda projection: projection.source)
 
-    @cached_property
-    def _ordered(self) -> tuple[Projection, ...]:
-        return tuple(self._projections[name] for name in sorted(self._projections))
+    def _by_end(self, end: Callable[[Projection], str]) -> dict[str, tuple[Projection, ...]]:
+        """For each layer the projections of which it is an end, by name."""
+        found: dict[str, list[Projection]] = {layer: [] for layer in self._layers}
+        for _, projection in sorted(self._projections.items()):
+            found.get(end(projection), []).append(projection)
+        return {layer: tuple(projections) for layer, projections in found.items()}
 
     def incoming(self, layer: str) -> tuple[Projection, ...]:
         """The projections into a layer, by name."""

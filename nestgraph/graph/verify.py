@@ -210,9 +210,9 @@ def _spread(structure: Structure, projection: Projection, reached: AnyArray, for
         ends = (projection.source, projection.target)
         near, far = (0, 1) if forward else (1, 0)
         start, goal = structure.unit_columns(ends[near]), structure.unit_columns(ends[far])
+        links = columns.links[columns.live]
         touched = np.zeros(len(goal), bool)
-        for link in columns.links[columns.live]:
-            touched[goal.position[int(link[far])]] |= reached[start.position[int(link[near])]]
+        touched[goal.positions(links[reached[start.positions(links[:, near])], far])] = True
         return touched
     edges = columns.edges if forward else columns.edges.T
     return np.any(edges if reached.all() else edges[:, reached], axis=1)

@@ -13,11 +13,11 @@ import networkx as nx
 import numpy as np
 
 from nestgraph.errors import NestgraphError
+from nestgraph.graph.backend import ask_first
 from nestgraph.graph.structure import Structure
+from nestgraph.graph.topology import Node, Topology, position_of
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.projection import OneToOne, Projection
-
-Node = tuple[str, int]
 
 
 class ReadOnlyGraphError(NestgraphError, nx.NetworkXError):
@@ -81,10 +81,16 @@ class UnitGraph(nx.DiGraph):  # type: ignore[type-arg]
     def __init__(self, structure: Structure | None = None) -> None:
         assert structure is not None, "__new__ makes an ordinary graph without one"
         self.graph: dict[str, Any] = Attributes()
-        self.__networkx_cache__: dict[str, Any] = {}
+        self.__networkx_cache__: Any = None  # nothing is converted that would be worth keeping
+        self._structure = structure
         self._node = _Units(structure)
         self._adj = _Adjacency(structure, forward=True)
         self._pred = _Adjacency(structure, forward=False)
+
+    @cached_property
+    def topology(self) -> Topology:
+        """The same structure as arrays."""
+        return Topology(self._structure)
 
     def to_directed_class(self) -> type["nx.DiGraph[Node]"]:
         """The class of directed copies."""
@@ -96,6 +102,11 @@ class UnitGraph(nx.DiGraph):  # type: ignore[type-arg]
 
     def __reduce__(self) -> NoReturn:
         raise ReadOnlyGraphError("network.graph cannot be pickled or deep-copied: use networkx.DiGraph(network.graph)")
+
+
+def _mutator_that_stays(refused: Any) -> property:
+    """Of a class's attributes only a property keeps `networkx.freeze` from putting its own mutator in its place."""
+    return property(lambda _: refused, lambda _, __: None)
 
 
 for _mutator, _edit in {
@@ -112,7 +123,9 @@ for _mutator, _edit in {
     "clear": "nestgraph.edits.Batch",
     "clear_edges": "nestgraph.edits.Batch",
 }.items():
-    setattr(UnitGraph, _mutator, _refuse(_mutator, _edit))
+    setattr(UnitGraph, _mutator, _mutator_that_stays(_refuse(_mutator, _edit)))
+
+ask_first()
 
 
 class _Units(Mapping[Node, dict[str, Any]]):
@@ -130,25 +143,16 @@ class _Units(Mapping[Node, dict[str, Any]]):
         return self._structure.unit_count
 
     def __contains__(self, node: object) -> bool:
-        return _position(self._structure, node) is not None
+        return position_of(self._structure, node) is not None
 
     def __getitem__(self, node: Node) -> dict[str, Any]:
-        position = _position(self._structure, node)
+        position = position_of(self._structure, node)
         if position is None:
             raise KeyError(node)
         layer = self._structure.layer(node[0])
         values = self._structure.unit_columns(layer.name).values
         columns = {name: float(values[name][position]) for name in layer.column_names}
         return Attributes({"layer": layer.name, "kind": layer.kind, **columns})
-
-
-def _position(structure: Structure, node: object) -> int | None:
-    if not isinstance(node, tuple) or len(node) != 2:  # pyright: ignore[reportUnknownArgumentType]
-        return None
-    layer, unit = node  # pyright: ignore[reportUnknownVariableType]
-    if not isinstance(layer, str) or not structure.has_layer(layer):
-        return None
-    return structure.unit_columns(layer).position.get(unit)  # pyright: ignore[reportUnknownArgumentType]
 
 
 class _Adjacency(Mapping[Node, Mapping[Node, dict[str, Any]]]):
@@ -169,7 +173,7 @@ class _Adjacency(Mapping[Node, Mapping[Node, dict[str, Any]]]):
         return node in self._units
 
     def __getitem__(self, node: Node) -> "_Neighbours":
-        position = _position(self._structure, node)
+        position = position_of(self._structure, node)
         if position is None:
             raise KeyError(node)
         return _Neighbours(self._structure, node, position, self._forward)
@@ -190,18 +194,30 @@ class _Neighbours(Mapping[Node, dict[str, Any]]):
 
     @cached_property
     def _touched(self) -> dict[Node, list[Projection]]:
-        """The neighbours and the projections that lead to each."""
+        """The neighbours and the projections that lead to each, in the order of a copy made edge by edge."""
         found: dict[Node, list[Projection]] = {}
         for far, projection, units in self._steps:
             for unit in units.tolist():
                 found.setdefault((far, unit), []).append(projection)
-        return found
+        return found if self._forward or not self._shared else dict(sorted(found.items(), key=self._rank))
+
+    def _rank(self, found: tuple[Node, list[Projection]]) -> tuple[int, int]:
+        layer, unit = found[0]
+        return self._structure.layer_names.index(layer), self._structure.unit_columns(layer).position[unit]
+
+    @property
+    def _shared(self) -> bool:
+        """Whether two projections may lead to the same neighbour."""
+        return len({far for far, _, _ in self._steps}) < len(self._steps)
 
     @cached_property
     def _steps(self) -> list[tuple[str, Projection, AnyArray]]:
         """For each projection the layer that it leads to, and the ids of the neighbours there."""
-        projections = self._structure.outgoing if self._forward else self._structure.incoming
-        ends = [(p.target if self._forward else p.source, p) for p in projections(self._node[0])]
+        if self._forward:
+            ends = [(p.target, p) for p in self._structure.outgoing(self._node[0])]
+        else:
+            ends = [(p.source, p) for p in self._structure.incoming(self._node[0])]
+            ends.sort(key=lambda end: self._structure.layer_names.index(end[0]))
         return [(far, projection, self._across(projection, self._structure.units(far))) for far, projection in ends]
 
     def _across(self, projection: Projection, far_ids: AnyArray) -> AnyArray:
@@ -217,9 +233,7 @@ class _Neighbours(Mapping[Node, dict[str, Any]]):
         return iter(self._touched)
 
     def __len__(self) -> int:
-        layers = {far for far, _, _ in self._steps}
-        shared = len(layers) < len(self._steps)  # two projections may lead to the same neighbour
-        return len(self._touched) if shared else sum(len(units) for _, _, units in self._steps)
+        return len(self._touched) if self._shared else sum(len(units) for _, _, units in self._steps)
 
     def __contains__(self, node: object) -> bool:
         return node in self._touched

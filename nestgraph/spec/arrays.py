@@ -33,6 +33,12 @@ def frozen(values: Any, dtype: DTypeLike) -> AnyArray:
     return array
 
 
+def owned(array: AnyArray) -> AnyArray:
+    """Make an array that nobody else holds read-only, so that `frozen` takes it as it is."""
+    array.flags.writeable = False
+    return array
+
+
 def encode(array: AnyArray) -> Any:
     """Return the JSON form of `array`."""
     if array.ndim == 1 and array.size <= READABLE:

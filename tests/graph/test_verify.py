@@ -1,6 +1,8 @@
 """Each law that a structure can break is found, and the unit or place is named."""
 
 import dataclasses
+import hashlib
+from unittest import mock
 
 import networkx as nx
 import numpy as np
@@ -200,6 +202,51 @@ def test_the_digest_sees_one_bit(network):
         other = Network.of(network.replace(connections={name: columns.with_weight(weight)}))
         assert other != network
         assert hash(other) != hash(network)
+
+
+def stated_digest(network):
+    """The digest from whole arrays, each after its length in 8 bytes."""
+    pieces = []
+    for name in sorted(network.layers_by_name):
+        columns = network.unit_columns(name)
+        pieces += [network.layer(name).model_dump_json().encode(), columns.ids.astype("<i8").tobytes()]
+        pieces += [columns.values[column].astype("<f4").tobytes() for column in sorted(columns.values)]
+    for name in sorted(network.projections_by_name):
+        columns = network.connection_columns(name)
+        pieces += [network.projection(name).model_dump_json().encode(), np.array(columns.mask.shape, "<i8").tobytes()]
+        pieces += [np.packbits(columns.mask).tobytes(), columns.weight[columns.mask].astype("<f4").tobytes()]
+        area, links = columns.area, columns.links
+        pieces += [b"" if area is None else np.array(area.shape, "<i8").tobytes() + np.packbits(area).tobytes()]
+        pieces += [b"" if links is None else links.astype("<i8").tobytes()]
+    lengths = [len(piece).to_bytes(8, "little") for piece in pieces]
+    whole = b"".join(part for pair in zip(lengths, pieces, strict=True) for part in pair)
+    return hashlib.sha256(b"nestgraph network 1" + whole).hexdigest()
+
+
+@quick(30)
+@given(network=networks(), part=st.integers(1, 9))
+def test_the_digest_taken_in_parts_is_that_of_whole_arrays(network, part):
+    with mock.patch("nestgraph.graph.digest.PART", part):
+        assert Network.of(network.replace()).digest == stated_digest(network)
+
+
+@quick(60)
+@given(st.integers(1, 30), st.integers(1, 9), st.data())
+def test_weights_looked_at_in_parts_are_sound_where_all_are(size, part, data):
+    mask = np.array(data.draw(st.lists(st.booleans(), min_size=size, max_size=size)))
+    values = st.sampled_from((0.0, -0.0, 1.5, NAN, INF))
+    weight = np.array(data.draw(st.lists(st.one_of(st.just(0.0), values), min_size=size, max_size=size)))
+    sound = np.isfinite(weight).all() and not weight[~mask].any()
+    with mock.patch("nestgraph.graph.columns.PART", part):
+        assert ConnectionColumns.of(weight, mask).sound == sound
+
+
+@quick(30)
+@given(st.permutations(range(9)), st.lists(st.integers(0, 4)))
+def test_positions_of_many_units_are_those_of_each(ids, chosen):
+    columns = UnitColumns.of(np.array(ids[:5]), {})
+    wanted = columns.ids[chosen]
+    assert columns.positions(wanted).tolist() == [columns.position[int(unit)] for unit in wanted] == chosen
 
 
 def test_names_that_are_not_there_are_refused_with_those_that_are():

@@ -1,0 +1,58 @@
+"""The digest of a network: SHA-256 over its records and arrays, the same on every machine.
+
+Big arrays go into the hash in parts, so that it takes little more than the hashing, and no memory.
+"""
+
+import hashlib
+from typing import Any
+
+import numpy as np
+
+from nestgraph.graph.columns import PART, ConnectionColumns, UnitColumns
+from nestgraph.graph.structure import Structure
+from nestgraph.spec.arrays import AnyArray
+
+
+def digest(structure: Structure) -> str:
+    """SHA-256 of structure, weights and statistics, in hexadecimal."""
+    state = hashlib.sha256(b"nestgraph network 1")
+    for name, layer in sorted(structure.layers_by_name.items()):
+        _absorb(state, layer.model_dump_json().encode())
+        _absorb_units(state, structure.unit_columns(name))
+    for name, projection in sorted(structure.projections_by_name.items()):
+        _absorb(state, projection.model_dump_json().encode())
+        _absorb_connections(state, structure.connection_columns(name))
+    return state.hexdigest()
+
+
+def _absorb(state: Any, data: bytes) -> None:
+    state.update(len(data).to_bytes(8, "little"))
+    state.update(data)
+
+
+def _absorb_units(state: Any, columns: UnitColumns) -> None:
+    _absorb(state, columns.ids.astype("<i8").tobytes())
+    for name in sorted(columns.values):
+        _absorb(state, columns.values[name].astype("<f4").tobytes())
+
+
+def _absorb_connections(state: Any, columns: ConnectionColumns) -> None:
+    _absorb(state, np.asarray(columns.mask.shape, "<i8").tobytes())
+    _absorb(state, np.packbits(columns.mask).tobytes())
+    _absorb_active(state, columns)
+    area = columns.area
+    _absorb(state, b"" if area is None else np.asarray(area.shape, "<i8").tobytes() + np.packbits(area).tobytes())
+    _absorb(state, b"" if columns.links is None else columns.links.astype("<i8").tobytes())
+
+
+def _absorb_active(state: Any, columns: ConnectionColumns) -> None:
+    """Absorb the active weights as `_absorb` would, without an array of all of them."""
+    state.update((4 * columns.active).to_bytes(8, "little"))
+    weight, mask = columns.weight.reshape(-1), columns.mask.reshape(-1)
+    for at in range(0, weight.size, PART):
+        state.update(_packed(weight[at : at + PART], mask[at : at + PART]))
+
+
+def _packed(weight: AnyArray, mask: AnyArray) -> AnyArray:
+    """The active weights in a row, little-endian."""
+    return np.ascontiguousarray(weight if mask.all() else np.compress(mask, weight), "<f4")

@@ -1,0 +1,131 @@
+"""The pairs of units that a projection joins, as a bool matrix or as a list, behind one set of questions.
+
+Positions count the units of a layer from 0. A source is at the near end of a pair and a target at the far end.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nestgraph.graph.structure import Structure
+from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.projection import Projection
+
+
+@dataclass(frozen=True, eq=False)
+class Matrix:
+    """Pairs of a dense or convolutional projection: `edges`, bool (targets, sources)."""
+
+    edges: AnyArray
+
+    def onward(self, sources: AnyArray) -> AnyArray:
+        """Bool (targets,): joined to any of the chosen sources, a bool array."""
+        return np.any(self.edges if sources.all() else self.edges.compress(sources, axis=1), axis=1)
+
+    def back(self, targets: AnyArray) -> AnyArray:
+        """Bool (sources,): joined to any of the chosen targets, a bool array."""
+        return np.any(self.edges if targets.all() else self.edges[targets], axis=0)
+
+    def lead(self, sources: AnyArray) -> tuple[AnyArray, AnyArray]:
+        """For each target how many of the sources, positions in an order, lead to it, and which is the last of them.
+
+        Returns:
+            Two int64 arrays (targets,): the number, and the place in the order or -1.
+        """
+        backwards = self.edges.take(sources[::-1], axis=1)
+        counts = np.count_nonzero(backwards, axis=1)
+        return counts, np.where(counts > 0, len(sources) - 1 - np.argmax(backwards, axis=1), -1)
+
+    def holds(self, targets: AnyArray, sources: AnyArray) -> AnyArray:
+        """Bool: whether each target is joined to the source at its side, both as positions."""
+        return self.edges[targets, sources]
+
+    def rank(self, targets: AnyArray) -> AnyArray:
+        """Where each target comes among the neighbours of a source."""
+        return targets
+
+    def degrees(self) -> tuple[AnyArray, AnyArray]:
+        """Int64 (targets,) and (sources,): the pairs that each is in."""
+        return np.count_nonzero(self.edges, axis=1), np.count_nonzero(self.edges, axis=0)
+
+    def matrix(self) -> AnyArray:
+        """Bool (targets, sources)."""
+        return self.edges
+
+
+@dataclass(frozen=True, eq=False)
+class Links:
+    """Pairs of a one-to-one projection: positions of the targets and of their sources, and how many there could be."""
+
+    targets: AnyArray
+    sources: AnyArray
+    shape: tuple[int, int]
+
+    def onward(self, sources: AnyArray) -> AnyArray:
+        """As `Matrix.onward`."""
+        return _marked(self.targets[sources[self.sources]], self.shape[0])
+
+    def back(self, targets: AnyArray) -> AnyArray:
+        """As `Matrix.back`."""
+        return _marked(self.sources[targets[self.targets]], self.shape[1])
+
+    def lead(self, sources: AnyArray) -> tuple[AnyArray, AnyArray]:
+        """As `Matrix.lead`."""
+        order = np.full(self.shape[1], -1)
+        order[sources] = np.arange(len(sources))
+        chosen = order[self.sources] >= 0
+        last = np.full(self.shape[0], -1)
+        np.maximum.at(last, self.targets, order[self.sources])
+        return np.bincount(self.targets[chosen], minlength=self.shape[0]), last
+
+    def holds(self, targets: AnyArray, sources: AnyArray) -> AnyArray:
+        """As `Matrix.holds`."""
+        width = self.shape[1]
+        return np.isin(targets * width + sources, self.targets * width + self.sources)
+
+    def rank(self, targets: AnyArray) -> AnyArray:
+        """As `Matrix.rank`."""
+        row = np.zeros(self.shape[0], np.int64)
+        row[self.targets] = np.arange(len(self.targets))
+        return row[targets]
+
+    def degrees(self) -> tuple[AnyArray, AnyArray]:
+        """As `Matrix.degrees`."""
+        return np.bincount(self.targets, minlength=self.shape[0]), np.bincount(self.sources, minlength=self.shape[1])
+
+    def matrix(self) -> AnyArray:
+        """As `Matrix.matrix`."""
+        edges = np.zeros(self.shape, bool)
+        edges[self.targets, self.sources] = True
+        return edges
+
+
+Pairs = Matrix | Links
+
+
+def joined_by(structure: Structure, projection: Projection) -> Pairs:
+    """The pairs that a projection joins by at least one active connection."""
+    columns = structure.connection_columns(projection.name)
+    if columns.links is None:
+        return Matrix(columns.edges)
+    source, target = structure.unit_columns(projection.source), structure.unit_columns(projection.target)
+    links = columns.links[columns.live]
+    return Links(target.positions(links[:, 1]), source.positions(links[:, 0]), (len(target), len(source)))
+
+
+def united(several: Sequence[Pairs]) -> Pairs:
+    """The pairs that any of several projections between the same layers joins."""
+    if len(several) == 1:
+        return several[0]
+    links = [pairs for pairs in several if isinstance(pairs, Links)]
+    if len(links) < len(several):
+        return Matrix(np.logical_or.reduce([pairs.matrix() for pairs in several]))
+    every = np.unique(np.concatenate([np.stack([pairs.targets, pairs.sources]) for pairs in links], axis=1), axis=1)
+    return Links(every[0], every[1], links[0].shape)
+
+
+def _marked(places: AnyArray, count: int) -> AnyArray:
+    marks = np.zeros(count, bool)
+    marks[places] = True
+    return marks

@@ -1,0 +1,165 @@
+"""A seed under construction: layers one after the other, what feeds each, and how many units each has."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from pydantic import ValidationError
+
+from nestgraph.errors import StructureError
+from nestgraph.graph.columns import ConnectionColumns, UnitColumns
+from nestgraph.graph.geometry import Size, output_size, swept_size, weight_shape
+from nestgraph.graph.network import Network
+from nestgraph.graph.structure import Structure
+from nestgraph.seeds.choices import check_randomness
+from nestgraph.seeds.sparse import he_connections
+from nestgraph.spec.layer import Layer
+from nestgraph.spec.operations import Activation, ActivationFunction, BatchNorm, Operation, Pooling
+from nestgraph.spec.projection import Conv, Dense, OneToOne, Projection
+from nestgraph.spec.record import plain_problem
+
+Operations = tuple[Operation, ...]
+
+
+class Plan:
+    """Layers and projections in the order in which they were planned, which is that of the random numbers.
+
+    Each method that plans a layer returns its name, for the layers that read it.
+
+    Attributes:
+        normalisation: batch normalisation, if there is to be any; hidden layers have biases only without it.
+        hidden: the operations of an ordinary hidden layer: normalisation and activation.
+    """
+
+    def __init__(self, features: int, size: Size | None, activation: ActivationFunction, batch_norm: bool) -> None:
+        """Begin with a layer `input` of values, or of channels of `size` (height, width).
+
+        Raises:
+            StructureError: there is no such activation.
+        """
+        self.normalisation: Operations = (BatchNorm(),) if batch_norm else ()
+        self.hidden: Operations = (*self.normalisation, _activation(activation))
+        self._layers = {"input": Layer(name="input", kind="input", features=features, size=size)}
+        self._widths = {"input": features}
+        self._projections: list[Projection] = []
+        self._groups: dict[str, int] = {}
+        self._links: dict[str, ConnectionColumns] = {}
+
+    def neurons(self, name: str, source: str, count: int) -> str:
+        """Hidden neurons that read all of a layer."""
+        layer = Layer(name=name, kind="neurons", operations=self.hidden, bias=not self.normalisation)
+        return self._add(layer, count, Dense(source=source, target=name))
+
+    def output(self, source: str, count: int) -> str:
+        """The output neurons, in a layer `output`, that read all of a layer."""
+        layer = Layer(name="output", kind="neurons", output=True)
+        return self._add(layer, count, Dense(source=source, target="output"))
+
+    def maps(
+        self,
+        name: str,
+        source: str,
+        count: int,
+        kernel: int,
+        stride: int = 1,
+        padding: int = 0,
+        groups: int = 1,
+        operations: Operations = (),
+    ) -> str:
+        """Feature maps by a square convolution.
+
+        Raises:
+            StructureError: the kernel or a pooling does not fit the maps.
+        """
+        before = self.size(source)
+        record = Conv(
+            source=source, target=name, kernel=(kernel, kernel), stride=(stride, stride), padding=(padding, padding)
+        )
+        size = swept_size(before, record.kernel, record.stride, record.padding)
+        if min(size) < 1:
+            raise StructureError(
+                f"layer {name!r}: expected images large enough for a kernel of {kernel} x {kernel}, "
+                f"got maps of {before} there: choose a larger size"
+            )
+        self._groups[record.name] = groups
+        return self._add(self._map_layer(name, size, operations), count, record)
+
+    def total(self, name: str, sources: Sequence[str], operations: Operations = ()) -> str:
+        """Maps that are the sums of the maps of layers, one to one (a residual sum)."""
+        return self._linked(name, dict.fromkeys(sources, 0), self._widths[sources[0]], operations)
+
+    def concatenation(self, name: str, sources: Sequence[str], operations: Operations = ()) -> str:
+        """Maps that are those of several layers, side by side."""
+        ends = np.cumsum([self._widths[source] for source in sources]).tolist()
+        return self._linked(name, dict(zip(sources, (0, *ends), strict=False)), ends[-1], operations)
+
+    def size(self, layer: str) -> Size:
+        """(height, width) of a layer's maps after its poolings."""
+        size = output_size(self._layers[layer])
+        assert size is not None, "only maps are asked for their size"
+        return size
+
+    def width(self, layer: str) -> int:
+        """The number of a layer's units."""
+        return self._widths[layer]
+
+    def network(self, density: float, seed: int) -> Network:
+        """The network, with a share of the possible connections and He weights, both random.
+
+        Raises:
+            StructureError: no such density, or no such random seed.
+        """
+        check_randomness(density, seed)
+        layers, projections = self._layers.values(), self._projections
+        units = {
+            name: UnitColumns.neutral(self._widths[name], self._layers[name].column_names) for name in self._layers
+        }
+        bare = Structure(layers, projections, units, self._links)
+        rng = np.random.default_rng(seed)
+        drawn = {
+            name: he_connections(weight_shape(bare, record), density, rng, self._groups.get(name, 1))
+            for name, record in bare.projections_by_name.items()
+            if name not in self._links
+        }
+        return Network.of(bare.replace(connections=drawn))
+
+    def _linked(self, name: str, starts: dict[str, int], width: int, operations: Operations) -> str:
+        """Maps of which each source gives those from its start on, one to one."""
+        records = [OneToOne(source=source, target=name) for source in starts]
+        for record, start in zip(records, starts.values(), strict=True):
+            units = np.arange(self._widths[record.source])
+            self._links[record.name] = ConnectionColumns.of(
+                np.ones(len(units)), links=np.stack([units, units + start], 1)
+            )
+        size = self.size(records[0].source)
+        return self._add(self._map_layer(name, size, operations), width, *records)
+
+    def _map_layer(self, name: str, size: Size, operations: Operations) -> Layer:
+        layer = Layer(name=name, kind="feature_maps", size=size, operations=operations, bias=not self.normalisation)
+        try:
+            output_size(layer)
+        except StructureError as problem:
+            raise StructureError(f"{problem}, or a larger size of images") from None
+        return layer
+
+    def _add(self, layer: Layer, count: int, *projections: Projection) -> str:
+        self._layers[layer.name] = layer
+        self._widths[layer.name] = count
+        self._projections += projections
+        return layer.name
+
+
+def _activation(function: ActivationFunction) -> Activation:
+    try:
+        return Activation(function=function)
+    except ValidationError as error:
+        raise StructureError(f"a seed expected a known activation, got {function!r}: {plain_problem(error)}") from None
+
+
+def max_pooling(kernel: int, stride: int, padding: int = 0) -> Pooling:
+    """Maximum pooling over square windows."""
+    return Pooling(function="max", kernel=(kernel, kernel), stride=(stride, stride), padding=(padding, padding))
+
+
+def average_pooling(size: Size) -> Pooling:
+    """Average pooling over windows side by side."""
+    return Pooling(function="average", kernel=size, stride=size)
