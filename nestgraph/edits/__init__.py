@@ -2,19 +2,35 @@
 
 from nestgraph.edits.areas import shrink_areas
 from nestgraph.edits.batch import EDIT, AnyEdit, Batch
+from nestgraph.edits.bypassing import bypass_layer
 from nestgraph.edits.connections import SetArea, SetMask, SetValues
+from nestgraph.edits.coupling import coupled
+from nestgraph.edits.deepening import deepen
 from nestgraph.edits.difference import diff
 from nestgraph.edits.edit import Applied, Edit
-from nestgraph.edits.editor import Editor, Preview
-from nestgraph.edits.growing import deepen, grow_unit, split_unit, wake_connections
+from nestgraph.edits.editor import Editor
+from nestgraph.edits.growing import grow_unit, restore_inputs, wake_connections
 from nestgraph.edits.index_map import IndexMap
 from nestgraph.edits.layers import AddLayer, AddProjection, Block, RemoveLayer, RemoveProjection, SetOperations
-from nestgraph.edits.operations import fold_batch_norm, normalisation_factor, shift_activations
-from nestgraph.edits.pruning import drop_islands, prune_connections, remove_units
+from nestgraph.edits.merging import merge_twins
+from nestgraph.edits.operations import (
+    fold_batch_norm,
+    insert_batch_norm,
+    normalisation_factor,
+    replace_activation,
+    shift_activations,
+)
+from nestgraph.edits.preserving import PRESERVING
+from nestgraph.edits.preview import Preview
+from nestgraph.edits.pruning import drop_islands, prune_connections, remove_projection, remove_units
+from nestgraph.edits.selection import ConnectionSelection, UnitSelection
+from nestgraph.edits.skips import insert_skip
 from nestgraph.edits.units import AddUnits, RemoveUnits
+from nestgraph.edits.widening import duplicate_unit, split_unit, widen
 
 __all__ = [
     "EDIT",
+    "PRESERVING",
     "AddLayer",
     "AddProjection",
     "AddUnits",
@@ -22,6 +38,7 @@ __all__ = [
     "Applied",
     "Batch",
     "Block",
+    "ConnectionSelection",
     "Edit",
     "Editor",
     "IndexMap",
@@ -33,16 +50,27 @@ __all__ = [
     "SetMask",
     "SetOperations",
     "SetValues",
+    "UnitSelection",
+    "bypass_layer",
+    "coupled",
     "deepen",
     "diff",
     "drop_islands",
+    "duplicate_unit",
     "fold_batch_norm",
     "grow_unit",
+    "insert_batch_norm",
+    "insert_skip",
+    "merge_twins",
     "normalisation_factor",
     "prune_connections",
+    "remove_projection",
     "remove_units",
+    "replace_activation",
+    "restore_inputs",
     "shift_activations",
     "shrink_areas",
     "split_unit",
     "wake_connections",
+    "widen",
 ]

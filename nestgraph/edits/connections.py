@@ -12,7 +12,7 @@ from nestgraph.edits.layers import UnitValues, check_area, check_columns
 from nestgraph.errors import EditError
 from nestgraph.graph.columns import ConnectionColumns, UnitColumns
 from nestgraph.graph.structure import Structure
-from nestgraph.spec.arrays import AnyArray, Booleans, Floats, Integers
+from nestgraph.spec.arrays import AnyArray, Booleans, Floats, Integers, owned
 from nestgraph.spec.record import Name
 
 
@@ -64,20 +64,21 @@ class SetMask(Edit):
         shapes = {self.entries.shape, self.active.shape, self.weights.shape}
         if len(shapes) != 1 or self.entries.ndim != 1:
             self.refuse(f"expected entries, active and weights of one length, got shapes {sorted(shapes)}")
-        if len(np.unique(self.entries)) != len(self.entries) or not within(self.entries, size):
+        ascending = bool((np.diff(self.entries) > 0).all())  # as recipes and policies give them
+        if not (ascending or len(np.unique(self.entries)) == len(self.entries)) or not within(self.entries, size):
             self.refuse(f"expected distinct entries from 0 to {size - 1}, got others: they are row-major positions")
         if np.any(self.weights[~self.active]):
             self.refuse("expected weight 0 for dormant entries, got another")
         weight, mask = columns.weight.copy(), columns.mask.copy()
+        weights, active = weight.reshape(-1), mask.reshape(-1)
         inverse = SetMask(
             projection=self.projection,
             entries=self.entries,
-            active=mask.flat[self.entries],
-            weights=weight.flat[self.entries],
+            active=active[self.entries],
+            weights=weights[self.entries],
         )
-        weight.flat[self.entries] = self.weights
-        mask.flat[self.entries] = self.active
-        changed = columns.with_weight(weight, mask)
+        weights[self.entries], active[self.entries] = self.weights, self.active
+        changed = columns.with_weight(owned(weight), owned(mask))
         return structure.replace(connections={self.projection: changed}), inverse
 
 
@@ -137,5 +138,5 @@ class SetValues(Edit):
             old_weights[projection] = columns.weight[columns.mask]
             weight = np.zeros_like(columns.weight)
             weight[columns.mask] = live
-            connections[projection] = columns.with_weight(weight)
+            connections[projection] = columns.with_weight(owned(weight))
         return structure.replace(units=units, connections=connections), SetValues(units=old_units, weights=old_weights)

@@ -1,38 +1,17 @@
 """A network under edit, with its history."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from copy import copy
+from typing import Self
 
-import numpy as np
-
+from nestgraph.edits.choosing import ChosenConnections, ChosenUnits, lit, selected_connections, selected_units
 from nestgraph.edits.edit import Applied, Edit
-from nestgraph.errors import EditError, NestgraphError
-from nestgraph.graph.cost import Cost, cost
+from nestgraph.edits.preview import Preview, preview_of
+from nestgraph.edits.selection import ConnectionSelection, UnitSelection
+from nestgraph.errors import EditError
 from nestgraph.graph.network import Network
-from nestgraph.graph.reference import Inputs, forward
-from nestgraph.graph.structure import Structure
-
-
-@dataclass(frozen=True)
-class Preview:
-    """What an edit would do.
-
-    Attributes:
-        legal: whether it can be applied.
-        reason: why not; empty where it can.
-        layers: the layers whose units or operations it changes.
-        projections: the projections whose connections it changes, adds or removes.
-        change: the change in units, connections, parameters and FLOPs.
-        output_change: the largest absolute change of an output on the sample; None without one, or where the edit
-            changes what the network reads or how many outputs it has.
-    """
-
-    legal: bool
-    reason: str = ""
-    layers: tuple[str, ...] = ()
-    projections: tuple[str, ...] = ()
-    change: Cost = field(default_factory=Cost)
-    output_change: float | None = None
+from nestgraph.graph.reference import Inputs
+from nestgraph.graph.view import Node
 
 
 class Editor:
@@ -59,7 +38,7 @@ class Editor:
         Raises:
             EditError: the edit is not legal; the current network stays.
         """
-        applied = edit.apply(self._network)
+        applied = edit.apply(self.network)
         self._undone.clear()
         return self._advance(edit, applied)
 
@@ -67,7 +46,7 @@ class Editor:
         """Apply many edits in order."""
         for edit in edits:
             self.apply(edit)
-        return self._network
+        return self.network
 
     def undo(self) -> Network:
         """Take the last edit back.
@@ -96,47 +75,63 @@ class Editor:
         self._undone.pop()
         return self._network
 
-    def preview(self, edit: Edit, sample: Inputs | None = None) -> Preview:
-        """What `edit` would do, without doing it; with a sample of inputs, also to the outputs."""
-        try:
-            after = edit.apply(self._network).network
-        except NestgraphError as error:
-            return Preview(legal=False, reason=str(error))
-        layers, projections = _touched(self._network, after)
-        change = cost(after).total - cost(self._network).total
-        moved = None if sample is None else _output_change(self._network, after, sample)
-        return Preview(True, "", layers, projections, change, moved)
+    def branch(self) -> Self:
+        """An editor of its own with the same network and history: what either does, the other does not see."""
+        twin = copy(self)
+        twin._done, twin._undone = self._done[:], self._undone[:]
+        return twin
+
+    def preview(self, edit: Edit, sample: Inputs | None = None, named: Iterable[Node] = ()) -> Preview:
+        """What `edit` would do, without doing it.
+
+        Args:
+            edit: any edit.
+            sample: inputs on which to compare the outputs before and after.
+            named: the units that were asked for, so that `coupled` lists the consequences alone.
+
+        Raises:
+            StructureError: the sample does not fit the network.
+        """
+        return preview_of(self.network, edit, sample, named)
+
+    def select(self, chosen: ChosenUnits = None) -> UnitSelection:
+        """Units to look at or to edit: `editor.select([("fc1", 3)]).prune()`.
+
+        Args:
+            chosen: a layer's name, nodes `(layer, id)` such as networkx gives, ids or booleans by layer, or a
+                predicate of a node and its attributes; all units without.
+
+        Raises:
+            EditError: a unit is chosen that does not live.
+        """
+        network = self.network
+        return UnitSelection(self, network, lit(selected_units(network, chosen)))
+
+    def select_connections(
+        self,
+        chosen: ChosenConnections = None,
+        *,
+        source: ChosenUnits = None,
+        target: ChosenUnits = None,
+        dormant: bool = False,
+    ) -> ConnectionSelection:
+        """Connections to look at or to edit: `editor.select_connections(target="fc1").smallest(0.1).prune()`.
+
+        Args:
+            chosen: a projection's name, edges `(node, node)` such as networkx gives, positions or booleans by
+                projection; all without.
+            source: only connections that leave these units; see `select`.
+            target: only connections that lead to these units.
+            dormant: choose among the dormant connections rather than the active ones.
+
+        Raises:
+            EditError: an edge is chosen that has no such connection.
+        """
+        network = self.network
+        masks = selected_connections(network, chosen, source, target, dormant)
+        return ConnectionSelection(self, network, lit(masks))
 
     def _advance(self, edit: Edit, applied: Applied) -> Applied:
         self._done.append((edit, applied.inverse))
         self._network = applied.network
         return applied
-
-
-def _touched(old: Structure, new: Structure) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Names of the layers and projections whose records or columns are not shared by both versions."""
-    layers = [
-        name
-        for name in sorted(old.layers_by_name.keys() | new.layers_by_name.keys())
-        if not (old.has_layer(name) and new.has_layer(name))
-        or old.layer(name) != new.layer(name)
-        or old.unit_columns(name) is not new.unit_columns(name)
-    ]
-    projections = [
-        name
-        for name in sorted(old.projections_by_name.keys() | new.projections_by_name.keys())
-        if not (old.has_projection(name) and new.has_projection(name))
-        or old.projection(name) != new.projection(name)
-        or old.connection_columns(name) is not new.connection_columns(name)
-    ]
-    return tuple(layers), tuple(projections)
-
-
-def _output_change(old: Network, new: Network, sample: Inputs) -> float | None:
-    before = forward(old, sample)
-    if [old.layer(name) for name in old.input_names] != [new.layer(name) for name in new.input_names]:
-        return None
-    after = forward(new, sample)
-    shared = [name for name in new.output_names if name in before and before[name].shape == after[name].shape]
-    changes = [float(np.abs(after[name] - before[name]).max(initial=0.0)) for name in shared]
-    return max(changes) if changes else None

@@ -1,24 +1,25 @@
-"""Recipe functions that add something."""
+"""Recipe functions that add connections and units."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
 
 import numpy as np
-from pydantic import ValidationError
 
 from nestgraph.edits.batch import Batch
 from nestgraph.edits.connections import SetMask, chosen_entries
-from nestgraph.edits.layers import AddLayer, AddProjection, Block, RemoveProjection, UnitValues
+from nestgraph.edits.copying import Copies
+from nestgraph.edits.coupling import chosen_units, coupled
+from nestgraph.edits.layers import Block, UnitValues
+from nestgraph.edits.preserving import preserving
 from nestgraph.edits.units import AddUnits
 from nestgraph.errors import EditError
-from nestgraph.graph.geometry import output_size
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.layer import Layer
-from nestgraph.spec.operations import Activation, Pooling
-from nestgraph.spec.projection import Conv, Dense, Projection
-from nestgraph.spec.record import plain_problem
+from nestgraph.spec.projection import OneToOne, Projection
 
 
+@preserving(1e-12)
 def wake_connections(
     structure: Structure, projection: str, entries: AnyArray, weights: AnyArray | None = None
 ) -> SetMask:
@@ -34,10 +35,10 @@ def wake_connections(
     return SetMask(projection=projection, entries=chosen, active=np.ones(len(chosen), bool), weights=given)
 
 
-def grow_unit(
+def added_unit(
     structure: Structure, layer: str, weights: Mapping[str, AnyArray], values: UnitValues | None = None
 ) -> AddUnits:
-    """Add one unit to a layer, connected where its weights are not zero.
+    """The edit that adds one unit to a layer, connected where its weights are not zero, and nothing beside it.
 
     Args:
         structure: the network.
@@ -53,70 +54,147 @@ def grow_unit(
     return AddUnits(layer=layer, ids=np.array(structure.fresh_ids(layer, 1)), values=values or {}, blocks=blocks)
 
 
-def split_unit(structure: Structure, layer: str, unit: int) -> Batch:
-    """Split a unit in two with the same input, each with half of its outgoing weights (Net2Wider, Chen et al. 2016).
+def grow_unit(
+    structure: Structure,
+    layer: str,
+    weights: Mapping[str, AnyArray],
+    values: UnitValues | None = None,
+    like: int | None = None,
+) -> Batch:
+    """Add one unit to a layer, and a partner wherever one-to-one projections give one to the units it has.
 
-    Function-preserving.
-    """
-    columns = structure.unit_columns(layer)
-    if unit not in columns.position or structure.layer(layer).kind == "input" or structure.layer(layer).output:
-        raise EditError(f"split_unit on {layer!r}: expected a living hidden unit, got {unit}")
-    place = columns.position[unit]
-    blocks: dict[str, Block] = {}
-    halved: list[SetMask] = []
-    for projection in (*structure.incoming(layer), *structure.outgoing(layer)):
-        old = structure.connection_columns(projection.name)
-        if old.links is not None:
-            raise EditError(f"split_unit on {layer!r}: one-to-one projection {projection.name!r} cannot follow a split")
-        axis = 0 if projection.target == layer else 1
-        weight, mask = old.weight.take([place], axis), old.mask.take([place], axis)
-        if axis == 1:
-            weight = weight / 2
-            entries = np.take(np.arange(old.mask.size).reshape(old.mask.shape), [place], axis)[mask]
-            live = np.ones(len(entries), bool)
-            halved.append(SetMask(projection=projection.name, entries=entries, active=live, weights=weight[mask]))
-        area = None
-        if old.area is not None and old.area.shape[axis] == old.weight.shape[axis]:
-            area = old.area.take([place], axis)
-        blocks[projection.name] = Block(weight=weight, mask=mask, area=area)
-    values = {name: column[[place]] for name, column in columns.values.items()}
-    twin = AddUnits(layer=layer, ids=np.array(structure.fresh_ids(layer, 1)), values=values, blocks=blocks)
-    return Batch(edits=(*halved, twin), title=f"split unit {unit} of {layer}")
-
-
-def deepen(structure: Structure, layer: str, name: str) -> Batch:
-    """Put a new layer after `layer` that starts as the identity (Net2Deeper, Chen et al. 2016).
-
-    The new layer has as many units as `layer`, one active connection each from its own (a 1 x 1 kernel between maps;
-    `wake_connections` opens more), and ReLU, so what it reads must not be negative. Function-preserving.
+    Args:
+        structure: the network.
+        layer: the layer that gains a unit.
+        weights: by projection, the new unit's incoming weights (in, ...) or outgoing weights (out, ...), connected
+            where they are not zero. Those of a projection that does not touch the layer are the new partner's at its
+            source, or else at its target; where several are there, each one's.
+        values: the new unit's columns, (1,) each; neutral where not given, as the partners' are.
+        like: the unit as which the new one is coupled, by links of the same weights; the layer's last where not
+            given. See `coupled`.
 
     Raises:
-        EditError: the layer's outputs may be negative, or it has no outgoing projection.
+        EditError: weights do not fit, or leave a new unit without a connection into it or out of it.
     """
-    record, ids = structure.layer(layer), structure.units(layer)
-    last = [op for op in record.operations if not isinstance(op, Pooling) and op.kind != "dropout"][-1:]
-    if not (last and isinstance(last[0], Activation) and last[0].function in ("relu", "sigmoid")):
-        raise EditError(f"deepen after {layer!r}: expected outputs of ReLU or sigmoid, which ReLU leaves as they are")
-    moved = structure.outgoing(layer)
-    if not moved or record.output:
-        raise EditError(f"deepen after {layer!r}: expected a hidden layer with outgoing projections")
-    size, count = output_size(record), len(ids)
-    kind = "neurons" if size is None else "feature_maps"
-    try:
-        new = Layer(name=name, kind=kind, size=size, operations=(Activation(function="relu"),))
-    except ValidationError as error:
-        raise EditError(f"deepen after {layer!r}: {plain_problem(error)}") from None
-    identity = np.eye(count, dtype=np.float32)
-    bridge: Projection = Dense(source=layer, target=name)
-    if size is not None:
-        bridge, identity = Conv(source=layer, target=name, kernel=(1, 1)), identity[:, :, None, None]
-    kept = {p.name: Block.of(structure.connection_columns(p.name)) for p in moved}
-    return Batch(
-        edits=(
-            *(RemoveProjection(projection=p.name) for p in moved),
-            AddLayer(layer=new, ids=ids),
-            AddProjection(projection=bridge, connections=Block(weight=identity, mask=identity != 0)),
-            *(AddProjection(projection=p.model_copy(update={"source": name}), connections=kept[p.name]) for p in moved),
-        ),
-        title=f"deepen after {layer}",
-    )
+    if structure.layer(layer).kind == "input":
+        raise EditError(
+            f"grow_unit on {layer!r}: expected neurons or maps, got inputs: restore_inputs brings them back"
+        )
+    model = structure.units(layer)[-1:] if like is None else chosen_units(structure, layer, [like])
+    growth = _Growth(structure, layer, weights, Copies.plan(structure, [coupled(structure, layer, model)]))
+    growth.check_weights()
+    edits = growth.copies.edits(structure, lambda name: (values or {}) if name == layer else {}, growth.block)
+    growth.check_joined(edits)
+    return Batch(edits=tuple(edits), title=f"grow a unit of {layer}")
+
+
+@dataclass(frozen=True)
+class _Growth:
+    """One new unit with its partners, and the weights given for them."""
+
+    structure: Structure
+    layer: str
+    weights: Mapping[str, AnyArray]
+    copies: Copies
+
+    def block(self, grown: Structure, projection: Projection, axis: int) -> Block | None:
+        """The given weights of each new unit at an axis of a projection; dormant from partners that came before."""
+        if projection.name not in self.weights or self._axis(projection) != axis:
+            return None
+        shape = list(self.structure.connection_columns(projection.name).weight.shape)
+        del shape[axis]
+        weight = np.asarray(self.weights[projection.name], np.float32)
+        if weight.shape != tuple(shape):
+            self._refuse(f"expected weights of shape {tuple(shape)} for {projection.name!r}, got {weight.shape}")
+        if axis == 0:
+            born = len(grown.units(projection.source)) - len(weight)
+            weight = np.pad(weight, [(0, born), *[(0, 0)] * (weight.ndim - 1)])
+        count = len(self.copies.models[projection.target if axis == 0 else projection.source])
+        stacked = np.stack([weight] * count, axis)
+        return Block(weight=stacked, mask=stacked != 0)
+
+    def _axis(self, projection: Projection) -> int:
+        """Whether the weights given for a projection lead into a new unit (0) or out of it (1)."""
+        return 0 if projection.target == self.layer or projection.source not in self.copies.models else 1
+
+    def check_weights(self) -> None:
+        """Refuse weights that are no new unit's."""
+        known = {name for layer in self.copies.models for axis in (0, 1) for name in self._projections(layer, axis)}
+        strange = sorted(self.weights.keys() - known)
+        if strange:
+            self._refuse(
+                f"expected weights of dense or convolutional projections at what grows "
+                f"({', '.join(sorted(known)) or 'none'}), got {', '.join(strange)}; links follow those of `like`"
+            )
+
+    def check_joined(self, edits: Sequence[AddUnits]) -> None:
+        """Refuse new units that no connection leads to or from."""
+        joined = _joined(self.structure, edits)
+        for edit in edits:
+            for axis, way in enumerate(("into", "out of")):
+                loose = any((edit.layer, unit) not in joined[axis] for unit in edit.ids.tolist())
+                if loose and not (axis == 1 and self.structure.layer(edit.layer).output):
+                    whose = "the new unit" if edit.layer == self.layer else f"its new partner in {edit.layer!r}"
+                    names = " or ".join(self._projections(edit.layer, axis))
+                    remedy = f"give those of {names}" if names else "none can be, so none can grow here"
+                    self._refuse(f"expected weights that are not 0 {way} {whose}, got none: {remedy}")
+
+    def _projections(self, layer: str, axis: int) -> list[str]:
+        """The names of the projections at a side of a layer whose weights can be given."""
+        sides = (self.structure.incoming, self.structure.outgoing)
+        return [p.name for p in sides[axis](layer) if not isinstance(p, OneToOne)]
+
+    def _refuse(self, problem: str) -> NoReturn:
+        raise EditError(f"grow_unit on {self.layer!r}: {problem}")
+
+
+def _joined(structure: Structure, edits: Sequence[AddUnits]) -> tuple[set[tuple[str, int]], set[tuple[str, int]]]:
+    """The units into which an active connection that the edits add leads, and those out of which one does."""
+    fed: set[tuple[str, int]] = set()
+    read: set[tuple[str, int]] = set()
+    for edit in edits:
+        for name, block in edit.blocks.items():
+            projection = structure.projection(name)
+            if block.links is not None:
+                fed |= {(projection.target, unit) for unit in block.links[:, 1].tolist()}
+                read |= {(projection.source, unit) for unit in block.links[:, 0].tolist()}
+                continue
+            axis = 0 if projection.target == edit.layer else 1
+            active = np.moveaxis(block.mask, axis, 0).reshape(len(edit.ids), -1).any(axis=1)
+            (read if axis else fed).update((edit.layer, unit) for unit in edit.ids[active].tolist())
+    return fed, read
+
+
+@preserving(1e-12)
+def restore_inputs(structure: Structure, layer: str, units: Sequence[int] | AnyArray) -> Batch:
+    """Bring back inputs that pruning dropped: each joins all that reads the layer, by connections of weight 0.
+
+    The inputs take their places in the order of ids, where the layer is in that order. Function-preserving.
+
+    Raises:
+        EditError: an id is no absent feature's, or one-to-one projections alone read the layer.
+    """
+    record, columns, given = structure.layer(layer), structure.unit_columns(layer), np.asarray(units)
+    absent = np.setdiff1d(np.arange(record.features or 0), columns.ids)
+    fits = given.ndim == 1 and (given.dtype.kind in "iu" or not given.size)
+    if not fits or not np.isin(given, absent).all() or len(np.unique(given)) < len(given):
+        got = str(given.tolist())[:80]
+        raise EditError(f"restore_inputs on {layer!r}: expected distinct absent features of an input layer, got {got}")
+    readers = [p.name for p in structure.outgoing(layer) if not isinstance(p, OneToOne)]
+    if not readers:
+        raise EditError(f"restore_inputs on {layer!r}: expected a dense projection or convolution out of it, got none")
+    if not len(given):
+        return Batch(edits=(), title=f"restore no input of {layer}")
+    ids = np.sort(given).astype(np.int64)
+    ordered = bool((np.diff(columns.ids) > 0).all())
+    positions = np.searchsorted(np.union1d(columns.ids, ids), ids) if ordered else None
+    blocks = {name: _awake(structure, name, len(ids)) for name in readers}
+    edit = AddUnits(layer=layer, ids=ids, positions=positions, blocks=blocks)
+    return Batch(edits=(edit,), title=f"restore {len(ids)} inputs of {layer}")
+
+
+def _awake(structure: Structure, projection: str, count: int) -> Block:
+    """Active connections of weight 0 out of `count` new sources."""
+    out, _, *rest = structure.connection_columns(projection).weight.shape
+    shape = (out, count, *rest)
+    return Block(weight=np.zeros(shape, np.float32), mask=np.ones(shape, bool))

@@ -58,22 +58,27 @@ def _absorb_constants(
     for name in structure.layer_names:
         sources = [p for p in structure.incoming(name) if p.source in constant]
         shift = sum(
-            (_per_unit(project(structure, p, outputs[p.source])) for p in sources),
+            (per_unit(project(structure, p, outputs[p.source])) for p in sources),
             np.zeros(len(structure.unit_columns(name))),
         )
-        layer, values = structure.layer(name), structure.unit_columns(name).values
         moved = np.where(fed[name], shift, 0).astype(np.float32)
-        if not moved.any():
-            continue
-        if layer.bias:
-            changes[name] = {"bias": values["bias"] + moved}
-        elif layer.operations and layer.operations[0].kind == "batch_norm":
-            changes[name] = {"mean": values["mean"] - moved}
-        else:
-            raise EditError(
-                f"layer {name!r} expected a bias to absorb a constant, got none: give it one by SetOperations"
-            )
+        if moved.any():
+            changes[name] = absorbed(structure, name, moved)
     return (SetValues(units=changes),) if changes else ()
+
+
+def absorbed(structure: Structure, layer: str, constant: AnyArray) -> UnitValues:
+    """The columns of a layer that adds a constant (units,) to its sums: in the bias, or in the running mean.
+
+    Raises:
+        EditError: the layer has neither.
+    """
+    record, values = structure.layer(layer), structure.unit_columns(layer).values
+    if record.bias:
+        return {"bias": values["bias"] + constant}
+    if record.operations and record.operations[0].kind == "batch_norm":
+        return {"mean": values["mean"] - constant}
+    raise EditError(f"layer {layer!r} expected a bias to absorb a constant, got none: give it one by SetOperations")
 
 
 def _constant_outputs(structure: Structure, fed: dict[str, AnyArray]) -> dict[str, AnyArray]:
@@ -89,6 +94,6 @@ def _constant_outputs(structure: Structure, fed: dict[str, AnyArray]) -> dict[st
     }
 
 
-def _per_unit(values: AnyArray) -> AnyArray:
-    """(1, units[, height, width]) to (units,): the median over a map."""
+def per_unit(values: AnyArray) -> AnyArray:
+    """(units,) from (1, units[, height, width]): the median over a map."""
     return values[0] if values.ndim == 2 else np.median(values[0], axis=(1, 2))

@@ -1,15 +1,18 @@
 """Recipe functions on the operations of layers."""
 
 import numpy as np
+from pydantic import ValidationError
 
 from nestgraph.edits.batch import AnyEdit, Batch
 from nestgraph.edits.connections import SetValues
 from nestgraph.edits.layers import SetOperations
+from nestgraph.edits.preserving import preserving
 from nestgraph.errors import EditError
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.operations import Activation, ActivationFunction
+from nestgraph.spec.operations import Activation, ActivationFunction, BatchNorm
 from nestgraph.spec.projection import OneToOne
+from nestgraph.spec.record import plain_problem
 
 
 def shift_activations(
@@ -28,6 +31,40 @@ def shift_activations(
     return Batch(edits=tuple(edits), title=f"shift {replaced} to {function}")
 
 
+def replace_activation(
+    structure: Structure, layer: str, function: ActivationFunction | None, slope: float = 0.01
+) -> Batch:
+    """Exchange a layer's activation for another, or for none; a layer without one gets it after its normalisation.
+
+    The function stays only where both are the same on what the layer sums up. ReLU and leaky ReLU are the same where no
+    sum is negative, and everywhere with slope 0; no activation is leaky ReLU with slope 1. All others differ.
+
+    Args:
+        structure: the network.
+        layer: the layer.
+        function: the new activation; None for none.
+        slope: leaky ReLU's.
+
+    Raises:
+        EditError: the layer is an input, has several activations, or the activation is none there is.
+    """
+    record = structure.layer(layer)
+    old = [place for place, op in enumerate(record.operations) if isinstance(op, Activation)]
+    if record.kind == "input" or len(old) > 1:
+        got = "inputs" if record.kind == "input" else f"{len(old)} activations"
+        raise EditError(f"replace_activation on {layer!r}: expected a layer with one activation or none, got {got}")
+    try:
+        new = () if function is None else (Activation(function=function, slope=slope),)
+    except ValidationError as error:
+        raise EditError(f"replace_activation on {layer!r}: {plain_problem(error)}") from None
+    normalised = bool(record.operations) and isinstance(record.operations[0], BatchNorm)
+    start = old[0] if old else int(normalised)
+    operations = (*record.operations[:start], *new, *record.operations[start + len(old) :])
+    edit = SetOperations(layer=layer, operations=operations, bias=record.bias)
+    title = f"replace activation of {layer} by {function or 'none'}"
+    return Batch(edits=(edit,) if operations != record.operations else (), title=title)
+
+
 def normalisation_factor(structure: Structure, layer: str) -> AnyArray:
     """(units,): what batch normalisation multiplies each unit's sum by, gamma / sqrt(variance + epsilon); 1 without.
 
@@ -39,6 +76,7 @@ def normalisation_factor(structure: Structure, layer: str) -> AnyArray:
     return values["gamma"] / np.sqrt(values["variance"] + np.float32(record.batch_norm.epsilon))
 
 
+@preserving(1e-4)
 def fold_batch_norm(structure: Structure, layer: str) -> Batch:
     """Fold a layer's batch normalisation into its incoming weights and biases. Function-preserving in inference.
 
@@ -65,3 +103,26 @@ def fold_batch_norm(structure: Structure, layer: str) -> Batch:
         ),
         title=f"fold batch normalisation of {layer}",
     )
+
+
+@preserving(1e-5)
+def insert_batch_norm(structure: Structure, layer: str, epsilon: float = 1e-5, momentum: float = 0.1) -> Batch:
+    """Put a batch normalisation that starts as the identity first; `fold_batch_norm` is the way back.
+
+    Function-preserving in inference; training normalises each batch from its first step on, and the running statistics
+    follow.
+
+    Raises:
+        EditError: the layer is an input or has a batch normalisation, or the numbers are out of range.
+    """
+    record = structure.layer(layer)
+    if record.kind == "input" or record.batch_norm is not None:
+        got = "an input" if record.kind == "input" else "one that has it"
+        raise EditError(f"insert_batch_norm on {layer!r}: expected a layer without batch normalisation, got {got}")
+    try:
+        new = BatchNorm(epsilon=epsilon, momentum=momentum)
+    except ValidationError as error:
+        raise EditError(f"insert_batch_norm on {layer!r}: {plain_problem(error)}") from None
+    gamma = np.full(len(structure.units(layer)), np.sqrt(1 + epsilon), np.float32)
+    edit = SetOperations(layer=layer, operations=(new, *record.operations), bias=record.bias, values={"gamma": gamma})
+    return Batch(edits=(edit,), title=f"insert batch normalisation in {layer}")

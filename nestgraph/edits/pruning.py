@@ -6,8 +6,13 @@ import numpy as np
 
 from nestgraph.edits.batch import AnyEdit, Batch
 from nestgraph.edits.connections import SetMask, chosen_entries
+from nestgraph.edits.coupling import coupled
 from nestgraph.edits.islands import island_edits
+from nestgraph.edits.layers import RemoveProjection
+from nestgraph.edits.preserving import preserving
 from nestgraph.edits.units import RemoveUnits
+from nestgraph.graph.columns import ConnectionColumns
+from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
 
@@ -22,35 +27,79 @@ def prune_connections(structure: Structure, entries: Mapping[str, AnyArray]) -> 
     Raises:
         EditError: an entry is not a position, or an output unit would lose its last path from an input.
     """
-    edits: list[AnyEdit] = []
+    edits: list[SetMask] = []
     for name, chosen in entries.items():
         live = chosen_entries(structure, name, chosen)
-        live = live[structure.connection_columns(name).mask.flat[live]]
+        live = live[structure.connection_columns(name).mask.reshape(-1)[live]]
         dormant = np.zeros(len(live), bool)
         edits.append(SetMask(projection=name, entries=live, active=dormant, weights=dormant.astype(np.float32)))
-    total = sum(len(edit.entries) for edit in edits if isinstance(edit, SetMask))
-    return _followed(structure, edits, f"prune {total} connections")
+    title = f"prune {sum(len(edit.entries) for edit in edits)} connections"
+    return _followed(structure, edits, title)
 
 
 def remove_units(structure: Structure, layer: str, units: Sequence[int] | AnyArray) -> Batch:
-    """Remove units and whatever they leave without a path.
+    """Remove units, what is coupled to them (see `coupled`), and whatever that leaves without a path.
+
+    So a map goes from both sides of a residual sum, and what a concatenation passes on of it goes, too.
 
     Raises:
         EditError: a unit does not live, or an output layer would lose its last unit, or an output unit its last path
             from an input.
     """
-    ids = np.asarray(units, np.int64)
-    title = f"remove {len(ids)} units of {layer}"
-    return _followed(structure, [RemoveUnits(layer=layer, units=ids)] if len(ids) else [], title)
+    strand = coupled(structure, layer, units)
+    edits = [RemoveUnits(layer=name, units=ids) for name, ids in strand.items() if len(ids)]
+    return _followed(structure, edits, f"remove {len(units)} units of {layer}")
 
 
+def remove_projection(structure: Structure, projection: str) -> Batch:
+    """Remove a projection, a skip say, and whatever it leaves without a path.
+
+    The way back from `insert_skip`. It changes nothing where all weights are 0.
+
+    Raises:
+        EditError: an output unit would lose its last path from an input.
+    """
+    return _followed(structure, [RemoveProjection(projection=projection)], f"remove projection {projection}")
+
+
+@preserving(0.0)
 def drop_islands(structure: Structure) -> Batch:
     """Remove every unit that no path joins to the inputs and the outputs."""
     return Batch(edits=island_edits(structure), title="drop islands")
 
 
-def _followed(structure: Structure, edits: list[AnyEdit], title: str) -> Batch:
+def _followed(structure: Structure, edits: Sequence[AnyEdit], title: str) -> Batch:
     """`edits`, then the removal of the islands they make."""
+    if isinstance(structure, Network) and not any(_unties(structure, edit) for edit in edits):
+        return Batch(edits=tuple(edits), title=title)
     for edit in edits:
         structure, _ = edit.change(structure)
     return Batch(edits=(*edits, *island_edits(structure)), title=title)
+
+
+def _unties(network: Network, edit: AnyEdit) -> bool:
+    """Whether an edit may take a unit's last edge through a projection: without that there are no new islands.
+
+    It is cheaper to ask than to carry the edit out, for which all weights are copied.
+    """
+    if isinstance(edit, SetMask):
+        columns = network.connection_columns(edit.projection)
+        mask = columns.mask.copy()
+        mask.reshape(-1)[edit.entries] = False
+        after = np.asarray(mask.any(axis=tuple(range(2, mask.ndim))))
+        return columns.links is not None or any(_loses(columns.edges, after, axis) for axis in (0, 1))
+    if isinstance(edit, RemoveUnits):
+        kept = ~np.isin(network.units(edit.layer), edit.units)
+        sides = [(p.name, 0) for p in network.incoming(edit.layer)]
+        sides += [(p.name, 1) for p in network.outgoing(edit.layer)]
+        return any(_loses_units(network.connection_columns(name), kept, axis) for name, axis in sides)
+    return True
+
+
+def _loses_units(columns: ConnectionColumns, kept: AnyArray, axis: int) -> bool:
+    return columns.links is not None or _loses(columns.edges, columns.edges.compress(kept, axis), axis)
+
+
+def _loses(before: AnyArray, after: AnyArray, axis: int) -> bool:
+    """Whether a unit at the far side of `axis` had edges (out, in) and has none."""
+    return bool((before.any(axis) & ~after.any(axis)).any())

@@ -1,6 +1,7 @@
 """Edits that add and remove units, with every connection that touches them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -10,7 +11,7 @@ from nestgraph.edits.edit import Edit
 from nestgraph.edits.layers import Block, UnitValues, check_columns
 from nestgraph.graph.columns import NEUTRAL, ConnectionColumns, UnitColumns
 from nestgraph.graph.structure import Structure
-from nestgraph.spec.arrays import AnyArray, Integers
+from nestgraph.spec.arrays import AnyArray, Integers, owned
 from nestgraph.spec.projection import Projection
 from nestgraph.spec.record import Name
 
@@ -150,11 +151,10 @@ class RemoveUnits(Edit):
         connections: dict[str, ConnectionColumns] = {}
         for side in _sides(structure, self.layer):
             old = structure.connection_columns(side.projection.name)
-            blocks[side.projection.name] = _taken(old, side, places, columns.ids[places])
-            rest = _taken(old, side, kept, columns.ids[kept])
-            connections[side.projection.name] = ConnectionColumns.of(
-                rest.weight, rest.mask, old.area if rest.area is None else rest.area, rest.links
-            )
+            gone, rest = (_taken(old, side, chosen, columns.ids[chosen]) for chosen in (places, kept))
+            blocks[side.projection.name] = Block.of(gone)
+            area = old.area if rest.area is None else rest.area  # one for all units stays with those that are left
+            connections[side.projection.name] = replace(rest, area=area)
         inverse = AddUnits(
             layer=self.layer,
             ids=columns.ids[places],
@@ -179,13 +179,14 @@ def _sides(structure: Structure, layer: str) -> list[_Side]:
     return [_Side(p, 0) for p in structure.incoming(layer)] + [_Side(p, 1) for p in structure.outgoing(layer)]
 
 
-def _taken(old: ConnectionColumns, side: _Side, places: AnyArray, ids: AnyArray) -> Block:
-    """The connections of the units at `places`, with ids `ids`."""
+def _taken(old: ConnectionColumns, side: _Side, places: AnyArray, ids: AnyArray) -> ConnectionColumns:
+    """The connections of the units at `places`, with ids `ids`; an area only where there is one for each unit."""
     if old.links is not None:
         chosen = np.isin(old.links[:, 1 - side.axis], ids)
-        return Block(weight=old.weight[chosen], mask=old.mask[chosen], links=old.links[chosen])
-    area = old.area.take(places, side.axis) if old.area is not None and _by_unit(old, side.axis) else None
-    return Block(weight=old.weight.take(places, side.axis), mask=old.mask.take(places, side.axis), area=area)
+        return ConnectionColumns.of(old.weight[chosen], old.mask[chosen], None, old.links[chosen])
+    area = owned(old.area.take(places, side.axis)) if old.area is not None and _by_unit(old, side.axis) else None
+    weight, mask = (owned(array.take(places, side.axis)) for array in (old.weight, old.mask))
+    return ConnectionColumns.of(weight, mask, area)
 
 
 def _by_unit(columns: ConnectionColumns, axis: int) -> bool:
@@ -198,7 +199,16 @@ def _resized(array: AnyArray, axis: int, count: int) -> tuple[int, ...]:
 
 
 def _insert(old: AnyArray, added: AnyArray, axis: int, order: AnyArray) -> AnyArray:
-    return np.concatenate([old, added], axis).take(order, axis)
+    """Old entries along an axis and those added after them, in the order given; copied run by run."""
+    count, before = old.shape[axis], (slice(None),) * axis
+    grown = np.empty(_resized(old, axis, len(order)), old.dtype)
+    breaks = (np.diff(order) != 1) | (order[1:] == count)
+    ends = [0, *(np.flatnonzero(breaks) + 1).tolist(), len(order)]
+    for start, end in pairwise(ends):
+        first = int(order[start])
+        source, first = (added, first - count) if first >= count else (old, first)
+        grown[(*before, slice(start, end))] = source[(*before, slice(first, first + end - start))]
+    return owned(grown)
 
 
 def _some(items: list[int]) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import Field, PositiveInt
 
 from nestgraph.edits.batch import AnyEdit, Batch
-from nestgraph.edits.growing import grow_unit
+from nestgraph.edits.growing import added_unit
 from nestgraph.edits.layers import Block, UnitValues
 from nestgraph.edits.units import AddUnits
 from nestgraph.graph.network import Network
@@ -94,7 +94,7 @@ class NeuronGrowth(Policy):
         w_out *= self.alpha * mean_size(network.connection_columns(after.name).weight) / mean_size(w_out)
         shape = structure.connection_columns(before.name).weight.shape[1:]
         w_in = np.pad(w_in, (0, math.prod(shape) - len(w_in)))  # units this edit added to the layer before
-        born = grow_unit(structure, layer, {before.name: w_in.reshape(shape), after.name: w_out})
+        born = added_unit(structure, layer, {before.name: w_in.reshape(shape), after.name: w_out})
         return _silent(born, before.name, structure.layer(layer)) if self.rule == "gradmax" else born
 
 

@@ -1,13 +1,15 @@
-"""The editor: history, undo, redo and preview."""
+"""The editor: history, undo, redo, branches and preview."""
+
+import json
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nestgraph.edits import Editor, RemoveUnits, SetValues
+from nestgraph.edits import Editor, RemoveUnits, SetValues, diff
 from nestgraph.errors import EditError, StructureError
-from nestgraph.graph import cost
+from nestgraph.graph import Cost, cost
 from nestgraph.graph.reference import forward
 from tests.laws import fresh_digest, quick, unless_refused
 from tests.strategies import edits_for, inputs_for, networks
@@ -62,6 +64,55 @@ def test_preview_agrees_with_apply_and_changes_nothing(network, data):
         before, after = forward(network, sample), forward(applied.network, sample)
         expected = max(np.abs(after[name] - before[name]).max() for name in network.output_names)
         assert preview.output_change == pytest.approx(expected)
+        assert 0 <= preview.mean_output_change <= preview.output_change
+        assert preview.preserving or preview.output_change > 0
+    _check_parts(preview, network, applied.network)
+
+
+def _check_parts(preview, old, new):
+    """What a preview says of units and layers is what sets say."""
+    before, after = set(old.graph), set(new.graph)
+    for units, expected in ((preview.gone, before - after), (preview.born, after - before)):
+        assert {(layer, unit) for layer, ids in units.items() for unit in ids} == expected
+    assert preview.coupled == {}
+    assert sum(preview.by_layer.values(), Cost()) == preview.change
+    assert Cost() not in preview.by_layer.values()
+    assert json.loads(json.dumps(preview.facts))["change"] == vars(preview.change)
+    for layer in {layer for layer, _ in before ^ after}:
+        assert layer in str(preview)
+
+
+@quick(15)
+@given(network=networks(), data=st.data())
+def test_branches_do_not_see_each_other(network, data):
+    editor = Editor(network)
+    for _ in range(2):
+        edit = data.draw(edits_for(editor.network))
+        unless_refused(lambda edit=edit: editor.apply(edit))
+    here, history = editor.network, editor.history
+    twin = editor.branch()
+    assert (twin.network, twin.history) == (here, history)
+    unless_refused(lambda: twin.apply(data.draw(edits_for(twin.network))))
+    while twin.history:
+        twin.undo()
+    assert twin.network == network
+    assert (editor.network, editor.history) == (here, history)
+    if history:
+        twin.redo()
+        assert twin.history == history[:1]
+
+
+@quick(25)
+@given(network=networks(), data=st.data())
+def test_diff_leads_from_any_moment_of_a_history_to_any_other(network, data):
+    editor = Editor(network)
+    moments = [network]
+    for _ in range(4):
+        edit = data.draw(edits_for(editor.network))
+        if unless_refused(lambda edit=edit: editor.apply(edit)):
+            moments.append(editor.network)
+    old, new = (data.draw(st.sampled_from(moments)) for _ in range(2))
+    assert fresh_digest(diff(old, new).apply(old).network) == new.digest
 
 
 @quick(10)

@@ -1,0 +1,182 @@
+"""The recipe function that takes a layer out and joins what it read to what read it."""
+
+import math
+from dataclasses import dataclass
+from typing import NoReturn
+
+import numpy as np
+
+from nestgraph.edits.batch import AnyEdit, Batch
+from nestgraph.edits.connections import SetValues
+from nestgraph.edits.islands import absorbed, per_unit
+from nestgraph.edits.layers import AddProjection, Block, RemoveLayer, RemoveProjection
+from nestgraph.edits.naming import free_name
+from nestgraph.errors import EditError
+from nestgraph.graph.columns import ConnectionColumns
+from nestgraph.graph.geometry import output_size
+from nestgraph.graph.reference import project
+from nestgraph.graph.structure import Structure
+from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.operations import BatchNorm, Pooling
+from nestgraph.spec.projection import Conv, Dense, OneToOne, Projection
+
+
+def bypass_layer(structure: Structure, layer: str) -> Batch:
+    """Remove a hidden layer: all that read it reads what it read, by the products of the weights.
+
+    The way back from `deepen`. Its activation and dropout go; its biases and normalisation move into the layers after
+    it. So the function stays where the activation left the sums as they were, as ReLU leaves sums that are never
+    negative, but for the border of padded convolutions, which see no bias there. One of any two projections that
+    meet at the layer has to be pointwise: between neurons, one to one, or of 1 x 1 kernels.
+
+    Raises:
+        EditError: the layer is not hidden, pools, or joins projections whose product is no projection.
+    """
+    record = structure.layer(layer)
+    if record.kind == "input" or record.output or any(isinstance(op, Pooling) for op in record.operations):
+        _refuse(layer, "expected a hidden layer that does not pool, got another")
+    scale, constant = _linear(structure, layer)
+    before, after = structure.incoming(layer), structure.outgoing(layer)
+    cut: list[AnyEdit] = [RemoveProjection(projection=p.name) for p in (*before, *after)]
+    edits = [*cut, *_absorbing(structure, layer, constant), RemoveLayer(layer=layer)]
+    joined, _ = Batch(edits=tuple(edits)).change(structure)
+    for second in after:
+        for first in before:
+            stem = second.name if len(before) == 1 else f"{first.source}_to_{second.target}"
+            edit = _Joint(structure, first, second, scale).edit(free_name(joined, stem))
+            if edit is not None:
+                edits.append(edit)
+                joined, _ = edit.change(joined)
+    return Batch(edits=tuple(edits), title=f"bypass {layer}")
+
+
+def _linear(structure: Structure, layer: str) -> tuple[AnyArray, AnyArray]:
+    """(units,) each: what a layer without activations multiplies its sums by, and what it adds."""
+    record, values = structure.layer(layer), structure.unit_columns(layer).values
+    scale = np.ones(len(structure.units(layer)), np.float32)
+    constant = values["bias"] if record.bias else np.zeros_like(scale)
+    for operation in record.operations:
+        if isinstance(operation, BatchNorm):
+            factor = values["gamma"] / np.sqrt(values["variance"] + np.float32(operation.epsilon))
+            scale, constant = scale * factor, (constant - values["mean"]) * factor + values["beta"]
+    return scale, constant
+
+
+def _absorbing(structure: Structure, layer: str, constant: AnyArray) -> tuple[SetValues, ...]:
+    """What moves a constant output (units,) of a layer into the layers that read it."""
+    size = structure.layer(layer).size or ()
+    output = np.broadcast_to(constant.astype(np.float64).reshape(1, -1, *([1] * len(size))), (1, len(constant), *size))
+    shifts: dict[str, AnyArray] = {}
+    for projection in structure.outgoing(layer):
+        shift = per_unit(project(structure, projection, output)).astype(np.float32)
+        shifts[projection.target] = shifts.get(projection.target, np.float32(0)) + shift
+    moved = {name: absorbed(structure, name, shift) for name, shift in shifts.items() if shift.any()}
+    return (SetValues(units=moved),) if moved else ()
+
+
+@dataclass(frozen=True)
+class _Joint:
+    """Two projections that meet at a layer, which multiplies by `scale` between them."""
+
+    structure: Structure
+    first: Projection
+    second: Projection
+    scale: AnyArray
+
+    def edit(self, name: str) -> AddProjection | None:
+        """The projection that is both, one after the other; None where no path leads through them."""
+        ends = {"source": self.first.source, "target": self.second.target, "name": name}
+        if self._identity():
+            return AddProjection(projection=self.second.model_copy(update=ends), connections=self._renamed())
+        carrier, other = self.first, self.second
+        if not self._pointwise(other) or (isinstance(carrier, OneToOne) and self._pointwise(carrier)):
+            carrier, other = other, carrier
+        if not self._pointwise(other) or any(self._columns(p).area is not None for p in (carrier, other)):
+            names = f"{self.first.name!r} and {self.second.name!r}"
+            _refuse(
+                self.second.source, f"expected one of {names} to be pointwise and neither to have areas, got others"
+            )
+        weight, mask = self._product(carrier)
+        if not mask.any():
+            return None
+        if isinstance(carrier, OneToOne) and isinstance(other, OneToOne):
+            record = carrier.model_copy(update={**ends, "trained": carrier.trained or other.trained})
+            return AddProjection(projection=record, connections=self._linked(weight, mask))
+        if isinstance(carrier, OneToOne):
+            swept = carrier.model_dump(include={"kernel", "stride", "padding", "dilation"})
+            carrier = Conv.model_validate({**ends, **swept})
+        return AddProjection(projection=carrier.model_copy(update=ends), connections=Block(weight=weight, mask=mask))
+
+    def _identity(self) -> bool:
+        """Whether the layer gives every unit of its source as it is, at the same position."""
+        first, columns = self.first, self._columns(self.first)
+        weight, mask = self._table(first)
+        middle = weight.shape[2] // 2
+        if isinstance(first, Conv):
+            centred = first.padding == (first.kernel[0] // 2, first.kernel[1] // 2) and weight.shape[2] % 2 == 1
+            if not centred or first.stride != (1, 1) or first.dilation != (1, 1) or columns.area is not None:
+                return False
+        elif not self._pointwise(first):
+            return False
+        eye = np.zeros(weight.shape, np.float32)
+        eye[:, :, middle] = np.eye(*weight.shape[:2])
+        same = np.array_equal(weight, eye) and np.array_equal(mask, eye != 0) and bool((self.scale == 1).all())
+        return same and weight.shape[0] == weight.shape[1]
+
+    def _renamed(self) -> Block:
+        """The connections of the second projection, led from the units of the first one's source."""
+        block = Block.of(self._columns(self.second))
+        if block.links is None:
+            return block
+        near, far = (self.structure.units(p.source).tolist() for p in (self.second, self.first))
+        sources = dict(zip(near, far, strict=True))
+        links = [(sources[unit], target) for unit, target in block.links.tolist()]
+        return block.model_copy(update={"links": np.array(links, np.int64).reshape(-1, 2)})
+
+    def _pointwise(self, projection: Projection) -> bool:
+        """Whether a projection reads one number a source unit for each that it gives."""
+        if isinstance(projection, Dense) or projection.kernel is None:
+            return output_size(self.structure.layer(projection.source)) is None or isinstance(projection, OneToOne)
+        return (projection.kernel, projection.stride, projection.padding) == ((1, 1), (1, 1), (0, 0))
+
+    def _product(self, carrier: Projection) -> tuple[AnyArray, AnyArray]:
+        """Weights and mask (out, in, ...) of both as one, extended over the grid or kernel of the carrier."""
+        (weight, mask), (onward, heeded) = self._table(self.first), self._table(self.second)
+        weight = weight * self.scale.reshape(-1, 1, 1)
+        pairs = ((onward, weight), (heeded.astype(np.float32), mask.astype(np.float32)))
+        product, paths = (np.moveaxis(np.tensordot(late, early, (1, 0)), 1, 3) for late, early in pairs)
+        columns = self._columns(carrier)
+        rest = columns.weight.shape[2 if columns.links is None else 1 :]
+        shape = (*product.shape[:2], *rest)
+        return product.reshape(shape), paths.reshape(shape) > 0
+
+    def _table(self, projection: Projection) -> tuple[AnyArray, AnyArray]:
+        """Weights and mask (out, in, places) of a projection, 0 where there is no link."""
+        columns = self._columns(projection)
+        targets, sources = (self.structure.unit_columns(end) for end in (projection.target, projection.source))
+        if columns.links is None:
+            shape = (len(targets), len(sources), -1)
+            return columns.weight.reshape(shape), columns.mask.reshape(shape)
+        rows = [targets.position[unit] for unit in columns.links[:, 1].tolist()]
+        places = [sources.position[unit] for unit in columns.links[:, 0].tolist()]
+        shape = (len(targets), len(sources), math.prod(columns.weight.shape[1:]))
+        weight, mask = np.zeros(shape, np.float32), np.zeros(shape, bool)
+        weight[rows, places] = columns.weight.reshape(-1, shape[2])
+        mask[rows, places] = columns.mask.reshape(-1, shape[2])
+        return weight, mask
+
+    def _linked(self, weight: AnyArray, mask: AnyArray) -> Block:
+        """A table of which each target has one source at most, as links in the order of targets."""
+        targets, sources = self.structure.units(self.second.target), self.structure.units(self.first.source)
+        rows, places = np.nonzero(mask.reshape(*mask.shape[:2], -1).any(axis=2))
+        order = np.argsort(targets[rows])
+        rows, places = rows[order], places[order]
+        links = np.stack([sources[places], targets[rows]], 1)
+        return Block(weight=weight[rows, places], mask=mask[rows, places], links=links)
+
+    def _columns(self, projection: Projection) -> ConnectionColumns:
+        return self.structure.connection_columns(projection.name)
+
+
+def _refuse(layer: str, problem: str) -> NoReturn:
+    raise EditError(f"bypass_layer on {layer!r}: {problem}")

@@ -1,0 +1,89 @@
+"""New units that are linked as living ones are: what growing and splitting have in common."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nestgraph.edits.layers import Block, UnitValues
+from nestgraph.edits.units import AddUnits
+from nestgraph.graph.structure import Structure
+from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.projection import OneToOne, Projection
+
+
+@dataclass(frozen=True)
+class Copies:
+    """New units, each with a living one as its model, in whole strands: everything that is coupled comes along.
+
+    Attributes:
+        models: by layer in the order of layers, the (copy, model) of each new unit.
+        ids: the id of each new unit, by (layer, copy, model).
+    """
+
+    models: Mapping[str, Sequence[tuple[int, int]]]
+    ids: Mapping[tuple[str, int, int], int]
+
+    @classmethod
+    def plan(cls, structure: Structure, strands: Sequence[Mapping[str, AnyArray]]) -> "Copies":
+        """One copy of each strand, which is what `coupled` gives; a strand may occur many times."""
+        models: dict[str, list[tuple[int, int]]] = {}
+        for copy, strand in enumerate(strands):
+            for layer, units in strand.items():
+                models.setdefault(layer, []).extend((copy, unit) for unit in units.tolist())
+        ids: dict[tuple[str, int, int], int] = {}
+        for layer, pairs in models.items():
+            fresh = structure.fresh_ids(layer, len(pairs))
+            ids |= {(layer, *pair): unit for pair, unit in zip(pairs, fresh, strict=True)}
+        return cls({name: models[name] for name in structure.layer_names if name in models}, ids)
+
+    def of(self, layer: str) -> AnyArray:
+        """(k,) int64: the ids of a layer's new units."""
+        return np.array([self.ids[layer, copy, model] for copy, model in self.models[layer]], np.int64)
+
+    def places(self, structure: Structure, layer: str) -> AnyArray:
+        """(k,) int64: the positions of their models."""
+        position = structure.unit_columns(layer).position
+        return np.array([position[model] for _, model in self.models[layer]], np.int64)
+
+    def edits(self, structure: Structure, values: Callable[[str], UnitValues], block: "BlockMaker") -> list[AddUnits]:
+        """The edits that add the new units, a layer each.
+
+        Each unit is linked by one-to-one projections as its model is: to its own copy of the model's source, or to
+        the source itself where that has none.
+
+        Args:
+            structure: the network that has the models.
+            values: the columns of a layer's new units.
+            block: their connections in a projection at an axis of its weights (0 where the layer is its target), for
+                the structure that has the new units of the layers before.
+        """
+        made: list[AddUnits] = []
+        for layer in self.models:
+            sides = [(p, 0) for p in structure.incoming(layer)] + [(p, 1) for p in structure.outgoing(layer)]
+            blocks = {
+                p.name: self._links(structure, p, axis) if isinstance(p, OneToOne) else block(structure, p, axis)
+                for p, axis in sides
+            }
+            given = {name: found for name, found in blocks.items() if found is not None}
+            made.append(AddUnits(layer=layer, ids=self.of(layer), values=values(layer), blocks=given))
+            structure, _ = made[-1].change(structure)
+        return made
+
+    def _links(self, structure: Structure, projection: OneToOne, axis: int) -> Block | None:
+        columns, target = structure.connection_columns(projection.name), projection.target
+        assert columns.links is not None
+        places = {unit: place for place, unit in enumerate(columns.links[:, 1].tolist()) if columns.live[place]}
+        linked = [pair for pair in self.models.get(target, ()) if axis == 0 and pair[1] in places]
+        if not linked:
+            return None
+        rows = [places[model] for _, model in linked]
+        ends = zip(linked, columns.links[rows, 0].tolist(), strict=True)
+        links = [
+            (self.ids.get((projection.source, copy, source), source), self.ids[target, copy, model])
+            for (copy, model), source in ends
+        ]
+        return Block(weight=columns.weight[rows], mask=columns.mask[rows], links=np.array(links, np.int64))
+
+
+BlockMaker = Callable[[Structure, Projection, int], Block | None]

@@ -1,0 +1,77 @@
+"""Which units belong together: what one-to-one projections join is grown, split and removed as one.
+
+A residual sum adds a unit to its partner; a concatenation passes it on to a partner of its own. Hidden units that
+active one-to-one links join, through any number of layers, are *coupled*. Inputs and outputs are not: the former are
+places in the data, the latter what the network answers.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from nestgraph.errors import EditError
+from nestgraph.graph.structure import Structure
+from nestgraph.spec.arrays import AnyArray
+
+
+def chosen_units(structure: Structure, layer: str, units: Sequence[int] | AnyArray) -> AnyArray:
+    """(k,) int64: `units` as distinct ids of living units of a layer.
+
+    Raises:
+        EditError: they are something else.
+    """
+    given, columns = np.asarray(units), structure.unit_columns(layer)
+    whole = given.ndim == 1 and (given.dtype.kind in "iu" or not given.size)
+    ids: list[int] = given.tolist() if whole else []
+    strange = [unit for unit in ids if unit not in columns.position] or (ids if len(set(ids)) < len(ids) else [])
+    if not whole or strange:
+        got = ", ".join(map(str, strange[:5])) if whole else f"{given.dtype.name} of shape {given.shape}"
+        raise EditError(
+            f"units of layer {layer!r}: expected distinct living unit ids, got {got}; "
+            f"network.units({layer!r}) lists them"
+        )
+    return given.astype(np.int64)
+
+
+def coupled(structure: Structure, layer: str, units: Sequence[int] | AnyArray) -> dict[str, AnyArray]:
+    """The units that active one-to-one links join to `units` of a layer, by layer, and `units` themselves.
+
+    The layer comes first, with `units` first, then the others in their order. A layer's units may be coupled to each
+    other: a concatenation passes on both what enters and what leaves a residual sum.
+
+    Raises:
+        EditError: a unit does not live.
+    """
+    chosen = chosen_units(structure, layer, units)
+    found = {layer: chosen}
+    fresh = [(layer, chosen)] if _hidden(structure, layer) else []
+    while fresh:
+        near, ids = fresh.pop()
+        for far, partners in _partners(structure, near, ids):
+            known = found.get(far, partners[:0])
+            new = np.setdiff1d(partners, known)
+            if len(new):
+                found[far] = np.concatenate([known, new])
+                fresh.append((far, new))
+    order = [name for name in structure.layer_names if name in found and name != layer] if len(found) > 1 else []
+    return {name: found[name] for name in (layer, *order)}
+
+
+def _hidden(structure: Structure, layer: str) -> bool:
+    record = structure.layer(layer)
+    return record.kind != "input" and not record.output
+
+
+def _partners(structure: Structure, layer: str, ids: AnyArray) -> Iterable[tuple[str, AnyArray]]:
+    """The hidden units that links join to units of a layer, by projection."""
+    for projection in (*structure.incoming(layer), *structure.outgoing(layer)):
+        near, far = (1, projection.source) if projection.target == layer else (0, projection.target)
+        links = live_links(structure, projection.name)
+        if len(links) and _hidden(structure, far):
+            yield far, links[np.isin(links[:, near], ids), 1 - near]
+
+
+def live_links(structure: Structure, projection: str) -> AnyArray:
+    """(links, 2): the links of a projection that an active connection makes; none if it is not one-to-one."""
+    columns = structure.connection_columns(projection)
+    return np.zeros((0, 2), np.int64) if columns.links is None else columns.links[columns.live]

@@ -1,0 +1,94 @@
+"""The recipe function that makes a network deeper: Net2Deeper (Chen et al. 2016, arXiv:1511.05641)."""
+
+import numpy as np
+from pydantic import ValidationError
+
+from nestgraph.edits.batch import Batch
+from nestgraph.edits.layers import AddLayer, AddProjection, Block, RemoveProjection
+from nestgraph.edits.naming import free_name
+from nestgraph.edits.preserving import preserving
+from nestgraph.errors import EditError
+from nestgraph.graph.geometry import Size, output_size
+from nestgraph.graph.structure import Structure
+from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.layer import Layer
+from nestgraph.spec.operations import Activation, ActivationFunction, Dropout, Operation, Pooling
+from nestgraph.spec.projection import Conv, Dense, Projection
+from nestgraph.spec.record import plain_problem
+
+
+@preserving(1e-12)
+def deepen(
+    structure: Structure,
+    layer: str,
+    name: str,
+    function: ActivationFunction | None = "relu",
+    kernel: Size = (1, 1),
+    exact: bool = True,
+) -> Batch:
+    """Put a new layer after `layer` that starts as the identity; `bypass_layer` is the way back.
+
+    The new layer has as many units as `layer`, one active connection each from its own (`wake_connections` opens more),
+    and takes over all that reads `layer`. Function-preserving where its activation leaves what it reads as it is:
+    ReLU and leaky ReLU do after ReLU and sigmoid, no activation always does, tanh and sigmoid never do.
+
+    Args:
+        structure: the network.
+        layer: the layer to put the new one after.
+        name: the new layer's name.
+        function: the new layer's activation.
+        kernel: between maps, the odd extent of the kernels, of which the middle is active.
+        exact: whether to refuse what is not function-preserving.
+
+    Raises:
+        EditError: the function would change, or the layer has no outgoing projection, or name or kernel do not fit.
+    """
+    record, moved = structure.layer(layer), structure.outgoing(layer)
+    if exact and not _left_alone(record, function):
+        problem = f"expected what {function} leaves as it is, got other outputs: choose another function or exact=False"
+        raise EditError(f"deepen after {layer!r}: {problem}")
+    if not moved or record.output:
+        raise EditError(f"deepen after {layer!r}: expected a layer with outgoing projections that is no output")
+    if structure.has_layer(name):
+        raise EditError(f"deepen after {layer!r}: expected a new name, got {name!r}, which a layer has: choose another")
+    size = output_size(record)
+    try:
+        operations: tuple[Operation, ...] = () if function is None else (Activation(function=function),)
+        kind = "neurons" if size is None else "feature_maps"
+        new = Layer(name=name, kind=kind, size=size, operations=operations)
+    except ValidationError as error:
+        raise EditError(f"deepen after {layer!r}: {plain_problem(error)}") from None
+    bridge, weight = _identity(structure, layer, name, kernel)
+    kept = {p.name: Block.of(structure.connection_columns(p.name)) for p in moved}
+    return Batch(
+        edits=(
+            *(RemoveProjection(projection=p.name) for p in moved),
+            AddLayer(layer=new, ids=structure.units(layer)),
+            AddProjection(projection=bridge, connections=Block(weight=weight, mask=weight != 0)),
+            *(AddProjection(projection=p.model_copy(update={"source": name}), connections=kept[p.name]) for p in moved),
+        ),
+        title=f"deepen after {layer}",
+    )
+
+
+def _left_alone(layer: Layer, function: ActivationFunction | None) -> bool:
+    """Whether an activation gives every output of a layer as it is."""
+    last = [op for op in layer.operations if not isinstance(op, Pooling | Dropout)][-1:]
+    positive = bool(last) and isinstance(last[0], Activation) and last[0].function in ("relu", "sigmoid")
+    return function is None or (positive and function in ("relu", "leaky_relu"))
+
+
+def _identity(structure: Structure, layer: str, name: str, kernel: Size) -> tuple[Projection, AnyArray]:
+    """A projection from a layer to a new one after it, and weights that give each unit to its own."""
+    bridge = free_name(structure, f"{layer}_to_{name}")
+    identity = np.eye(len(structure.units(layer)), dtype=np.float32)
+    if output_size(structure.layer(layer)) is None:
+        if kernel != (1, 1):
+            raise EditError(f"deepen after {layer!r}: expected no kernel between neurons, got {kernel}")
+        return Dense(source=layer, target=name, name=bridge), identity
+    if len(kernel) != 2 or any(extent < 1 or extent % 2 == 0 for extent in kernel):
+        raise EditError(f"deepen after {layer!r}: expected a kernel of odd height and width, got {kernel}")
+    middle = (kernel[0] // 2, kernel[1] // 2)
+    weight = np.zeros((*identity.shape, *kernel), np.float32)
+    weight[:, :, middle[0], middle[1]] = identity
+    return Conv(source=layer, target=name, name=bridge, kernel=kernel, padding=middle), weight

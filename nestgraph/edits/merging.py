@@ -1,0 +1,99 @@
+"""The recipe function that makes units which compute the same one."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from nestgraph.edits.batch import AnyEdit, Batch
+from nestgraph.edits.connections import SetMask
+from nestgraph.edits.layers import AddProjection, Block, RemoveProjection
+from nestgraph.edits.preserving import preserving
+from nestgraph.edits.units import RemoveUnits
+from nestgraph.errors import EditError
+from nestgraph.graph.structure import Structure
+from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.projection import Projection
+
+
+@preserving(1e-5)
+def merge_twins(structure: Structure, layer: str) -> Batch:
+    """Make all hidden units of a layer with the same incoming connections and columns one, the first of them.
+
+    It keeps its own outgoing connections, with the sum of the weights, and whatever read a twin one to one reads it.
+    Of coupled units merge the earliest layer first: its twins make those after it. Function-preserving.
+
+    Raises:
+        EditError: the layer is not hidden.
+    """
+    record, ids = structure.layer(layer), structure.units(layer)
+    if record.kind == "input" or record.output:
+        kind = "inputs" if record.kind == "input" else "outputs"
+        raise EditError(f"merge_twins on {layer!r}: expected a hidden layer, got one of {kind}")
+    first = _first_of_each(structure, layer)
+    gone = np.flatnonzero(first != np.arange(len(ids)))
+    if not len(gone):
+        return Batch(edits=(), title=f"merge no twins of {layer}")
+    sums: list[AnyEdit] = []
+    later: list[AnyEdit] = []
+    for projection in structure.outgoing(layer):
+        if structure.connection_columns(projection.name).links is None:
+            sums.append(_summed(structure, projection.name, first, gone))
+        else:
+            sums.append(RemoveProjection(projection=projection.name))
+            later.append(_relinked(structure, projection, {int(ids[place]): int(ids[first[place]]) for place in gone}))
+    removal = RemoveUnits(layer=layer, units=ids[gone])
+    return Batch(edits=(*sums, removal, *later), title=f"merge {len(gone)} twins of {layer}")
+
+
+def _first_of_each(structure: Structure, layer: str) -> AnyArray:
+    """(units,): the position of the first unit that computes the same as each and leads on under the same areas."""
+    columns = structure.unit_columns(layer)
+    states = [hashlib.sha256() for _ in columns.ids]
+    for name in sorted(columns.values):
+        _absorb(states, name, columns.values[name])
+    for projection in structure.incoming(layer):
+        incoming = structure.connection_columns(projection.name)
+        if incoming.links is None:
+            rows, known = np.arange(len(states)), [incoming.weight, incoming.mask]
+            known += [] if incoming.area is None else [incoming.area]
+        else:
+            rows = np.array([columns.position[unit] for unit in incoming.links[:, 1].tolist()], np.int64)
+            known = [incoming.links[:, 0], incoming.weight, incoming.mask]
+        for array in known:
+            _absorb([states[row] for row in rows], projection.name, array)
+    for projection in structure.outgoing(layer):
+        outgoing = structure.connection_columns(projection.name)
+        if outgoing.area is not None and outgoing.area.shape[1] == outgoing.weight.shape[1]:
+            _absorb(states, projection.name, outgoing.area.swapaxes(0, 1))
+    firsts: dict[bytes, int] = {}
+    return np.array([firsts.setdefault(state.digest(), place) for place, state in enumerate(states)], np.int64)
+
+
+def _absorb(states: Sequence[Any], what: str, rows: AnyArray) -> None:
+    """Take in, for each unit, its row of an array of that name."""
+    for state, row in zip(states, rows, strict=True):
+        state.update(what.encode() + b":" + (row + 0).tobytes())  # -0 is 0
+
+
+def _summed(structure: Structure, projection: str, first: AnyArray, gone: AnyArray) -> SetMask:
+    """Each first unit's outgoing weights with those of its twins added."""
+    columns = structure.connection_columns(projection)
+    weight, mask = columns.weight.copy(), columns.mask.copy()
+    for place in gone.tolist():
+        weight[:, first[place]] += columns.weight[:, place]
+        mask[:, first[place]] |= columns.mask[:, place]
+    changed = np.zeros(mask.shape, bool)
+    changed[:, first[gone]] = mask[:, first[gone]]
+    entries = np.flatnonzero(changed)
+    live = np.ones(len(entries), bool)
+    return SetMask(projection=projection, entries=entries, active=live, weights=weight.flat[entries])
+
+
+def _relinked(structure: Structure, projection: Projection, heirs: Mapping[int, int]) -> AddProjection:
+    """A one-to-one projection with the links of some sources led from others."""
+    block = Block.of(structure.connection_columns(projection.name))
+    assert block.links is not None
+    links = np.array([(heirs.get(source, source), target) for source, target in block.links.tolist()], np.int64)
+    return AddProjection(projection=projection, connections=block.model_copy(update={"links": links.reshape(-1, 2)}))

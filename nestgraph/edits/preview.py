@@ -1,0 +1,179 @@
+"""What an edit would do, found out without doing it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from nestgraph.edits.edit import Edit
+from nestgraph.errors import NestgraphError
+from nestgraph.graph.cost import Cost, cost
+from nestgraph.graph.network import Network
+from nestgraph.graph.reference import Inputs, forward
+from nestgraph.graph.structure import Structure
+from nestgraph.graph.view import Node
+
+Units = dict[str, tuple[int, ...]]
+PRESERVED = 1e-5
+"""The largest change of an output, relative to the largest output (at least 1), that counts as rounding."""
+SHOWN = 8
+HEADINGS = ("change", "units", "connections", "parameters", "FLOPs")
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What an edit would do.
+
+    Attributes:
+        legal: whether it can be applied.
+        reason: why not; empty where it can.
+        words: what the edit does, in a few words.
+        layers: the layers whose units or operations it changes.
+        projections: the projections whose connections it changes, adds or removes.
+        gone: ids of the units that it removes, by layer.
+        born: ids of the units that it adds, by layer.
+        coupled: of the units gone and born those that were not named: the consequences.
+        change: the change in units, connections, parameters and static FLOPs.
+        by_layer: the same by layer, where there is one.
+        output_change: the largest absolute change of an output on the sample; None without one, or where the edit
+            changes what the network reads or how many outputs it has.
+        mean_output_change: the mean absolute change of the outputs.
+        preserving: whether the edit leaves the outputs on the sample as they are, but for rounding.
+    """
+
+    legal: bool
+    reason: str = ""
+    words: str = ""
+    layers: tuple[str, ...] = ()
+    projections: tuple[str, ...] = ()
+    gone: Units = field(default_factory=dict[str, tuple[int, ...]])
+    born: Units = field(default_factory=dict[str, tuple[int, ...]])
+    coupled: Units = field(default_factory=dict[str, tuple[int, ...]])
+    change: Cost = field(default_factory=Cost)
+    by_layer: Mapping[str, Cost] = field(default_factory=dict[str, Cost])
+    output_change: float | None = None
+    mean_output_change: float | None = None
+    preserving: bool | None = None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The preview as plain values that `json.dumps` takes."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        if not self.legal:
+            return f"cannot be: {self.reason}"
+        lines = [self.words or "edit"]
+        for title, units in (("units gone", self.gone), ("units new", self.born), ("coupled", self.coupled)):
+            lines += [f"{title}: {_listing(units)}"] if units else []
+        if self.by_layer:
+            lines += _table([*self.by_layer.items(), ("total", self.change)])
+        if self.output_change is not None:
+            effect = "the same but for rounding" if self.preserving else "not the same"
+            amount = f"changed by {self.mean_output_change:.3g} on average and by up to {self.output_change:.3g}"
+            lines.append(f"outputs on the sample: {amount} ({effect})")
+        return "\n".join(lines)
+
+
+def preview_of(network: Network, edit: Edit, sample: Inputs | None = None, named: Iterable[Node] = ()) -> Preview:
+    """What `edit` would do to `network`; see `Editor.preview`."""
+    try:
+        after = edit.apply(network).network
+    except NestgraphError as error:
+        return Preview(legal=False, reason=str(error), words=edit.words)
+    gone, born = _missing(network, after), _missing(after, network)
+    old, new = cost(network), cost(after)
+    names = dict.fromkeys((*old.by_layer, *new.by_layer))
+    by_layer = {name: new.by_layer.get(name, Cost()) - old.by_layer.get(name, Cost()) for name in names}
+    layers, projections = _touched(network, after)
+    largest, mean, preserving = (None, None, None) if sample is None else _output_change(network, after, sample)
+    return Preview(
+        legal=True,
+        words=edit.words,
+        layers=layers,
+        projections=projections,
+        gone=gone,
+        born=born,
+        coupled=_beyond(gone, born, set(named)),
+        change=new.total - old.total,
+        by_layer={name: change for name, change in by_layer.items() if change != Cost()},
+        output_change=largest,
+        mean_output_change=mean,
+        preserving=preserving,
+    )
+
+
+def _missing(here: Structure, there: Structure) -> Units:
+    """The units that live here and not there, by layer."""
+    found: Units = {}
+    for name in here.layer_names:
+        ids = here.units(name)
+        lost = ids if not there.has_layer(name) else ids[~np.isin(ids, there.units(name))]
+        if len(lost):
+            found[name] = tuple(lost.tolist())
+    return found
+
+
+def _beyond(gone: Units, born: Units, named: set[Node]) -> Units:
+    found: Units = {}
+    for name in dict.fromkeys((*gone, *born)):
+        units = (*gone.get(name, ()), *born.get(name, ()))
+        others = tuple(unit for unit in units if (name, unit) not in named)
+        if named and others:
+            found[name] = others
+    return found
+
+
+def _touched(old: Structure, new: Structure) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of the layers and projections whose records or columns are not shared by both versions."""
+    layers = [
+        name
+        for name in sorted(old.layers_by_name.keys() | new.layers_by_name.keys())
+        if not (old.has_layer(name) and new.has_layer(name))
+        or old.layer(name) != new.layer(name)
+        or old.unit_columns(name) is not new.unit_columns(name)
+    ]
+    projections = [
+        name
+        for name in sorted(old.projections_by_name.keys() | new.projections_by_name.keys())
+        if not (old.has_projection(name) and new.has_projection(name))
+        or old.projection(name) != new.projection(name)
+        or old.connection_columns(name) is not new.connection_columns(name)
+    ]
+    return tuple(layers), tuple(projections)
+
+
+def _output_change(old: Network, new: Network, sample: Inputs) -> tuple[float | None, float | None, bool | None]:
+    """The largest and the mean change of an output, and whether it is but rounding."""
+    before = forward(old, sample)
+    if [old.layer(name) for name in old.input_names] != [new.layer(name) for name in new.input_names]:
+        return None, None, None
+    after = forward(new, sample)
+    shared = [name for name in new.output_names if name in before and before[name].shape == after[name].shape]
+    if not shared:
+        return None, None, None
+    changes = np.concatenate([np.abs(after[name] - before[name]).ravel() for name in shared])
+    scale = max(1.0, *(float(np.abs(before[name]).max(initial=0)) for name in shared))
+    largest = float(changes.max(initial=0))
+    same = set(shared) == set(old.output_names) == set(new.output_names) and largest <= PRESERVED * scale
+    return largest, float(changes.mean()) if len(changes) else 0.0, same
+
+
+def _listing(units: Units) -> str:
+    return "; ".join(f"{name} {_some(ids)}" for name, ids in units.items())
+
+
+def _some(ids: tuple[int, ...]) -> str:
+    shown = ", ".join(str(unit) for unit in ids[:SHOWN])
+    return shown if len(ids) <= SHOWN else f"{shown} and {len(ids) - SHOWN:,} more"
+
+
+def _table(rows: list[tuple[str, Cost]]) -> list[str]:
+    counts = [[name, entry.units, entry.connections, entry.parameters, entry.flops] for name, entry in rows]
+    cells = [list(HEADINGS)] + [
+        [str(row[0]), *(f"{count:+,}" if count else "0" for count in row[1:])] for row in counts
+    ]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(HEADINGS))]
+    aligned = [[cell.rjust(width) for cell, width in zip(row, widths, strict=True)] for row in cells]
+    return ["  ".join([row[0].strip().ljust(widths[0]), *row[1:]]) for row in aligned]

@@ -1,0 +1,169 @@
+"""Recipe functions that make a layer wider by copies of its units: Net2Wider (Chen et al. 2016, arXiv:1511.05641)."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nestgraph.edits.batch import Batch
+from nestgraph.edits.connections import SetMask
+from nestgraph.edits.copying import Copies
+from nestgraph.edits.coupling import coupled, live_links
+from nestgraph.edits.layers import Block, UnitValues
+from nestgraph.edits.preserving import preserving
+from nestgraph.errors import EditError
+from nestgraph.graph.structure import Structure
+from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.projection import OneToOne, Projection
+
+
+@preserving(1e-6)
+def split_unit(structure: Structure, layer: str, unit: int) -> Batch:
+    """Split a unit in two with the same input, each with half of its outgoing weights.
+
+    What is coupled to it (see `coupled`) splits with it. `merge_twins` is the way back. Function-preserving.
+
+    Raises:
+        EditError: the unit is no living hidden unit, or only outputs read it, one to one.
+    """
+    return _shared(structure, "split_unit", layer, [(unit, (0.5, 0.5))], f"split unit {unit} of {layer}")
+
+
+@preserving(1e-12)
+def duplicate_unit(structure: Structure, layer: str, unit: int) -> Batch:
+    """Give a unit a twin with the same input, whose outgoing connections start at weight 0.
+
+    What is coupled to it (see `coupled`) gets a twin, too. Function-preserving: the twin takes part as it is trained.
+
+    Raises:
+        EditError: the unit is no living hidden unit, or only outputs read it, one to one.
+    """
+    return _shared(structure, "duplicate_unit", layer, [(unit, (1.0, 0.0))], f"duplicate unit {unit} of {layer}")
+
+
+@preserving(1e-5)
+def widen(structure: Structure, layer: str, count: int, rng: np.random.Generator) -> Batch:
+    """Add `count` copies of randomly chosen units, each unit sharing its outgoing weights with its copies at random.
+
+    The shares sum to 1, so nothing changes; as they differ, training tells the copies apart, for which Net2Wider adds
+    noise. What is coupled to a unit (see `coupled`) is copied with it. Function-preserving.
+
+    Raises:
+        EditError: the layer is not hidden, the count is negative, or only outputs read a unit, one to one.
+    """
+    if count < 0:
+        raise EditError(f"widen on {layer!r}: expected a count from 0 up, got {count}")
+    choices = _strands(structure, layer)
+    drawn = np.bincount(rng.integers(0, len(choices), count), minlength=len(choices)).tolist()
+    shares = [
+        (unit, rng.dirichlet(np.full(copies + 1, 4.0)).tolist())
+        for unit, copies in zip(choices, drawn, strict=True)
+        if copies
+    ]
+    return _shared(structure, "widen", layer, shares, f"widen {layer} by {count} units")
+
+
+def _strands(structure: Structure, layer: str) -> list[int]:
+    """The first unit of each coupled set that passes a layer."""
+    if not any(isinstance(p, OneToOne) for p in structure.projections_by_name.values()):
+        return structure.units(layer).tolist()
+    first: list[int] = []
+    known: set[int] = set()
+    for unit in structure.units(layer).tolist():
+        if unit not in known:
+            first.append(unit)
+            known.update(coupled(structure, layer, [unit])[layer].tolist())
+    return first
+
+
+def _shared(
+    structure: Structure, recipe: str, layer: str, shares: Sequence[tuple[int, Sequence[float]]], title: str
+) -> Batch:
+    """Copy units with all that is coupled to them: the first of a unit's shares stays with it, each other makes a copy.
+
+    Raises:
+        EditError: the layer is not hidden, or a copy would have no reader.
+    """
+    record = structure.layer(layer)
+    if record.kind == "input" or record.output:
+        kind = "inputs" if record.kind == "input" else "outputs"
+        raise EditError(f"{recipe} on {layer!r}: expected a hidden layer, got one of {kind}")
+    strands = [(coupled(structure, layer, [unit]), parts) for unit, parts in shares]
+    _check_read(structure, recipe, [strand for strand, _ in strands])
+    kept = _factors(structure, [(strand, parts[0]) for strand, parts in strands])
+    scaled = [edit for name, factor in kept.items() for edit in _scaled(structure, name, factor)]
+    given = [(strand, part) for strand, parts in strands for part in parts[1:]]
+    sharing = _Sharing(structure, Copies.plan(structure, [strand for strand, _ in given]), [part for _, part in given])
+    after, _ = Batch(edits=tuple(scaled)).change(structure)
+    return Batch(edits=(*scaled, *sharing.copies.edits(after, sharing.values, sharing.block)), title=title)
+
+
+def _check_read(structure: Structure, recipe: str, strands: Iterable[Mapping[str, AnyArray]]) -> None:
+    """Refuse units that only outputs read, one to one: an output links one unit, so a copy would have no reader."""
+    for strand in strands:
+        for layer, units in strand.items():
+            places = [structure.unit_columns(layer).position[unit] for unit in units.tolist()]
+            read = np.zeros(len(units), bool)
+            for projection in structure.outgoing(layer):
+                if not isinstance(projection, OneToOne):
+                    read |= structure.connection_columns(projection.name).edges[:, places].any(axis=0)
+                elif not structure.layer(projection.target).output:
+                    read |= np.isin(units, live_links(structure, projection.name)[:, 0])
+            if not read.all():
+                unit = int(units[~read][0])
+                raise EditError(
+                    f"{recipe}: expected units that hidden units or dense projections read, got unit {(layer, unit)}, "
+                    "which only outputs read, one to one: a copy would have no reader"
+                )
+
+
+def _factors(structure: Structure, strands: Iterable[tuple[Mapping[str, AnyArray], float]]) -> dict[str, AnyArray]:
+    """By layer, (units,) float32: the share that each unit keeps."""
+    factors: dict[str, AnyArray] = {}
+    for strand, share in strands:
+        for layer, units in strand.items():
+            position = structure.unit_columns(layer).position
+            factor = factors.setdefault(layer, np.ones(len(position), np.float32))
+            factor[[position[unit] for unit in units.tolist()]] = share
+    return factors
+
+
+def _scaled(structure: Structure, layer: str, factor: AnyArray) -> list[SetMask]:
+    """Multiply what leaves each unit of a layer, but for one-to-one links: they lead on to shared units."""
+    edits: list[SetMask] = []
+    for projection in structure.outgoing(layer):
+        columns = structure.connection_columns(projection.name)
+        if columns.links is None and (factor != 1).any():
+            per_source = factor.reshape(1, -1, *([1] * (columns.weight.ndim - 2)))
+            entries = np.flatnonzero(columns.mask & (per_source != 1))
+            weights = (columns.weight * per_source).flat[entries]
+            live = np.ones(len(entries), bool)
+            edits.append(SetMask(projection=projection.name, entries=entries, active=live, weights=weights))
+    return edits
+
+
+@dataclass(frozen=True)
+class _Sharing:
+    """Copies of the units of `structure`, and the share of the outgoing weights that each copy gets."""
+
+    structure: Structure
+    copies: Copies
+    shares: Sequence[float]
+
+    def values(self, layer: str) -> UnitValues:
+        """The columns of a layer's copies: their models'."""
+        places = self.copies.places(self.structure, layer)
+        return {name: column[places] for name, column in self.structure.unit_columns(layer).values.items()}
+
+    def block(self, grown: Structure, projection: Projection, axis: int) -> Block:
+        """Incoming connections as the models have them; of outgoing ones the share."""
+        layer = projection.target if axis == 0 else projection.source
+        old = (grown if axis == 0 else self.structure).connection_columns(projection.name)
+        places = self.copies.places(self.structure, layer)
+        weight, mask, area = old.weight.take(places, axis), old.mask.take(places, axis), None
+        if axis == 1:
+            share = np.array([self.shares[copy] for copy, _ in self.copies.models[layer]], np.float32)
+            weight = weight * share.reshape(1, -1, *([1] * (weight.ndim - 2)))
+        if old.area is not None and old.area.shape[axis] == old.weight.shape[axis]:
+            area = old.area.take(places, axis)
+        return Block(weight=weight, mask=mask, area=area)

@@ -1,0 +1,264 @@
+"""Small verified networks of every form, and inputs for them.
+
+Structure is drawn, so that failures shrink; numbers come from a generator whose seed is drawn.
+"""
+
+import numpy as np
+from hypothesis import strategies as st
+
+from nestgraph.edits import drop_islands
+from nestgraph.graph import ConnectionColumns, Network, Structure, UnitColumns
+from nestgraph.graph.geometry import output_size, swept_size, weight_shape
+from nestgraph.spec import Activation, BatchNorm, Conv, Dense, Dropout, Layer, OneToOne, Pooling
+
+FUNCTIONS = ("relu", "leaky_relu", "tanh", "sigmoid")
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+class Sketch:
+    """A structure under construction: each `add` draws what is left open and fills the columns."""
+
+    def __init__(self, draw, rng):
+        self.draw, self.rng = draw, rng
+        self.structure = Structure((), (), {}, {})
+
+    def input(self, name, features, size=None):
+        """An input layer; some of its features may be missing."""
+        ids = self.rng.permutation(features)[: self.draw(st.integers(1, features))]
+        ids = np.sort(ids) if self.draw(st.booleans()) else ids
+        self.layer(Layer(name=name, kind="input", features=features, size=size), ids)
+
+    def hidden(self, name, count, size=None, output=False, pool=True):
+        """A layer of neurons, or of maps where a size is given, with a drawn chain of operations."""
+        operations = self.draw(chains(size if pool else None))
+        bias = not any(isinstance(op, BatchNorm) for op in operations) or self.draw(st.booleans())
+        ids = self.rng.permutation(2 * count)[:count] if self.draw(st.booleans()) else np.arange(count)
+        kind = "neurons" if size is None else "feature_maps"
+        self.layer(Layer(name=name, kind=kind, size=size, operations=operations, bias=bias, output=output), ids)
+
+    def layer(self, record, ids):
+        units = UnitColumns.of(ids, columns_for(record, len(ids), self.rng))
+        self.structure = self.structure.replace(layers={record.name: record}, units={record.name: units})
+
+    def project(self, projection, links=None):
+        """A projection in which every target unit keeps a connection, possibly with areas."""
+        if links is not None:
+            links = np.asarray(links)[np.argsort(np.asarray(links)[:, 1])]
+            weight = self.rng.standard_normal((len(links), *(projection.kernel or ()))) if projection.trained else None
+            weight = np.ones(len(links)) if weight is None else weight
+            columns = ConnectionColumns.of(weight, links=links)
+        else:
+            shape = weight_shape(self.structure, projection)
+            columns = sparse(shape, self.draw(st.sampled_from((0.3, 0.7, 1.0))), self.rng)
+            if isinstance(projection, Conv):
+                size = self.structure.layer(projection.target).size
+                area = self.draw(areas(shape, size, self.rng))
+                columns = ConnectionColumns.of(columns.weight, columns.mask, area)
+        name = projection.name
+        self.structure = self.structure.replace(projections={name: projection}, connections={name: columns})
+
+    def link(self, projection, target_ids=None):
+        """A one-to-one projection from all units of the source to the target's ids, in order."""
+        ids = self.structure.units(projection.target) if target_ids is None else target_ids
+        self.project(projection, np.stack([self.structure.units(projection.source), ids], 1))
+
+    def finish(self):
+        return Network.of(drop_islands(self.structure).change(self.structure)[0])
+
+
+def columns_for(layer, count, rng):
+    """Random columns of a layer; variances are positive."""
+    values = {name: rng.standard_normal(count) for name in layer.column_names}
+    if "variance" in values:
+        values["variance"] = rng.uniform(0.3, 2.0, count)
+    return {name: column.astype(np.float32) for name, column in values.items()}
+
+
+def sparse(shape, density, rng):
+    """Random weights under a random mask that leaves a connection to every first index."""
+    mask = rng.random(shape) < density
+    rows = mask.reshape(shape[0], -1)
+    rows[np.arange(shape[0]), rng.integers(0, rows.shape[1], shape[0])] = True
+    return ConnectionColumns.of(np.where(mask, rng.standard_normal(shape), 0).astype(np.float32), mask)
+
+
+def areas(shape, size, rng):
+    """None, an area per pair of maps, or one per output map."""
+    per_pair, per_map = (*shape[:2], *size), (shape[0], 1, *size)
+    return st.sampled_from((None, None, per_pair, per_map)).map(
+        lambda form: None if form is None else rng.random(form) < 0.6
+    )
+
+
+@st.composite
+def chains(draw, size=None):
+    """Operations of a layer; pooling only where a size is given."""
+    chain = []
+    if draw(st.booleans()):
+        chain.append(BatchNorm(epsilon=draw(st.sampled_from((1e-5, 1e-3)))))
+    if draw(st.booleans()):
+        chain.append(Activation(function=draw(st.sampled_from(FUNCTIONS)), slope=draw(st.sampled_from((0.01, 0.2)))))
+    if size is not None and min(size) >= 2 and draw(st.booleans()):
+        kernel = (draw(st.integers(1, 2)), 2)
+        padding = (kernel[0] // 2, draw(st.integers(0, 1)))
+        chain.append(
+            Pooling(
+                function=draw(st.sampled_from(("max", "average"))),
+                kernel=kernel,
+                stride=(draw(st.integers(1, 2)), draw(st.integers(1, 2))),
+                padding=padding,
+            )
+        )
+    if draw(st.integers(0, 3)) == 0:
+        chain.insert(draw(st.integers(0, len(chain))), Dropout(probability=0.3))
+    return tuple(chain)
+
+
+def _dense(draw, sketch):
+    names = ["x"]
+    sketch.input("x", draw(st.integers(1, 4)))
+    if draw(st.booleans()):
+        sketch.input("z", draw(st.integers(1, 2)))
+        names.append("z")
+    for name in [f"h{place}" for place in range(draw(st.integers(0, 2)))] + ["y"]:
+        sketch.hidden(name, draw(st.integers(1, 4)), output=name == "y")
+        sketch.project(Dense(source=names[-1], target=name))
+        for other in names[:-1]:
+            if draw(st.booleans()):
+                sketch.project(Dense(source=other, target=name))
+        names.append(name)
+
+
+def _conv_record(draw, source, target, size):
+    """A convolution that fits maps of a size, and the size it gives."""
+    while True:
+        kernel = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
+        stride, dilation = (draw(st.integers(1, 2)), 1), (1, draw(st.integers(1, 2)))
+        padding = (draw(st.integers(0, 1)), draw(st.integers(0, 2)))
+        swept = swept_size(size, kernel, stride, padding, dilation)
+        if min(swept) >= 1:
+            record = Conv(
+                source=source, target=target, kernel=kernel, stride=stride, padding=padding, dilation=dilation
+            )
+            return record, swept
+
+
+def _conv(draw, sketch):
+    size = (draw(st.integers(3, 5)), draw(st.integers(3, 5)))
+    sketch.input("x", draw(st.integers(1, 3)), size)
+    source = "x"
+    maps_out = draw(st.booleans())
+    names = [f"c{place}" for place in range(draw(st.integers(1, 2)))]
+    for name in names:
+        record, swept = _conv_record(draw, source, name, output_size(sketch.structure.layer(source)))
+        sketch.hidden(name, draw(st.integers(1, 3)), swept, output=maps_out and name == names[-1])
+        sketch.project(record)
+        source = name
+    if not maps_out:
+        for name in ("h", "y") if draw(st.booleans()) else ("y",):
+            sketch.hidden(name, draw(st.integers(1, 3)), output=name == "y")
+            sketch.project(Dense(source=source, target=name))
+            source = name
+
+
+def _skip(draw, sketch):
+    """x -> a; b = a and f(a) summed; d = depthwise b (maps only); e = [a, d] concatenated; -> y."""
+    maps = draw(st.booleans())
+    size = (3, draw(st.integers(3, 4))) if maps else None
+    same = {"kernel": (3, 3), "padding": (1, 1)}
+    kind = Conv if maps else Dense
+    how = same if maps else {}
+    sketch.input("x", draw(st.integers(1, 3)), size)
+    width = draw(st.integers(1, 3))
+    sketch.hidden("a", width, size, pool=False)
+    sketch.hidden("b", width, size, pool=False)
+    sketch.project(kind(source="x", target="a", **how))
+    sketch.project(kind(source="a", target="b", **how))
+    sketch.link(OneToOne(source="a", target="b", name="skip", trained=draw(st.booleans())))
+    last = "b"
+    if maps and draw(st.booleans()):
+        sketch.hidden("d", width, size, pool=False)
+        sketch.link(OneToOne(source="b", target="d", name="depthwise", trained=True, **same))
+        last = "d"
+    if draw(st.booleans()):
+        sketch.hidden("e", 2 * width, size)
+        ids = sketch.structure.units("e")
+        sketch.link(OneToOne(source="a", target="e", name="left"), ids[:width])
+        sketch.link(OneToOne(source=last, target="e", name="right"), ids[width:])
+        last = "e"
+    sketch.hidden("y", draw(st.integers(1, 2)), output=True)
+    sketch.project(Dense(source=last, target="y"))
+
+
+def _grid(draw, sketch):
+    """A stem layer `a` of maps or neurons, and what layers and projections like it are made of."""
+    size = (3, 3) if draw(st.booleans()) else None
+    sketch.input("x", draw(st.integers(1, 3)), size)
+    width = draw(st.integers(2, 3))
+    kind, how = (Conv, {"kernel": (3, 3), "padding": (1, 1)}) if size else (Dense, {})
+    sketch.hidden("a", width, size, pool=False)
+    sketch.project(kind(source="x", target="a", **how))
+    return size, width, kind, how
+
+
+def _residual(draw, sketch):
+    """Blocks that add what they make of a stream to the stream: plain or, of maps, with a depthwise kernel inside."""
+    size, width, kind, how = _grid(draw, sketch)
+    stream = "a"
+    for block in range(draw(st.integers(1, 2))):
+        inner, last, out = f"inner{block}", f"inner{block}", f"sum{block}"
+        sketch.hidden(inner, draw(st.integers(1, 3)), size, pool=False)
+        sketch.project(kind(source=stream, target=inner, **how))
+        if size and draw(st.booleans()):
+            last = f"deep{block}"
+            sketch.hidden(last, len(sketch.structure.units(inner)), size, pool=False)
+            sketch.link(OneToOne(source=inner, target=last, trained=True, **how))
+        sketch.hidden(out, width, size, pool=False)
+        sketch.project(kind(source=last, target=out, **how))
+        sketch.link(OneToOne(source=stream, target=out, trained=draw(st.booleans())))
+        stream = out
+    sketch.hidden("y", draw(st.integers(1, 2)), output=True)
+    sketch.project(Dense(source=stream, target="y"))
+
+
+def _concatenating(draw, sketch):
+    """Blocks that pass on what they read beside what they make of it."""
+    size, width, kind, how = _grid(draw, sketch)
+    stream = "a"
+    for block in range(draw(st.integers(1, 2))):
+        made, out = f"made{block}", f"both{block}"
+        sketch.hidden(made, draw(st.integers(1, 2)), size, pool=False)
+        sketch.project(kind(source=stream, target=made, **how))
+        sketch.hidden(out, width + len(sketch.structure.units(made)), size, pool=False)
+        ids = sketch.structure.units(out)
+        sketch.link(OneToOne(source=stream, target=out), ids[:width])
+        sketch.link(OneToOne(source=made, target=out), ids[width:])
+        stream, width = out, len(ids)
+    sketch.hidden("y", draw(st.integers(1, 2)), output=True)
+    sketch.project(Dense(source=stream, target="y"))
+
+
+FAMILIES = {
+    "dense": _dense,
+    "conv": _conv,
+    "skip": _skip,
+    "residual": _residual,
+    "concatenating": _concatenating,
+}
+
+
+@st.composite
+def networks(draw, families=tuple(FAMILIES)):
+    """Verified networks: dense with shortcuts and two inputs, convolutional with areas, residual, concatenating."""
+    sketch = Sketch(draw, np.random.default_rng(draw(SEEDS)))
+    FAMILIES[draw(st.sampled_from(families))](draw, sketch)
+    return sketch.finish()
+
+
+def inputs_for(network, batch, rng):
+    """Standard normal samples (batch, features[, height, width]) by input layer, float32."""
+    records = [network.layer(name) for name in network.input_names]
+    return {
+        layer.name: rng.standard_normal((batch, layer.features, *(layer.size or ()))).astype(np.float32)
+        for layer in records
+    }

@@ -1,0 +1,147 @@
+"""For each recipe function a call that plausibly fits a network."""
+
+import numpy as np
+from hypothesis import assume
+from hypothesis import strategies as st
+
+from nestgraph.edits import (
+    bypass_layer,
+    coupled,
+    deepen,
+    drop_islands,
+    duplicate_unit,
+    fold_batch_norm,
+    grow_unit,
+    insert_batch_norm,
+    insert_skip,
+    merge_twins,
+    prune_connections,
+    remove_projection,
+    remove_units,
+    replace_activation,
+    restore_inputs,
+    shift_activations,
+    shrink_areas,
+    split_unit,
+    wake_connections,
+    widen,
+)
+from nestgraph.spec import Conv, OneToOne
+from tests.strategies.edits import fresh_name
+from tests.strategies.networks import FUNCTIONS, areas, sparse
+
+
+def hidden_layers(network):
+    return [n for n in network.layer_names if network.layer(n).kind != "input" and not network.layer(n).output]
+
+
+def some_layer(draw, network):
+    names = hidden_layers(network)
+    assume(names)
+    return draw(st.sampled_from(names))
+
+
+def some_unit(draw, network):
+    layer = some_layer(draw, network)
+    return layer, draw(st.sampled_from(network.units(layer).tolist()))
+
+
+def _entries(draw, network, active, rng):
+    name = draw(st.sampled_from(network.projection_names))
+    places = np.flatnonzero(network.connection_columns(name).mask == active)
+    return name, rng.permutation(places)[: draw(st.integers(0, 3))]
+
+
+def _prune(draw, network, rng):
+    return prune_connections(network, dict([_entries(draw, network, True, rng)]))
+
+
+def _wake(draw, network, rng):
+    return wake_connections(network, *_entries(draw, network, False, rng))
+
+
+def _remove(draw, network, rng):
+    layer = draw(st.sampled_from(network.layer_names))
+    return remove_units(network, layer, rng.permutation(network.units(layer))[: draw(st.integers(0, 2))])
+
+
+def grown_weights(network, layer, like, rng):
+    """Weights for all that can be given for a new unit like another and its partners, some connections of each."""
+    strand = coupled(network, layer, [like])
+    weights = {}
+    for name in strand:
+        for projection in (*network.incoming(name), *network.outgoing(name)):
+            if not isinstance(projection, OneToOne):
+                shape = list(network.connection_columns(projection.name).weight.shape)
+                del shape[0 if projection.target == layer or projection.source not in strand else 1]
+                weights[projection.name] = sparse((1, *shape), 0.6, rng).weight[0]
+    return weights
+
+
+def _grow(draw, network, rng):
+    layer, like = some_unit(draw, network)
+    return grow_unit(network, layer, grown_weights(network, layer, like, rng), like=like)
+
+
+def _restore(draw, network, rng):
+    layer = draw(st.sampled_from(network.input_names))
+    absent = np.setdiff1d(np.arange(network.layer(layer).features), network.units(layer))
+    return restore_inputs(network, layer, rng.permutation(absent)[: draw(st.integers(0, 2))])
+
+
+def _deepen(draw, network, rng):  # noqa: ARG001
+    layer, function = some_layer(draw, network), draw(st.sampled_from((None, "relu", "leaky_relu", "tanh")))
+    kernel = draw(st.sampled_from(((1, 1), (3, 1)))) if network.layer(layer).size else (1, 1)
+    return deepen(network, layer, fresh_name(network, "deeper"), function, kernel)
+
+
+def _skip(draw, network, rng):  # noqa: ARG001
+    names = network.layer_names
+    place = draw(st.integers(0, len(names) - 2))
+    target = draw(st.sampled_from(names[place + 1 :]))
+    return insert_skip(network, names[place], target, one_to_one=draw(st.booleans()))
+
+
+def _disjoin(draw, network, rng):  # noqa: ARG001
+    return remove_projection(network, draw(st.sampled_from(network.projection_names)))
+
+
+def _replace(draw, network, rng):  # noqa: ARG001
+    return replace_activation(network, some_layer(draw, network), draw(st.sampled_from((*FUNCTIONS, None))))
+
+
+def _shift(draw, network, rng):  # noqa: ARG001
+    return shift_activations(network, "relu", draw(st.sampled_from(("leaky_relu", "tanh"))))
+
+
+def _shrink(draw, network, rng):
+    names = [name for name in network.projection_names if isinstance(network.projection(name), Conv)]
+    assume(names)
+    name = draw(st.sampled_from(names))
+    size = network.layer(network.projection(name).target).size
+    area = draw(areas(network.connection_columns(name).weight.shape, size, rng))
+    return shrink_areas(network, {} if area is None else {name: area})
+
+
+RECIPE_CASES = {
+    prune_connections: _prune,
+    wake_connections: _wake,
+    remove_units: _remove,
+    grow_unit: _grow,
+    restore_inputs: _restore,
+    deepen: _deepen,
+    insert_skip: _skip,
+    remove_projection: _disjoin,
+    replace_activation: _replace,
+    shift_activations: _shift,
+    shrink_areas: _shrink,
+    drop_islands: lambda draw, network, rng: drop_islands(network),  # noqa: ARG005
+    split_unit: lambda draw, network, rng: split_unit(network, *some_unit(draw, network)),  # noqa: ARG005
+    duplicate_unit: lambda draw, network, rng: duplicate_unit(network, *some_unit(draw, network)),  # noqa: ARG005
+    widen: lambda draw, network, rng: widen(network, some_layer(draw, network), draw(st.integers(0, 3)), rng),
+    bypass_layer: lambda draw, network, rng: bypass_layer(network, some_layer(draw, network)),  # noqa: ARG005
+    merge_twins: lambda draw, network, rng: merge_twins(network, some_layer(draw, network)),  # noqa: ARG005
+    fold_batch_norm: lambda draw, network, rng: fold_batch_norm(network, some_layer(draw, network)),  # noqa: ARG005
+    insert_batch_norm: lambda draw, network, rng: insert_batch_norm(network, some_layer(draw, network)),  # noqa: ARG005
+}
+"""For each recipe function a function (draw, network, rng) that calls it in a way that plausibly fits."""
