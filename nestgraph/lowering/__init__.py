@@ -5,5 +5,19 @@ from nestgraph.lowering.masked import lower
 from nestgraph.lowering.nodes import LayerNodes, layer_nodes
 from nestgraph.lowering.optimizer import carry_optimizer
 from nestgraph.lowering.slots import Slot, slots
+from nestgraph.lowering.states import OptimizerState, StateRecord
+from nestgraph.lowering.workbench import Workbench
 
-__all__ = ["LayerNodes", "Slot", "carry_optimizer", "collect", "layer_nodes", "lower", "slots", "trained_values"]
+__all__ = [
+    "LayerNodes",
+    "OptimizerState",
+    "Slot",
+    "StateRecord",
+    "Workbench",
+    "carry_optimizer",
+    "collect",
+    "layer_nodes",
+    "lower",
+    "slots",
+    "trained_values",
+]

@@ -3,7 +3,7 @@
 torch.fx turns the names of nodes and targets into source code that it executes, so only generated names reach it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from nestgraph.graph import Network
+from nestgraph.lowering.masking import masked
 from nestgraph.lowering.slots import as_tensor, is_trained, layer_paths, projection_paths
 from nestgraph.spec import Projection
 from nestgraph.spec.arrays import AnyArray
@@ -25,12 +26,14 @@ class Emission:
     Attributes:
         network: what is being lowered.
         masked: whether trained weights are multiplied by their masks in the graph.
+        kept: tensors of columns that an earlier module gives up, by the identity of the column's array.
         graph: the nodes so far.
         state: tensors and modules by dotted path.
     """
 
     network: Network
     masked: bool
+    kept: Mapping[int, Tensor] = field(default_factory=dict[int, Tensor])
     graph: fx.Graph = field(default_factory=fx.Graph)
     state: dict[str, Tensor | nn.Module] = field(default_factory=dict[str, "Tensor | nn.Module"])
 
@@ -53,6 +56,15 @@ class Emission:
         self.state[path] = tensor
         return self.graph.get_attr(path)
 
+    def tensor(self, column: AnyArray) -> Tensor:
+        """A float tensor of a column: the kept one, or a copy."""
+        return self.kept[id(column)] if id(column) in self.kept else as_tensor(column)
+
+    def parameter(self, column: AnyArray) -> nn.Parameter:
+        """A parameter that starts from a column: the kept one, or a new one."""
+        values = self.tensor(column)
+        return values if isinstance(values, nn.Parameter) else nn.Parameter(values)
+
     def apply(self, path: str, module: nn.Module, x: fx.Node) -> fx.Node:
         """Emit a call of a module that the module will hold at `path`."""
         self.state[path] = module
@@ -71,11 +83,11 @@ class Emission:
         mask here, so that their gradients are 0 and no optimizer can revive them. Fixed weights are buffers.
         """
         columns = self.network.connection_columns(projection.name)
-        path, values = self.projections[projection.name], as_tensor(columns.weight)
+        path = self.projections[projection.name]
         if not is_trained(projection):
-            return self.keep(f"{path}.weight", values)
-        weight = self.keep(f"{path}.weight", nn.Parameter(values))
+            return self.keep(f"{path}.weight", as_tensor(columns.weight))
+        weight = self.keep(f"{path}.weight", self.parameter(columns.weight))
         if not self.masked or columns.active == columns.mask.size:
             return weight
         # A float mask: multiplying by booleans would convert them in every step.
-        return self.call(torch.mul, weight, self.keep(f"{path}.mask", as_tensor(columns.mask)))
+        return self.call(masked, weight, self.keep(f"{path}.mask", self.tensor(columns.mask)))

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from nestgraph.lowering.areas import emit_partial_conv
 from nestgraph.lowering.emission import Emission
+from nestgraph.lowering.grouping import block_groups, diagonal_blocks
 from nestgraph.lowering.slots import as_tensor
 from nestgraph.spec import Activation, BatchNorm, Conv, Dense, Dropout, Layer, OneToOne, Pooling, Projection
 from nestgraph.spec.arrays import AnyArray
@@ -46,9 +47,11 @@ def emit_conv(emission: Emission, projection: Conv, source: fx.Node, bias: fx.No
     area, weight = partial_area(emission, projection), emission.weight(projection)
     if area is not None and area.shape[1] > 1:
         return emit_partial_conv(emission, projection, source, weight, area)
-    everywhere = emission.call(
-        functional.conv2d, source, weight, bias, projection.stride, projection.padding, projection.dilation
-    )
+    sweep = (projection.stride, projection.padding, projection.dilation)
+    groups = block_groups(emission.network.connection_columns(projection.name).edges) if emission.masked else 1
+    if groups > 1:
+        weight = emission.call(diagonal_blocks, weight, groups)
+    everywhere = emission.call(functional.conv2d, source, weight, bias, *sweep, groups)
     if area is None:
         return everywhere
     kept = emission.keep(f"{emission.projections[projection.name]}.area", as_tensor(area[:, 0]))
@@ -93,8 +96,8 @@ def emit_batch_norm(emission: Emission, layer: Layer, operation: BatchNorm, _pat
     columns = emission.network.unit_columns(layer.name)
     kind = nn.BatchNorm1d if layer.size is None else nn.BatchNorm2d
     module = kind(len(columns), eps=operation.epsilon, momentum=operation.momentum)
-    module.weight, module.bias = (nn.Parameter(as_tensor(columns.values[name])) for name in ("gamma", "beta"))
-    module.running_mean, module.running_var = (as_tensor(columns.values[name]) for name in ("mean", "variance"))
+    module.weight, module.bias = (emission.parameter(columns.values[name]) for name in ("gamma", "beta"))
+    module.running_mean, module.running_var = (emission.tensor(columns.values[name]) for name in ("mean", "variance"))
     return emission.apply(f"{emission.layers[layer.name]}.batch_norm", module, x)
 
 

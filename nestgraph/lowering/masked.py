@@ -8,13 +8,18 @@ from nestgraph.graph import Network
 from nestgraph.lowering.emission import Emission
 from nestgraph.lowering.emitters import OPERATIONS, PROJECTIONS, folds_bias
 from nestgraph.lowering.nodes import mark
-from nestgraph.lowering.origin import KEY, Origin
-from nestgraph.lowering.slots import as_tensor
+from nestgraph.lowering.origin import KEY, Origin, lowered
+from nestgraph.lowering.slots import projection_paths, slots
 
 Nodes = dict[str, fx.Node]
 
 
-def lower(network: Network, device: str | torch.device = "cpu", masked: bool = True) -> fx.GraphModule:
+def lower(
+    network: Network,
+    device: str | torch.device = "cpu",
+    masked: bool = True,
+    like: tuple[Network, nn.Module] | None = None,
+) -> fx.GraphModule:
     """A module that computes the network and trains in any PyTorch loop.
 
     Its inputs are full samples, (batch, features) or (batch, channels, height, width), one for each input layer in
@@ -28,12 +33,15 @@ def lower(network: Network, device: str | torch.device = "cpu", masked: bool = T
         masked: multiply weights by their masks in the graph, so that pruned connections stay 0 under any optimizer.
             Without, the outputs are the same, and a parameter's gradient has the entries of dormant connections too:
             what growth looks at.
+        like: the network before an edit and a module of it that holds its values and is given up: what the edit left
+            alone, parameters and masks, passes to the new module as the same tensors. So lowering again costs what
+            the edit changed, and an optimizer that knows a parameter still does.
 
     Raises:
-        LoweringError: the device is not there.
+        LoweringError: the device is not there, or the module given up was lowered from another network.
     """
     place = _present(device)
-    emission = Emission(network, masked)
+    emission = Emission(network, masked, _given_up(*like) if like else {})
     outputs = _emit_inputs(emission)
     for name in network.layer_names:
         if name not in outputs:
@@ -47,6 +55,17 @@ def lower(network: Network, device: str | torch.device = "cpu", masked: bool = T
     module.graph.lint()
     module.meta[KEY] = Origin.of(network)
     return module.to(place)
+
+
+def _given_up(network: Network, module: nn.Module) -> dict[int, torch.Tensor]:
+    """The tensors of a module's parameters, statistics and masks, by the identity of the column that each holds."""
+    part = lowered(network, module)
+    found = {id(slot.values(network)): slot.tensor(part) for slot in slots(network)}
+    buffers = dict(part.named_buffers())
+    for name, path in projection_paths(network).items():
+        if (mask := buffers.get(f"{path}.mask")) is not None:
+            found[id(network.connection_columns(name).mask)] = mask
+    return found
 
 
 def _present(device: str | torch.device) -> torch.device:
@@ -97,8 +116,8 @@ def _emit_sum(emission: Emission, name: str, outputs: Nodes) -> fx.Node:
 
 
 def _emit_bias(emission: Emission, name: str) -> fx.Node:
-    values = as_tensor(emission.network.unit_columns(name).values["bias"])
-    return emission.keep(f"{emission.layers[name]}.bias", nn.Parameter(values))
+    values = emission.network.unit_columns(name).values["bias"]
+    return emission.keep(f"{emission.layers[name]}.bias", emission.parameter(values))
 
 
 def _emit_operations(emission: Emission, name: str, x: fx.Node) -> fx.Node:

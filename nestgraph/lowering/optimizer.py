@@ -42,7 +42,7 @@ def carry_optimizer(optimizer: AnyOptimizer, before: Lowered, after: Lowered) ->
         LoweringError: a module does not belong to its network, the optimizer belongs to another module, or its state
             cannot follow units.
     """
-    old, new = _parameters(*before), _parameters(*after)
+    old, new = parameters_of(*before), parameters_of(*after)
     carried = _rebuilt(optimizer, _groups(optimizer, old, new))
     index_map = IndexMap.between(before[0], after[0])
     for key, parameter in new.items():
@@ -59,7 +59,12 @@ def carry_optimizer(optimizer: AnyOptimizer, before: Lowered, after: Lowered) ->
     return carried
 
 
-def _parameters(network: Network, module: nn.Module) -> Parameters:
+def parameters_of(network: Network, module: nn.Module) -> Parameters:
+    """The parameters of a network's module, by the name of their projection or layer and their column.
+
+    Raises:
+        LoweringError: the module was not lowered from the network.
+    """
     part = lowered(network, module)
     tensors = {(slot.owner, slot.column): slot.tensor(part) for slot in slots(network)}
     return {key: tensor for key, tensor in tensors.items() if isinstance(tensor, nn.Parameter)}
