@@ -113,9 +113,9 @@ def sweep(
 ) -> None:
     """Run the variations of a recipe and compare them.
 
-    Sweeps inside the package: areas, birth, grow-and-prune, policies, seed-width, shift. Each run gets a folder
-    VARIATION/seed-N in OUT. Those that are finished are not run again, so the same command goes on with a sweep that
-    was interrupted. The table shows medians over the seeds.
+    Sweeps inside the package: areas, birth, grow-and-prune, policies, recalibration, seed-width, shift. Each run gets a
+    folder VARIATION/seed-N in OUT. Those that are finished are not run again, so the same command goes on with a sweep
+    that was interrupted. The table shows medians over the seeds.
     """
     from nestgraph.cli.progress import RunProgress
     from nestgraph.cli.results import sweep_rows

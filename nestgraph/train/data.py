@@ -1,11 +1,11 @@
-"""Datasets: images small enough to lie in memory, split into training, validation and test samples.
+"""Datasets: labelled images, in memory or in files, split into training, validation and test samples.
 
 Inputs are scaled to [0, 1] and not centred. So the empty border of an image is exactly zero: an input there gets no
 gradient and is not grown, and images distorted with zero padding keep their background.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -15,7 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestgraph.errors import DataError
-from nestgraph.train import mnist
+from nestgraph.train import cifar, mnist
+from nestgraph.train.augmentation import Normalisation
+from nestgraph.train.image_files import ImageFiles
+from nestgraph.train.image_folder import FolderOptions, read_image_folder
 
 ValidationSplit = Literal["stratified", "last"]
 Image = tuple[int, int, int]
@@ -51,6 +54,46 @@ class Samples:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def image(self) -> Image:
+        """(channels, height, width) of every input."""
+        return self.inputs.shape[1], self.inputs.shape[2], self.inputs.shape[3]
+
+
+@dataclass(frozen=True, eq=False)
+class StreamedSamples:
+    """Labelled image files, decoded as they are read.
+
+    Attributes:
+        files: of this split and maybe of others, so that they share what is remembered.
+        places: of this split's images among the files, int64, (samples,).
+        labels: int64, (samples,).
+        size: of the middle square that a network sees.
+    """
+
+    files: ImageFiles
+    places: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    size: int
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def image(self) -> Image:
+        """(channels, height, width) of every input."""
+        return 3, self.size, self.size
+
+    def stream(self, batches: Sequence[NDArray[np.int64]]) -> Iterator[NDArray[np.uint8]]:
+        """The images at the places of each batch within this split, (len(batch), 3, side, side), bytes.
+
+        They are the files' squares, of which a network sees a part.
+
+        Raises:
+            DataError: a file cannot be decoded.
+        """
+        return self.files.stream([self.places[batch] for batch in batches])
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
@@ -59,26 +102,31 @@ class Dataset:
     Attributes:
         classes: labels are 0 to classes - 1.
         image: (channels, height, width) of every input.
+        normalisation: what a trainer does to inputs before a network sees them.
 
     Raises:
         DataError: a split has images of another shape, or labels of other classes.
     """
 
     name: str
-    train: Samples
-    validation: Samples
-    test: Samples
+    train: Samples | StreamedSamples
+    validation: Samples | StreamedSamples
+    test: Samples | StreamedSamples
     classes: int
     image: Image
+    normalisation: Normalisation | None = None
 
     def __post_init__(self) -> None:
         for split, samples in (("train", self.train), ("validation", self.validation), ("test", self.test)):
             low, high = int(samples.labels.min()), int(samples.labels.max())
-            if samples.inputs.shape[1:] != self.image or low < 0 or high >= self.classes:
+            if samples.image != self.image or low < 0 or high >= self.classes:
                 raise DataError(
                     f"dataset {self.name!r}, {split}: expected images {self.image} with labels below {self.classes}, "
-                    f"got {samples.inputs.shape[1:]} with labels {low} to {high}"
+                    f"got {samples.image} with labels {low} to {high}"
                 )
+        if self.normalisation and len(self.normalisation.mean) != self.image[0]:
+            got = len(self.normalisation.mean)
+            raise DataError(f"dataset {self.name!r}: expected to normalise {self.image[0]} channels, got {got}")
 
 
 @dataclass(frozen=True)
@@ -96,17 +144,23 @@ class DatasetInfo:
 
 
 def load_dataset(
-    name: str, seed: int = 0, cache: str | Path | None = None, validation: ValidationSplit = "stratified"
+    name: str,
+    seed: int = 0,
+    cache: str | Path | None = None,
+    validation: ValidationSplit = "stratified",
+    folder: str | Path | None = None,
 ) -> Dataset:
     """Load a dataset by name; the same name, seed and validation give the same splits.
 
     Args:
-        name: `digits` (scikit-learn's 1,797 images of 8 x 8, split 60/20/20) or `mnist` (LeCun et al. 1998, images of
-            28 x 28: 50,000 + 10,000 of the official training images, and the official test images).
+        name: `digits` (scikit-learn's 1,797 images of 8 x 8, split 60/20/20), `mnist` (LeCun et al. 1998, images of
+            28 x 28: 50,000 + 10,000 of the official training images, and the official test images) or `cifar10`
+            (Krizhevsky 2009, images of 32 x 32 in colour: 45,000 + 5,000, and the official test images).
         seed: which split is drawn.
         cache: folder of downloaded files; by default `$NESTGRAPH_DATA`, else `~/.cache/nestgraph`.
         validation: `stratified` draws the validation images with equal shares of each class; `last` takes the last
-            10,000 training images of MNIST, whatever the seed.
+            training images of MNIST or CIFAR-10, whatever the seed.
+        folder: where the files of MNIST or CIFAR-10 lie, if not in their own folder in the cache.
 
     Raises:
         DataError: the dataset is unknown, or its files are missing or altered.
@@ -118,16 +172,53 @@ def load_dataset(
     if validation not in ("stratified", "last") or (name == "digits" and validation == "last"):
         choices = "'stratified'" if name == "digits" else "'stratified' or 'last'"
         raise DataError(f"load_dataset {name!r}: expected validation to be {choices}, got {validation!r}")
-    return _LOADERS[name](np.random.default_rng(seed), cache_folder(cache), validation)
+    if name == "digits" and folder is not None:
+        raise DataError(f"load_dataset 'digits': expected no folder, as it has no files, got {str(folder)!r}")
+    place = Path(folder).expanduser() if folder is not None else cache_folder(cache) / _FOLDERS.get(name, "")
+    return _LOADERS[name](np.random.default_rng(seed), place, validation)
+
+
+def load_image_folder(folder: str | Path, options: FolderOptions | None = None, seed: int = 0) -> Dataset:
+    """Load a folder with a folder of images for each class; the images themselves are read when they are wanted.
+
+    The test split is FOLDER/val if there is one, else drawn as the validation split is.
+
+    Args:
+        folder: see `image_folder`.
+        options: how it is read.
+        seed: which splits are drawn.
+
+    Raises:
+        DataError: the folder is none of that kind, or has too few images to draw splits from.
+    """
+    options = options or FolderOptions()
+    found = read_image_folder(Path(folder), options)
+    rng, test = np.random.default_rng(seed), found.held_out
+    if not test.any():
+        test = stratified(found.labels, round(options.holdout * len(found.labels)), rng)
+    rest = np.flatnonzero(~test)
+    size = round(options.holdout * (len(rest) if found.held_out.any() else len(found.labels)))
+    validation = np.zeros_like(test)
+    validation[rest[stratified(found.labels[rest], size, rng)]] = True
+    parts = [np.flatnonzero(part) for part in (~test & ~validation, validation, test)]
+    classes = len(found.classes)
+    if not size or len(np.unique(found.labels[parts[0]])) < classes:
+        raise DataError(
+            f"image_folder: expected images enough in {str(folder)!r} to keep a share of {options.holdout} from "
+            f"training and to train each of {classes} classes, got {len(rest)} images to train with"
+        )
+    splits = [StreamedSamples(found.files, part, found.labels[part], options.size) for part in parts]
+    return Dataset("image_folder", *splits, classes=classes, image=(3, options.size, options.size))
 
 
 def datasets(cache: str | Path | None = None) -> tuple[DatasetInfo, ...]:
     """Return what `load_dataset` knows by name, and where each dataset lies or would lie."""
-    folder = cache_folder(cache) / "mnist"
-    present = all((folder / file.name).is_file() for file in mnist.FILES)
+    digits, images = (cache_folder(cache) / _FOLDERS[name] for name in ("mnist", "cifar10"))
+    present = all((digits / file.name).is_file() for file in mnist.FILES)
     return (
         DatasetInfo("digits", 1_079, 359, 359, 10, (1, 8, 8), "inside scikit-learn", True),
-        DatasetInfo("mnist", 50_000, 10_000, 10_000, 10, (1, 28, 28), str(folder), present),
+        DatasetInfo("mnist", 50_000, 10_000, 10_000, 10, (1, 28, 28), str(digits), present),
+        DatasetInfo("cifar10", 45_000, 5_000, 10_000, 10, cifar.IMAGE, str(images), cifar.present(images)),
     )
 
 
@@ -165,28 +256,43 @@ def _load_digits(rng: np.random.Generator, _folder: Path, _validation: Validatio
     rest = np.flatnonzero(~test)
     validation = np.zeros(len(labels), bool)
     validation[rest[stratified(labels[rest], fifth, rng)]] = True
-    splits = (_samples(images[part], labels[part], 16) for part in (~test & ~validation, validation, test))
+    splits = (_samples(images[part, None], labels[part], 16) for part in (~test & ~validation, validation, test))
     return Dataset("digits", *splits, classes=10, image=(1, 8, 8))
 
 
 def _load_mnist(rng: np.random.Generator, folder: Path, validation: ValidationSplit) -> Dataset:
-    images, labels, test_images, test_labels = mnist.read_mnist(folder / "mnist")
+    images, labels, test_images, test_labels = mnist.read_mnist(folder)
     if len(images) != len(labels):
         raise DataError(f"mnist: expected one label a training image, got {len(images)} images, {len(labels)} labels")
-    size = len(labels) // 6
-    last = np.arange(len(labels)) >= len(labels) - size
-    held = last if validation == "last" else stratified(labels, size, rng)
-    train, held_out = (_samples(images[part], labels[part], 255) for part in (~held, held))
-    test = _samples(test_images, test_labels, 255)
+    held = _held_out(labels, len(labels) // 6, rng, validation)
+    train, held_out = (_samples(images[part, None], labels[part], 255) for part in (~held, held))
+    test = _samples(test_images[:, None], test_labels, 255)
     return Dataset("mnist", train, held_out, test, classes=10, image=(1, 28, 28))
 
 
+def _load_cifar10(rng: np.random.Generator, folder: Path, validation: ValidationSplit) -> Dataset:
+    images, labels, test_images, test_labels = cifar.read_cifar10(folder)
+    held = _held_out(labels, len(labels) // 10, rng, validation)
+    train, held_out = (_samples(images[part], labels[part], 255) for part in (~held, held))
+    test = _samples(test_images, test_labels, 255)
+    return Dataset("cifar10", train, held_out, test, classes=cifar.CLASSES, image=cifar.IMAGE)
+
+
+def _held_out(
+    labels: NDArray[np.uint8], size: int, rng: np.random.Generator, validation: ValidationSplit
+) -> NDArray[np.bool_]:
+    last = np.arange(len(labels)) >= len(labels) - size
+    return last if validation == "last" else stratified(labels, size, rng)
+
+
 def _samples(images: NDArray[np.uint8], labels: NDArray[Any], white: int) -> Samples:
-    """Scale grey images (samples, height, width) from 0..white to [0, 1]."""
-    return Samples(np.divide(images[:, None], white, dtype=np.float32), labels.astype(np.int64))
+    """Scale images (samples, channels, height, width) from 0..white to [0, 1]."""
+    return Samples(np.divide(images, white, dtype=np.float32), labels.astype(np.int64))
 
 
 _LOADERS: dict[str, Callable[[np.random.Generator, Path, ValidationSplit], Dataset]] = {
     "digits": _load_digits,
     "mnist": _load_mnist,
+    "cifar10": _load_cifar10,
 }
+_FOLDERS = {"mnist": "mnist", "cifar10": "cifar-10-batches-bin"}

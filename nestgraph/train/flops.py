@@ -34,12 +34,11 @@ def _active_shares(network: Network, trainer: Trainer, split: Split) -> dict[str
     """By layer, the share of a split's samples for which each output is not zero, (units[, height, width])."""
     module = lower(network, device=trainer.device).eval()
     counts: dict[str, torch.Tensor] = {}
-    samples = torch.from_numpy(getattr(trainer.dataset, split).inputs)
-    if network.layer(network.input_names[0]).size is None:
-        samples = samples.flatten(1)
-    for part in torch.split(samples, COUNTING_BATCH):
+    samples = 0
+    for images, _ in trainer.samples(network, split, COUNTING_BATCH):
+        samples += len(images)
         recorder = Recorder(module)
-        recorder.run(part.to(trainer.device))
+        recorder.run(images)
         for name in network.layer_names:
             counts[name] = counts.get(name, 0) + recorder.layer_output(name).count_nonzero(0)
-    return {name: np.asarray(count.double().cpu()) / len(samples) for name, count in counts.items()}
+    return {name: np.asarray(count.double().cpu()) / samples for name, count in counts.items()}

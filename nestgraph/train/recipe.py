@@ -2,60 +2,149 @@
 
 import json
 import tomllib
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, StringConstraints, ValidationError, model_validator
 
 from nestgraph.errors import RecipeError
 from nestgraph.graph.network import Network
 from nestgraph.policies import GrowthPolicy, PruningPolicy
-from nestgraph.seeds import lenet_5, lenet_300_100, mlp
+from nestgraph.seeds import NEST_ALEXNET, NEST_VGG_16, alexnet, cnn, lenet_5, lenet_300_100, mlp, resnet18, vgg16
 from nestgraph.snapshot import first_problem
 from nestgraph.spec.operations import ActivationFunction
 from nestgraph.spec.record import Record, Text
+from nestgraph.train.augmentation import ImageAugmentation, Normalisation
+from nestgraph.train.data import Dataset, load_dataset, load_image_folder
 from nestgraph.train.distortion import AffineDistortion
+from nestgraph.train.image_folder import FolderOptions
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
+PathText = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 _FOLDER = resources.files("nestgraph.train").joinpath("recipes")
 Widths = Annotated[tuple[PositiveInt, ...], Field(min_length=2, max_length=64)]
 
 
-class DataOptions(Record):
-    """Which data, which of its training images are the validation split, and how training images are distorted."""
+def _usual_augmentation(fields: dict[str, Any]) -> ImageAugmentation | None:
+    """That of Szegedy et al. 2015 for folders of images, else none."""
+    return ImageAugmentation(crop=0.08, flip=True) if fields.get("name") == "image_folder" else None
 
-    name: Literal["digits", "mnist"]
+
+class DataOptions(FolderOptions):
+    """Which data, which of its training images are the validation split, and how training images are varied.
+
+    The fields of `FolderOptions`, `size` and so on, go with the name `image_folder`.
+
+    Attributes:
+        name: of the dataset.
+        path: a folder: the images of `image_folder`, or the files of `mnist` or `cifar10` if not in the cache. A
+            relative one is looked for from where the program runs.
+        validation: see `load_dataset`; a folder of images is always stratified.
+        distortion: of training images.
+        augmentation: of training images in colour, after any distortion; for a folder of images by default random crops
+            and flips, for none of it `{}`.
+        normalisation: of all images; by default none, they come as values from 0 to 1.
+    """
+
+    name: Literal["digits", "mnist", "cifar10", "image_folder"]
+    path: PathText | None = None
     validation: Literal["stratified", "last"] = "stratified"
     distortion: AffineDistortion | None = None
+    augmentation: ImageAugmentation | None = Field(default_factory=_usual_augmentation)
+    normalisation: Normalisation | None = None
+
+    @model_validator(mode="after")
+    def _check_name(self) -> Self:
+        folder, grey = self.name == "image_folder", self.name in ("digits", "mnist")
+        if (folder and self.path is None) or (self.name == "digits" and self.path is not None):
+            raise ValueError("a path goes with image_folder, where it must be, mnist and cifar10")
+        if folder and self.validation == "last":
+            raise ValueError("validation = 'last' goes with mnist and cifar10")
+        if grey and self.augmentation is not None:
+            raise ValueError("augmentation goes with images in colour: cifar10 and image_folder")
+        own = {name for name, field in FolderOptions.model_fields.items() if getattr(self, name) != field.default}
+        if own and not folder:
+            raise ValueError(f"{min(own)} goes with image_folder, and only there")
+        return self
+
+    def load(self, seed: int) -> Dataset:
+        """The dataset, with the splits of one random seed.
+
+        Raises:
+            DataError: it cannot be had.
+        """
+        if self.name == "image_folder":
+            dataset = load_image_folder(self.path or "", self, seed)
+        else:
+            dataset = load_dataset(self.name, seed, validation=self.validation, folder=self.path)
+        return replace(dataset, normalisation=self.normalisation)
 
 
 class SeedOptions(Record):
     """The small sparse network that growth starts from (method.md section 6).
 
-    `width` multiplies the reference widths of a LeNet; `widths` are those of an `mlp`.
+    Attributes:
+        kind: its form, a function of `nestgraph.seeds`. Those for images of any size take size, channels and number of
+            classes from the dataset.
+        widths: of an `mlp`, with inputs and outputs; of the hidden layers of `alexnet` and `vgg16`, by default those of
+            NeST's seeds.
+        maps: of the convolutions of a `cnn`.
+        neurons: of the hidden layers of a `cnn` after them.
+        width: multiplies the widths of all kinds but `mlp` and `cnn`.
+        density: share of the possible connections that are active.
+        batch_norm: whether hidden layers are normalised.
     """
 
-    kind: Literal["mlp", "lenet_300_100", "lenet_5"]
+    kind: Literal["mlp", "lenet_300_100", "lenet_5", "cnn", "alexnet", "vgg16", "resnet18"]
     widths: Widths | None = None
+    maps: Annotated[tuple[PositiveInt, ...], Field(max_length=64)] | None = None
+    neurons: Annotated[tuple[PositiveInt, ...], Field(max_length=64)] | None = None
     width: Positive = 1.0
     density: Annotated[float, Field(gt=0, le=1)] = 0.1
     batch_norm: bool = True
 
     @model_validator(mode="after")
     def _check_widths(self) -> Self:
-        if (self.kind == "mlp") != (self.widths is not None):
-            raise ValueError("widths go with a seed of kind 'mlp', and only there")
+        if (self.kind == "mlp" and self.widths is None) or (
+            self.widths and self.kind not in ("mlp", "alexnet", "vgg16")
+        ):
+            raise ValueError("widths go with a seed of kind 'mlp', where they must be, 'alexnet' or 'vgg16'")
+        if self.kind != "cnn" and not self.maps is self.neurons is None:
+            raise ValueError("maps and neurons go with a seed of kind 'cnn', and only there")
+        if self.kind == "cnn" and self.width != 1:
+            raise ValueError("width goes with seeds of given widths, not with one of kind 'cnn'")
         return self
 
-    def build(self, seed: int) -> Network:
-        """The seed network of one random seed."""
-        if self.widths is not None:
-            return mlp(self.widths, self.density, seed, batch_norm=self.batch_norm)
-        make = {"lenet_300_100": lenet_300_100, "lenet_5": lenet_5}[self.kind]
-        return make(self.width, self.density, seed, batch_norm=self.batch_norm)
+    def build(self, seed: int, dataset: Dataset | None = None) -> Network:
+        """The seed network of one random seed, for the images and classes of a dataset.
+
+        Raises:
+            StructureError: there is no such network.
+        """
+        norm, common = self.batch_norm, (self.width, self.density, seed)
+        channels, *size = dataset.image if dataset else (3, 224, 224)
+        task: dict[str, Any] = {"size": size, "classes": dataset.classes if dataset else 1000}
+        match self.kind:
+            case "mlp":
+                return mlp(self.widths or (), self.density, seed, batch_norm=norm)
+            case "lenet_300_100":
+                return lenet_300_100(*common, batch_norm=norm)
+            case "lenet_5":
+                return lenet_5(*common, batch_norm=norm)
+            case "cnn":
+                given = {"maps": self.maps, "neurons": self.neurons}
+                task |= {name: counts for name, counts in given.items() if counts is not None}
+                return cnn(density=self.density, seed=seed, batch_norm=norm, channels=channels, **task)
+            case "alexnet":
+                return alexnet(*common, batch_norm=norm, widths=self.widths or NEST_ALEXNET, groups=1, **task)
+            case "vgg16":
+                return vgg16(*common, batch_norm=norm, widths=self.widths or NEST_VGG_16, **task)
+            case "resnet18":
+                return resnet18(*common, batch_norm=norm, **task)
 
 
 class TrainingOptions(Record):
@@ -149,6 +238,12 @@ class Recipe(Record):
     pruning: PruningOptions
     finish_epochs: NonNegativeInt = 0
     baseline: Literal["logistic_regression"] | None = None
+
+    @model_validator(mode="after")
+    def _check_baseline(self) -> Self:
+        if self.baseline and self.data.name == "image_folder":
+            raise ValueError("baseline goes with data that lies in memory, not with image_folder")
+        return self
 
 
 def recipe_names() -> tuple[str, ...]:

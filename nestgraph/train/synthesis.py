@@ -11,7 +11,6 @@ from nestgraph.edits.operations import shift_activations
 from nestgraph.graph.cost import cost
 from nestgraph.graph.network import Network
 from nestgraph.train.baseline import logistic_regression
-from nestgraph.train.data import load_dataset
 from nestgraph.train.flops import active_flops
 from nestgraph.train.randomness import derived_seed
 from nestgraph.train.recipe import GrowthOptions, PruningOptions, Recipe
@@ -47,8 +46,8 @@ def synthesize(
         StructureError: the recipe's seed network cannot be made.
         TrainingError: the seed network does not train, or the device is missing.
     """
-    dataset = load_dataset(recipe.data.name, seed=seed, validation=recipe.data.validation)
-    trainer = Trainer(dataset, recipe.training, recipe.data.distortion, seed, device)
+    data = recipe.data
+    trainer = Trainer(data.load(seed), recipe.training, data.distortion, seed, device, data.augmentation)
     facts = {"seed": seed, "device": str(trainer.device)}
     folder = RunFolder(Path(out or f"runs/{recipe.name}-{seed}"), recipe, facts, overwrite)
     with cpu_threads(recipe.training.threads):
@@ -66,7 +65,8 @@ class Synthesis:
         self._progress = progress
         self._began = self._phase_began = time.monotonic()
         self._refused = 0
-        self._steps = Stepper(recipe.seed_network.build(derived_seed(seed, "seed network")), trainer, folder)
+        network = recipe.seed_network.build(derived_seed(seed, "seed network"), trainer.dataset)
+        self._steps = Stepper(network, trainer, folder)
 
     def run(self) -> Run:
         """The whole loop; returns the finished run."""

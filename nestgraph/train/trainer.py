@@ -1,7 +1,7 @@
 """Training between edits: a plain PyTorch loop on tensors that stay on the device."""
 
 import math
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -19,15 +19,18 @@ from nestgraph.errors import DataError, LoweringError, TrainingError
 from nestgraph.graph.network import Network
 from nestgraph.lowering import carry_optimizer, lower, trained_values
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.train.data import Dataset, Samples
+from nestgraph.train.augmentation import ImageAugmentation, image_augmentation, middle
+from nestgraph.train.data import Dataset
 from nestgraph.train.distortion import AffineDistortion, affine_distortion
 from nestgraph.train.randomness import derived_seed
 from nestgraph.train.recipe import TrainingOptions
+from nestgraph.train.sources import Source, source
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 Split = Literal["train", "validation", "test"]
 MEASURING_BATCH = 4096
-DISTORTED_BATCHES = 4  # distorted together: the fixed cost of a call is as much as 128 small images take
+MEASURING_VALUES = 2**22
+"""Inputs of a measuring batch at most: large images are measured in smaller batches."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,17 @@ class Trainer:
         distortion: AffineDistortion | None = None,
         seed: int = 0,
         device: str = "cpu",
+        augmentation: ImageAugmentation | None = None,
     ) -> None:
-        """Bring the data to the device.
+        """Bring the data to the device, unless it is streamed from files.
+
+        Args:
+            dataset: what to train on.
+            options: how.
+            distortion: of the training images.
+            seed: of every random number.
+            device: where to compute.
+            augmentation: of the training images, after `distortion`.
 
         Raises:
             TrainingError: there is no such device on this machine.
@@ -78,11 +90,9 @@ class Trainer:
         self.accelerator = Accelerator()  # for precision only: its device is one for the whole process
         self.dataset, self.options, self.seed = dataset, options, seed
         self._distort = None if distortion is None else affine_distortion(distortion)
-        splits: dict[Split, Samples] = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
-        self._tensors = {name: self._on_device(samples) for name, samples in splits.items()}
-
-    def _on_device(self, samples: Samples) -> Batch:
-        return torch.from_numpy(samples.inputs).to(self.device), torch.from_numpy(samples.labels).to(self.device)
+        self._augment = None if augmentation is None else image_augmentation(augmentation, dataset.image[1:])
+        splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+        self._sources = {name: source(samples, self.device) for name, samples in splits.items()}
 
     def begin(self, network: Network) -> Model:
         """A model of `network` with a new optimizer.
@@ -149,22 +159,29 @@ class Trainer:
 
     def _epoch(self, model: Model, epoch: int, epochs: int) -> float:
         """One pass over the training split; the loss of its last batch."""
-        inputs, labels = self._tensors["train"]
-        batches = self._split(torch.randperm(len(labels)))
+        train = self._sources["train"]
+        batches = self._split(torch.randperm(len(train.labels)))
         loss = torch.zeros(())
-        for number, (batch, images) in enumerate(self._distorted(inputs, batches)):
+        for number, (batch, images) in enumerate(self._varied(train, batches)):
             self._set_rate(model.optimizer, (epoch + number / len(batches)) / epochs)
-            loss = self._step(model, _shaped(model.network, images), labels[batch])
+            loss = self._step(model, _shaped(model.network, images), train.labels[batch])
         return loss.item()
 
-    def _distorted(self, inputs: torch.Tensor, batches: Sequence[torch.Tensor]) -> Iterator[Batch]:
-        """Each batch's places in `inputs` and its images, distorted if the recipe says so."""
-        for first in range(0, len(batches), DISTORTED_BATCHES):
-            group = batches[first : first + DISTORTED_BATCHES]
-            images = inputs[torch.cat(group)]
-            if self._distort is not None:
-                images = self._distort(images)
-            yield from zip(group, images.split([len(batch) for batch in group]), strict=True)
+    def _varied(self, train: Source, batches: tuple[torch.Tensor, ...]) -> Iterator[Batch]:
+        """Each batch's places in the training split and its images, distorted and augmented if the recipe says so."""
+        groups = [batches[first : first + train.together] for first in range(0, len(batches), train.together)]
+        for group, images in zip(groups, train.images([torch.cat(group) for group in groups]), strict=True):
+            for vary in (self._distort, self._augment):
+                images = images if vary is None else vary(images)
+            yield from zip(group, torch.split(self._seen(images), [len(batch) for batch in group]), strict=True)
+
+    def _seen(self, images: torch.Tensor) -> torch.Tensor:
+        """What a network sees of images: their middle, normalised if the dataset says so."""
+        images = middle(images, self.dataset.image[1:])
+        if (known := self.dataset.normalisation) is None:
+            return images
+        mean, deviation = (images.new_tensor(each).reshape(-1, 1, 1) for each in (known.mean, known.deviation))
+        return (images - mean) / deviation
 
     def _split(self, order: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Batches of up to `batch_size` samples and of one size, so that none is too small for batch normalisation."""
@@ -190,10 +207,22 @@ class Trainer:
 
     def batches(self, network: Network, count: int | None, purpose: str, index: int) -> Iterator[Batch]:
         """`count` undistorted batches of the training split in random order; all of it for None."""
-        inputs, labels = self._tensors["train"]
+        train = self._sources["train"]
         generator = torch.Generator().manual_seed(derived_seed(self.seed, "batches", purpose, index))
-        for batch in self._split(torch.randperm(len(labels), generator=generator))[:count]:
-            yield _shaped(network, inputs[batch]), labels[batch]
+        chosen = self._split(torch.randperm(len(train.labels), generator=generator))[:count]
+        for batch, images in zip(chosen, train.images(chosen), strict=True):
+            yield _shaped(network, self._seen(images)), train.labels[batch]
+
+    def samples(self, network: Network, split: Split, most: int | None = None) -> Iterator[Batch]:
+        """A split in its order, in batches of up to `most` samples, and of fewer where images are large."""
+        return ((_shaped(network, images), labels) for images, labels in self._in_order(split, most))
+
+    def _in_order(self, split: Split, most: int | None = None) -> Iterator[Batch]:
+        chosen = self._sources[split]
+        size = min(most or MEASURING_BATCH, max(1, MEASURING_VALUES // math.prod(self.dataset.image)))
+        batches = torch.split(torch.arange(len(chosen.labels), device=self.device), size)
+        for batch, images in zip(batches, chosen.images(batches), strict=True):
+            yield self._seen(images), chosen.labels[batch]
 
     @torch.no_grad()
     def measure(self, network: Network, split: Split, module: GraphModule | None = None) -> Score:
@@ -205,19 +234,17 @@ class Trainer:
         self._check(network)
         module = lower(network, device=self.device) if module is None else module
         module.eval()
-        inputs, labels = self._tensors[split]
-        total, hits = 0.0, 0
-        for start in range(0, len(labels), MEASURING_BATCH):
-            part = slice(start, start + MEASURING_BATCH)
-            outputs = module(_shaped(network, inputs[part]))
-            total += float(functional.cross_entropy(outputs, labels[part], reduction="sum"))
-            hits += int((outputs.argmax(1) == labels[part]).sum())
-        return Score(total / len(labels), hits / len(labels))
+        total, hits, count = 0.0, 0, len(self._sources[split].labels)
+        for inputs, labels in self.samples(network, split):
+            outputs = module(inputs)
+            total += float(functional.cross_entropy(outputs, labels, reduction="sum"))
+            hits += int((outputs.argmax(1) == labels).sum())
+        return Score(total / count, hits / count)
 
     def arrays(self, split: Split) -> tuple[AnyArray, AnyArray]:
         """The flattened samples and the labels of a split, for baselines."""
-        inputs, labels = self._tensors[split]
-        return np.asarray(inputs.flatten(1).cpu()), np.asarray(labels.cpu())
+        inputs = torch.cat([images.flatten(1) for images, _ in self._in_order(split)])
+        return np.asarray(inputs.cpu()), np.asarray(self._sources[split].labels.cpu())
 
 
 def _present(device: str) -> torch.device:

@@ -121,7 +121,7 @@ def test_digits_depend_on_the_seed_alone():
 
 
 def test_digits_are_as_the_table_says(tmp_path):
-    digits, missing = datasets(tmp_path)
+    digits, missing, _ = datasets(tmp_path)
     dataset = load_dataset("digits")
     assert (digits.train, digits.validation, digits.test) == tuple(
         len(split) for split in (dataset.train, dataset.validation, dataset.test)
@@ -290,7 +290,8 @@ def test_a_write_that_fails_leaves_nothing(cache, contents, tmp_path, monkeypatc
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"name": "cifar"}, "expected one of digits, mnist, got 'cifar'"),
+        ({"name": "cifar"}, "expected one of digits, mnist, cifar10, got 'cifar'"),
+        ({"name": "digits", "folder": "x"}, "expected no folder, as it has no files, got 'x'"),
         ({"name": "digits", "seed": -1}, "expected a seed of 0 or more, got -1"),
         ({"name": "digits", "validation": "last"}, "expected validation to be 'stratified', got 'last'"),
         ({"name": "mnist", "validation": "first"}, "expected validation to be 'stratified' or 'last', got 'first'"),

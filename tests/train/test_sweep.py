@@ -72,7 +72,15 @@ def test_packaged_sweeps_load_and_say_what_they_are(name):
 
 
 def test_the_package_has_the_studies_of_the_paper():
-    assert set(sweep_names()) == {"seed-width", "grow-and-prune", "shift", "birth", "policies", "areas"}
+    assert set(sweep_names()) == {
+        "seed-width",
+        "grow-and-prune",
+        "shift",
+        "birth",
+        "policies",
+        "areas",
+        "recalibration",
+    }
 
 
 def test_no_settings_are_the_recipe_itself():
