@@ -15,7 +15,7 @@ test: .venv  ## the quick suite
 	$(PYTEST) -m "not slow and not gpu"
 
 test-all: .venv  ## every test; those for a GPU skip themselves where there is none
-	$(PYTEST)
+	$(PYTEST) -m "not nightly"
 
 check: .venv
 	$(BIN)/ruff check .

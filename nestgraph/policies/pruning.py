@@ -60,7 +60,8 @@ class MagnitudePruning(ConnectionPruning):
 
     def strength(self, network: Network, projection: str, evidence: Evidence, rng: np.random.Generator) -> AnyArray:  # noqa: ARG002
         """|effective weight|, or its LAMP score."""
-        weight = np.abs(effective_weight(network, projection))
+        weight = effective_weight(network, projection)
+        np.abs(weight, out=weight)
         return weight if self.score == "weight" else lamp(weight)
 
 
@@ -90,7 +91,8 @@ def lamp(weight: AnyArray) -> AnyArray:
 def weakness(structure: Structure, projection: str, strength: AnyArray) -> AnyArray:
     """-strength where a connection may be pruned, `NEVER` elsewhere."""
     columns = structure.connection_columns(projection)
-    scores = np.where(columns.mask, -strength, NEVER)
+    scores = np.negative(strength)
+    np.copyto(scores, NEVER, where=~columns.mask)
     if structure.layer(structure.projection(projection).target).output and columns.links is None:
         strongest = np.where(columns.mask, strength, -1.0).reshape(len(scores), -1).argmax(axis=1)
         scores.reshape(len(scores), -1)[np.arange(len(scores)), strongest] = NEVER

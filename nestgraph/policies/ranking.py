@@ -12,6 +12,7 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 Scope = Literal["projection", "global"]
 NEVER = -np.inf
 """The score of an entry that is never chosen."""
+SAMPLE = 2**16  # scores that are looked at to guess a bound for the largest of many
 
 
 def top(scores: AnyArray, count: int) -> AnyArray:
@@ -36,10 +37,30 @@ def groups(names: Collection[str], shared: bool) -> list[list[str]]:
 
 def chosen(scores: Mapping[str, AnyArray], count: int) -> dict[str, AnyArray]:
     """The `count` entries with the largest scores of all projections together, as `largest` returns them."""
-    picked = top(np.concatenate([values.ravel() for values in scores.values()]), count)
-    starts = np.cumsum([0] + [values.size for values in scores.values()])[:-1]
+    flat = {name: values.ravel() for name, values in scores.items()}
+    places = _candidates(flat, count)
+    picked = top(np.concatenate([flat[name][place] for name, place in places.items()]), count)
+    starts = np.cumsum([0] + [len(place) for place in places.values()])[:-1]
     parts = np.split(picked, np.searchsorted(picked, starts[1:]))
-    return {name: part - start for name, start, part in zip(scores, starts, parts, strict=True) if len(part)}
+    found = {name: places[name][part - start] for name, start, part in zip(flat, starts, parts, strict=True)}
+    return {name: entries for name, entries in found.items() if len(entries)}
+
+
+def _candidates(flat: Mapping[str, AnyArray], count: int) -> dict[str, AnyArray]:
+    """Positions by projection among which the `count` largest scores are; all that may be chosen where those are few.
+
+    Partitioning millions of scores costs more than looking at each once: a sample tells a bound that leaves few.
+    """
+    total = sum(values.size for values in flat.values())
+    step = total // SAMPLE
+    if step > 1:
+        sample = np.concatenate([values[::step] for values in flat.values()])
+        rank = min(len(sample) - 1, int(1.2 * count / step) + 64)
+        bound = np.partition(sample, len(sample) - 1 - rank)[len(sample) - 1 - rank]
+        places = {name: np.flatnonzero(values >= bound) for name, values in flat.items()} if bound > NEVER else {}
+        if sum(map(len, places.values())) >= count:
+            return places
+    return {name: np.flatnonzero(values > NEVER) for name, values in flat.items()}
 
 
 def largest(

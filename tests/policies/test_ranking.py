@@ -1,9 +1,11 @@
 """Choosing entries: exactly as many as asked for, the largest ones, the same each time."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nestgraph.policies import ranking
 from nestgraph.policies.ranking import NEVER, largest, top
 from tests.laws import quick
 
@@ -41,3 +43,21 @@ def test_projections_have_budgets_of_their_own_or_compete_for_one(arrays, fracti
     places = [(name, place) for name, array in scores.items() for place in range(array.size)]
     chosen = [places[place] for place in by_hand(pool, max(1, round(fraction * 2 * pool.size)))]
     assert [(name, place) for name, entries in shared.items() for place in entries.tolist()] == chosen
+
+
+@given(st.lists(SCORES.filter(len), min_size=1, max_size=4), st.floats(0.001, 1), st.integers(1, 4))
+@quick(100)
+def test_a_bound_guessed_from_a_sample_changes_no_choice(arrays, fraction, sample):
+    scores = {f"p{number}": array for number, array in enumerate(arrays)}
+    sizes = {name: array.size for name, array in scores.items()}
+    in_full = largest(scores, sizes, fraction, "global")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ranking, "SAMPLE", sample)
+        by_sample = largest(scores, sizes, fraction, "global")
+    assert {name: list(entries) for name, entries in by_sample.items()} == {n: list(e) for n, e in in_full.items()}
+
+
+def test_of_many_scores_few_are_partitioned():
+    scores = {"p": np.random.default_rng(0).random(2**19), "q": np.random.default_rng(1).random(2**19) - 0.1}
+    candidates = ranking._candidates(scores, 10_000)
+    assert 10_000 <= sum(map(len, candidates.values())) < 20_000
