@@ -55,7 +55,8 @@ def gather(
             trainer.loss(recorder.run(inputs), labels).backward()
             for kind, found in sums.items():
                 for name, mean in MEASURES[kind](network, recorder):
-                    found[name] = found.get(name, 0) + len(labels) * mean
+                    total = mean.mul_(len(labels))  # in place, as the sum is: these are as large as all weights
+                    found[name] = found[name].add_(total) if name in found else total
             samples += len(labels)
     means = {kind: {name: np.asarray((v / samples).cpu()) for name, v in found.items()} for kind, found in sums.items()}
     return Evidence(**means, loss=loss, samples=samples)
