@@ -43,7 +43,10 @@ def results_page(sections: Sequence[Section | SweepTable]) -> str:
             parts += _recipe_parts(section)
     tables = [table for table in sections if isinstance(table, SweepTable)]
     if tables:
-        parts.append("## Studies\n\nMedians over the seeds of each variation; accuracies are of the final networks.")
+        parts.append(
+            "## Studies\n\nMedians over the seeds of each variation, of the final networks, with the range of accuracies "
+            "and errors: where ranges overlap, so few seeds tell no difference."
+        )
     for table in tables:
         parts += _sweep_parts(table)
     return "\n\n".join(parts)
@@ -218,10 +221,14 @@ def _sweep_row(row: SweepRow) -> tuple[str, ...]:
         row.variation,
         _settings(row.set),
         *(f"{count:,.0f}" for count in counts),
-        f"{medians.validation_accuracy:.2%}",
-        f"{1 - medians.test_accuracy:.2%}",
+        _with_range(medians.validation_accuracy, [each.validation_accuracy for each in row.seeds]),
+        _with_range(1 - medians.test_accuracy, [1 - each.test_accuracy for each in row.seeds]),
         *(_duration(seconds) for seconds in (medians.growth_seconds, medians.seconds)),
     )
+
+
+def _with_range(median: float, values: Sequence[float]) -> str:
+    return f"{median:.2%} ({100 * min(values):.2f} to {100 * max(values):.2f})"
 
 
 def _settings(settings: Mapping[str, object]) -> str:

@@ -132,7 +132,7 @@ def test_sweeps_are_tables_of_their_medians(section, tmp_path):
         f'| narrow | `seed_network.width = 0.2`, `training.optimizer = "a\\|\'b"` | {medians.grown_connections:,.0f} |'
     )
     assert start in page
-    assert "| 91.00% | 5.00% |" in page
+    assert "| 91.00% (90.00 to 92.00) | 5.00% (3.00 to 10.00) |" in page
 
 
 @pytest.mark.parametrize(
