@@ -44,8 +44,8 @@ def results_page(sections: Sequence[Section | SweepTable]) -> str:
     tables = [table for table in sections if isinstance(table, SweepTable)]
     if tables:
         parts.append(
-            "## Studies\n\nMedians over the seeds of each variation, of the final networks, with the range of accuracies "
-            "and errors: where ranges overlap, so few seeds tell no difference."
+            "## Studies\n\nMedians over the seeds of each variation, of the final networks, with the range of "
+            "accuracies and errors: where ranges overlap, so few seeds tell no difference."
         )
     for table in tables:
         parts += _sweep_parts(table)
