@@ -94,7 +94,9 @@ def synthesize(
         raise typer.Exit(INTERRUPTED) from None
     results = [run.result for run in runs]
     facts([result.model_dump(mode="json") for result in results], table(result_rows(results)), as_json)
-    suggest("evaluate", runs[-1].folder / "final.json", "--data", plan.data.name, "--seed", str(results[-1].seed))
+    ours = plan.data.path or plan.data.normalisation  # data that its name alone does not tell
+    data = str(runs[-1].folder / "recipe.json") if ours else plan.data.name
+    suggest("evaluate", runs[-1].folder / "final.json", "--data", data, "--seed", str(results[-1].seed))
     worst, target = min(result.stages[-1].validation_accuracy for result in results), plan.pruning.target_accuracy
     if target is not None and worst < target:
         complain(f"target missed (expected a validation accuracy of {target:.2%}, got {worst:.2%})")
@@ -164,7 +166,9 @@ def results(
 @app.command(cls=Verb, epilog="nestgraph evaluate runs/demo/final.json --data digits")
 def evaluate(
     snapshot: Snapshot,
-    data: Annotated[str, typer.Option(metavar="NAME", help="A dataset: see `nestgraph data`.")],
+    data: Annotated[
+        str, typer.Option(metavar="NAME", help="A dataset (see `nestgraph data`), or a recipe file: its data is used.")
+    ],
     split: Annotated[Literal["train", "validation", "test"], typer.Option(help="Which of its samples.")] = "test",
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the split, as the run had it.")] = 0,
     device: Device = "cpu",
@@ -176,13 +180,18 @@ def evaluate(
     whose source is not 0, the mean over the samples.
     """
     import nestgraph as ng
-    from nestgraph.cli.results import evaluation, evaluation_rows
+    from nestgraph.cli.results import check_form, evaluation, evaluation_rows
     from nestgraph.train.data import datasets
 
-    known = {entry.name: entry for entry in datasets()}
-    if data not in known:
-        raise typer.BadParameter(f"expected one of {', '.join(known)}, got {data!r}", param_hint="--data")
-    content = evaluation(ng.load(snapshot), str(snapshot), known[data], split, seed, device)
+    network, known = ng.load(snapshot), {entry.name: entry for entry in datasets()}
+    if data in known:
+        check_form(network, str(snapshot), known[data])
+        content = evaluation(network, data, None, split, seed, device)
+    elif Path(data).suffix in (".toml", ".json"):
+        content = evaluation(network, data, ng.load_recipe(data).data, split, seed, device)
+    else:
+        expected = f"{', '.join(known)} or a recipe file"
+        raise typer.BadParameter(f"expected one of {expected}, got {data!r}", param_hint="--data")
     facts(content, table(evaluation_rows(content)), as_json)
     suggest("draw", snapshot, snapshot.with_suffix(".svg"))
 

@@ -11,6 +11,7 @@ from nestgraph.graph import Network, Violation, cost
 
 if TYPE_CHECKING:
     from nestgraph.train.data import DatasetInfo
+    from nestgraph.train.recipe import DataOptions
     from nestgraph.train.runs import Result, StageResult
     from nestgraph.train.sections import Section
     from nestgraph.train.sweep_table import SweepTable
@@ -85,10 +86,8 @@ def section_rows(sections: "Sequence[Section]") -> Rows:
     return rows
 
 
-def evaluation(
-    network: Network, name: str, entry: "DatasetInfo", split: "Split", seed: int, device: str
-) -> dict[str, Any]:
-    """What `evaluate` measures of a network.
+def check_form(network: Network, name: str, entry: "DatasetInfo") -> None:
+    """Check whether a network fits a dataset, before anything large is loaded.
 
     Raises:
         DataError: the network, called `name`, does not take these images or does not tell their classes apart.
@@ -98,16 +97,26 @@ def evaluation(
     if got not in wanted:
         raise DataError(f"{name}: does not fit {entry.name} (expected a network of {' or '.join(wanted)}, got {got})")
 
+
+def evaluation(
+    network: Network, data: str, options: "DataOptions | None", split: "Split", seed: int, device: str
+) -> dict[str, Any]:
+    """What `evaluate` measures of a network on a dataset of the package, or on that of a recipe's options.
+
+    Raises:
+        DataError: the dataset cannot be had, or the network does not fit it.
+    """
     from nestgraph.train.data import load_dataset
     from nestgraph.train.flops import active_flops
     from nestgraph.train.recipe import TrainingOptions
     from nestgraph.train.trainer import Trainer
 
-    trainer = Trainer(load_dataset(entry.name, seed), TrainingOptions(), seed=seed, device=device)
+    dataset = options.load(seed) if options else load_dataset(data, seed)
+    trainer = Trainer(dataset, TrainingOptions(), seed=seed, device=device)
     score = trainer.measure(network, split)
     total = cost(network).total
     return {
-        "data": entry.name,
+        "data": data,
         "split": split,
         "seed": seed,
         "error": 1 - score.accuracy,

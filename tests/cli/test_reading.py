@@ -20,6 +20,7 @@ from tests.cli.golden import VERBS
 from tests.cli.running import after, before, run
 from tests.laws import quick
 from tests.strategies import EDIT_CASES, edits_for, networks
+from tests.train.pictures_on_disk import CLASSES, write_pictures
 
 READING = {
     "summary": ("summary", "before.json"),
@@ -223,6 +224,21 @@ def test_evaluate_reports_error_and_cost(digits):
     assert f"{facts['error']:.2%}" in text
     assert f"{facts['parameters']:,}" in text
     assert f"{facts['active_flops']:,.0f}" in text
+
+
+def test_evaluate_takes_the_data_of_a_recipe_s_file(tmp_path):
+    write_pictures(tmp_path / "pictures", count=10)
+    classes, normalisation = len(CLASSES), {"mean": [0.5, 0.5, 0.5], "deviation": [0.2, 0.2, 0.2]}
+    ng.save(ng.seeds.cnn((4,), (5,), 0.5, channels=3, size=16, classes=classes), tmp_path / "net.json")
+    data = {"name": "image_folder", "path": str(tmp_path / "pictures"), "size": 16, "normalisation": normalisation}
+    recipe = ng.load_recipe("digits").model_dump(mode="json", exclude={"baseline"}) | {"data": data}
+    (tmp_path / "recipe.json").write_text(json.dumps(recipe))
+    result = run("evaluate", tmp_path / "net.json", "--data", tmp_path / "recipe.json", "--split", "train", "--json")
+    trainer = ng.Trainer(
+        ng.Recipe.model_validate_json(json.dumps(recipe)).data.load(0), ng.load_recipe("digits").training
+    )
+    score = trainer.measure(ng.load(tmp_path / "net.json"), "train")
+    assert json.loads(result.stdout)["loss"] == pytest.approx(score.loss)
 
 
 @pytest.mark.parametrize(
