@@ -1,11 +1,14 @@
 """Growth of feature maps: draw several, keep the best (NeST section 3.1.3)."""
 
+from collections.abc import Collection
 from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import PositiveInt
 
 from nestgraph.edits.batch import AnyEdit, Batch
+from nestgraph.edits.coupling import coupled
+from nestgraph.edits.growing import grow_unit
 from nestgraph.edits.layers import Block
 from nestgraph.edits.units import AddUnits
 from nestgraph.errors import EditError
@@ -16,11 +19,14 @@ from nestgraph.policies.policy import Policy
 from nestgraph.policies.ranking import Fraction, groups
 from nestgraph.policies.waking import Factor
 from nestgraph.seeds.sparse import sparse_mask
+from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.projection import OneToOne
 
 
 class MapGrowth(Policy):
     """Add feature maps, each the best of several random ones: the one with the lowest loss on a held-out batch.
+
+    Where one-to-one projections tie layers together, in residual sums and concatenations, a map grows in all of them.
 
     Attributes:
         units: how many maps to add in one edit to each layer (`scope` layer), or in all (global), each to the layer
@@ -58,15 +64,31 @@ class MapGrowth(Policy):
                     network = tried[best]
         return Batch(edits=tuple(edits), title=f"grow {len(edits)} maps")
 
-    def _candidates(self, network: Network, layer: str, rng: np.random.Generator) -> list[AddUnits]:
+    def _candidates(self, network: Network, layer: str, rng: np.random.Generator) -> list[AnyEdit]:
         full = self.limit is not None and len(network.units(layer)) >= self.limit
         return [self._draw(network, layer, rng) for _ in range(0 if full else self.candidates)]
 
-    def _draw(self, structure: Structure, layer: str, rng: np.random.Generator) -> AddUnits:
+    def _draw(self, structure: Structure, layer: str, rng: np.random.Generator) -> AnyEdit:
+        strand = tied_layers(structure, layer)
+        if len(strand) > 1:
+            return self._draw_strand(structure, layer, strand, rng)
         incoming, outgoing = structure.incoming(layer), structure.outgoing(layer)
         blocks = {p.name: self._kernels(structure, p.name, 0, rng) for p in incoming}
         blocks |= {p.name: self._kernels(structure, p.name, 1, rng) for p in outgoing}
         return AddUnits(layer=layer, ids=np.array(structure.fresh_ids(layer, 1)), blocks=blocks)
+
+    def _draw_strand(
+        self, structure: Structure, layer: str, strand: Collection[str], rng: np.random.Generator
+    ) -> AnyEdit:
+        """A map and its partners: each has random kernels where its layer is not only joined one to one."""
+        weights: dict[str, AnyArray] = {}
+        for name in structure.projection_names:
+            projection = structure.projection(name)
+            inside = (projection.target == layer, projection.source in strand, projection.target in strand)
+            if any(inside) and not isinstance(projection, OneToOne):
+                axis = 0 if inside[0] or not inside[1] else 1
+                weights[name] = self._kernels(structure, name, axis, rng).weight.squeeze(axis)
+        return grow_unit(structure, layer, weights)
 
     def _kernels(self, structure: Structure, projection: str, axis: int, rng: np.random.Generator) -> Block:
         """Random weights of one map, as the target (axis 0) or the source (axis 1) of a projection."""
@@ -81,18 +103,34 @@ class MapGrowth(Policy):
 
 
 def map_layers(structure: Structure) -> tuple[str, ...]:
-    """The hidden layers of maps that can gain one.
+    """The hidden layers of maps that can gain one; of those that one-to-one projections tie together, the first.
 
     Raises:
-        EditError: there are hidden layers of maps, but none can: one-to-one projections tie each map to its partner.
+        EditError: there are hidden layers of maps, but none can grow, as all are tied to an input or an output.
     """
-    hidden = [layer for layer in structure.layers_by_name.values() if layer.kind == "feature_maps" and not layer.output]
-    ties = [p for p in structure.projections_by_name.values() if isinstance(p, OneToOne)]
-    names = {layer.name for layer in hidden} - {end for p in ties for end in (p.source, p.target)}
-    if hidden and not names:
-        got = ", ".join(sorted(p.name for p in ties))
+    records = [structure.layer(name) for name in structure.layer_names]
+    hidden = [layer.name for layer in records if layer.kind == "feature_maps" and not layer.output]
+    found: dict[frozenset[tuple[str, int]], str] = {}
+    for name in hidden:
+        strand = coupled(structure, name, structure.units(name)[-1:])
+        if not any(_held(structure, each) for each in strand):
+            units = frozenset((each, unit) for each, ids in strand.items() for unit in ids.tolist())
+            found.setdefault(units, name)
+    if hidden and not found:
         raise EditError(
-            f"map_growth expected a hidden layer of maps without one-to-one projections, got {got}: "
-            "a residual sum or concatenation ties each map to a partner, so both layers would have to grow"
+            f"map_growth expected a hidden layer of maps that is not tied to inputs or outputs, got "
+            f"{', '.join(hidden)}: one-to-one projections give each of their maps a partner there, which cannot grow"
         )
-    return tuple(name for name in structure.layer_names if name in names)
+    return tuple(found.values())
+
+
+def tied_layers(structure: Structure, layer: str) -> tuple[str, ...]:
+    """The layers that gain a unit when one does: its own and those of the units that its last one is coupled with."""
+    return tuple(coupled(structure, layer, structure.units(layer)[-1:]))
+
+
+def _held(structure: Structure, layer: str) -> bool:
+    """Whether one-to-one projections join a layer to an input or an output."""
+    around = (*structure.incoming(layer), *structure.outgoing(layer))
+    ends = {end for p in around if isinstance(p, OneToOne) for end in (p.source, p.target)}
+    return any(structure.layer(end).kind == "input" or structure.layer(end).output for end in ends)

@@ -2,16 +2,18 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from nestgraph.edits import AddLayer, AddProjection, Batch, Block, RemoveProjection
 from nestgraph.errors import EditError
-from nestgraph.graph import Network
+from nestgraph.graph import ConnectionColumns, Network, UnitColumns
+from nestgraph.graph.reference import predict
+from nestgraph.lowering import lower
 from nestgraph.policies import Evidence, MapGrowth
-from nestgraph.policies.maps import map_layers
-from nestgraph.seeds import lenet_5, mlp
-from nestgraph.spec import Layer, OneToOne
+from nestgraph.policies.maps import map_layers, tied_layers
+from nestgraph.seeds import densenet, lenet_5, mlp, resnet
+from nestgraph.spec import Dense, Layer, OneToOne
 from nestgraph.train.evidence import gather
 from nestgraph.train.trainer import cpu_threads
 from tests.laws import check_laws, fresh_digest, quick, unless_refused
@@ -25,7 +27,7 @@ def generator(seed=0):
 
 
 @given(
-    networks(("conv", "skip")),
+    networks(("conv", "skip", "residual", "concatenating")),
     st.builds(
         MapGrowth,
         units=st.integers(1, 2),
@@ -45,9 +47,11 @@ def test_proposals_are_legal_and_pure_and_add_maps_only(network, policy, seed):
     assert edit == policy.propose(network, evidence, generator(seed))
     grown = check_laws(network, edit).network
     added = {name: len(grown.units(name)) - len(network.units(name)) for name in network.layer_names}
-    assert sum(added.values()) == len(edit.edits)
     layers = map_layers(network)
-    for name in network.layer_names:
+    assert sum(added[name] for name in layers) == len(edit.edits)
+    tied = {name for layer in layers for name in tied_layers(network, layer)}
+    assert {name for name, count in added.items() if count} <= tied
+    for name in sorted(set(network.layer_names) - tied | set(layers)):
         room = policy.units if policy.limit is None else max(0, policy.limit - len(network.units(name)))
         if policy.scope == "layer":
             assert added[name] == (min(room, policy.units) if name in layers else 0)
@@ -97,21 +101,38 @@ def test_kernels_have_the_scale_of_he_and_the_density_asked_for():
     assert out.weight[out.mask].std() == pytest.approx(0.3 * np.sqrt(2 / fan_in), rel=0.05)
 
 
-def test_a_map_that_is_tied_to_another_is_refused_with_the_reason():
-    network = conv_network()
-    links = np.stack([network.units("conv")] * 2, 1)
-    copy = Layer(name="copy", kind="feature_maps", size=(2, 2))
-    dense = network.projection("conv_to_fc1")
-    ones = Block(weight=np.ones(3), mask=np.ones(3, bool), links=links)
-    kept = Block.of(network.connection_columns(dense.name))
-    edits = (
-        RemoveProjection(projection=dense.name),
-        AddLayer(layer=copy, ids=network.units("conv")),
-        AddProjection(projection=OneToOne(source="conv", target="copy"), connections=ones),
-        AddProjection(projection=dense.model_copy(update={"source": "copy"}), connections=kept),
+@pytest.mark.parametrize(
+    "seed", [lambda: resnet((3, 5), (1, 1), 0.6, size=8), lambda: densenet(2, (2, 1), 0.6, size=8)]
+)
+def test_tied_layers_gain_a_map_together(seed):
+    network = seed()
+    edit = MapGrowth(candidates=2).propose(network, Evidence(loss=any_loss), generator())
+    grown = check_laws(network, edit).network
+    assert len(edit.edits) == len(map_layers(network)) > 1
+    ties = [p for p in map(network.projection, network.projection_names) if isinstance(p, OneToOne)]
+    for projection in ties:
+        added = [len(grown.units(end)) - len(network.units(end)) for end in (projection.source, projection.target)]
+        assert added[1] >= added[0] >= 1
+    images = np.random.default_rng(0).random((3, 3, 8, 8)).astype(np.float32)
+    expected = predict(grown, images)
+    np.testing.assert_allclose(lower(grown).eval()(torch.tensor(images)).detach(), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_maps_that_are_tied_to_the_input_cannot_grow():
+    layers = (
+        Layer(name="x", kind="input", features=2, size=(4, 4)),
+        Layer(name="copy", kind="feature_maps", size=(4, 4)),
+        Layer(name="y", kind="neurons", output=True),
     )
-    tied = Batch(edits=edits).apply(network).network
-    with pytest.raises(EditError, match=r"conv_to_copy.*residual sum"):
+    projections = (OneToOne(source="x", target="copy"), Dense(source="copy", target="y"))
+    units = {name: UnitColumns.neutral(2, layer.column_names) for name, layer in zip("xcy", layers, strict=True)}
+    connections = {
+        "x_to_copy": ConnectionColumns.of(np.ones(2), links=np.array([[0, 0], [1, 1]])),
+        "copy_to_y": ConnectionColumns.of(np.ones((2, 2, 4, 4))),
+    }
+    units = {layer.name: units[layer.name[0]] for layer in layers}
+    tied = Network(layers, projections, units, connections)
+    with pytest.raises(EditError, match=r"not tied to inputs or outputs, got copy"):
         MapGrowth().propose(tied, Evidence(loss=any_loss), generator())
 
 
