@@ -157,8 +157,8 @@ class _Joint:
         if columns.links is None:
             shape = (len(targets), len(sources), -1)
             return columns.weight.reshape(shape), columns.mask.reshape(shape)
-        rows = [targets.position[unit] for unit in columns.links[:, 1].tolist()]
-        places = [sources.position[unit] for unit in columns.links[:, 0].tolist()]
+        rows = targets.positions(columns.links[:, 1])
+        places = sources.positions(columns.links[:, 0])
         shape = (len(targets), len(sources), math.prod(columns.weight.shape[1:]))
         weight, mask = np.zeros(shape, np.float32), np.zeros(shape, bool)
         weight[rows, places] = columns.weight.reshape(-1, shape[2])

@@ -43,8 +43,8 @@ class Copies:
 
     def places(self, structure: Structure, layer: str) -> AnyArray:
         """(k,) int64: the positions of their models."""
-        position = structure.unit_columns(layer).position
-        return np.array([position[model] for _, model in self.models[layer]], np.int64)
+        models = np.array([model for _, model in self.models[layer]], np.int64)
+        return structure.unit_columns(layer).positions(models)
 
     def edits(self, structure: Structure, values: Callable[[str], UnitValues], block: "BlockMaker") -> list[AddUnits]:
         """The edits that add the new units, a layer each.

@@ -111,8 +111,8 @@ def _masks(old: Structure, new: Structure) -> list[AnyEdit]:
             continue
         entries = np.flatnonzero(before.mask != after.mask)
         if len(entries):
-            active = after.mask.flat[entries]
-            edits.append(SetMask(projection=name, entries=entries, active=active, weights=after.weight.flat[entries]))
+            active, weights = after.mask.reshape(-1)[entries], after.weight.reshape(-1)[entries]
+            edits.append(SetMask(projection=name, entries=entries, active=active, weights=weights))
         if not _same_area(before.area, after.area):
             edits.append(SetArea(projection=name, area=after.area))
     return edits

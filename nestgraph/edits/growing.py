@@ -29,7 +29,7 @@ def wake_connections(
         EditError: an entry is active already.
     """
     chosen = chosen_entries(structure, projection, entries)
-    if structure.connection_columns(projection).mask.flat[chosen].any():
+    if structure.connection_columns(projection).mask.reshape(-1)[chosen].any():
         raise EditError(f"wake_connections in {projection!r}: expected dormant entries, got active ones")
     given = np.zeros(len(chosen), np.float32) if weights is None else np.asarray(weights, np.float32)
     return SetMask(projection=projection, entries=chosen, active=np.ones(len(chosen), bool), weights=given)

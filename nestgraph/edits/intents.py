@@ -74,7 +74,7 @@ def set_weights(network: Network, entries: Members, weights: Numbers) -> Batch:
     """Set the weights of active connections, a weight for all or one for each."""
     edits: list[AnyEdit] = []
     for name, (own, values) in _parts(entries, weights).items():
-        active = network.connection_columns(name).mask.flat[own]
+        active = network.connection_columns(name).mask.reshape(-1)[own]
         if not active.all():
             raise EditError(f"set expected active connections of {name!r}, got dormant ones: wake them")
         edits.append(SetMask(projection=name, entries=own, active=active, weights=values))

@@ -59,7 +59,7 @@ def _first_of_each(structure: Structure, layer: str) -> AnyArray:
             rows, known = np.arange(len(states)), [incoming.weight, incoming.mask]
             known += [] if incoming.area is None else [incoming.area]
         else:
-            rows = np.array([columns.position[unit] for unit in incoming.links[:, 1].tolist()], np.int64)
+            rows = columns.positions(incoming.links[:, 1])
             known = [incoming.links[:, 0], incoming.weight, incoming.mask]
         for array in known:
             _absorb([states[row] for row in rows], projection.name, array)

@@ -92,7 +92,7 @@ def fold_batch_norm(structure: Structure, layer: str) -> Batch:
         old = structure.connection_columns(projection.name)
         if isinstance(projection, OneToOne) and not projection.trained:
             raise EditError(f"fold_batch_norm on {layer!r}: fixed projection {projection.name!r} cannot be scaled")
-        rows = factor if old.links is None else factor[[columns.position[unit] for unit in old.links[:, 1].tolist()]]
+        rows = factor if old.links is None else factor[columns.positions(old.links[:, 1])]
         scaled = old.weight * rows.reshape(-1, *([1] * (old.weight.ndim - 1)))
         weights[projection.name] = scaled[old.mask]
     bias = factor * (values.get("bias", np.float32(0)) - values["mean"]) + values["beta"]

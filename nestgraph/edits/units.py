@@ -145,7 +145,7 @@ class RemoveUnits(Edit):
         if dead or self.units.ndim != 1 or len(set(chosen)) != len(chosen):
             listing = f"network.units({self.layer!r}) lists them"
             self.refuse(f"expected distinct living unit ids, got {_some(dead or chosen)}; {listing}")
-        places = np.sort(np.array([columns.position[unit] for unit in chosen], np.int64))
+        places = np.sort(columns.positions(self.units))
         kept = np.setdiff1d(np.arange(len(columns)), places)
         blocks: dict[str, Block] = {}
         connections: dict[str, ConnectionColumns] = {}

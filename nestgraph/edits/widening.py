@@ -51,9 +51,9 @@ def widen(structure: Structure, layer: str, count: int, rng: np.random.Generator
     Raises:
         EditError: the layer is not hidden, the count is negative, or only outputs read a unit, one to one.
     """
-    if count < 0:
+    if count != int(count) or count < 0:
         raise EditError(f"widen on {layer!r}: expected a count from 0 up, got {count}")
-    choices = _strands(structure, layer)
+    choices, count = _strands(structure, layer), int(count)
     drawn = np.bincount(rng.integers(0, len(choices), count), minlength=len(choices)).tolist()
     shares = [
         (unit, rng.dirichlet(np.full(copies + 1, 4.0)).tolist())
@@ -102,7 +102,7 @@ def _check_read(structure: Structure, recipe: str, strands: Iterable[Mapping[str
     """Refuse units that only outputs read, one to one: an output links one unit, so a copy would have no reader."""
     for strand in strands:
         for layer, units in strand.items():
-            places = [structure.unit_columns(layer).position[unit] for unit in units.tolist()]
+            places = structure.unit_columns(layer).positions(units)
             read = np.zeros(len(units), bool)
             for projection in structure.outgoing(layer):
                 if not isinstance(projection, OneToOne):
@@ -122,9 +122,9 @@ def _factors(structure: Structure, strands: Iterable[tuple[Mapping[str, AnyArray
     factors: dict[str, AnyArray] = {}
     for strand, share in strands:
         for layer, units in strand.items():
-            position = structure.unit_columns(layer).position
-            factor = factors.setdefault(layer, np.ones(len(position), np.float32))
-            factor[[position[unit] for unit in units.tolist()]] = share
+            columns = structure.unit_columns(layer)
+            factor = factors.setdefault(layer, np.ones(len(columns), np.float32))
+            factor[columns.positions(units)] = share
     return factors
 
 

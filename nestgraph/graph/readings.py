@@ -42,7 +42,7 @@ def _by_links(structure: Structure, projection: OneToOne, entries: AnyArray) -> 
     links = structure.connection_columns(projection.name).links
     assert links is not None
     total = np.zeros((len(source), *size))
-    np.add.at(total, [source.position[unit] for unit in links[:, 0].tolist()], by_link)
+    np.add.at(total, source.positions(links[:, 0]), by_link)
     return total
 
 

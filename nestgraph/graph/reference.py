@@ -97,14 +97,14 @@ def _project_links(structure: Structure, projection: OneToOne, source: AnyArray,
     links = structure.connection_columns(projection.name).links
     assert links is not None
     sources, targets = structure.unit_columns(projection.source), structure.unit_columns(projection.target)
-    read = source[:, [sources.position[int(unit)] for unit in links[:, 0]]]
+    read = source[:, sources.positions(links[:, 0])]
     if projection.kernel is None:
         values = read * _by_unit(weight, read)
     else:
         windows = _windows(read, projection.kernel, projection.stride, projection.padding, projection.dilation)
         values = np.einsum("bkpqhw,khw->bkpq", windows, weight)
     total = np.zeros((len(source), len(targets), *values.shape[2:]), source.dtype)
-    total[:, [targets.position[int(unit)] for unit in links[:, 1]]] = values
+    total[:, targets.positions(links[:, 1])] = values
     return total
 
 

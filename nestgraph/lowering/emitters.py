@@ -64,7 +64,7 @@ def emit_one_to_one(emission: Emission, projection: OneToOne, source: fx.Node, _
     links = network.connection_columns(projection.name).links
     assert links is not None
     sources, targets = network.unit_columns(projection.source), network.unit_columns(projection.target)
-    chosen = np.array([sources.position[unit] for unit in links[:, 0].tolist()], np.int64)
+    chosen = sources.positions(links[:, 0])
     values = emission.select(source, f"{path}.sources", chosen, len(sources))
     values = _weighted(emission, projection, values)
     # Targets without a link read the row of zeros that padding appends.

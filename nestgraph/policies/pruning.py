@@ -70,8 +70,7 @@ def effective_weight(structure: Structure, projection: str) -> AnyArray:
     columns, target = structure.connection_columns(projection), structure.projection(projection).target
     factor = normalisation_factor(structure, target)
     if columns.links is not None:
-        position = structure.unit_columns(target).position
-        factor = factor[[position[int(unit)] for unit in columns.links[:, 1]]]
+        factor = factor[structure.unit_columns(target).positions(columns.links[:, 1])]
     return columns.weight * factor.reshape(-1, *([1] * (columns.weight.ndim - 1)))
 
 
