@@ -47,6 +47,14 @@ class LoweringError(NestgraphError):
     """A network that cannot be lowered, or a module that does not belong to the network."""
 
 
+class InteropError(NestgraphError):
+    """A PyTorch module, edge list or other foreign form of a network that cannot be brought in."""
+
+
+class ExportError(NestgraphError):
+    """A network that cannot be exported, or an export whose outputs are not the network's."""
+
+
 class TrainingError(NestgraphError):
     """Training that broke down: a loss that is not finite, a device that is not there."""
 

@@ -13,6 +13,7 @@ from nestgraph.edits.growing import grow_unit, restore_inputs, wake_connections
 from nestgraph.edits.index_map import IndexMap
 from nestgraph.edits.layers import AddLayer, AddProjection, Block, RemoveLayer, RemoveProjection, SetOperations
 from nestgraph.edits.merging import merge_twins
+from nestgraph.edits.narrowing import narrow
 from nestgraph.edits.operations import (
     fold_batch_norm,
     insert_batch_norm,
@@ -62,6 +63,7 @@ __all__ = [
     "insert_batch_norm",
     "insert_skip",
     "merge_twins",
+    "narrow",
     "normalisation_factor",
     "prune_connections",
     "remove_projection",

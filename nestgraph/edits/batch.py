@@ -1,9 +1,10 @@
 """Many edits as one: carried out in order, verified once, undone together."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, Strict, TypeAdapter
 
+import nestgraph.display as notebook
 from nestgraph.edits.connections import SetArea, SetMask, SetValues
 from nestgraph.edits.edit import Edit
 from nestgraph.edits.layers import AddLayer, AddProjection, RemoveLayer, RemoveProjection, SetOperations
@@ -23,6 +24,9 @@ class Batch(Edit):
     def words(self) -> str:
         """What the edit does."""
         return self.title or f"Batch of {len(self.edits)} edits"
+
+    def _repr_mimebundle_(self, **chosen: Any) -> dict[str, str]:  # noqa: ARG002  (notebooks pass include and exclude)
+        return notebook.shown(self)
 
     def change(self, structure: Structure) -> tuple[Structure, Edit]:
         """Carry the edits out in order."""

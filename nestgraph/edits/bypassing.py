@@ -1,6 +1,7 @@
 """The recipe function that takes a layer out and joins what it read to what read it."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -8,17 +9,17 @@ import numpy as np
 
 from nestgraph.edits.batch import AnyEdit, Batch
 from nestgraph.edits.connections import SetValues
-from nestgraph.edits.islands import absorbed, per_unit
+from nestgraph.edits.constants import absorbed, per_unit
 from nestgraph.edits.layers import AddProjection, Block, RemoveLayer, RemoveProjection
 from nestgraph.edits.naming import free_name
 from nestgraph.errors import EditError
 from nestgraph.graph.columns import ConnectionColumns
-from nestgraph.graph.geometry import output_size
+from nestgraph.graph.geometry import output_size, target_size
 from nestgraph.graph.reference import project
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.operations import BatchNorm, Pooling
-from nestgraph.spec.projection import Conv, Dense, OneToOne, Projection
+from nestgraph.spec.operations import BatchNorm, Spatial
+from nestgraph.spec.projection import Argument, Conv, Dense, OneToOne, Projection, Weighted, is_gate
 
 
 def bypass_layer(structure: Structure, layer: str) -> Batch:
@@ -30,13 +31,14 @@ def bypass_layer(structure: Structure, layer: str) -> Batch:
     meet at the layer has to be pointwise: between neurons, one to one, or of 1 x 1 kernels.
 
     Raises:
-        EditError: the layer is not hidden, pools, or joins projections whose product is no projection.
+        EditError: the layer is not hidden, pools, resizes or normalises across maps, or is gated or opaque, or gates a
+            layer or is read by an opaque one, or joins projections whose product is no projection.
     """
     record = structure.layer(layer)
-    if record.kind == "input" or record.output or any(isinstance(op, Pooling) for op in record.operations):
-        _refuse(layer, "expected a hidden layer that does not pool, got another")
+    if record.kind == "input" or record.output or any(isinstance(op, Spatial) for op in record.operations):
+        _refuse(layer, "expected a hidden layer that does not pool, resize or normalise across maps, got another")
     scale, constant = _linear(structure, layer)
-    before, after = structure.incoming(layer), structure.outgoing(layer)
+    before, after = (_plain(structure, layer, side) for side in (structure.incoming(layer), structure.outgoing(layer)))
     cut: list[AnyEdit] = [RemoveProjection(projection=p.name) for p in (*before, *after)]
     edits = [*cut, *_absorbing(structure, layer, constant), RemoveLayer(layer=layer)]
     joined, _ = Batch(edits=tuple(edits)).change(structure)
@@ -48,6 +50,19 @@ def bypass_layer(structure: Structure, layer: str) -> Batch:
                 edits.append(edit)
                 joined, _ = edit.change(joined)
     return Batch(edits=tuple(edits), title=f"bypass {layer}")
+
+
+def _plain(structure: Structure, layer: str, projections: Sequence[Projection]) -> list[Weighted]:
+    """The projections at a side of a layer, whose products are projections: they add up units of one form."""
+    found: list[Weighted] = []
+    for p in projections:
+        links = isinstance(p, OneToOne) and p.kernel is None
+        reforms = links and output_size(structure.layer(p.source)) != target_size(structure, p)
+        if isinstance(p, Argument) or is_gate(p) or reforms:
+            what = "a gate" if is_gate(p) else "one that flattens maps" if links else "an argument of an opaque layer"
+            _refuse(layer, f"expected projections that add to sums as they are, got {p.name!r}, {what}")
+        found.append(p)
+    return found
 
 
 def _linear(structure: Structure, layer: str) -> tuple[AnyArray, AnyArray]:
@@ -79,8 +94,8 @@ class _Joint:
     """Two projections that meet at a layer, which multiplies by `scale` between them."""
 
     structure: Structure
-    first: Projection
-    second: Projection
+    first: Weighted
+    second: Weighted
     scale: AnyArray
 
     def edit(self, name: str) -> AddProjection | None:
@@ -133,13 +148,13 @@ class _Joint:
         links = [(sources[unit], target) for unit, target in block.links.tolist()]
         return block.model_copy(update={"links": np.array(links, np.int64).reshape(-1, 2)})
 
-    def _pointwise(self, projection: Projection) -> bool:
+    def _pointwise(self, projection: Weighted) -> bool:
         """Whether a projection reads one number a source unit for each that it gives."""
         if isinstance(projection, Dense) or projection.kernel is None:
             return output_size(self.structure.layer(projection.source)) is None or isinstance(projection, OneToOne)
         return (projection.kernel, projection.stride, projection.padding) == ((1, 1), (1, 1), (0, 0))
 
-    def _product(self, carrier: Projection) -> tuple[AnyArray, AnyArray]:
+    def _product(self, carrier: Weighted) -> tuple[AnyArray, AnyArray]:
         """Weights and mask (out, in, ...) of both as one, extended over the grid or kernel of the carrier."""
         (weight, mask), (onward, heeded) = self._table(self.first), self._table(self.second)
         weight = weight * self.scale.reshape(-1, 1, 1)

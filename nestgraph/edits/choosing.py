@@ -158,7 +158,8 @@ def _of_pairs(network: Network, projection: Projection, places: AnyArray) -> Any
     columns = network.connection_columns(projection.name)
     mask = np.zeros(columns.mask.shape, bool)
     if columns.links is None:
-        mask[places[:, 0], places[:, 1]] = True
+        if mask.size:  # an argument has no connections
+            mask[places[:, 0], places[:, 1]] = True
         return mask
     wanted: list[list[int]] = places.tolist()
     mask[[link in wanted for link in _link_places(network, projection).tolist()]] = True
@@ -181,6 +182,8 @@ def _check_found(
     source, target = (network.units(layer) for layer in ends)
     found = np.zeros((len(target), len(source)), bool)
     for name, mask in chosen.items():
+        if not mask.size:
+            continue
         inner = tuple(range(1 if network.connection_columns(name).links is not None else 2, mask.ndim))
         lit = mask.any(axis=inner) if inner else mask
         if lit.ndim == 1:
@@ -198,7 +201,7 @@ def _at_end(network: Network, projection: Projection, mask: AnyArray, axis: int,
     """The connections in `mask` whose target (axis 0) or source (axis 1) is among the units of `ends`."""
     layer = projection.target if axis == 0 else projection.source
     units = ends.get(layer, np.zeros(len(network.units(layer)), bool))
-    if units.all():
+    if units.all() or not mask.size:
         return mask
     if network.connection_columns(projection.name).links is not None:
         units, axis = units[_link_places(network, projection)[:, axis]], 0

@@ -1,15 +1,31 @@
 """New units that are linked as living ones are: what growing and splitting have in common."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from nestgraph.edits.layers import Block, UnitValues
 from nestgraph.edits.units import AddUnits
+from nestgraph.errors import EditError
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.operations import LocalResponseNorm
 from nestgraph.spec.projection import OneToOne, Projection
+
+
+def check_apart(structure: Structure, recipe: str, layers: Iterable[str]) -> None:
+    """Refuse layers whose units depend on which others live beside them, so that a copy is no twin.
+
+    Raises:
+        EditError: a layer has a local response normalisation.
+    """
+    for layer in layers:
+        if any(isinstance(operation, LocalResponseNorm) for operation in structure.layer(layer).operations):
+            raise EditError(
+                f"{recipe}: expected layers without local response normalisation, under which a copy has other "
+                f"neighbours than its model, got {layer!r}: replace its operations first"
+            )
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,20 @@
 """Which units belong together: what one-to-one projections join is grown, split and removed as one.
 
-A residual sum adds a unit to its partner; a concatenation passes it on to a partner of its own. Hidden units that
+A residual sum adds a unit to its partner, a gate multiplies it; a concatenation passes it on to a partner of its own.
+Hidden units that
 active one-to-one links join, through any number of layers, are *coupled*. Inputs and outputs are not: the former are
 places in the data, the latter what the network answers.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from nestgraph.errors import EditError
+from nestgraph.graph.pinning import pinned, why_pinned
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.projection import is_gate
 
 
 def chosen_units(structure: Structure, layer: str, units: Sequence[int] | AnyArray) -> AnyArray:
@@ -55,6 +58,56 @@ def coupled(structure: Structure, layer: str, units: Sequence[int] | AnyArray) -
                 fresh.append((far, new))
     order = [name for name in structure.layer_names if name in found and name != layer] if len(found) > 1 else []
     return {name: found[name] for name in (layer, *order)}
+
+
+def check_free(structure: Structure, who: str, layers: Iterable[str]) -> None:
+    """Refuse to change which units live in layers that an opaque layer freezes.
+
+    Args:
+        structure: the network.
+        who: begins the message.
+        layers: all that would change, such as those of a strand.
+
+    Raises:
+        EditError: a layer is frozen; it names the opaque layer.
+    """
+    for layer in layers:
+        reason = why_pinned(structure, layer)
+        if reason:
+            raise EditError(f"{who}: expected layers whose units can change, got {reason}: edit other layers")
+
+
+def check_gates(structure: Structure, who: str, strand: Mapping[str, AnyArray]) -> None:
+    """Refuse to remove units that gate a unit which stays: it would go on as if it had been multiplied by 1.
+
+    Raises:
+        EditError: a unit of the strand gates one that is not in it, such as an output.
+    """
+    for layer, units in strand.items():
+        for gate in filter(is_gate, structure.outgoing(layer)):
+            links = live_links(structure, gate.name)
+            links = links[np.isin(links[:, 0], units) & ~np.isin(links[:, 1], strand.get(gate.target, units[:0]))]
+            if len(links):
+                source, target = (layer, int(links[0, 0])), (gate.target, int(links[0, 1]))
+                raise EditError(
+                    f"{who}: expected units that gate none which stays, got {source}, by which {target} is multiplied: "
+                    f"remove projection {gate.name!r} first"
+                )
+
+
+def held_units(structure: Structure) -> dict[str, AnyArray]:
+    """The ids of units that cannot come or go, by layer.
+
+    They are those that an opaque layer freezes, those that gate an output, and all that is coupled to them.
+    """
+    chosen = [(layer, structure.units(layer)) for layer in sorted(pinned(structure))]
+    gates = (p for p in structure.projections_by_name.values() if is_gate(p))
+    chosen += [(p.source, live_links(structure, p.name)[:, 0]) for p in gates if structure.layer(p.target).output]
+    held: dict[str, AnyArray] = {}
+    for layer, ids in chosen:
+        for name, units in coupled(structure, layer, np.unique(ids)).items():
+            held[name] = np.union1d(held.get(name, units[:0]), units)
+    return held
 
 
 def _hidden(structure: Structure, layer: str) -> bool:

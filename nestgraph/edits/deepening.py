@@ -12,9 +12,11 @@ from nestgraph.graph.geometry import Size, output_size
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.layer import Layer
-from nestgraph.spec.operations import Activation, ActivationFunction, Dropout, Operation, Pooling
+from nestgraph.spec.operations import Activation, ActivationFunction, Dropout, Operation, Spatial
 from nestgraph.spec.projection import Conv, Dense, Projection
 from nestgraph.spec.record import plain_problem
+
+NEVER_NEGATIVE: frozenset[ActivationFunction] = frozenset({"relu", "sigmoid", "relu6", "hard_sigmoid"})
 
 
 @preserving(1e-12)
@@ -30,7 +32,8 @@ def deepen(
 
     The new layer has as many units as `layer`, one active connection each from its own (`wake_connections` opens more),
     and takes over all that reads `layer`. Function-preserving where its activation leaves what it reads as it is:
-    ReLU and leaky ReLU do after ReLU and sigmoid, no activation always does, tanh and sigmoid never do.
+    ReLU and leaky ReLU do after what is never negative (ReLU, ReLU6, both sigmoids), no activation always does, the
+    others never do.
 
     Args:
         structure: the network.
@@ -73,8 +76,8 @@ def deepen(
 
 def _left_alone(layer: Layer, function: ActivationFunction | None) -> bool:
     """Whether an activation gives every output of a layer as it is."""
-    last = [op for op in layer.operations if not isinstance(op, Pooling | Dropout)][-1:]
-    positive = bool(last) and isinstance(last[0], Activation) and last[0].function in ("relu", "sigmoid")
+    last = [op for op in layer.operations if not isinstance(op, Spatial | Dropout)][-1:]  # those keep the sign
+    positive = bool(last) and isinstance(last[0], Activation) and last[0].function in NEVER_NEGATIVE
     return function is None or (positive and function in ("relu", "leaky_relu"))
 
 

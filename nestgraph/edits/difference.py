@@ -17,6 +17,7 @@ from nestgraph.edits.units import AddUnits, RemoveUnits
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.projection import Argument
 
 
 def diff(old: Network, new: Network) -> Batch:
@@ -44,6 +45,7 @@ def _outdated(old: Structure, new: Structure) -> list[AnyEdit]:
         or not new.has_projection(p.name)
         or new.projection(p.name) != p
         or not _same_form(old, new, p.name)
+        or (isinstance(p, Argument) and not np.array_equal(old.units(p.source), new.units(p.source)))  # it freezes them
     ]
     return [
         *(RemoveProjection(projection=name) for name in sorted(projections)),
@@ -58,7 +60,8 @@ def _same_layer(old: Structure, new: Structure, name: str) -> bool:
     ids, later = old.units(name), new.units(name)
     common = np.intersect1d(ids, later)
     kept = np.array_equal(ids[np.isin(ids, common)], later[np.isin(later, common)])
-    return before == after and kept and len(common) > 0
+    frozen = before.opaque is not None and not np.array_equal(ids, later)
+    return before == after and kept and len(common) > 0 and not frozen
 
 
 def _same_form(old: Structure, new: Structure, name: str) -> bool:

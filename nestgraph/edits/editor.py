@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 from copy import copy
-from typing import Self
+from typing import Any, Self
 
+import nestgraph.display as notebook
 from nestgraph.edits.choosing import ChosenConnections, ChosenUnits, lit, selected_connections, selected_units
 from nestgraph.edits.edit import Applied, Edit
 from nestgraph.edits.preview import Preview, preview_of
@@ -19,6 +20,7 @@ class Editor:
 
     def __init__(self, network: Network) -> None:
         self._network = network
+        self._bodies = {name: (network.layer(name), body) for name, body in network.bodies.items()}
         self._done: list[tuple[Edit, Edit]] = []  # (edit, inverse)
         self._undone: list[Edit] = []
 
@@ -57,7 +59,7 @@ class Editor:
         if not self._done:
             raise EditError("undo expected an applied edit, got an empty history")
         edit, inverse = self._done[-1]
-        self._network = inverse.apply(self._network).network
+        self._network = self._embodied(inverse.apply(self._network).network)
         self._done.pop()
         self._undone.append(edit)
         return self._network
@@ -72,6 +74,7 @@ class Editor:
             raise EditError("redo expected an undone edit, got none")
         edit = self._undone[-1]
         self._advance(edit, edit.apply(self._network))
+        self._network = self._embodied(self._network)
         self._undone.pop()
         return self._network
 
@@ -130,6 +133,15 @@ class Editor:
         network = self.network
         masks = selected_connections(network, chosen, source, target, dormant)
         return ConnectionSelection(self, network, lit(masks))
+
+    def _repr_mimebundle_(self, **chosen: Any) -> dict[str, str]:  # noqa: ARG002  (notebooks pass include and exclude)
+        return notebook.shown(self)
+
+    def _embodied(self, network: Network) -> Network:
+        """The network with the bodies of opaque layers that went and came back: edits hold none."""
+        lost = {n: body for n, (layer, body) in self._bodies.items() if n not in network.bodies and network.has_layer(n)}
+        lost = {name: body for name, body in lost.items() if network.layer(name) == self._bodies[name][0]}
+        return network.with_bodies(lost) if lost else network
 
     def _advance(self, edit: Edit, applied: Applied) -> Applied:
         self._done.append((edit, applied.inverse))

@@ -9,14 +9,14 @@ import numpy as np
 from nestgraph.edits.batch import Batch
 from nestgraph.edits.connections import SetMask, chosen_entries
 from nestgraph.edits.copying import Copies
-from nestgraph.edits.coupling import chosen_units, coupled
+from nestgraph.edits.coupling import check_free, chosen_units, coupled
 from nestgraph.edits.layers import Block, UnitValues
 from nestgraph.edits.preserving import preserving
 from nestgraph.edits.units import AddUnits
 from nestgraph.errors import EditError
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.projection import OneToOne, Projection
+from nestgraph.spec.projection import OneToOne, Projection, is_gate
 
 
 @preserving(1e-12)
@@ -74,14 +74,17 @@ def grow_unit(
             given. See `coupled`.
 
     Raises:
-        EditError: weights do not fit, or leave a new unit without a connection into it or out of it.
+        EditError: weights do not fit, or leave a new unit without a connection into it or out of it, or an opaque layer
+            freezes the layer or what is coupled to it.
     """
     if structure.layer(layer).kind == "input":
         raise EditError(
             f"grow_unit on {layer!r}: expected neurons or maps, got inputs: restore_inputs brings them back"
         )
     model = structure.units(layer)[-1:] if like is None else chosen_units(structure, layer, [like])
-    growth = _Growth(structure, layer, weights, Copies.plan(structure, [coupled(structure, layer, model)]))
+    strand = coupled(structure, layer, model)
+    check_free(structure, f"grow_unit on {layer!r}", strand)
+    growth = _Growth(structure, layer, weights, Copies.plan(structure, [strand]))
     growth.check_weights()
     edits = growth.copies.edits(structure, lambda name: (values or {}) if name == layer else {}, growth.block)
     growth.check_joined(edits)
@@ -149,14 +152,18 @@ class _Growth:
 
 
 def _joined(structure: Structure, edits: Sequence[AddUnits]) -> tuple[set[tuple[str, int]], set[tuple[str, int]]]:
-    """The units into which an active connection that the edits add leads, and those out of which one does."""
+    """The units into which an active connection that the edits add leads, and those out of which one does.
+
+    A gate alone does not lead into a unit.
+    """
     fed: set[tuple[str, int]] = set()
     read: set[tuple[str, int]] = set()
     for edit in edits:
         for name, block in edit.blocks.items():
             projection = structure.projection(name)
             if block.links is not None:
-                fed |= {(projection.target, unit) for unit in block.links[:, 1].tolist()}
+                gated = is_gate(projection)
+                fed |= set() if gated else {(projection.target, unit) for unit in block.links[:, 1].tolist()}
                 read |= {(projection.source, unit) for unit in block.links[:, 0].tolist()}
                 continue
             axis = 0 if projection.target == edit.layer else 1
@@ -172,8 +179,10 @@ def restore_inputs(structure: Structure, layer: str, units: Sequence[int] | AnyA
     The inputs take their places in the order of ids, where the layer is in that order. Function-preserving.
 
     Raises:
-        EditError: an id is no absent feature's, or one-to-one projections alone read the layer.
+        EditError: an id is no absent feature's, or one-to-one projections alone read the layer, or an opaque layer
+            freezes it.
     """
+    check_free(structure, f"restore_inputs on {layer!r}", [layer])
     record, columns, given = structure.layer(layer), structure.unit_columns(layer), np.asarray(units)
     absent = np.setdiff1d(np.arange(record.features or 0), columns.ids)
     fits = given.ndim == 1 and (given.dtype.kind in "iu" or not given.size)

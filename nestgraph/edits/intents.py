@@ -27,8 +27,9 @@ def prune_units(network: Network, units: Members) -> Batch:
     """Remove units, and whatever that leaves without a path."""
 
     def removal(structure: Structure, layer: str, ids: AnyArray) -> Batch:
-        living = structure.units(layer) if structure.has_layer(layer) else ids[:0]
-        return remove_units(structure, layer, np.intersect1d(ids, living))  # some went with units before them
+        if not structure.has_layer(layer):  # it went with units before it
+            return Batch(edits=())
+        return remove_units(structure, layer, np.intersect1d(ids, structure.units(layer)))
 
     recipes = [partial(removal, layer=layer, ids=ids) for layer, ids in units.items()]
     return _in_turn(network, recipes, f"prune {_count(units)} units")

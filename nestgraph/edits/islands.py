@@ -1,13 +1,13 @@
-"""Taking along what an edit cuts off: units without a path go, and constants move into the biases after them."""
+"""Taking along what an edit cuts off: units without a path go, and constants move into the layers after them."""
 
-import numpy as np
+from collections.abc import Mapping
+from typing import NoReturn
 
 from nestgraph.edits.batch import AnyEdit
-from nestgraph.edits.connections import SetValues
-from nestgraph.edits.layers import RemoveLayer, RemoveProjection, UnitValues
+from nestgraph.edits.constants import absorb_constants
+from nestgraph.edits.layers import RemoveLayer, RemoveProjection
 from nestgraph.edits.units import RemoveUnits
 from nestgraph.errors import EditError
-from nestgraph.graph.reference import forward, project
 from nestgraph.graph.structure import Structure
 from nestgraph.graph.verify import fed_units, read_units
 from nestgraph.spec.arrays import AnyArray
@@ -17,16 +17,21 @@ def island_edits(structure: Structure) -> tuple[AnyEdit, ...]:
     """The edits that remove every unit without a path from an input or to an output.
 
     A unit that nothing feeds gives a constant; it is absorbed into the biases after it (into the running mean of a
-    normalised layer without bias). That is exact where it is the same at all positions of a map: not at the border of
-    a padded convolution, nor under an area; there the median over the positions is absorbed.
+    normalised layer without bias), or, where it gates a unit, into all that the unit's sum adds up. That is exact where
+    it is the same at all positions of a map: not at the border of a padded convolution, nor under an area; there the
+    median over the positions is absorbed. Nor is it under local response normalisation, where a unit that goes counts
+    as 0 from then on.
 
     Raises:
-        EditError: an output unit itself has no path from an input, or an output layer has no unit.
+        EditError: an output unit, or one that an opaque layer reads, has no path from an input, or an output layer has
+            no unit, or what a unit without inputs gives is not constant, as a gate still multiplies its bias.
     """
-    fed, read = fed_units(structure), read_units(structure)
+    fed = fed_units(structure)
+    needed = read_units(structure, fed)
     _check_outputs(structure, fed)
-    edits: list[AnyEdit] = list(_absorb_constants(structure, fed, read))
-    doomed = {name: structure.units(name)[~(fed[name] & read[name])] for name in structure.layer_names}
+    _check_arguments(structure, fed, needed)
+    edits: list[AnyEdit] = list(absorb_constants(structure, fed, read_units(structure)))
+    doomed = {name: structure.units(name)[~(fed[name] & needed[name])] for name in structure.layer_names}
     gone = [name for name, units in doomed.items() if len(units) == len(structure.unit_columns(name))]
     cut = {p.name: p for name in gone for p in (*structure.incoming(name), *structure.outgoing(name))}
     edits += [RemoveProjection(projection=name) for name in cut]
@@ -35,65 +40,24 @@ def island_edits(structure: Structure) -> tuple[AnyEdit, ...]:
     return tuple(edits)
 
 
-def _check_outputs(structure: Structure, fed: dict[str, AnyArray]) -> None:
+def _check_outputs(structure: Structure, fed: Mapping[str, AnyArray]) -> None:
     for name in structure.output_names:
         if not len(structure.units(name)):
             raise EditError(f"output layer {name!r} expected a unit, got none left: keep at least one")
         if not fed[name].all():
-            unit = int(structure.units(name)[~fed[name]][0])
-            raise EditError(
-                f"output unit {(name, unit)} expected a path from an input, got none left: "
-                "keep at least one connection into it"
-            )
+            _refuse_unfed("output unit", structure, name, fed)
 
 
-def _absorb_constants(
-    structure: Structure, fed: dict[str, AnyArray], read: dict[str, AnyArray]
-) -> tuple[SetValues, ...]:
-    constant = {name for name in structure.layer_names if np.any(~fed[name] & read[name])}
-    if not constant:
-        return ()
-    outputs = _constant_outputs(structure, fed)
-    changes: dict[str, UnitValues] = {}
+def _check_arguments(structure: Structure, fed: Mapping[str, AnyArray], needed: Mapping[str, AnyArray]) -> None:
+    """Refuse units that nothing feeds where an opaque layer that is read needs them."""
     for name in structure.layer_names:
-        sources = [p for p in structure.incoming(name) if p.source in constant]
-        shift = sum(
-            (per_unit(project(structure, p, outputs[p.source])) for p in sources),
-            np.zeros(len(structure.unit_columns(name))),
-        )
-        moved = np.where(fed[name], shift, 0).astype(np.float32)
-        if moved.any():
-            changes[name] = absorbed(structure, name, moved)
-    return (SetValues(units=changes),) if changes else ()
+        for argument in structure.arguments(name) if needed[name].any() else ():
+            if not fed[argument.source].all():
+                _refuse_unfed(f"argument of opaque layer {name!r}: unit", structure, argument.source, fed)
 
 
-def absorbed(structure: Structure, layer: str, constant: AnyArray) -> UnitValues:
-    """The columns of a layer that adds a constant (units,) to its sums: in the bias, or in the running mean.
-
-    Raises:
-        EditError: the layer has neither.
-    """
-    record, values = structure.layer(layer), structure.unit_columns(layer).values
-    if record.bias:
-        return {"bias": values["bias"] + constant}
-    if record.operations and record.operations[0].kind == "batch_norm":
-        return {"mean": values["mean"] - constant}
-    raise EditError(f"layer {layer!r} expected a bias to absorb a constant, got none: give it one by SetOperations")
-
-
-def _constant_outputs(structure: Structure, fed: dict[str, AnyArray]) -> dict[str, AnyArray]:
-    """Each layer's outputs for one sample, 0 where they depend on the input."""
-    zeros: dict[str, AnyArray] = {}
-    for name in structure.input_names:
-        layer = structure.layer(name)
-        zeros[name] = np.zeros((1, layer.features or 0, *(layer.size or ())))
-    outputs = forward(structure, zeros)
-    return {
-        name: np.where(fed[name].reshape(1, -1, *([1] * (values.ndim - 2))), 0, values)
-        for name, values in outputs.items()
-    }
-
-
-def per_unit(values: AnyArray) -> AnyArray:
-    """(units,) from (1, units[, height, width]): the median over a map."""
-    return values[0] if values.ndim == 2 else np.median(values[0], axis=(1, 2))
+def _refuse_unfed(what: str, structure: Structure, layer: str, fed: Mapping[str, AnyArray]) -> NoReturn:
+    unit = int(structure.units(layer)[~fed[layer]][0])
+    raise EditError(
+        f"{what} {(layer, unit)} expected a path from an input, got none left: keep at least one connection into it"
+    )

@@ -11,7 +11,7 @@ from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray, Booleans, Floats, Integers
 from nestgraph.spec.layer import ColumnName, Layer
 from nestgraph.spec.operations import Chain
-from nestgraph.spec.projection import Conv, OneToOne, Projection
+from nestgraph.spec.projection import Argument, Conv, OneToOne, Projection
 from nestgraph.spec.record import ArrayRecord, Extent, Name, plain_problem
 
 UnitValues = dict[ColumnName, Floats]
@@ -141,10 +141,12 @@ class AddProjection(Edit):
         projection, block = self.projection, self.connections
         ends = (len(structure.units(projection.target)), len(structure.units(projection.source)))
         units = ends
+        on_grid: object = structure.layer(projection.source).size
         if isinstance(projection, OneToOne):
             links = np.zeros((0, 2)) if block.links is None else block.links
-            units = (links.shape[0] if links.shape[1:] == (2,) else -1,)
-        on_grid = projection.kernel if isinstance(projection, OneToOne) else structure.layer(projection.source).size
+            units, on_grid = (links.shape[0] if links.shape[1:] == (2,) else -1,), projection.kernel
+        elif isinstance(projection, Argument):
+            units, on_grid = (0,), None
         grid = ("height", "width") if on_grid else ()
         shape = block.weight.shape
         if len(shape) != len(units + grid) or shape[: len(units)] != units or block.mask.shape != shape:

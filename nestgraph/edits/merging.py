@@ -8,6 +8,8 @@ import numpy as np
 
 from nestgraph.edits.batch import AnyEdit, Batch
 from nestgraph.edits.connections import SetMask
+from nestgraph.edits.copying import check_apart
+from nestgraph.edits.coupling import check_free
 from nestgraph.edits.layers import AddProjection, Block, RemoveProjection
 from nestgraph.edits.preserving import preserving
 from nestgraph.edits.units import RemoveUnits
@@ -25,16 +27,18 @@ def merge_twins(structure: Structure, layer: str) -> Batch:
     Of coupled units merge the earliest layer first: its twins make those after it. Function-preserving.
 
     Raises:
-        EditError: the layer is not hidden.
+        EditError: the layer is not hidden, or its units depend on those beside them, or an opaque layer freezes them.
     """
     record, ids = structure.layer(layer), structure.units(layer)
     if record.kind == "input" or record.output:
         kind = "inputs" if record.kind == "input" else "outputs"
         raise EditError(f"merge_twins on {layer!r}: expected a hidden layer, got one of {kind}")
+    check_free(structure, "merge_twins", [layer])
     first = _first_of_each(structure, layer)
     gone = np.flatnonzero(first != np.arange(len(ids)))
     if not len(gone):
         return Batch(edits=(), title=f"merge no twins of {layer}")
+    check_apart(structure, "merge_twins", [layer])
     sums: list[AnyEdit] = []
     later: list[AnyEdit] = []
     for projection in structure.outgoing(layer):

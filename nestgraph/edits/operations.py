@@ -81,11 +81,15 @@ def fold_batch_norm(structure: Structure, layer: str) -> Batch:
     """Fold a layer's batch normalisation into its incoming weights and biases. Function-preserving in inference.
 
     Raises:
-        EditError: the layer does not begin with a batch normalisation, or a fixed projection feeds it.
+        EditError: the layer does not begin with a batch normalisation, or a fixed projection feeds it, or a gate or a
+            body stands between the sum and it.
     """
     record, columns = structure.layer(layer), structure.unit_columns(layer)
     if not record.operations or record.operations[0].kind != "batch_norm":
         raise EditError(f"fold_batch_norm on {layer!r}: expected batch normalisation as its first operation, got none")
+    if structure.gates(layer) or record.opaque is not None:
+        got = "an opaque layer" if record.opaque is not None else f"gate {structure.gates(layer)[0].name!r}"
+        raise EditError(f"fold_batch_norm on {layer!r}: expected a plain sum to fold into, got {got}")
     factor, values = normalisation_factor(structure, layer), columns.values
     weights: dict[str, AnyArray] = {}
     for projection in structure.incoming(layer):

@@ -6,15 +6,17 @@ import numpy as np
 
 from nestgraph.edits.batch import AnyEdit, Batch
 from nestgraph.edits.connections import SetMask, chosen_entries
-from nestgraph.edits.coupling import coupled
+from nestgraph.edits.coupling import check_free, check_gates, coupled
 from nestgraph.edits.islands import island_edits
 from nestgraph.edits.layers import RemoveProjection
 from nestgraph.edits.preserving import preserving
 from nestgraph.edits.units import RemoveUnits
+from nestgraph.errors import EditError
 from nestgraph.graph.columns import ConnectionColumns
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.projection import Argument, is_gate
 
 
 def prune_connections(structure: Structure, entries: Mapping[str, AnyArray]) -> Batch:
@@ -25,16 +27,22 @@ def prune_connections(structure: Structure, entries: Mapping[str, AnyArray]) -> 
         entries: by projection, row-major positions in its weights. Those already dormant are skipped.
 
     Raises:
-        EditError: an entry is not a position, or an output unit would lose its last path from an input.
+        EditError: an entry is not a position, or is a gate's, or an output unit, or one that an opaque layer reads,
+            would lose its last path from an input.
     """
     edits: list[SetMask] = []
     for name, chosen in entries.items():
         live = chosen_entries(structure, name, chosen)
+        if len(live) and is_gate(structure.projection(name)):
+            raise EditError(
+                f"prune_connections expected connections that a sum adds up, got those of gate {name!r}: remove a unit "
+                "at its ends, or the whole projection"
+            )
         live = live[structure.connection_columns(name).mask.reshape(-1)[live]]
         dormant = np.zeros(len(live), bool)
         edits.append(SetMask(projection=name, entries=live, active=dormant, weights=dormant.astype(np.float32)))
     title = f"prune {sum(len(edit.entries) for edit in edits)} connections"
-    return _followed(structure, edits, title)
+    return followed(structure, edits, title)
 
 
 def remove_units(structure: Structure, layer: str, units: Sequence[int] | AnyArray) -> Batch:
@@ -43,23 +51,32 @@ def remove_units(structure: Structure, layer: str, units: Sequence[int] | AnyArr
     So a map goes from both sides of a residual sum, and what a concatenation passes on of it goes, too.
 
     Raises:
-        EditError: a unit does not live, or an output layer would lose its last unit, or an output unit its last path
-            from an input.
+        EditError: a unit does not live, or an opaque layer freezes it or what is coupled to it, or it gates a unit that
+            stays, or an output layer would lose its last unit, or an output unit its last path from an input.
     """
     strand = coupled(structure, layer, units)
+    if any(map(len, strand.values())):
+        check_free(structure, f"remove_units on {layer!r}", strand)
+        check_gates(structure, f"remove_units on {layer!r}", strand)
     edits = [RemoveUnits(layer=name, units=ids) for name, ids in strand.items() if len(ids)]
-    return _followed(structure, edits, f"remove {len(units)} units of {layer}")
+    return followed(structure, edits, f"remove {len(units)} units of {layer}")
 
 
 def remove_projection(structure: Structure, projection: str) -> Batch:
     """Remove a projection, a skip say, and whatever it leaves without a path.
 
-    The way back from `insert_skip`. It changes nothing where all weights are 0.
+    The way back from `insert_skip`. It changes nothing where all weights are 0. Without a gate, its targets keep their
+    sums as they are.
 
     Raises:
-        EditError: an output unit would lose its last path from an input.
+        EditError: it is an argument of an opaque layer, or an output unit would lose its last path from an input.
     """
-    return _followed(structure, [RemoveProjection(projection=projection)], f"remove projection {projection}")
+    if isinstance(structure.projection(projection), Argument):
+        raise EditError(
+            f"remove_projection expected a projection with weights, got {projection!r}: the body of opaque layer "
+            f"{structure.projection(projection).target!r} reads it"
+        )
+    return followed(structure, [RemoveProjection(projection=projection)], f"remove projection {projection}")
 
 
 @preserving(0.0)
@@ -68,7 +85,7 @@ def drop_islands(structure: Structure) -> Batch:
     return Batch(edits=island_edits(structure), title="drop islands")
 
 
-def _followed(structure: Structure, edits: Sequence[AnyEdit], title: str) -> Batch:
+def followed(structure: Structure, edits: Sequence[AnyEdit], title: str) -> Batch:
     """`edits`, then the removal of the islands they make."""
     if isinstance(structure, Network) and not any(_unties(structure, edit) for edit in edits):
         return Batch(edits=tuple(edits), title=title)
@@ -84,6 +101,8 @@ def _unties(network: Network, edit: AnyEdit) -> bool:
     """
     if isinstance(edit, SetMask):
         columns = network.connection_columns(edit.projection)
+        if not len(edit.entries):
+            return False
         mask = columns.mask.copy()
         mask.reshape(-1)[edit.entries] = False
         after = np.asarray(mask.any(axis=tuple(range(2, mask.ndim))))

@@ -27,8 +27,11 @@ def insert_skip(
     (ReZero, Bachlechner et al. 2020, arXiv:2003.04887), and they are coupled from then on. Function-preserving.
 
     Raises:
-        EditError: the target leads to the source or is an input, or no stride fits, or the name is none or taken.
+        EditError: the target leads to the source or is an input or opaque, or no stride fits, or the name is none or
+            taken.
     """
+    if structure.layer(target).opaque is not None:
+        _refuse(source, target, "expected a target that sums up what it reads, got an opaque layer")
     if structure.layer(target).kind == "input" or source in _reached(structure, target):
         _refuse(source, target, f"expected a target that reads and does not lead to {source!r}, got {target!r}")
     chosen = free_name(structure, f"{source}_to_{target}") if name is None else name

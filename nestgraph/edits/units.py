@@ -10,6 +10,7 @@ from pydantic import Field
 from nestgraph.edits.edit import Edit
 from nestgraph.edits.layers import Block, UnitValues, check_columns
 from nestgraph.graph.columns import NEUTRAL, ConnectionColumns, UnitColumns
+from nestgraph.graph.pinning import why_pinned
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray, Integers, owned
 from nestgraph.spec.projection import Projection
@@ -47,6 +48,7 @@ class AddUnits(Edit):
         self._check(structure)
         if not len(self.ids):
             return structure, inverse
+        _check_free(self, structure)
         order = self._order(len(columns))
         added = {name: np.full(len(self.ids), NEUTRAL[name], np.float32) for name in columns.values} | self.values
         values = {name: np.concatenate([old, added[name]])[order] for name, old in columns.values.items()}
@@ -145,6 +147,8 @@ class RemoveUnits(Edit):
         if dead or self.units.ndim != 1 or len(set(chosen)) != len(chosen):
             listing = f"network.units({self.layer!r}) lists them"
             self.refuse(f"expected distinct living unit ids, got {_some(dead or chosen)}; {listing}")
+        if chosen:
+            _check_free(self, structure)
         places = np.sort(columns.positions(self.units))
         kept = np.setdiff1d(np.arange(len(columns)), places)
         blocks: dict[str, Block] = {}
@@ -165,6 +169,12 @@ class RemoveUnits(Edit):
         values = {name: column[kept] for name, column in columns.values.items()}
         units = UnitColumns.of(columns.ids[kept], values, columns.next_id)
         return structure.replace(units={self.layer: units}, connections=connections), inverse
+
+
+def _check_free(edit: AddUnits | RemoveUnits, structure: Structure) -> None:
+    reason = why_pinned(structure, edit.layer)
+    if reason:
+        edit.refuse(f"expected a layer whose units can change, got {reason}: edit other layers")
 
 
 @dataclass(frozen=True)

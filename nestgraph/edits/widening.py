@@ -7,8 +7,8 @@ import numpy as np
 
 from nestgraph.edits.batch import Batch
 from nestgraph.edits.connections import SetMask
-from nestgraph.edits.copying import Copies
-from nestgraph.edits.coupling import coupled, live_links
+from nestgraph.edits.copying import Copies, check_apart
+from nestgraph.edits.coupling import check_free, coupled, live_links
 from nestgraph.edits.layers import Block, UnitValues
 from nestgraph.edits.preserving import preserving
 from nestgraph.errors import EditError
@@ -82,13 +82,17 @@ def _shared(
     """Copy units with all that is coupled to them: the first of a unit's shares stays with it, each other makes a copy.
 
     Raises:
-        EditError: the layer is not hidden, or a copy would have no reader.
+        EditError: the layer is not hidden, or an opaque layer freezes it or what is coupled to it, or a copy would have
+            no reader or other neighbours than its model.
     """
     record = structure.layer(layer)
     if record.kind == "input" or record.output:
         kind = "inputs" if record.kind == "input" else "outputs"
         raise EditError(f"{recipe} on {layer!r}: expected a hidden layer, got one of {kind}")
     strands = [(coupled(structure, layer, [unit]), parts) for unit, parts in shares]
+    tied = dict.fromkeys(name for strand, _ in strands for name in strand)
+    check_free(structure, recipe, tied)
+    check_apart(structure, recipe, tied)
     _check_read(structure, recipe, [strand for strand, _ in strands])
     kept = _factors(structure, [(strand, parts[0]) for strand, parts in strands])
     scaled = [edit for name, factor in kept.items() for edit in _scaled(structure, name, factor)]

@@ -2,7 +2,8 @@
 
 Connections are active weights. Parameters are trained connections plus one bias for each unit that has a bias or
 normalisation, which is what is left after folding. FLOPs are 2 for each multiply-accumulate, counted at every
-position that a convolution computes; a fixed connection (an identity skip) costs one addition.
+position that a convolution computes; a fixed connection (an identity skip) costs one addition, and a gate one
+multiplication at each position. What the bodies of opaque layers compute is not counted.
 """
 
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from dataclasses import astuple, dataclass
 import numpy as np
 
 from nestgraph.graph.structure import Structure
-from nestgraph.spec.projection import Conv, OneToOne, Projection
+from nestgraph.spec.projection import Conv, Projection, is_gate, is_trained
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,17 @@ def cost(structure: Structure) -> NetworkCost:
 def projection_cost(structure: Structure, name: str) -> Cost:
     """Count one projection."""
     projection, columns = structure.projection(name), structure.connection_columns(name)
-    trained = not isinstance(projection, OneToOne) or projection.trained
     return Cost(
         connections=columns.active,
         possible=columns.mask.size,
-        parameters=columns.active if trained else 0,
-        flops=(2 if trained else 1) * _applications(structure, projection),
+        parameters=columns.active if is_trained(projection) else 0,
+        flops=flops_each(projection) * _applications(structure, projection),
     )
+
+
+def flops_each(projection: Projection) -> int:
+    """FLOPs of one application of a connection."""
+    return 2 if is_trained(projection) and not is_gate(projection) else 1
 
 
 def _applications(structure: Structure, projection: Projection) -> int:

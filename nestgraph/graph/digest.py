@@ -11,38 +11,47 @@ import numpy as np
 from nestgraph.graph.columns import PART, ConnectionColumns, UnitColumns
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.layer import Layer
+from nestgraph.spec.projection import Projection
 
 
 def digest(structure: Structure) -> str:
     """SHA-256 of structure, weights and statistics, in hexadecimal."""
-    state = hashlib.sha256(b"nestgraph network 1")
+    state = begun()
     for name, layer in sorted(structure.layers_by_name.items()):
-        _absorb(state, layer.model_dump_json().encode())
-        _absorb_units(state, structure.unit_columns(name))
+        absorb_layer(state, layer, structure.unit_columns(name))
     for name, projection in sorted(structure.projections_by_name.items()):
-        _absorb(state, projection.model_dump_json().encode())
-        _absorb_connections(state, structure.connection_columns(name))
+        absorb_projection(state, projection, structure.connection_columns(name))
     return state.hexdigest()
 
 
-def _absorb(state: Any, data: bytes) -> None:
-    state.update(len(data).to_bytes(8, "little"))
-    state.update(data)
+def begun() -> Any:
+    """The state of a digest that absorbed nothing yet: all layers follow, then all projections, each by name."""
+    return hashlib.sha256(b"nestgraph network 1")
 
 
-def _absorb_units(state: Any, columns: UnitColumns) -> None:
+def absorb_layer(state: Any, layer: Layer, columns: UnitColumns) -> None:
+    """Absorb a layer's record and columns."""
+    _absorb(state, layer.model_dump_json().encode())
     _absorb(state, columns.ids.astype("<i8").tobytes())
     for name in sorted(columns.values):
         _absorb(state, columns.values[name].astype("<f4").tobytes())
 
 
-def _absorb_connections(state: Any, columns: ConnectionColumns) -> None:
+def absorb_projection(state: Any, projection: Projection, columns: ConnectionColumns) -> None:
+    """Absorb a projection's record and connections."""
+    _absorb(state, projection.model_dump_json().encode())
     _absorb(state, np.asarray(columns.mask.shape, "<i8").tobytes())
     _absorb(state, np.packbits(columns.mask).tobytes())
     _absorb_active(state, columns)
     area = columns.area
     _absorb(state, b"" if area is None else np.asarray(area.shape, "<i8").tobytes() + np.packbits(area).tobytes())
     _absorb(state, b"" if columns.links is None else columns.links.astype("<i8").tobytes())
+
+
+def _absorb(state: Any, data: bytes) -> None:
+    state.update(len(data).to_bytes(8, "little"))
+    state.update(data)
 
 
 def _absorb_active(state: Any, columns: ConnectionColumns) -> None:

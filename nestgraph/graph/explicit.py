@@ -19,7 +19,7 @@ from nestgraph.graph.view import UnitGraph
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.layer import Layer
 from nestgraph.spec.operations import Activation
-from nestgraph.spec.projection import Conv, Dense, OneToOne, Projection
+from nestgraph.spec.projection import Argument, Conv, Dense, OneToOne, Projection
 from nestgraph.spec.record import Record, plain_problem
 
 Edge = tuple[int, int, Mapping[str, Any]]
@@ -163,6 +163,8 @@ def _connection_columns(graph: "nx.DiGraph[Node]", structure: Structure, project
         for source, target, data in ((u, v, _present(given)) for u, v, given in graph.edges(data=True))
         if (source[0], target[0]) == (projection.source, projection.target) and _carries(data, projection.name)
     ]
+    if isinstance(projection, Argument):
+        return ConnectionColumns.of(np.zeros(0))
     if isinstance(projection, OneToOne):
         return _linked(projection, sorted(edges, key=lambda edge: edge[1]))
     shape = weight_shape(structure, projection)

@@ -3,8 +3,8 @@
 from nestgraph.errors import StructureError
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.layer import Layer
-from nestgraph.spec.operations import Pooling
-from nestgraph.spec.projection import Conv, Dense, OneToOne, Projection
+from nestgraph.spec.operations import Pooling, Resizing
+from nestgraph.spec.projection import Argument, Conv, Dense, OneToOne, Projection
 
 Size = tuple[int, int]
 
@@ -19,31 +19,47 @@ def swept_size(size: Size, kernel: Size, stride: Size, padding: Size, dilation: 
     return height, width
 
 
+def pooled_size(size: Size, pooling: Pooling) -> Size:
+    """(height, width) of what a pooling gives for a map of `size`, by PyTorch's rules; may be below 1."""
+    kernel, stride, padding = pooling.kernel, pooling.stride, pooling.padding
+    if not pooling.ceil_mode:
+        return swept_size(size, kernel, stride, padding)
+    reach = (size[0] + stride[0] - 1, size[1] + stride[1] - 1)
+    counts = zip(swept_size(reach, kernel, stride, padding), stride, size, padding, strict=True)
+    # A window that would start in the padding behind the map is dropped.
+    height, width = (count - ((count - 1) * step >= extent + pad) for count, step, extent, pad in counts)
+    return height, width
+
+
 def output_size(layer: Layer) -> Size | None:
-    """(height, width) of a unit's output after the layer's poolings; None for scalars.
+    """(height, width) of a unit's output after the layer's poolings and upsamplings; None for scalars.
 
     Raises:
         StructureError: a pooling window does not fit.
     """
     size = layer.size
     for operation in layer.operations:
-        if size is not None and isinstance(operation, Pooling):
-            size = swept_size(size, operation.kernel, operation.stride, operation.padding)
-            if min(size) < 1:
-                raise StructureError(
-                    f"layer {layer.name!r}: expected a pooling window that fits its maps of {layer.size}, "
-                    f"got kernel {operation.kernel}: choose a smaller one"
-                )
+        if size is None or not isinstance(operation, Resizing):
+            continue
+        size = pooled_size(size, operation) if isinstance(operation, Pooling) else operation.size
+        if isinstance(operation, Pooling) and min(size) < 1:
+            raise StructureError(
+                f"layer {layer.name!r}: expected a pooling window that fits its maps of {layer.size}, "
+                f"got kernel {operation.kernel}: choose a smaller one"
+            )
     return size
 
 
 def target_size(structure: Structure, projection: Projection) -> Size | None:
     """(height, width) that a projection gives to its target's sum; None where it gives scalars."""
-    source = output_size(structure.layer(projection.source))
+    source, target = output_size(structure.layer(projection.source)), structure.layer(projection.target).size
+    if isinstance(projection, Argument):
+        return target  # what the body gives, whatever it reads
+    if isinstance(projection, OneToOne) and projection.kernel is None:
+        fits = projection.gate or target in (None, (1, 1))
+        return target if fits and source in (None, (1, 1)) else source
     if isinstance(projection, Dense) or source is None:
         return None
-    if isinstance(projection, OneToOne) and projection.kernel is None:
-        return source
     kernel = projection.kernel
     assert kernel is not None
     return swept_size(source, kernel, projection.stride, projection.padding, projection.dilation)
@@ -51,6 +67,8 @@ def target_size(structure: Structure, projection: Projection) -> Size | None:
 
 def weight_shape(structure: Structure, projection: Projection) -> tuple[int, ...]:
     """The shape of a projection's weights, from its record and the units at both ends."""
+    if isinstance(projection, Argument):
+        return (0,)
     if isinstance(projection, OneToOne):
         links = structure.connection_columns(projection.name).links
         return (0 if links is None else len(links), *(projection.kernel or ()))

@@ -45,7 +45,7 @@ class Network(Structure):
         if isinstance(structure, cls):
             return structure
         layers, projections = structure._layers.values(), structure._projections.values()
-        return cls(layers, projections, structure._units, structure._connections)
+        return cls(layers, projections, structure._units, structure._connections, structure._bodies)
 
     @classmethod
     def from_graph(
@@ -105,4 +105,4 @@ class Network(Structure):
         return f"<Network {widths}: {total.connections:,} of {total.possible:,} connections, {self.digest[:8]}>"
 
     def _repr_mimebundle_(self, **chosen: Any) -> dict[str, str]:  # noqa: ARG002  (notebooks pass include and exclude)
-        return {"text/plain": repr(self)} | (notebook.show(self) if notebook.show else {})
+        return notebook.shown(self)

@@ -10,7 +10,7 @@ import numpy as np
 
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.projection import Projection
+from nestgraph.spec.projection import Argument, Projection
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,11 +105,13 @@ Pairs = Matrix | Links
 
 
 def joined_by(structure: Structure, projection: Projection) -> Pairs:
-    """The pairs that a projection joins by at least one active connection."""
+    """The pairs that a projection joins by at least one active connection; an argument joins all."""
     columns = structure.connection_columns(projection.name)
+    source, target = structure.unit_columns(projection.source), structure.unit_columns(projection.target)
+    if isinstance(projection, Argument):
+        return Matrix(np.broadcast_to(np.True_, (len(target), len(source))))
     if columns.links is None:
         return Matrix(columns.edges)
-    source, target = structure.unit_columns(projection.source), structure.unit_columns(projection.target)
     links = columns.links[columns.live]
     return Links(target.positions(links[:, 1]), source.positions(links[:, 0]), (len(target), len(source)))
 

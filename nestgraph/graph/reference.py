@@ -3,15 +3,13 @@
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from nestgraph.errors import StructureError
-from nestgraph.graph.columns import UnitColumns
+from nestgraph.graph.body import Body
+from nestgraph.graph.operating import activate, by_unit, windows_of
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.layer import Layer
-from nestgraph.spec.operations import Activation, BatchNorm, Operation, Pooling
-from nestgraph.spec.projection import Conv, Dense, OneToOne, Projection
+from nestgraph.spec.projection import Argument, Conv, Dense, OneToOne, Projection
 
 Inputs = AnyArray | Mapping[str, AnyArray]
 
@@ -26,7 +24,8 @@ def forward(structure: Structure, inputs: Inputs, dtype: type = np.float64) -> d
         dtype: the type to compute in.
 
     Raises:
-        StructureError: the inputs do not have the shape of the input layers.
+        StructureError: the inputs do not have the shape of the input layers, or an opaque layer has no body, or one
+            that gives another shape.
     """
     given = _by_layer(structure, inputs)
     outputs: dict[str, AnyArray] = {
@@ -68,24 +67,66 @@ def _by_layer(structure: Structure, inputs: Inputs) -> dict[str, AnyArray]:
 
 
 def preactivation(structure: Structure, name: str, outputs: Mapping[str, AnyArray]) -> AnyArray:
-    """The u of method.md, the sum of its projections and bias, (batch, units[, height, width])."""
+    """The u of method.md, the sum of its projections and bias times its gates, (batch, units[, height, width]).
+
+    That of an opaque layer is what its body gives.
+    """
     layer, columns = structure.layer(name), structure.unit_columns(name)
+    if layer.opaque is not None:
+        return _computed(structure, name, outputs)
     batch = len(next(iter(outputs.values())))
     dtype = next(iter(outputs.values())).dtype
     total = np.zeros((batch, len(columns), *(layer.size or ())), dtype)
-    for projection in structure.incoming(name):
+    for projection in structure.summed(name):
         total += project(structure, projection, outputs[projection.source])
-    return total + _by_unit(columns.values["bias"].astype(dtype), total) if layer.bias else total
+    if layer.bias:
+        total = total + by_unit(columns.values["bias"].astype(dtype), total)
+    for gate in structure.gates(name):
+        total = total * project(structure, gate, outputs[gate.source])
+    return total
+
+
+def body_of(structure: Structure, layer: str) -> Body:
+    """What an opaque layer computes.
+
+    Raises:
+        StructureError: the network has no body for it, as one that was loaded from a file.
+    """
+    body = structure.bodies.get(layer)
+    if body is None:
+        raise StructureError(
+            f"opaque layer {layer!r} ({structure.layer(layer).opaque}) expected its body, got none (files hold none): "
+            f"import the model again, or give it by network.with_bodies({{{layer!r}: body}})"
+        )
+    return body
+
+
+def _computed(structure: Structure, name: str, outputs: Mapping[str, AnyArray]) -> AnyArray:
+    """What the body of an opaque layer gives, in the dtype of its arguments."""
+    sources = [outputs[argument.source] for argument in structure.arguments(name)]
+    result = np.asarray(body_of(structure, name)(*sources), sources[0].dtype)
+    expected = (len(sources[0]), len(structure.units(name)), *(structure.layer(name).size or ()))
+    if result.shape != expected:
+        raise StructureError(
+            f"opaque layer {name!r} expected a body that gives an array of shape {expected}, got {result.shape}: "
+            "give it another body, or the layer another size"
+        )
+    return result
 
 
 def project(structure: Structure, projection: Projection, source: AnyArray) -> AnyArray:
-    """What one projection adds to its target's sum, from the outputs of its source."""
+    """What one projection adds to its target's sum, or multiplies it by, from the outputs of its source.
+
+    A gate's factors may be (batch, units, 1, 1), for all positions of a map.
+    """
     columns = structure.connection_columns(projection.name)
+    if isinstance(projection, Argument):
+        raise StructureError(f"expected a projection with weights, got argument {projection.name!r}")
     weight = np.where(columns.mask, columns.weight, 0).astype(source.dtype)
     if isinstance(projection, Dense):
         return np.tensordot(source, weight, (range(1, source.ndim), range(1, weight.ndim)))
     if isinstance(projection, Conv):
-        windows = _windows(source, projection.kernel, projection.stride, projection.padding, projection.dilation)
+        windows = windows_of(source, projection.kernel, projection.stride, projection.padding, projection.dilation)
         if columns.area is None:
             return np.einsum("bipqhw,oihw->bopq", windows, weight, optimize=True)
         responses = np.einsum("bipqhw,oihw->boipq", windows, weight, optimize=True)
@@ -99,67 +140,12 @@ def _project_links(structure: Structure, projection: OneToOne, source: AnyArray,
     sources, targets = structure.unit_columns(projection.source), structure.unit_columns(projection.target)
     read = source[:, sources.positions(links[:, 0])]
     if projection.kernel is None:
-        values = read * _by_unit(weight, read)
+        values = read * by_unit(weight, read)
     else:
-        windows = _windows(read, projection.kernel, projection.stride, projection.padding, projection.dilation)
+        windows = windows_of(read, projection.kernel, projection.stride, projection.padding, projection.dilation)
         values = np.einsum("bkpqhw,khw->bkpq", windows, weight)
-    total = np.zeros((len(source), len(targets), *values.shape[2:]), source.dtype)
+    if (values.ndim > 2) != (structure.layer(projection.target).size is not None):  # neurons and maps of size (1, 1)
+        values = values[..., None, None] if values.ndim == 2 else values[..., 0, 0]
+    total = np.full((len(source), len(targets), *values.shape[2:]), float(projection.gate), source.dtype)
     total[:, targets.positions(links[:, 1])] = values
     return total
-
-
-def activate(layer: Layer, columns: UnitColumns, total: AnyArray) -> AnyArray:
-    """Apply a layer's operations in order; dropout does nothing in inference."""
-    for operation in layer.operations:
-        total = _apply(operation, columns, total)
-    return total
-
-
-def _apply(operation: Operation, columns: UnitColumns, x: AnyArray) -> AnyArray:
-    if isinstance(operation, BatchNorm):
-        values = {name: _by_unit(column.astype(x.dtype), x) for name, column in columns.values.items()}
-        deviation = np.sqrt(values["variance"] + operation.epsilon)
-        return values["gamma"] * (x - values["mean"]) / deviation + values["beta"]
-    if isinstance(operation, Activation):
-        return pointwise(operation, x)
-    if isinstance(operation, Pooling):
-        return _pool(operation, x)
-    return x
-
-
-def pointwise(operation: Activation, x: AnyArray) -> AnyArray:
-    """An activation's function of `x`."""
-    if operation.function == "relu":
-        return np.maximum(x, 0)
-    if operation.function == "leaky_relu":
-        return np.where(x >= 0, x, x * operation.slope)
-    if operation.function == "tanh":
-        return np.tanh(x)
-    return 1 / (1 + np.exp(-np.clip(x, -500, 500)))
-
-
-def _pool(operation: Pooling, x: AnyArray) -> AnyArray:
-    fill = -np.inf if operation.function == "max" else 0.0
-    windows = _windows(x, operation.kernel, operation.stride, operation.padding, (1, 1), fill)
-    return windows.max(axis=(-2, -1)) if operation.function == "max" else windows.mean(axis=(-2, -1))
-
-
-def _windows(
-    x: AnyArray,
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    padding: tuple[int, int],
-    dilation: tuple[int, int],
-    fill: float = 0.0,
-) -> AnyArray:
-    """(batch, maps, P, Q, kernel height, kernel width): the values under a kernel at each of its positions."""
-    pads = [(0, 0), (0, 0), (padding[0], padding[0]), (padding[1], padding[1])]
-    padded = np.pad(x, pads, constant_values=fill)
-    extent = (dilation[0] * (kernel[0] - 1) + 1, dilation[1] * (kernel[1] - 1) + 1)
-    windows = sliding_window_view(padded, extent, axis=(2, 3))
-    return windows[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
-
-
-def _by_unit(values: AnyArray, like: AnyArray) -> AnyArray:
-    """Shape (units,) to broadcast against (batch, units[, height, width])."""
-    return values.reshape(1, -1, *([1] * (like.ndim - 2)))

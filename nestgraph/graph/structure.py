@@ -4,17 +4,19 @@
 lets a batch of edits pass through invalid states while no invalid network can exist.
 """
 
+import copy
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import networkx as nx
 
 from nestgraph.errors import StructureError
+from nestgraph.graph.body import Body
 from nestgraph.graph.columns import ConnectionColumns, UnitColumns
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.layer import Layer
-from nestgraph.spec.projection import Projection
+from nestgraph.spec.projection import Argument, OneToOne, Projection, Weighted, is_gate
 
 T = TypeVar("T")
 R = TypeVar("R", Layer, Projection)
@@ -29,11 +31,13 @@ class Structure:
         projections: Iterable[Projection],
         units: Mapping[str, UnitColumns],
         connections: Mapping[str, ConnectionColumns],
+        bodies: Mapping[str, Body] | None = None,
     ) -> None:
         self._layers = _by_name(layers, "layers")
         self._projections = _by_name(projections, "projections")
         self._units = dict(units)
         self._connections = dict(connections)
+        self._bodies = dict(bodies or {})
         self._accept()
 
     def _accept(self) -> None:
@@ -56,7 +60,23 @@ class Structure:
             new_projections.values(),
             {name: columns for name, columns in new_units.items() if name in new_layers},
             {name: columns for name, columns in new_connections.items() if name in new_projections},
+            {name: body for name, body in self._bodies.items() if name in new_layers},
         )
+
+    def with_bodies(self, bodies: Mapping[str, Body]) -> Self:
+        """The same with what opaque layers compute, by layer; bodies of other layers stay.
+
+        Raises:
+            StructureError: a layer is not opaque, or a body cannot be called.
+        """
+        for name, body in bodies.items():
+            if self.layer(name).opaque is None:
+                raise StructureError(f"with_bodies expected names of opaque layers, got {name!r}, which has no body")
+            if not callable(body):
+                raise StructureError(f"with_bodies expected a body that can be called, got {type(body).__name__}")
+        twin = copy.copy(self)
+        twin._bodies = {**self._bodies, **bodies}
+        return twin
 
     # -- records -------------------------------------------------------------------------------------
 
@@ -135,6 +155,19 @@ class Structure:
         """The projections into a layer, by name."""
         return _found(self._by_target, layer, "layer")
 
+    def summed(self, layer: str) -> tuple[Weighted, ...]:
+        """The projections that a layer's sum adds up, by name: neither gates nor arguments."""
+        return tuple(p for p in self.incoming(layer) if not isinstance(p, Argument) and not is_gate(p))
+
+    def gates(self, layer: str) -> tuple[OneToOne, ...]:
+        """The projections that multiply a layer's sum, by name."""
+        return tuple(p for p in self.incoming(layer) if isinstance(p, OneToOne) and p.gate)
+
+    def arguments(self, layer: str) -> tuple[Argument, ...]:
+        """The arguments of an opaque layer's body, in their order."""
+        found = (p for p in self.incoming(layer) if isinstance(p, Argument))
+        return tuple(sorted(found, key=lambda argument: argument.place))
+
     def outgoing(self, layer: str) -> tuple[Projection, ...]:
         """The projections out of a layer, by name."""
         return _found(self._by_source, layer, "layer")
@@ -162,6 +195,11 @@ class Structure:
     def units(self, layer: str) -> AnyArray:
         """The ids of a layer's units, (units,) int64, in the order of their positions."""
         return self.unit_columns(layer).ids
+
+    @property
+    def bodies(self) -> Mapping[str, Body]:
+        """What opaque layers compute, by layer: no part of equality, digest or files, so it may be missing."""
+        return self._bodies
 
     def fresh_ids(self, layer: str, count: int) -> list[int]:
         """`count` ids that no unit of the layer ever had."""

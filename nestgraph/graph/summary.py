@@ -4,7 +4,8 @@ from nestgraph.graph.cost import Cost, cost
 from nestgraph.graph.geometry import output_size
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.layer import Layer
-from nestgraph.spec.operations import Activation, Pooling
+from nestgraph.spec.operations import Activation, AdaptivePooling, Operation, Pooling, Upsampling
+from nestgraph.spec.projection import is_gate
 
 HEADINGS = ("layer", "from", "units", "output", "operations", "connections", "possible", "live", "parameters", "FLOPs")
 LEFT = 5  # columns of text are aligned left, counts right
@@ -12,15 +13,20 @@ LEFT = 5  # columns of text are aligned left, counts right
 
 def operation_words(layer: Layer) -> str:
     """The layer's chain of operations in words, such as `batch_norm, relu, max 2x2`."""
-    words: list[str] = []
-    for operation in layer.operations:
-        if isinstance(operation, Activation):
-            words.append(operation.function)
-        elif isinstance(operation, Pooling):
-            words.append(f"{operation.function} {operation.kernel[0]}x{operation.kernel[1]}")
-        else:
-            words.append(operation.kind)
-    return ", ".join(words)
+    body = () if layer.opaque is None else ("opaque",)
+    return ", ".join((*body, *(_words(operation) for operation in layer.operations)))
+
+
+def _words(operation: Operation) -> str:
+    if isinstance(operation, Activation):
+        return operation.function
+    if isinstance(operation, Pooling):
+        return f"{operation.function} {operation.kernel[0]}x{operation.kernel[1]}"
+    if isinstance(operation, AdaptivePooling):
+        return f"{operation.function} to {operation.size[0]}x{operation.size[1]}"
+    if isinstance(operation, Upsampling):
+        return f"{operation.mode} to {operation.size[0]}x{operation.size[1]}"
+    return operation.kind
 
 
 def summary(structure: Structure) -> str:
@@ -29,7 +35,7 @@ def summary(structure: Structure) -> str:
     rows: list[tuple[str, ...]] = [HEADINGS]
     for name in structure.layer_names:
         layer = structure.layer(name)
-        sources = ", ".join(projection.source for projection in structure.incoming(name))
+        sources = ", ".join(f"x {p.source}" if is_gate(p) else p.source for p in structure.incoming(name))
         size = output_size(layer)
         form = "scalar" if size is None else f"{size[0]}x{size[1]}"
         rows.append((name, sources, *_counts(table.by_layer[name], form, operation_words(layer))))

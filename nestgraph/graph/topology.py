@@ -14,6 +14,7 @@ import numpy as np
 from nestgraph.errors import StructureError
 from nestgraph.graph.pairs import Pairs, joined_by, united
 from nestgraph.graph.structure import Structure
+from nestgraph.graph.verify import fed_units, read_units
 from nestgraph.spec.arrays import AnyArray, frozen
 
 Node = tuple[str, int]
@@ -129,15 +130,9 @@ class Topology:
     @cached_property
     def islands(self) -> AnyArray:
         """Bool (units,): on no path from an input to an output. A `Network` has none; a `Structure` may."""
-        inputs, outputs = self._marked(self._structure.input_names), self._marked(self._structure.output_names)
-        fed, read = inputs | self.descendants(inputs), outputs | self.ancestors(outputs)
-        return frozen(~(fed & read), bool)
-
-    def _marked(self, layers: Iterable[str]) -> AnyArray:
-        chosen = np.zeros(len(self), bool)
-        for name in layers:
-            chosen[self._places[name]] = True
-        return chosen
+        fed, read = fed_units(self._structure), read_units(self._structure)
+        on_path = [fed[name] & read[name] for name in self._places]
+        return frozen(~np.concatenate([np.zeros(0, bool), *on_path]), bool)
 
     def _neighbours(self, chosen: AnyArray, wanted: AnyArray, backward: bool) -> AnyArray:
         """Bool (units,): of the wanted units those one edge after the chosen, or also before."""

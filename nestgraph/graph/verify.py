@@ -1,6 +1,6 @@
 """The laws of a network, and who breaks them: no islands, no cycles, shapes agree, values are finite."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,10 +8,11 @@ import numpy as np
 from nestgraph.errors import StructureError
 from nestgraph.graph.columns import ConnectionColumns, UnitColumns
 from nestgraph.graph.geometry import output_size, target_size, weight_shape
+from nestgraph.graph.pairs import joined_by
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.layer import Layer
-from nestgraph.spec.projection import Conv, OneToOne, Projection
+from nestgraph.spec.projection import Argument, Conv, OneToOne, Projection, is_gate
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,24 @@ def _check_order(structure: Structure) -> Iterator[Violation]:
         layer = structure.layer(name)
         if layer.kind == "input" and structure.incoming(name):
             yield Violation("records", name, "expected an input layer to have no incoming projection")
+        yield from _check_arguments(structure, layer)
         try:
             output_size(layer)
         except StructureError as error:
             yield Violation("shapes", name, str(error))
+
+
+def _check_arguments(structure: Structure, layer: Layer) -> Iterator[Violation]:
+    """Arguments lead to opaque layers, each to a place of its own, and nothing else does."""
+    incoming, arguments = structure.incoming(layer.name), structure.arguments(layer.name)
+    if layer.opaque is None and arguments:
+        yield Violation("records", arguments[0].name, f"expected to lead to an opaque layer, got {layer.name!r}")
+    elif layer.opaque is not None:
+        places = [argument.place for argument in arguments]
+        if not places or places != list(range(len(incoming))):
+            expected = "an opaque layer to read arguments at places from 0 up, each once, and nothing else"
+            names = ", ".join(p.name for p in incoming if not isinstance(p, Argument))
+            yield Violation("records", layer.name, f"expected {expected}, got places {places}{names and f', {names}'}")
 
 
 def _check_units(structure: Structure) -> Iterator[Violation]:
@@ -122,14 +137,15 @@ def _has_its_links(projection: Projection, columns: ConnectionColumns) -> bool:
 
 def _check_kinds(structure: Structure, projection: Projection) -> Iterator[Violation]:
     source, target = structure.layer(projection.source), structure.layer(projection.target)
-    maps = (source.size is not None, target.size is not None)
-    fits = {"dense": not maps[1], "conv": maps == (True, True), "one_to_one": maps[0] == maps[1]}[projection.kind]
+    maps, given = (source.size is not None, target.size is not None), target_size(structure, projection)
+    single = isinstance(projection, Argument) or (isinstance(projection, OneToOne) and projection.kernel is None)
+    alike = maps[0] == maps[1] or (single and given == target.size)
+    fits = {"dense": not maps[1], "conv": maps == (True, True)}.get(projection.kind, alike)
     if not fits:
         ends = f"{source.name!r} ({_form(maps[0])}) to {target.name!r} ({_form(maps[1])})"
         yield Violation("shapes", projection.name, f"a {projection.kind} projection cannot lead from {ends}")
-    elif target.size != target_size(structure, projection):
-        got = target_size(structure, projection)
-        yield Violation("shapes", projection.name, f"expected to give maps of size {target.size}, got {got}")
+    elif target.size != given:
+        yield Violation("shapes", projection.name, f"expected to give maps of size {target.size}, got {given}")
 
 
 def _form(has_maps: bool) -> str:
@@ -155,6 +171,9 @@ def _check_links(structure: Structure, projection: Projection, columns: Connecti
             yield Violation("links", (layer, int(strange[0])), f"is linked by {projection.name!r} but does not live")
     if (np.diff(columns.links[:, 1]) <= 0).any():
         yield Violation("links", projection.name, "expected links in ascending order of target ids, at most one each")
+    if is_gate(projection) and not columns.mask.all():
+        problem = "expected all links of a gate to be active, got a dormant one: it would multiply by 0"
+        yield Violation("links", projection.name, problem)
 
 
 def _unsound(structure: Structure, projection: Projection, columns: ConnectionColumns) -> Violation:
@@ -182,40 +201,38 @@ def _check_islands(structure: Structure) -> Iterator[Violation]:
 
 
 def fed_units(structure: Structure) -> dict[str, AnyArray]:
-    """For each layer, bool (units,): whether a path of active connections leads to the unit from an input."""
+    """For each layer, bool (units,): whether a path of active connections leads to the unit from an input.
+
+    A gate alone does not feed a unit.
+    """
     reached: dict[str, AnyArray] = {}
     for name in structure.layer_names:
         here = np.full(len(structure.unit_columns(name)), structure.layer(name).kind == "input")
-        for projection in structure.incoming(name):
-            here |= _spread(structure, projection, reached[projection.source], forward=True)
+        for projection in (*structure.summed(name), *structure.arguments(name)):
+            here |= joined_by(structure, projection).onward(reached[projection.source])
         reached[name] = here
     return reached
 
 
-def read_units(structure: Structure) -> dict[str, AnyArray]:
-    """For each layer, bool (units,): whether a path of active connections leads from the unit to an output."""
+def read_units(structure: Structure, fed: Mapping[str, AnyArray] | None = None) -> dict[str, AnyArray]:
+    """For each layer, bool (units,): whether a path of active connections leads from the unit to an output.
+
+    A body computes all units of an opaque layer together, so one that is read is enough.
+
+    Args:
+        structure: the layers and projections.
+        fed: the units that are fed. Where it is given a gate counts only if it multiplies one of them: others are 0.
+    """
     reached: dict[str, AnyArray] = {}
     for name in reversed(structure.layer_names):
         here = np.full(len(structure.unit_columns(name)), structure.layer(name).output)
         for projection in structure.outgoing(name):
-            here |= _spread(structure, projection, reached[projection.target], forward=False)
-        reached[name] = here
+            heeds = reached[projection.target]
+            if fed is not None and is_gate(projection):
+                heeds = heeds & fed[projection.target]
+            here |= joined_by(structure, projection).back(heeds)
+        reached[name] = here | here.any() if structure.layer(name).opaque is not None else here
     return reached
-
-
-def _spread(structure: Structure, projection: Projection, reached: AnyArray, forward: bool) -> AnyArray:
-    """Units at one end of a projection that touch a reached unit at the other end."""
-    columns = structure.connection_columns(projection.name)
-    if columns.links is not None:
-        ends = (projection.source, projection.target)
-        near, far = (0, 1) if forward else (1, 0)
-        start, goal = structure.unit_columns(ends[near]), structure.unit_columns(ends[far])
-        links = columns.links[columns.live]
-        touched = np.zeros(len(goal), bool)
-        touched[goal.positions(links[reached[start.positions(links[:, near])], far])] = True
-        return touched
-    edges = columns.edges if forward else columns.edges.T
-    return np.any(edges if reached.all() else edges[:, reached], axis=1)
 
 
 CHECKS: tuple[Callable[[Structure], Iterator[Violation]], ...] = (

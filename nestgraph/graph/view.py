@@ -14,10 +14,11 @@ import numpy as np
 
 from nestgraph.errors import NestgraphError
 from nestgraph.graph.backend import ask_first
+from nestgraph.graph.pairs import joined_by
 from nestgraph.graph.structure import Structure
 from nestgraph.graph.topology import Node, Topology, position_of
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.projection import OneToOne, Projection
+from nestgraph.spec.projection import Argument, OneToOne, Projection
 
 
 class ReadOnlyGraphError(NestgraphError, nx.NetworkXError):
@@ -226,7 +227,8 @@ class _Neighbours(Mapping[Node, dict[str, Any]]):
             near, far = (0, 1) if self._forward else (1, 0)
             chosen = columns.live & (columns.links[:, near] == self._node[1])
             return columns.links[chosen, far]
-        row = columns.edges[:, self._position] if self._forward else columns.edges[self._position]
+        edges = joined_by(self._structure, projection).matrix()
+        row = edges[:, self._position] if self._forward else edges[self._position]
         return far_ids[row]
 
     def __iter__(self) -> Iterator[Node]:
@@ -260,8 +262,13 @@ class _Neighbours(Mapping[Node, dict[str, Any]]):
 
 
 def edge_block(structure: Structure, projection: Projection, source: int, target: int) -> tuple[AnyArray, AnyArray]:
-    """The weight and mask block (a scalar, a kernel, or one weight a pixel) between two units given by id."""
+    """The weight and mask block (a scalar, a kernel, or one weight a pixel) between two units given by id.
+
+    An argument joins units without a connection: weight 0 and dormant.
+    """
     columns = structure.connection_columns(projection.name)
+    if isinstance(projection, Argument):
+        return np.zeros((), np.float32), np.zeros((), bool)
     if isinstance(projection, OneToOne):
         assert columns.links is not None
         place: Any = int(np.flatnonzero((columns.links == (source, target)).all(axis=1))[0])

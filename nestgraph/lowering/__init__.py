@@ -1,6 +1,6 @@
 """The torch.fx compiler: from networks to modules that train, and trained values and optimizer state back."""
 
-from nestgraph.lowering.collect import collect, trained_values
+from nestgraph.lowering.collect import collect, network_of, trained_values
 from nestgraph.lowering.masked import lower
 from nestgraph.lowering.nodes import LayerNodes, layer_nodes
 from nestgraph.lowering.optimizer import carry_optimizer
@@ -18,6 +18,7 @@ __all__ = [
     "collect",
     "layer_nodes",
     "lower",
+    "network_of",
     "slots",
     "trained_values",
 ]

@@ -8,7 +8,7 @@ from nestgraph.edits import SetValues
 from nestgraph.edits.layers import UnitValues
 from nestgraph.errors import LoweringError
 from nestgraph.graph import Network
-from nestgraph.lowering.origin import lowered
+from nestgraph.lowering.origin import lowered, origin_of
 from nestgraph.lowering.slots import Slot, slots
 from nestgraph.spec.arrays import AnyArray
 
@@ -20,6 +20,18 @@ def collect(network: Network, module: nn.Module) -> Network:
         LoweringError: the module does not belong to the network, or a value is not finite.
     """
     return trained_values(network, module).apply(network).network
+
+
+def network_of(module: nn.Module) -> Network:
+    """The network that a module was lowered from, with the values the module has now: `collect` for those without it.
+
+    Args:
+        module: as in `trained_values`. A state dict of another module of the same network may have been loaded into it.
+
+    Raises:
+        LoweringError: `lower` did not make it, or a value is not finite.
+    """
+    return collect(origin_of(module)[1].network, module)
 
 
 def trained_values(network: Network, module: nn.Module) -> SetValues:

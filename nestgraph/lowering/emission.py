@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from nestgraph.graph import Network
+from nestgraph.graph import Structure
 from nestgraph.lowering.masking import masked
-from nestgraph.lowering.slots import as_tensor, is_trained, layer_paths, projection_paths
-from nestgraph.spec import Projection
+from nestgraph.lowering.slots import as_tensor, layer_paths, projection_paths
+from nestgraph.spec import Projection, is_trained
 from nestgraph.spec.arrays import AnyArray
 
 
@@ -31,7 +31,7 @@ class Emission:
         state: tensors and modules by dotted path.
     """
 
-    network: Network
+    network: Structure
     masked: bool
     kept: Mapping[int, Tensor] = field(default_factory=dict[int, Tensor])
     graph: fx.Graph = field(default_factory=fx.Graph)

@@ -1,21 +1,22 @@
-"""Tables from the kind of a projection or operation to the function that emits it.
+"""The table from the kind of a projection to the function that emits it.
 
 A new kind is one record in `nestgraph.spec` and one row here.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 import torch
-from torch import fx, nn
+from torch import fx
 from torch.nn import functional
 
+from nestgraph.graph.geometry import output_size
+from nestgraph.graph.groups import block_groups
 from nestgraph.lowering.areas import emit_partial_conv
 from nestgraph.lowering.emission import Emission
-from nestgraph.lowering.grouping import block_groups, diagonal_blocks
+from nestgraph.lowering.grouping import diagonal_blocks
 from nestgraph.lowering.slots import as_tensor
-from nestgraph.spec import Activation, BatchNorm, Conv, Dense, Dropout, Layer, OneToOne, Pooling, Projection
+from nestgraph.spec import Conv, Dense, OneToOne, Projection
 from nestgraph.spec.arrays import AnyArray
 
 
@@ -66,13 +67,18 @@ def emit_one_to_one(emission: Emission, projection: OneToOne, source: fx.Node, _
     sources, targets = network.unit_columns(projection.source), network.unit_columns(projection.target)
     chosen = sources.positions(links[:, 0])
     values = emission.select(source, f"{path}.sources", chosen, len(sources))
+    sizes = output_size(network.layer(projection.source)), network.layer(projection.target).size
+    if sizes[0] is not None and sizes[1] is None:  # from maps of size (1, 1)
+        values = emission.call(torch.flatten, values, 1)
+    elif sizes[0] is None and sizes[1] is not None:
+        values = emission.call(torch.unflatten, values, 1, (-1, 1, 1))
     values = _weighted(emission, projection, values)
-    # Targets without a link read the row of zeros that padding appends.
+    # Targets without a link read the row of zeros (of ones, where it gates) that padding appends.
     place = {unit: row for row, unit in enumerate(links[:, 1].tolist())}
     rows = np.array([place.get(unit, len(links)) for unit in targets.ids.tolist()], np.int64)
     if len(links) < len(targets):
         axes_behind = 0 if network.layer(projection.target).size is None else 2
-        values = emission.call(functional.pad, values, (0, 0) * axes_behind + (0, 1))
+        values = emission.call(functional.pad, values, (0, 0) * axes_behind + (0, 1), value=float(projection.gate))
         return emission.select(values, f"{path}.targets", rows, len(links) + 1)
     return emission.select(values, f"{path}.targets", rows, len(links))
 
@@ -91,50 +97,10 @@ def _weighted(emission: Emission, projection: OneToOne, values: fx.Node) -> fx.N
     return emission.call(torch.mul, values, weight)
 
 
-def emit_batch_norm(emission: Emission, layer: Layer, operation: BatchNorm, _path: str, x: fx.Node) -> fx.Node:
-    """A batch normalisation module that starts from the layer's columns."""
-    columns = emission.network.unit_columns(layer.name)
-    kind = nn.BatchNorm1d if layer.size is None else nn.BatchNorm2d
-    module = kind(len(columns), eps=operation.epsilon, momentum=operation.momentum)
-    module.weight, module.bias = (emission.parameter(columns.values[name]) for name in ("gamma", "beta"))
-    module.running_mean, module.running_var = (emission.tensor(columns.values[name]) for name in ("mean", "variance"))
-    return emission.apply(f"{emission.layers[layer.name]}.batch_norm", module, x)
-
-
-def emit_activation(emission: Emission, _layer: Layer, operation: Activation, _path: str, x: fx.Node) -> fx.Node:
-    """A pointwise function."""
-    if operation.function == "leaky_relu":
-        return emission.call(functional.leaky_relu, x, operation.slope)
-    return emission.call(ACTIVATIONS[operation.function], x)
-
-
-def emit_pooling(emission: Emission, _layer: Layer, operation: Pooling, _path: str, x: fx.Node) -> fx.Node:
-    """A pooling; an average counts the zeros of the padding."""
-    pool = functional.max_pool2d if operation.function == "max" else functional.avg_pool2d
-    return emission.call(pool, x, operation.kernel, operation.stride, operation.padding)
-
-
-def emit_dropout(emission: Emission, _layer: Layer, operation: Dropout, path: str, x: fx.Node) -> fx.Node:
-    """A dropout module, which follows train() and eval()."""
-    return emission.apply(path, nn.Dropout(operation.probability), x)
-
-
-ACTIVATIONS: Mapping[str, Callable[..., Any]] = {
-    "relu": functional.relu,
-    "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid,
-}
 PROJECTIONS: Mapping[str, Callable[..., fx.Node]] = {
     "dense": emit_dense,
     "conv": emit_conv,
     "one_to_one": emit_one_to_one,
 }
-"""kind -> emitter(emission, projection, source, bias or None): what the projection adds to its target's sum."""
-
-OPERATIONS: Mapping[str, Callable[..., fx.Node]] = {
-    "batch_norm": emit_batch_norm,
-    "activation": emit_activation,
-    "pooling": emit_pooling,
-    "dropout": emit_dropout,
-}
-"""kind -> emitter(emission, layer, operation, path, x): the operation's result; a module of its own goes to `path`."""
+"""kind -> emitter(emission, projection, source, bias or None): what the projection adds to its target's sum, or
+multiplies it by. Arguments have no row: `opaque.emit_body` reads them."""

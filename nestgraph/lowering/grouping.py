@@ -1,30 +1,6 @@
 """Grouped convolutions: what a network says by a block mask, a lowered module computes by groups."""
 
-import math
-
-import numpy as np
 from torch import Tensor
-
-from nestgraph.spec.arrays import AnyArray
-
-
-def block_groups(edges: AnyArray) -> int:
-    """The largest number of equal groups such that no edge leads from one group of maps to another.
-
-    >>> block_groups(np.array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 0, 1]], bool))
-    2
-
-    Args:
-        edges: bool (out, in).
-    """
-    out, into = edges.shape
-    most = math.gcd(out, into)
-    for groups in range(most, 1, -1):
-        if most % groups == 0:
-            blocks = np.asarray(edges.reshape(groups, out // groups, groups, into // groups).any(axis=(1, 3)))
-            if not blocks[~np.eye(groups, dtype=bool)].any():
-                return groups
-    return 1
 
 
 def diagonal_blocks(weight: Tensor, groups: int) -> Tensor:

@@ -6,8 +6,10 @@ from torch import fx, nn
 from nestgraph.errors import LoweringError
 from nestgraph.graph import Network
 from nestgraph.lowering.emission import Emission
-from nestgraph.lowering.emitters import OPERATIONS, PROJECTIONS, folds_bias
+from nestgraph.lowering.emitters import PROJECTIONS, folds_bias
 from nestgraph.lowering.nodes import mark
+from nestgraph.lowering.opaque import emit_body
+from nestgraph.lowering.operations import OPERATIONS
 from nestgraph.lowering.origin import KEY, Origin, lowered
 from nestgraph.lowering.slots import projection_paths, slots
 
@@ -38,7 +40,9 @@ def lower(
             the edit changed, and an optimizer that knows a parameter still does.
 
     Raises:
-        LoweringError: the device is not there, or the module given up was lowered from another network.
+        LoweringError: the device is not there, or the module given up was lowered from another network, or the body
+            of an opaque layer is no module.
+        StructureError: an opaque layer has no body.
     """
     place = _present(device)
     emission = Emission(network, masked, _given_up(*like) if like else {})
@@ -53,7 +57,7 @@ def lower(
     emission.graph.output(tuple(results) if len(results) > 1 else results[0])
     module = fx.GraphModule(emission.state, emission.graph, "LoweredNetwork")
     module.graph.lint()
-    module.meta[KEY] = Origin.of(network)
+    module.meta[KEY] = Origin(network)
     return module.to(place)
 
 
@@ -94,9 +98,11 @@ def _emit_inputs(emission: Emission) -> Nodes:
 
 
 def _emit_sum(emission: Emission, name: str, outputs: Nodes) -> fx.Node:
-    """Emit the sum over a layer's incoming projections plus its bias."""
+    """Emit the sum over a layer's incoming projections plus its bias, times its gates, or what its body gives."""
     network, layer = emission.network, emission.network.layer(name)
-    incoming = [p for p in network.incoming(name) if network.connection_columns(p.name).weight.size]
+    if layer.opaque is not None:
+        return emit_body(emission, name, [outputs[argument.source] for argument in network.arguments(name)])
+    incoming = [p for p in network.summed(name) if network.connection_columns(p.name).weight.size]
     bias = _emit_bias(emission, name) if layer.bias else None
     carrier = next((projection for projection in incoming if folds_bias(emission, projection)), None)
     terms = [
@@ -110,6 +116,8 @@ def _emit_sum(emission: Emission, name: str, outputs: Nodes) -> fx.Node:
     total = terms[0]
     for term in terms[1:]:
         total = emission.call(torch.add, total, term)
+    for gate in network.gates(name):
+        total = emission.call(torch.mul, total, PROJECTIONS[gate.kind](emission, gate, outputs[gate.source], None))
     if total in outputs.values():  # a plain skip: a node of its own keeps the layer's gradient apart
         total = emission.graph.call_method("view_as", (total, total))
     return total

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from nestgraph.errors import LoweringError
 from nestgraph.graph import Structure
-from nestgraph.spec import ColumnName, OneToOne, Projection
+from nestgraph.spec import ColumnName, is_trained
 from nestgraph.spec.arrays import AnyArray
 
 COLUMN_PATHS: Mapping[ColumnName, str] = {
@@ -88,11 +88,6 @@ def layer_paths(structure: Structure) -> dict[str, str]:
 def projection_paths(structure: Structure) -> dict[str, str]:
     """The generated name of each projection."""
     return {name: f"projection{number}" for number, name in enumerate(structure.projection_names)}
-
-
-def is_trained(projection: Projection) -> bool:
-    """Whether training changes a projection's weights."""
-    return not isinstance(projection, OneToOne) or projection.trained
 
 
 def as_tensor(values: AnyArray, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -11,6 +11,7 @@ from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.policies.evidence import Evidence, EvidenceKind
 from nestgraph.policies.policy import Policy
+from nestgraph.policies.pruning import keeps_units
 from nestgraph.policies.ranking import NEVER, Fraction, Scope, largest
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.projection import Conv
@@ -63,7 +64,7 @@ def _weakness(structure: Structure, name: str, responses: AnyArray, computed: An
     if computed.shape[1] < strength.shape[1]:
         strength = strength.sum(axis=1, keepdims=True)
     scores = np.where(computed, -strength, NEVER)
-    if structure.layer(target).output:
+    if keeps_units(structure, target):
         strongest = np.where(computed, strength, -1.0).reshape(len(scores), -1).argmax(axis=1)
         scores.reshape(len(scores), -1)[np.arange(len(scores)), strongest] = NEVER
     return scores

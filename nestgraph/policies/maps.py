@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import PositiveInt
 
 from nestgraph.edits.batch import AnyEdit, Batch
-from nestgraph.edits.coupling import coupled
+from nestgraph.edits.coupling import coupled, held_units
 from nestgraph.edits.growing import grow_unit
 from nestgraph.edits.layers import Block
 from nestgraph.edits.units import AddUnits
@@ -105,11 +105,15 @@ class MapGrowth(Policy):
 def map_layers(structure: Structure) -> tuple[str, ...]:
     """The hidden layers of maps that can gain one; of those that one-to-one projections tie together, the first.
 
+    Layers that an opaque one freezes, and those tied to them, cannot.
+
     Raises:
         EditError: there are hidden layers of maps, but none can grow, as all are tied to an input or an output.
     """
     records = [structure.layer(name) for name in structure.layer_names]
-    hidden = [layer.name for layer in records if layer.kind == "feature_maps" and not layer.output]
+    held = held_units(structure)
+    maps = [layer.name for layer in records if layer.kind == "feature_maps" and not layer.output]
+    hidden = [name for name in maps if structure.units(name)[-1] not in held.get(name, ())]
     found: dict[frozenset[tuple[str, int]], str] = {}
     for name in hidden:
         strand = coupled(structure, name, structure.units(name)[-1:])

@@ -11,7 +11,7 @@ from nestgraph.edits.batch import Batch
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.policies.evidence import Evidence, EvidenceKind
-from nestgraph.spec.projection import Dense, OneToOne, Projection
+from nestgraph.spec.projection import Dense, Projection, is_gate, is_trained
 from nestgraph.spec.record import Record
 
 
@@ -36,17 +36,21 @@ class Policy(Record, ABC):
 
 
 def plastic_projections(structure: Structure, names: Collection[str] | None = None) -> tuple[Projection, ...]:
-    """The projections whose connections are trained, and so can grow and be pruned; of these names only, if given."""
+    """The projections whose connections are trained, and so can grow and be pruned; of these names only, if given.
+
+    A gate has no dormant connections, so it is none of them.
+    """
     chosen = (name for name in structure.projection_names if names is None or name in names)
     records = (structure.projection(name) for name in chosen)
-    trained = (p for p in records if not isinstance(p, OneToOne) or p.trained)
+    trained = (p for p in records if is_trained(p) and not is_gate(p))
     return tuple(p for p in trained if structure.connection_columns(p.name).mask.size)
 
 
 def bridged_layers(structure: Structure) -> dict[str, tuple[Dense, Dense]]:
     """The hidden layers of neurons that only dense projections touch, with the largest of these in and out.
 
-    These are the layers that neuron growth by bridging gradients can widen.
+    These are the layers that neuron growth by bridging gradients can widen. What a gated layer reads is none of them:
+    the gradient of its pre-activation is not that of its sum.
     """
 
     def largest(projections: tuple[Projection, ...]) -> Dense | None:
@@ -57,20 +61,24 @@ def bridged_layers(structure: Structure) -> dict[str, tuple[Dense, Dense]]:
 
     names = structure.layer_names
     ends = {name: (largest(structure.incoming(name)), largest(structure.outgoing(name))) for name in names}
-    return {name: (before, after) for name, (before, after) in ends.items() if before and after}
+    return {
+        name: (before, after)
+        for name, (before, after) in ends.items()
+        if before and after and not structure.gates(after.target)
+    }
 
 
 def possible_skips(structure: Structure) -> tuple[Dense, ...]:
     """The dense projections that could lead past layers: from any layer to a later one of neurons, where none leads.
 
     The later layer is one that sums dense projections already: one that only passes values on, by one-to-one
-    projections, stays as it is. Names are free ones.
+    projections, stays as it is, and so does a gated one. Names are free ones.
     """
     found: list[Dense] = []
     for place, target in enumerate(structure.layer_names):
         incoming = structure.incoming(target)
         fed = {p.source for p in incoming if isinstance(p, Dense)}
-        for source in structure.layer_names[:place] if fed else ():
+        for source in structure.layer_names[:place] if fed and not structure.gates(target) else ():
             if source not in fed and not structure.layer(source).output:
                 found.append(Dense(source=source, target=target, name=_free_name(structure, source, target)))
     return tuple(found)

@@ -7,9 +7,11 @@ import numpy as np
 from pydantic import Field
 
 from nestgraph.edits.batch import Batch
+from nestgraph.edits.coupling import held_units
 from nestgraph.edits.operations import normalisation_factor
 from nestgraph.edits.pruning import prune_connections, remove_units
 from nestgraph.graph.network import Network
+from nestgraph.graph.pinning import pinned
 from nestgraph.graph.structure import Structure
 from nestgraph.policies.evidence import Evidence, EvidenceKind
 from nestgraph.policies.policy import Policy, plastic_projections
@@ -37,7 +39,7 @@ class ConnectionPruning(Policy, ABC):
         """How much each connection is worth, in the shape of the weights; at least 0."""
 
     def propose(self, network: Network, evidence: Evidence, rng: np.random.Generator, scale: float = 1.0) -> Batch:
-        """Prune the weakest; the strongest connection into an output unit stays."""
+        """Prune the weakest; the strongest connection into an output unit, or one that is read as a whole, stays."""
         names = [p.name for p in plastic_projections(network, self.projections)]
         scores = {name: weakness(network, name, self.strength(network, name, evidence, rng)) for name in names}
         sizes = {name: network.connection_columns(name).active for name in names}
@@ -92,14 +94,21 @@ def weakness(structure: Structure, projection: str, strength: AnyArray) -> AnyAr
     columns = structure.connection_columns(projection)
     scores = np.negative(strength)
     np.copyto(scores, NEVER, where=~columns.mask)
-    if structure.layer(structure.projection(projection).target).output and columns.links is None:
+    if keeps_units(structure, structure.projection(projection).target) and columns.links is None:
         strongest = np.where(columns.mask, strength, -1.0).reshape(len(scores), -1).argmax(axis=1)
         scores.reshape(len(scores), -1)[np.arange(len(scores)), strongest] = NEVER
     return scores
 
 
+def keeps_units(structure: Structure, layer: str) -> bool:
+    """Whether no unit of a layer may lose its last connection: outputs, and what an opaque layer reads."""
+    return structure.layer(layer).output or layer in pinned(structure)
+
+
 class UnitPruning(Policy):
     """Remove hidden units whose mean |output| over the data is small against their layer's.
+
+    Units that an opaque layer freezes, or that gate an output, stay, and so does what is coupled to them.
 
     Attributes:
         threshold: a unit falls below this share of its layer's mean activity.
@@ -115,11 +124,13 @@ class UnitPruning(Policy):
         """Remove the quietest units that are below the threshold."""
         edits: list[Batch] = []
         structure: Structure = network
+        held = held_units(network)
         for name in network.layer_names:
             layer = network.layer(name)
             if layer.kind == "input" or layer.output:
                 continue
             quiet = self._quiet(network.units(name), evidence.activity[name], scale)
+            quiet = quiet[~np.isin(quiet, held.get(name, ()))]
             living = quiet[np.isin(quiet, structure.units(name))] if structure.has_layer(name) else quiet[:0]
             if len(living):
                 edits.append(remove_units(structure, name, living))

@@ -1,20 +1,32 @@
 """The vocabulary: frozen records of layers, projections and operations. Nothing here computes."""
 
 from nestgraph.spec.layer import COLUMNS, NORMALISATION_COLUMNS, ColumnName, Layer
-from nestgraph.spec.operations import Activation, BatchNorm, Dropout, Operation, Pooling
-from nestgraph.spec.projection import Conv, Dense, OneToOne, Projection
+from nestgraph.spec.operations import (
+    Activation,
+    AdaptivePooling,
+    BatchNorm,
+    Dropout,
+    LocalResponseNorm,
+    Operation,
+    Pooling,
+    Upsampling,
+)
+from nestgraph.spec.projection import Argument, Conv, Dense, OneToOne, Projection, Weighted, is_gate, is_trained
 from nestgraph.spec.record import Name, Record, Text
 
 __all__ = [
     "COLUMNS",
     "NORMALISATION_COLUMNS",
     "Activation",
+    "AdaptivePooling",
+    "Argument",
     "BatchNorm",
     "ColumnName",
     "Conv",
     "Dense",
     "Dropout",
     "Layer",
+    "LocalResponseNorm",
     "Name",
     "OneToOne",
     "Operation",
@@ -22,4 +34,8 @@ __all__ = [
     "Projection",
     "Record",
     "Text",
+    "Upsampling",
+    "Weighted",
+    "is_gate",
+    "is_trained",
 ]

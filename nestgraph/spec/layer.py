@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, WithJsonSchema, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
-from nestgraph.spec.operations import Activation, BatchNorm, Chain, Pair, Pooling
+from nestgraph.spec.operations import Activation, BatchNorm, Chain, Pair, Spatial
 from nestgraph.spec.record import Count, Name, Record, Text
 
 NORMALISATION_COLUMNS = ("gamma", "beta", "mean", "variance")
@@ -25,6 +25,10 @@ def check_column(name: str) -> str:
 ColumnName = Annotated[str, AfterValidator(check_column), WithJsonSchema({"type": "string", "enum": list(COLUMNS)})]
 
 
+def _absent(value: object) -> bool:
+    return value is None
+
+
 class Layer(Record):
     """A layer: a set of units of one kind, and the operations each applies to its incoming sum.
 
@@ -38,6 +42,8 @@ class Layer(Record):
         bias: whether each unit has a trained bias (a batch-normalised layer needs none).
         output: the units of this layer are outputs of the network.
         label: free text for diagrams.
+        opaque: what the layer is and why no kind covers it; None for an ordinary layer. An opaque layer is what its
+            body (`Structure.bodies`) computes from its arguments. Its units are frozen, and it has no bias.
     """
 
     name: Name
@@ -48,6 +54,7 @@ class Layer(Record):
     bias: bool = True
     output: bool = False
     label: Text = ""
+    opaque: Annotated[Text | None, Field(exclude_if=_absent)] = None  # left out of older records, so digests stay
 
     @model_validator(mode="after")
     def _check_kind(self) -> Self:
@@ -57,10 +64,13 @@ class Layer(Record):
             raise ValueError(f"layer {self.name!r} of neurons expects no size, got {self.size}")
         if (self.kind == "input") != (self.features is not None):
             raise ValueError(f"layer {self.name!r} of kind {self.kind!r}: features go with inputs, and only there")
-        if self.kind == "input" and (self.operations or self.output):
-            raise ValueError(f"input layer {self.name!r} expects no operations and cannot be an output")
-        if self.size is None and any(isinstance(operation, Pooling) for operation in self.operations):
-            raise ValueError(f"layer {self.name!r} expected no pooling, as it has no maps: remove it")
+        if self.kind == "input" and (self.operations or self.output or self.opaque is not None):
+            raise ValueError(f"input layer {self.name!r} expects no operations and cannot be an output or opaque")
+        if self.opaque is not None and self.bias:
+            raise ValueError(f"opaque layer {self.name!r} expected no bias, got one: give bias=False")
+        spatial = next((operation for operation in self.operations if isinstance(operation, Spatial)), None)
+        if self.size is None and spatial is not None:
+            raise ValueError(f"layer {self.name!r} expected no {spatial.kind}, as it has no maps: remove it")
         if sum(isinstance(operation, BatchNorm) for operation in self.operations) > 1:
             raise ValueError(f"layer {self.name!r} expects at most one batch normalisation")
         return self

@@ -1,5 +1,6 @@
 """The operations a layer applies to the sum of its incoming projections, in the order of its chain."""
 
+import operator
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, Strict, model_validator
@@ -8,7 +9,10 @@ from nestgraph.spec.record import Count, Extent, Record
 
 Pair = Annotated[tuple[Count, Count], Strict(False)]  # a list will do
 Padding = Annotated[tuple[Extent, Extent], Strict(False)]
-ActivationFunction = Literal["relu", "leaky_relu", "tanh", "sigmoid"]
+PoolingFunction = Literal["max", "average"]
+ActivationFunction = Literal[
+    "relu", "leaky_relu", "tanh", "sigmoid", "relu6", "hard_sigmoid", "hard_swish", "silu", "gelu", "gelu_tanh"
+]
 
 
 class BatchNorm(Record):
@@ -24,7 +28,11 @@ class BatchNorm(Record):
 
 
 class Activation(Record):
-    """A pointwise function. `slope` is leaky ReLU's factor for negative inputs and unused by the others."""
+    """A pointwise function. `slope` is leaky ReLU's factor for negative inputs and unused by the others.
+
+    The hard ones are those of MobileNetV3 (Howard et al. 2019), x * min(max(x + 3, 0), 6) / 6; `gelu` has the error
+    function (Hendrycks, Gimpel 2016) and `gelu_tanh` its approximation.
+    """
 
     kind: Literal["activation"] = "activation"
     function: ActivationFunction
@@ -34,20 +42,77 @@ class Activation(Record):
 class Pooling(Record):
     """Maximum or average over windows of a feature map; kernel, stride and padding are (height, width).
 
-    Padding is at most half of the kernel, so that no window lies outside the map. It counts as 0 in an average.
+    Padding is at most half of the kernel, so that no window lies outside the map. Windows follow PyTorch's rules. The
+    two switches came after the first snapshots: at their default they are left out of JSON, so digests stay.
+
+    Attributes:
+        function: what is taken of a window.
+        kernel: the extent of a window.
+        stride: the step from a window to the next.
+        padding: rows and columns on each side; they are never the maximum.
+        ceil_mode: whether a last window may reach beyond the padding; one that starts beyond the map may not.
+        count_padding: whether an average counts the padding as zeros, else only what lies in the map. Never counted is
+            what lies beyond the padding.
     """
 
     kind: Literal["pooling"] = "pooling"
-    function: Literal["max", "average"]
+    function: PoolingFunction
     kernel: Pair
     stride: Pair
     padding: Padding = (0, 0)
+    ceil_mode: Annotated[bool, Field(exclude_if=operator.not_)] = False
+    count_padding: Annotated[bool, Field(exclude_if=operator.truth)] = True
 
     @model_validator(mode="after")
     def _check_padding(self) -> Self:
         if any(2 * pad > window for pad, window in zip(self.padding, self.kernel, strict=True)):
             raise ValueError(f"expected padding of at most half the kernel {self.kernel}, got {self.padding}")
         return self
+
+
+class AdaptivePooling(Record):
+    """Maximum or average over windows that part a map of any size into (height, width) of `size`, as PyTorch parts it.
+
+    Along each axis, window i of n on an extent e is from floor(i * e / n) up to ceil((i + 1) * e / n).
+    """
+
+    kind: Literal["adaptive_pooling"] = "adaptive_pooling"
+    function: PoolingFunction
+    size: Pair
+
+
+class Upsampling(Record):
+    """Interpolation of a map to the absolute (height, width) of `size`, as PyTorch's `interpolate` does it.
+
+    Places are taken from the middles of pixels, or with `align_corners` (bilinear only) so that corners meet. `nearest`
+    reads place floor(i * e / n) of an extent e for the i-th of n, rounded in single precision as PyTorch rounds it.
+    """
+
+    kind: Literal["upsampling"] = "upsampling"
+    mode: Literal["nearest", "bilinear"]
+    size: Pair
+    align_corners: bool = False
+
+    @model_validator(mode="after")
+    def _check_corners(self) -> Self:
+        if self.align_corners and self.mode == "nearest":
+            raise ValueError("expected align_corners with mode bilinear only, got mode nearest")
+        return self
+
+
+class LocalResponseNorm(Record):
+    """Division by the responses of neighbouring maps (Krizhevsky et al. 2012): x / (k + alpha * s / size) ** beta.
+
+    s is the sum of squares over the living units with ids from i - size // 2 to i + (size - 1) // 2, at the place of
+    the unit with id i. An absent id counts as 0 and positions do not matter, so that removing a unit whose output is 0
+    changes nothing. Where ids are consecutive it is PyTorch's `local_response_norm`.
+    """
+
+    kind: Literal["local_response_norm"] = "local_response_norm"
+    size: Count
+    alpha: Annotated[float, Field(ge=0)] = 1e-4
+    beta: Annotated[float, Field(ge=0)] = 0.75
+    k: Annotated[float, Field(gt=0)] = 1.0
 
 
 class Dropout(Record):
@@ -57,5 +122,11 @@ class Dropout(Record):
     probability: Annotated[float, Field(ge=0, lt=1)]
 
 
-Operation = Annotated[BatchNorm | Activation | Pooling | Dropout, Field(discriminator="kind")]
+Resizing = Pooling | AdaptivePooling | Upsampling
+"""What can change the size of a map."""
+
+Spatial = Resizing | LocalResponseNorm
+"""What only maps can have."""
+
+Operation = Annotated[BatchNorm | Activation | Spatial | Dropout, Field(discriminator="kind")]
 Chain = Annotated[tuple[Operation, ...], Field(max_length=16), Strict(False)]

@@ -1,11 +1,12 @@
 """The records of projections: how the units of one layer feed the units of another."""
 
-from typing import Annotated, Any, Literal
+import operator
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from nestgraph.spec.operations import Padding, Pair
-from nestgraph.spec.record import Name, Record
+from nestgraph.spec.record import Extent, Name, Record
 
 
 def _default_name(data: dict[str, Any]) -> str:
@@ -38,10 +39,16 @@ class Conv(_Projection):
 
 
 class OneToOne(_Projection):
-    """Each linked target unit reads one source unit: skips, concatenations, depthwise kernels.
+    """Each linked target unit reads one source unit: skips, concatenations, depthwise kernels, gates.
 
-    Weights are (links,), or (links, kernel height, kernel width) where a kernel is given (depthwise).
-    `trained=False` keeps the weights fixed, as an identity skip has them.
+    Weights are (links,), or (links, kernel height, kernel width) where a kernel is given (depthwise). Without a kernel,
+    maps of size (1, 1) lead to neurons and neurons to such maps, too.
+
+    Attributes:
+        trained: False keeps the weights fixed, as an identity skip has them.
+        gate: whether the links multiply the sum and bias of their targets rather than add to the sum: u = (sum + bias)
+            * product of weight * source over the gates. A unit without a link is not gated. Neurons and maps of size
+            (1, 1) gate maps of any size. All links of a gate are active, as dormant ones would be links of weight 0.
     """
 
     kind: Literal["one_to_one"] = "one_to_one"
@@ -50,6 +57,37 @@ class OneToOne(_Projection):
     padding: Padding = (0, 0)
     dilation: Pair = (1, 1)
     trained: bool = False
+    gate: Annotated[bool, Field(exclude_if=operator.not_)] = False  # left out of older records, so digests stay
+
+    @model_validator(mode="after")
+    def _check_gate(self) -> Self:
+        if self.gate and self.kernel is not None:
+            raise ValueError(f"expected a gate without a kernel, got {self.kernel}: gate by a layer of what it gives")
+        return self
 
 
-Projection = Annotated[Dense | Conv | OneToOne, Field(discriminator="kind")]
+class Argument(_Projection):
+    """The body of an opaque layer reads all of another layer, as its argument number `place`, from 0 up.
+
+    It has no connections: its weights and mask have shape (0,). Each unit of the source is joined to each of the
+    target.
+    """
+
+    kind: Literal["argument"] = "argument"
+    place: Extent
+
+
+Weighted = Dense | Conv | OneToOne
+"""A projection with connections."""
+
+Projection = Annotated[Weighted | Argument, Field(discriminator="kind")]
+
+
+def is_trained(projection: Projection) -> bool:
+    """Whether training changes a projection's weights."""
+    return not isinstance(projection, OneToOne) or projection.trained
+
+
+def is_gate(projection: Projection) -> bool:
+    """Whether a projection multiplies what it leads to, rather than adds to it."""
+    return isinstance(projection, OneToOne) and projection.gate

@@ -4,15 +4,16 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from nestgraph.edits import Editor, RemoveUnits, SetValues, diff
+from nestgraph.edits import Editor, RemoveLayer, RemoveProjection, RemoveUnits, SetValues, diff
 from nestgraph.errors import EditError, StructureError
 from nestgraph.graph import Cost, cost
 from nestgraph.graph.reference import forward
 from tests.laws import fresh_digest, quick, unless_refused
 from tests.strategies import edits_for, inputs_for, networks
+from tests.strategies.edits import swept
 
 ACTIONS = st.lists(st.sampled_from(("apply", "apply", "undo", "redo")), max_size=8)
 
@@ -40,6 +41,17 @@ def test_undo_and_redo_walk_the_history(network, actions, data):
         assert fresh_digest(editor.network) == past[-1]
         assert editor.history == tuple(edits[: len(past) - 1])
     assert Editor(network).replay(editor.history) == editor.network
+
+
+@quick(10)
+@given(network=networks(("opaque",)))
+def test_an_opaque_layer_that_comes_back_has_its_body(network):
+    assume(network.has_layer("o"))
+    editor = Editor(network)
+    cut = [RemoveProjection(projection=p.name) for p in (*network.incoming("o"), *network.outgoing("o"))]
+    editor.apply(swept(network, [*cut, RemoveLayer(layer="o")]))
+    assert "o" not in editor.network.bodies
+    assert editor.undo().bodies == network.bodies
 
 
 @quick(40)

@@ -50,6 +50,11 @@ def active(network):
     }
 
 
+def connected(graph):
+    """The graph without the edges that carry no connection: those into opaque layers."""
+    return nx.edge_subgraph(graph, [edge for edge in graph.edges if graph.edges[edge]["connections"]])
+
+
 def chosen(selection):
     return {(name, int(member)) for name, members in selection.members.items() for member in members}
 
@@ -85,16 +90,20 @@ def test_connections_by_every_kind_of_choice(network, seed):
     editor, graph, rng = Editor(network), network.graph, np.random.default_rng(seed)
     everything = editor.select_connections()
     assert everything.count == network.connection_count
-    assert set(everything) == set(graph.edges)
-    edges = [edge for edge in graph.edges if rng.random() < 0.4]
+    carrying = connected(graph)
+    assert set(everything) == set(carrying.edges)
+    for edge in list(graph.edges - carrying.edges)[:1]:
+        with pytest.raises(EditError, match="edges with a connection"):
+            editor.select_connections([edge])
+    edges = [edge for edge in carrying.edges if rng.random() < 0.4]
     assert set(editor.select_connections(edges)) == set(edges)
-    assert chosen(editor.select_connections(graph.edges(data=True))) == chosen(everything)
+    assert chosen(editor.select_connections(carrying.edges(data=True))) == chosen(everything)
     assert editor.select_connections(edges).count == sum(graph.edges[edge]["connections"] for edge in edges)
     some = [node for node in graph if rng.random() < 0.5]
-    assert set(editor.select_connections(source=some)) == set(graph.out_edges(some))
-    assert set(editor.select_connections(target=editor.select(some))) == set(graph.in_edges(some))
+    assert set(editor.select_connections(source=some)) == set(carrying.out_edges(some))
+    assert set(editor.select_connections(target=editor.select(some))) == set(carrying.in_edges(some))
     between = editor.select_connections(source=some, target=some)
-    assert set(between) == set(graph.subgraph(some).edges)
+    assert set(between) == set(carrying.subgraph(some).edges)
     for name in network.projection_names:
         columns = network.connection_columns(name)
         lit = rng.random(columns.mask.shape) < 0.5
@@ -232,7 +241,7 @@ def test_values_go_to_the_members_in_their_order(network, seed):
     units = editor.select(
         [node for node in network.graph if rng.random() < 0.5 and "bias" in network.graph.nodes[node]]
     )
-    connections = editor.select_connections([edge for edge in network.graph.edges if rng.random() < 0.5])
+    connections = editor.select_connections([edge for edge in connected(network.graph).edges if rng.random() < 0.5])
     biases, weights = (rng.standard_normal(s.count).astype(np.float32) for s in (units, connections))
     units.set(bias=biases)
     connections.set(weights)

@@ -3,10 +3,17 @@
 import networkx as nx
 import numpy as np
 
+from nestgraph.spec import Argument
+
 
 def connections_of(network, projection):
     """Yield (source id, target id, weights, mask, area or None) for each pair that a projection could join."""
     columns = network.connection_columns(projection.name)
+    if isinstance(projection, Argument):
+        for target in network.units(projection.target).tolist():
+            for source in network.units(projection.source).tolist():
+                yield source, target, np.float32(0), np.False_, None
+        return
     if columns.links is not None:
         for place, (source, target) in enumerate(columns.links.tolist()):
             yield source, target, columns.weight[place], columns.mask[place], None
@@ -27,7 +34,7 @@ def explicit_graph(network):
             graph.add_node((name, unit), layer=name, kind=network.layer(name).kind, **values)
     for projection in sorted(network.projections_by_name.values(), key=lambda p: p.name):
         for source, target, weight, mask, area in connections_of(network, projection):
-            if mask.any():
+            if mask.any() or isinstance(projection, Argument):
                 ends = (projection.source, source), (projection.target, target)
                 old = graph.get_edge_data(*ends) or {"weight": 0.0, "connections": 0, "projections": ()}
                 data = {

@@ -4,20 +4,22 @@ import numpy as np
 from hypothesis import given
 
 from nestgraph.graph import Cost, cost
-from nestgraph.spec import OneToOne
+from nestgraph.spec import Argument, OneToOne, is_gate
 from tests.graph.explicit import connections_of
 from tests.laws import quick
 from tests.strategies import networks
 
 
 def counted(network, projection):
-    trained = getattr(projection, "trained", True)
+    trained, each = getattr(projection, "trained", True), 1 if is_gate(projection) else 2
+    if isinstance(projection, Argument):
+        return Cost()
     size = network.layer(projection.target).size or (1, 1)
     total = Cost()
     for _, _, _, mask, area in connections_of(network, projection):
         for active in np.ravel(mask):
             positions = int(np.sum(np.ones(size, int) if area is None else area))
-            flops = int(active) * positions * (2 if trained else 1)
+            flops = int(active) * positions * (each if trained else 1)
             total += Cost(0, int(active), 1, int(active and trained), flops)
     return total
 

@@ -12,7 +12,18 @@ from pydantic import TypeAdapter, ValidationError
 from nestgraph.edits import EDIT, Batch, RemoveUnits, SetValues
 from nestgraph.edits.layers import Block
 from nestgraph.graph import ConnectionColumns, UnitColumns
-from nestgraph.spec import Activation, BatchNorm, Conv, Dense, Dropout, Layer, Pooling
+from nestgraph.spec import (
+    Activation,
+    AdaptivePooling,
+    BatchNorm,
+    Conv,
+    Dense,
+    Dropout,
+    Layer,
+    LocalResponseNorm,
+    Pooling,
+    Upsampling,
+)
 from nestgraph.spec.arrays import READABLE, Booleans, Floats, Integers
 from tests.laws import quick
 
@@ -132,7 +143,12 @@ BAD_RECORDS = [
     lambda: Layer(name="n", kind="neurons", operations=(Pooling(function="max", kernel=(1, 1), stride=(1, 1)),)),
     lambda: Pooling(function="max", kernel=(2, 2), stride=(1, 1), padding=(2, 0)),
     lambda: Pooling(function="median", kernel=(2, 2), stride=(1, 1)),
-    lambda: Activation(function="gelu"),
+    lambda: AdaptivePooling(function="max", size=(0, 1)),
+    lambda: Upsampling(mode="bicubic", size=(1, 1)),
+    lambda: LocalResponseNorm(size=0),
+    lambda: LocalResponseNorm(size=5, alpha=-1.0),
+    lambda: LocalResponseNorm(size=5, k=0.0),
+    lambda: Activation(function="sine"),
     lambda: Activation(function="leaky_relu", slope=float("nan")),
     lambda: BatchNorm(epsilon=float("inf")),
     lambda: BatchNorm(epsilon="1e-5"),

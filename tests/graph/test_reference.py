@@ -1,17 +1,31 @@
 """The NumPy meaning of a network, against loops, SciPy and hand-made cases."""
 
+import math
 from itertools import product
 
 import numpy as np
 import pytest
 import scipy.signal
+import scipy.stats
 from hypothesis import given
 
 from nestgraph.errors import StructureError
 from nestgraph.graph import ConnectionColumns, Network, Structure, UnitColumns
 from nestgraph.graph.geometry import output_size
 from nestgraph.graph.reference import forward, predict
-from nestgraph.spec import Activation, BatchNorm, Conv, Dense, Layer, Pooling
+from nestgraph.spec import (
+    Activation,
+    AdaptivePooling,
+    Argument,
+    BatchNorm,
+    Conv,
+    Dense,
+    Layer,
+    LocalResponseNorm,
+    Pooling,
+    Upsampling,
+    is_gate,
+)
 from tests.graph.explicit import connections_of
 from tests.laws import quick
 from tests.strategies import inputs_for, networks
@@ -21,6 +35,12 @@ FUNCTIONS = {
     "leaky_relu": lambda x, slope: x if x >= 0 else slope * x,
     "tanh": lambda x, _: np.tanh(x),
     "sigmoid": lambda x, _: 1 / (1 + np.exp(-x)),
+    "relu6": lambda x, _: min(max(x, 0.0), 6.0),
+    "hard_sigmoid": lambda x, _: min(max(x / 6 + 0.5, 0.0), 1.0),
+    "hard_swish": lambda x, _: 0.0 if x < -3 else x if x > 3 else x * (x + 3) / 6,
+    "silu": lambda x, _: x / (1 + np.exp(-x)),
+    "gelu": lambda x, _: x * scipy.stats.norm.cdf(x),
+    "gelu_tanh": lambda x, _: x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
 }
 
 
@@ -35,13 +55,23 @@ def slow_forward(network, sample):
                 continue
             values = {column: float(array[place]) for column, array in columns.values.items()}
             total = np.zeros(layer.size or ()) + values.get("bias", 0.0)
-            for projection in network.incoming(name):
+            for projection in sorted(network.incoming(name), key=is_gate):
                 for source, target, weight, mask, area in connections_of(network, projection):
-                    if target == unit:
+                    if target == unit and not isinstance(projection, Argument):
                         given = slow_project(projection, outputs[projection.source, source], weight * mask, layer.size)
-                        total = total + given * (1 if area is None else area)
-            outputs[name, unit] = slow_chain(layer, values, total)
+                        given = given * (1 if area is None else area)
+                        total = total * given if is_gate(projection) else total + given
+            if layer.opaque is not None:
+                total = slow_body(network, name, outputs)[0, place]
+            outputs[name, unit] = total
+        if layer.kind != "input":
+            slow_chain(layer, columns, outputs)
     return outputs
+
+
+def slow_body(network, name, outputs):
+    arguments = [p.source for p in sorted(network.incoming(name), key=lambda p: p.place)]
+    return network.bodies[name](*(np.array([[outputs[a, u] for u in network.units(a).tolist()]]) for a in arguments))
 
 
 def slow_project(projection, source, weight, size):
@@ -58,27 +88,77 @@ def slow_project(projection, source, weight, size):
     return result
 
 
-def slow_chain(layer, values, total):
+def slow_chain(layer, columns, outputs):
+    """Put what a layer's operations make of its sums in their place."""
     for op in layer.operations:
-        if isinstance(op, BatchNorm):
-            deviation = np.sqrt(values["variance"] + op.epsilon)
-            total = values["gamma"] * (total - values["mean"]) / deviation + values["beta"]
-        elif isinstance(op, Activation):
-            total = np.vectorize(FUNCTIONS[op.function], otypes=[float])(total, op.slope)
-        elif isinstance(op, Pooling):
-            total = slow_pool(op, total)
-    return total
+        sums = {unit: outputs[layer.name, unit] for unit in columns.ids.tolist()}
+        for place, (unit, total) in enumerate(sums.items()):
+            values = {column: float(array[place]) for column, array in columns.values.items()}
+            outputs[layer.name, unit] = slow_operation(op, values, total, unit, sums)
+
+
+def slow_operation(op, values, total, unit, sums):
+    if isinstance(op, BatchNorm):
+        deviation = np.sqrt(values["variance"] + op.epsilon)
+        return values["gamma"] * (total - values["mean"]) / deviation + values["beta"]
+    if isinstance(op, Activation):
+        return np.vectorize(FUNCTIONS[op.function], otypes=[float])(total, op.slope)
+    if isinstance(op, LocalResponseNorm):
+        near = range(unit - op.size // 2, unit + (op.size + 1) // 2)
+        return total / (op.k + op.alpha / op.size * sum(sums.get(other, 0.0) ** 2 for other in near)) ** op.beta
+    slow = {Pooling: slow_pool, AdaptivePooling: slow_adaptive, Upsampling: slow_upsample}.get(type(op))
+    return total if slow is None else slow(op, total)
+
+
+def slow_starts(extent, window, step, pad, ceil):
+    starts = [-pad]
+    while True:
+        last, following = starts[-1] + window, starts[-1] + step
+        goes_on = last < extent + pad and following < extent if ceil else following + window <= extent + pad
+        if not goes_on:
+            return starts
+        starts.append(following)
 
 
 def slow_pool(op, total):
     rows, columns = (
-        range(-pad, extent + pad - window + 1, step)
-        for extent, window, step, pad in zip(total.shape, op.kernel, op.stride, op.padding, strict=True)
+        slow_starts(*axis, op.ceil_mode) for axis in zip(total.shape, op.kernel, op.stride, op.padding, strict=True)
     )
+    padded = np.pad(np.zeros(total.shape), [(pad, pad) for pad in op.padding])
     result = np.zeros((len(rows), len(columns)))
     for (p, row), (q, column) in product(enumerate(rows), enumerate(columns)):
         cut = total[max(row, 0) : row + op.kernel[0], max(column, 0) : column + op.kernel[1]]
-        result[p, q] = cut.max() if op.function == "max" else cut.sum() / np.prod(op.kernel)
+        top, left = row + op.padding[0], column + op.padding[1]
+        whole = padded[top : top + op.kernel[0], left : left + op.kernel[1]]
+        result[p, q] = cut.max() if op.function == "max" else cut.sum() / (whole if op.count_padding else cut).size
+    return result
+
+
+def slow_adaptive(op, total):
+    result = np.zeros(op.size)
+    for place in np.ndindex(op.size):
+        ends = [(i * e / n, (i + 1) * e / n) for i, e, n in zip(place, total.shape, op.size, strict=True)]
+        cut = total[tuple(slice(math.floor(low), math.ceil(high)) for low, high in ends)]
+        result[place] = cut.max() if op.function == "max" else cut.mean()
+    return result
+
+
+def slow_upsample(op, total):
+    """Bilinear as the sum of all pixels, each with a tent around it as its share."""
+    result = np.zeros(op.size)
+    for place in np.ndindex(op.size):
+        axes = list(zip(place, total.shape, op.size, strict=True))
+        if op.mode == "nearest":
+            result[place] = total[tuple(i * e // n for i, e, n in axes)]
+            continue
+        middles = [
+            (i * (e - 1) / max(n - 1, 1)) if op.align_corners else max(0.0, (i + 0.5) * e / n - 0.5) for i, e, n in axes
+        ]
+        tents = [
+            np.maximum(0, 1 - np.abs(np.arange(e) - min(at, e - 1)))
+            for at, (_, e, _) in zip(middles, axes, strict=True)
+        ]
+        result[place] = tents[0] @ total @ tents[1]
     return result
 
 

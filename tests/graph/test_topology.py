@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from nestgraph.errors import StructureError
 from nestgraph.graph import ConnectionColumns, Network, Structure
 from nestgraph.graph.topology import Topology
-from nestgraph.spec import Dense, OneToOne
+from nestgraph.spec import Dense, OneToOne, is_gate
 from tests.graph.explicit import explicit_graph
 from tests.laws import quick
 from tests.strategies import SEEDS, networks
@@ -71,8 +71,15 @@ def test_parts_depth_and_degrees(structure):
     assert topology.out_degrees.tolist() == [degree for _, degree in graph.out_degree()]
     inputs = [node for node in graph if structure.layer(node[0]).kind == "input"]
     outputs = [node for node in graph if structure.layer(node[0]).output]
-    fed = set(inputs).union(*(nx.descendants(graph, node) for node in inputs))
-    read = set(outputs).union(*(nx.ancestors(graph, node) for node in outputs))
+    gates = {name for name, projection in structure.projections_by_name.items() if is_gate(projection)}
+    joined = graph.edges.data("projections")
+    summed = graph.edge_subgraph((u, v) for u, v, names in joined if not gates.issuperset(names))
+    tied = graph.copy()
+    for name in structure.layer_names:
+        if structure.layer(name).opaque is not None:  # a body computes all its units together
+            nx.add_cycle(tied, [node for node in graph if node[0] == name])
+    fed = set(inputs).union(*(nx.descendants(summed, node) for node in inputs if node in summed))
+    read = set(outputs).union(*(nx.ancestors(tied, node) for node in outputs))
     assert topology.islands.tolist() == flags(graph, set(graph) - (fed & read))
 
 

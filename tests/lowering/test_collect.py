@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nestgraph.edits import SetMask, remove_units
 from nestgraph.errors import LoweringError
 from nestgraph.graph import reference
-from nestgraph.lowering import collect, lower, slots, trained_values
+from nestgraph.lowering import collect, lower, network_of, slots, trained_values
 from tests.lowering.running import close, results, train, trained, without_dropout
 from tests.lowering.test_masked import two_maps
 from tests.strategies import SEEDS, inputs_for, networks
@@ -79,7 +79,26 @@ def test_training_changes_what_is_collected():
 )
 def test_wrapped_and_converted_modules(wrap):
     network = two_maps()
-    assert collect(network, wrap(lower(network))) == network
+    assert collect(network, wrap(lower(network))) == network_of(wrap(lower(network))) == network
+
+
+@settings(max_examples=25, deadline=None)
+@given(networks(), SEEDS)
+def test_a_trained_module_alone_gives_its_network(network, seed):
+    inputs = inputs_for(network, 4, np.random.default_rng(seed))
+    module, _ = trained(network, inputs, OPTIMIZERS["sgd"], steps=2)
+    fresh = lower(network)
+    fresh.load_state_dict(module.state_dict())
+    moved = copy.deepcopy(module).double().float()
+    assert network_of(module) == network_of(fresh) == network_of(moved) == collect(network, module)
+    again = lower(network_of(module), like=(collect(network, module), module))
+    assert network_of(again) == collect(network, again)
+
+
+def test_a_module_that_was_not_lowered_has_no_network():
+    for module in (torch.nn.Linear(2, 2), torch.fx.symbolic_trace(torch.nn.Linear(2, 2))):
+        with pytest.raises(LoweringError, match=r"expected a module that nestgraph\.lower made"):
+            network_of(module)
 
 
 def smaller(network):

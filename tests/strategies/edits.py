@@ -24,7 +24,9 @@ from nestgraph.edits import (
 )
 from nestgraph.errors import EditError
 from nestgraph.graph.geometry import output_size, weight_shape
-from nestgraph.spec import Conv, Dense, Layer, OneToOne, Pooling
+from nestgraph.graph.pinning import pinned
+from nestgraph.spec import Argument, Conv, Dense, Layer, OneToOne
+from nestgraph.spec.operations import Resizing
 from tests.strategies.networks import SEEDS, areas, chains, columns_for, sparse
 
 
@@ -65,7 +67,7 @@ def add_layer(draw, network, rng):
     """A layer beside an existing projection, with a projection into it and one out of it."""
     beside = network.projection(draw(st.sampled_from(network.projection_names)))
     target = network.layer(beside.target)
-    operations = draw(chains())
+    operations = draw(chains(target.size, resize=False))
     name, bias = fresh_name(network, "added"), draw(st.booleans())
     layer = Layer(name=name, kind=target.kind, size=target.size, operations=operations, bias=bias)
     ids = np.arange(draw(st.integers(1, 2))) + draw(st.integers(0, 3))
@@ -73,7 +75,7 @@ def add_layer(draw, network, rng):
     grown = edits[0].change(network)[0]
     onward = _bridge(draw, grown, layer.name, target.name, fresh_name(network, "from_added"))
     into = beside.model_copy(update={"target": layer.name, "name": fresh_name(network, "to_added")})
-    if isinstance(beside, OneToOne):
+    if isinstance(beside, OneToOne | Argument):
         into = _bridge(draw, grown, beside.source, layer.name, fresh_name(network, "to_added"))
     if into is None:
         return None
@@ -110,7 +112,8 @@ def add_projection(draw, network, rng):
         targets = np.sort(rng.permutation(network.units(target))[:count])
         links = np.stack([rng.permutation(network.units(source))[:count], targets], 1)
         block = Block(weight=rng.standard_normal(count).astype(np.float32), mask=np.ones(count, bool), links=links)
-        return AddProjection(projection=OneToOne(source=source, target=target, name=name), connections=block)
+        record = OneToOne(source=source, target=target, name=name, gate=draw(st.booleans()))
+        return AddProjection(projection=record, connections=block)
     projection = _bridge(draw, network, source, target, name)
     if projection is None:
         return None
@@ -122,7 +125,7 @@ def remove_projection(draw, network, rng):
     old = network.projection(draw(st.sampled_from(network.projection_names)))
     edit = RemoveProjection(projection=old.name)
     how = draw(st.sampled_from(("alone", "swept", "replaced")))
-    if how != "replaced" or isinstance(old, OneToOne):
+    if how != "replaced" or isinstance(old, OneToOne | Argument):
         return edit if how == "alone" else swept(network, [edit])
     block = _block(network.connection_columns(old.name).weight.shape, rng)
     return swept(network, [edit, AddProjection(projection=old, connections=block)])
@@ -145,6 +148,8 @@ def _grow(draw, structure, layer, links, rng):
             return None
     blocks = {}
     for projection in (*structure.incoming(layer), *structure.outgoing(layer)):
+        if isinstance(projection, Argument):
+            continue
         axis = 0 if projection.target == layer else 1
         old = structure.connection_columns(projection.name)
         if old.links is None:
@@ -165,7 +170,8 @@ def _grow(draw, structure, layer, links, rng):
     values = columns_for(record, len(ids), rng) if draw(st.booleans()) else {}
     edits = [AddUnits(layer=layer, ids=ids, positions=positions, values=values, blocks=blocks)]
     coupled = [p for p in structure.outgoing(layer) if isinstance(p, OneToOne)]
-    if coupled and len(coupled) == len(structure.outgoing(layer)):  # nothing else reads the new units
+    alone = coupled and len(coupled) == len(structure.outgoing(layer))  # nothing else reads the new units
+    if alone and layer not in pinned(structure):
         grown = edits[0].change(structure)[0]
         edits += _grow(draw, grown, coupled[0].target, {coupled[0].name: ids}, rng)
     return edits
@@ -215,8 +221,9 @@ def set_operations(draw, network, rng):
     """Another chain of operations that leaves the output's size."""
     names = [name for name in network.layer_names if network.layer(name).kind != "input"]
     layer = network.layer(draw(st.sampled_from(names)))
-    poolings = tuple(op for op in layer.operations if isinstance(op, Pooling))
-    new = layer.model_copy(update={"operations": draw(chains()) + poolings, "bias": draw(st.booleans())})
+    resizings = tuple(op for op in layer.operations if isinstance(op, Resizing))
+    operations = draw(chains(layer.size, resize=False)) + resizings
+    new = layer.model_copy(update={"operations": operations, "bias": draw(st.booleans())})
     values = columns_for(new, len(network.units(layer.name)), rng) if draw(st.booleans()) else {}
     return SetOperations(layer=layer.name, operations=new.operations, bias=new.bias, values=values)
 

@@ -3,15 +3,32 @@
 Structure is drawn, so that failures shrink; numbers come from a generator whose seed is drawn.
 """
 
+from typing import get_args
+
 import numpy as np
 from hypothesis import strategies as st
 
 from nestgraph.edits import drop_islands
 from nestgraph.graph import ConnectionColumns, Network, Structure, UnitColumns
 from nestgraph.graph.geometry import output_size, swept_size, weight_shape
-from nestgraph.spec import Activation, BatchNorm, Conv, Dense, Dropout, Layer, OneToOne, Pooling
+from nestgraph.spec import (
+    Activation,
+    AdaptivePooling,
+    Argument,
+    BatchNorm,
+    Conv,
+    Dense,
+    Dropout,
+    Layer,
+    LocalResponseNorm,
+    OneToOne,
+    Pooling,
+    Upsampling,
+)
+from nestgraph.spec.operations import ActivationFunction
+from tests.strategies.bodies import Mixing
 
-FUNCTIONS = ("relu", "leaky_relu", "tanh", "sigmoid")
+FUNCTIONS = get_args(ActivationFunction)
 SEEDS = st.integers(0, 2**32 - 1)
 
 
@@ -30,7 +47,7 @@ class Sketch:
 
     def hidden(self, name, count, size=None, output=False, pool=True):
         """A layer of neurons, or of maps where a size is given, with a drawn chain of operations."""
-        operations = self.draw(chains(size if pool else None))
+        operations = self.draw(chains(size, pool))
         bias = not any(isinstance(op, BatchNorm) for op in operations) or self.draw(st.booleans())
         ids = self.rng.permutation(2 * count)[:count] if self.draw(st.booleans()) else np.arange(count)
         kind = "neurons" if size is None else "feature_maps"
@@ -42,7 +59,9 @@ class Sketch:
 
     def project(self, projection, links=None):
         """A projection in which every target unit keeps a connection, possibly with areas."""
-        if links is not None:
+        if isinstance(projection, Argument):
+            columns = ConnectionColumns.of(np.zeros(0))
+        elif links is not None:
             links = np.asarray(links)[np.argsort(np.asarray(links)[:, 1])]
             weight = self.rng.standard_normal((len(links), *(projection.kernel or ()))) if projection.trained else None
             weight = np.ones(len(links)) if weight is None else weight
@@ -62,8 +81,28 @@ class Sketch:
         ids = self.structure.units(projection.target) if target_ids is None else target_ids
         self.project(projection, np.stack([self.structure.units(projection.source), ids], 1))
 
+    def opaque(self, name, sources, output=False):
+        """A layer whose body reads others, and which has as many units as the first of them."""
+        first = self.structure.layer(sources[0])
+        size = output_size(first)
+        kind = "neurons" if size is None else "feature_maps"
+        record = Layer(
+            name=name,
+            kind=kind,
+            size=size,
+            operations=self.draw(chains(size, resize=False)),
+            bias=False,
+            output=output,
+            opaque="softmax: no kind covers it",
+        )
+        self.layer(record, np.arange(len(self.structure.units(sources[0]))))
+        for place, source in enumerate(sources):
+            self.project(Argument(source=source, target=name, name=f"{name}_{place}", place=place))
+
     def finish(self):
-        return Network.of(drop_islands(self.structure).change(self.structure)[0])
+        network = Network.of(drop_islands(self.structure).change(self.structure)[0])
+        names = [name for name in network.layer_names if network.layer(name).opaque is not None]
+        return network.with_bodies({name: Mixing() for name in names})
 
 
 def columns_for(layer, count, rng):
@@ -91,27 +130,46 @@ def areas(shape, size, rng):
 
 
 @st.composite
-def chains(draw, size=None):
-    """Operations of a layer; pooling only where a size is given."""
+def chains(draw, size=None, resize=True):
+    """Operations of a layer of neurons, or of maps where a size is given, which they may be left to change."""
     chain = []
     if draw(st.booleans()):
         chain.append(BatchNorm(epsilon=draw(st.sampled_from((1e-5, 1e-3)))))
     if draw(st.booleans()):
         chain.append(Activation(function=draw(st.sampled_from(FUNCTIONS)), slope=draw(st.sampled_from((0.01, 0.2)))))
-    if size is not None and min(size) >= 2 and draw(st.booleans()):
-        kernel = (draw(st.integers(1, 2)), 2)
-        padding = (kernel[0] // 2, draw(st.integers(0, 1)))
-        chain.append(
-            Pooling(
-                function=draw(st.sampled_from(("max", "average"))),
-                kernel=kernel,
-                stride=(draw(st.integers(1, 2)), draw(st.integers(1, 2))),
-                padding=padding,
-            )
-        )
+    if size is not None and draw(st.integers(0, 3)) == 0:
+        alpha, k = draw(st.sampled_from((0.1, 2.0))), draw(st.sampled_from((1.0, 2.0)))
+        chain.append(LocalResponseNorm(size=draw(st.integers(1, 4)), alpha=alpha, k=k))
+    if size is not None and resize and min(size) >= 2 and draw(st.booleans()):
+        chain.append(draw(resizings()))
     if draw(st.integers(0, 3)) == 0:
         chain.insert(draw(st.integers(0, len(chain))), Dropout(probability=0.3))
     return tuple(chain)
+
+
+@st.composite
+def resizings(draw):
+    """A pooling or upsampling of maps of at least 2 x 2."""
+    kind = draw(st.sampled_from((Pooling, Pooling, AdaptivePooling, Upsampling)))
+    if kind is Upsampling:
+        mode, corners = draw(st.sampled_from((("nearest", False), ("bilinear", False), ("bilinear", True))))
+        return Upsampling(mode=mode, size=draw(_pairs(1, 4)), align_corners=corners)
+    function = draw(st.sampled_from(("max", "average")))
+    if kind is AdaptivePooling:
+        return AdaptivePooling(function=function, size=draw(_pairs(1, 3)))
+    kernel = (draw(st.integers(1, 2)), 2)
+    return Pooling(
+        function=function,
+        kernel=kernel,
+        stride=draw(_pairs(1, 2)),
+        padding=(kernel[0] // 2, draw(st.integers(0, 1))),
+        ceil_mode=draw(st.booleans()),
+        count_padding=draw(st.booleans()),
+    )
+
+
+def _pairs(least, most):
+    return st.tuples(st.integers(least, most), st.integers(least, most))
 
 
 def _dense(draw, sketch):
@@ -238,18 +296,83 @@ def _concatenating(draw, sketch):
     sketch.project(Dense(source=stream, target="y"))
 
 
+def _gate_source(sketch, size, count, form):
+    """A layer `g` of `count` units that can gate `a`: of its size, or of single values as neurons or as maps."""
+    if form == "same":
+        kind, how = (Conv, {"kernel": (3, 3), "padding": (1, 1)}) if size else (Dense, {})
+        sketch.hidden("g", count, size, pool=False)
+        sketch.project(kind(source="a", target="g", **how))
+    elif form == "neurons":
+        sketch.hidden("g", count)
+        sketch.project(Dense(source="a", target="g"))
+    else:
+        sketch.hidden("g", count, (1, 1), pool=False)
+        if size:
+            sketch.project(Conv(source="a", target="g", kernel=size))
+        else:
+            sketch.hidden("q", count)
+            sketch.project(Dense(source="a", target="q"))
+            sketch.link(OneToOne(source="q", target="g"))
+
+
+def _gated(draw, sketch):
+    """Squeeze and excitation: `m` is `a`, and more, times `g`, which may be flattened; an output may be gated, too."""
+    size, width, kind, how = _grid(draw, sketch)
+    form, count = draw(st.sampled_from(("same", "neurons", "single"))), draw(st.integers(1, width))
+    _gate_source(sketch, size, count, form)
+    sketch.hidden("m", width, size, pool=False)
+    sketch.link(OneToOne(source="a", target="m", trained=draw(st.booleans())))
+    if draw(st.booleans()):
+        sketch.project(kind(source="a", target="m", name="more", **how))
+    gated = sketch.structure.units("m")[:count]
+    sketch.link(OneToOne(source="g", target="m", gate=True, trained=draw(st.booleans())), gated)
+    if draw(st.booleans()):
+        sketch.link(OneToOne(source="a", target="m", name="own", gate=True))
+    sketch.hidden("y", draw(st.integers(1, 2)), output=True)
+    sketch.project(Dense(source="m", target="y"))
+    if form == "single" and draw(st.booleans()):
+        sketch.hidden("flat", count)
+        sketch.link(OneToOne(source="g", target="flat"))
+        sketch.project(Dense(source="flat", target="y"))
+    if form != "same" and draw(st.integers(0, 3)) == 0:
+        links = np.stack([sketch.structure.units("g")[:1], sketch.structure.units("y")[:1]], 1)
+        sketch.project(OneToOne(source="g", target="y", gate=True), links)
+
+
+def _opaque(draw, sketch):
+    """`o` is a body of `a` and maybe more; something reads it, maybe beside a skip, and the output may be opaque."""
+    size, width, kind, how = _grid(draw, sketch)
+    sketch.hidden("b", draw(st.integers(1, 3)), size, pool=False)
+    sketch.project(kind(source="x", target="b", **how))
+    sketch.opaque("o", ["a", *draw(st.lists(st.sampled_from(("a", "b", "x")), max_size=2))])
+    sketch.hidden("s", width, size, pool=False)
+    sketch.project(kind(source="o", target="s", **how))
+    if draw(st.booleans()):
+        sketch.link(OneToOne(source=draw(st.sampled_from(("a", "o"))), target="s", name="skip"))
+    sketch.hidden("h", draw(st.integers(1, 3)))
+    sketch.project(Dense(source="s", target="h"))
+    last = draw(st.booleans())
+    sketch.hidden("y", draw(st.integers(1, 2)), output=not last)
+    sketch.project(Dense(source="h", target="y"))
+    sketch.project(Dense(source="b", target="y"))
+    if last:
+        sketch.opaque("z", ["y"], output=True)
+
+
 FAMILIES = {
     "dense": _dense,
     "conv": _conv,
     "skip": _skip,
     "residual": _residual,
     "concatenating": _concatenating,
+    "gated": _gated,
+    "opaque": _opaque,
 }
 
 
 @st.composite
 def networks(draw, families=tuple(FAMILIES)):
-    """Verified networks: dense with shortcuts and two inputs, convolutional with areas, residual, concatenating."""
+    """Verified networks: dense with shortcuts and two inputs, convolutional with areas, residual and so on."""
     sketch = Sketch(draw, np.random.default_rng(draw(SEEDS)))
     FAMILIES[draw(st.sampled_from(families))](draw, sketch)
     return sketch.finish()

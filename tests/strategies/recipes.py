@@ -15,6 +15,7 @@ from nestgraph.edits import (
     insert_batch_norm,
     insert_skip,
     merge_twins,
+    narrow,
     prune_connections,
     remove_projection,
     remove_units,
@@ -26,7 +27,7 @@ from nestgraph.edits import (
     wake_connections,
     widen,
 )
-from nestgraph.spec import Conv, OneToOne
+from nestgraph.spec import Argument, Conv, OneToOne
 from tests.strategies.edits import fresh_name
 from tests.strategies.networks import FUNCTIONS, areas, sparse
 
@@ -71,7 +72,7 @@ def grown_weights(network, layer, like, rng):
     weights = {}
     for name in strand:
         for projection in (*network.incoming(name), *network.outgoing(name)):
-            if not isinstance(projection, OneToOne):
+            if not isinstance(projection, OneToOne | Argument):
                 shape = list(network.connection_columns(projection.name).weight.shape)
                 del shape[0 if projection.target == layer or projection.source not in strand else 1]
                 weights[projection.name] = sparse((1, *shape), 0.6, rng).weight[0]
@@ -140,6 +141,7 @@ RECIPE_CASES = {
     duplicate_unit: lambda draw, network, rng: duplicate_unit(network, *some_unit(draw, network)),  # noqa: ARG005
     widen: lambda draw, network, rng: widen(network, some_layer(draw, network), draw(st.integers(0, 3)), rng),
     bypass_layer: lambda draw, network, rng: bypass_layer(network, some_layer(draw, network)),  # noqa: ARG005
+    narrow: lambda draw, network, rng: narrow(network, draw(st.sampled_from((0.2, 0.5, 0.9)))),  # noqa: ARG005
     merge_twins: lambda draw, network, rng: merge_twins(network, some_layer(draw, network)),  # noqa: ARG005
     fold_batch_norm: lambda draw, network, rng: fold_batch_norm(network, some_layer(draw, network)),  # noqa: ARG005
     insert_batch_norm: lambda draw, network, rng: insert_batch_norm(network, some_layer(draw, network)),  # noqa: ARG005

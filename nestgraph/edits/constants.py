@@ -1,0 +1,152 @@
+"""Moving what units without inputs give, which is constant, into the layers that read it."""
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from nestgraph.edits.connections import SetValues
+from nestgraph.edits.layers import UnitValues
+from nestgraph.errors import EditError
+from nestgraph.graph.geometry import output_size
+from nestgraph.graph.operating import activate, by_unit
+from nestgraph.graph.reference import project
+from nestgraph.graph.structure import Structure
+from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.projection import Projection
+
+Marks = Mapping[str, AnyArray]
+"""By layer, bool (units,)."""
+
+
+def absorb_constants(structure: Structure, fed: Marks, read: Marks) -> tuple[SetValues, ...]:
+    """The edit after which nothing depends on units that no input leads to; see `island_edits` for where it is exact.
+
+    Args:
+        structure: the network.
+        fed: the units to which a path leads from an input.
+        read: the units from which a path leads to an output.
+
+    Raises:
+        EditError: a layer has nowhere to absorb a constant, or a gate multiplies the bias of a unit that is not fed.
+    """
+    constant = {name for name in structure.layer_names if np.any(~fed[name] & read[name])}
+    outputs: dict[str, AnyArray] = {}
+    units: dict[str, UnitValues] = {}
+    weights: dict[str, AnyArray] = {}
+    for name in structure.layer_names if constant else ():
+        inflow = _Inflow.of(structure, name, constant, fed, outputs)
+        outputs[name] = _constant_output(structure, name, fed[name], read[name], inflow)
+        shift, factor = inflow.shift(fed[name]), inflow.scale(fed[name])
+        if (factor != 1).any():
+            weights |= {p.name: _scaled(structure, p, factor) for p in structure.summed(name)}
+        if shift.any() or (factor != 1).any():
+            units[name] = _settled(structure, name, shift, factor, inflow.live)
+    return (SetValues(units=units, weights=weights),) if units or weights else ()
+
+
+@dataclass(frozen=True)
+class _Inflow:
+    """What reaches a layer, for one sample, from units that nothing feeds.
+
+    Attributes:
+        terms: what each projection adds to the sums, (1, units[, height, width]).
+        factor: what constant gates multiply them by, (1, units[, height, width]) or (1, units[, 1, 1]).
+        live: bool (units,): whether a gate multiplies the unit that depends on the input.
+    """
+
+    terms: tuple[AnyArray, ...]
+    factor: AnyArray
+    live: AnyArray
+
+    @classmethod
+    def of(cls, structure: Structure, layer: str, constant: Collection[str], fed: Marks, outputs: Marks) -> Self:
+        """What reaches a layer from the constant units of others, whose outputs are 0 where an input feeds them."""
+        sources = [p for p in structure.summed(layer) if p.source in constant]
+        columns, rank = structure.unit_columns(layer), len(structure.layer(layer).size or ())
+        factor, live = np.ones((1, len(columns), *(1,) * rank)), np.zeros(len(columns), bool)
+        for gate in structure.gates(layer):
+            links = structure.connection_columns(gate.name).links
+            assert links is not None, "gates are one to one"
+            places = columns.positions(links[:, 1])
+            moving = fed[gate.source][structure.unit_columns(gate.source).positions(links[:, 0])]
+            live[places[moving]] = True
+            steady = np.zeros(len(columns), bool)
+            steady[places[~moving]] = True
+            values = project(structure, gate, outputs[gate.source])
+            factor = factor * np.where(by_unit(steady, values), values, 1)
+        return cls(tuple(project(structure, p, outputs[p.source]) for p in sources), factor, live)
+
+    def shift(self, fed: AnyArray) -> AnyArray:
+        """(units,) float32: what is added to the sums of units that are fed."""
+        return np.where(fed, sum(map(per_unit, self.terms), np.zeros(len(fed))), 0).astype(np.float32)
+
+    def scale(self, fed: AnyArray) -> AnyArray:
+        """(units,) float32: what the sums of units that are fed are multiplied by."""
+        return np.where(fed, per_unit(self.factor), 1).astype(np.float32)
+
+
+def _constant_output(structure: Structure, name: str, fed: AnyArray, read: AnyArray, inflow: _Inflow) -> AnyArray:
+    """A layer's output for one sample, 0 where an input feeds it."""
+    layer, columns = structure.layer(name), structure.unit_columns(name)
+    if fed.all():
+        return np.zeros((1, len(columns), *(output_size(layer) or ())))
+    total = np.zeros((1, len(columns), *(layer.size or ())))
+    for term in inflow.terms:
+        total += term
+    if layer.bias:
+        total = total + by_unit(columns.values["bias"].astype(total.dtype), total)
+    total = total * inflow.factor
+    moving = ~fed & read & inflow.live & (total != 0).reshape(len(columns), -1).any(axis=1)
+    if moving.any():
+        unit = (name, int(columns.ids[moving][0]))
+        raise EditError(
+            f"unit {unit} expected a path from an input into its sum, got none left, and gates multiply its bias: set "
+            "the bias to 0, or keep a connection into it"
+        )
+    return np.where(by_unit(fed, total), 0, activate(layer, columns, total))
+
+
+def _scaled(structure: Structure, projection: Projection, factor: AnyArray) -> AnyArray:
+    """The live weights of a projection, with those into each unit multiplied by its factor."""
+    columns = structure.connection_columns(projection.name)
+    if columns.links is not None:
+        factor = factor[structure.unit_columns(projection.target).positions(columns.links[:, 1])]
+    return (columns.weight * factor.reshape(-1, *(1,) * (columns.weight.ndim - 1)))[columns.mask]
+
+
+def _settled(structure: Structure, name: str, shift: AnyArray, factor: AnyArray, live: AnyArray) -> UnitValues:
+    """The columns of a layer whose sums have a shift (units,) added and are then multiplied by a factor (units,)."""
+    if structure.layer(name).bias:
+        return {"bias": (structure.unit_columns(name).values["bias"] + shift) * factor}
+    if not shift.any():
+        return {}
+    if shift[live].any():
+        _refuse(name)  # a running mean is taken off after the gates
+    return absorbed(structure, name, shift * factor)
+
+
+def absorbed(structure: Structure, layer: str, constant: AnyArray) -> UnitValues:
+    """The columns of a layer that adds a constant (units,) to its sums: in the bias, or in the running mean.
+
+    Raises:
+        EditError: the layer has neither.
+    """
+    record, values = structure.layer(layer), structure.unit_columns(layer).values
+    if record.bias:
+        return {"bias": values["bias"] + constant}
+    if record.operations and record.operations[0].kind == "batch_norm":
+        return {"mean": values["mean"] - constant}
+    return _refuse(layer)
+
+
+def _refuse(layer: str) -> UnitValues:
+    raise EditError(f"layer {layer!r} expected a bias to absorb a constant, got none: give it one by SetOperations")
+
+
+def per_unit(values: AnyArray) -> AnyArray:
+    """(units,) from (1, units[, height, width]): the median over a map."""
+    _, units, *size = values.shape
+    return np.median(values[0].reshape(units, math.prod(size)), axis=1)

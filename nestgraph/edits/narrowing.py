@@ -1,0 +1,103 @@
+"""Make layers narrower by a share of their units, whole strands at a time: the way back from widening."""
+
+from collections.abc import Collection, Iterator
+
+import numpy as np
+
+from nestgraph.edits.batch import Batch
+from nestgraph.edits.operations import normalisation_factor
+from nestgraph.edits.pruning import followed
+from nestgraph.edits.strands import Strands
+from nestgraph.edits.units import RemoveUnits
+from nestgraph.errors import EditError
+from nestgraph.graph.groups import block_groups
+from nestgraph.graph.structure import Structure
+from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.projection import Conv, is_trained
+
+
+def narrow(structure: Structure, fraction: float, layers: Collection[str] | None = None) -> Batch:
+    """Remove a share of the units of each layer, the weakest first, in one batch.
+
+    Units that one-to-one links couple (see `coupled`) go together, as a strand. Strands that lie in the same layers,
+    and in the same groups of grouped convolutions, are a family, and from each family the same share goes, so that
+    groups stay equal. A unit's strength is the norm of its effective weights over the mean of its layer, a strand's
+    the sum over its units. Inputs and outputs stay, and what is coupled to an output or frozen by an opaque layer.
+
+    Args:
+        structure: the network.
+        fraction: of each family, rounded to whole strands; one always stays.
+        layers: only families that lie in at least one of these; all where not given.
+
+    Raises:
+        EditError: the fraction is not between 0 and 1, or a layer is not there.
+    """
+    if not 0 <= fraction < 1:
+        raise EditError(f"narrow expected a fraction of at least 0 and below 1, got {fraction}")
+    for name in layers or ():
+        structure.layer(name)
+    strands = Strands.of(structure)
+    strength, doomed = _strengths(structure, strands), set[int]()
+    for names, family in _families(structure, strands).items():
+        if layers is None or any(name in layers for name, _ in names):
+            weakest = sorted(family, key=lambda strand: (strength[strand], strand))
+            doomed.update(weakest[: min(round(fraction * len(family)), len(family) - 1)])
+    gone = np.isin(strands.labels, sorted(doomed))
+    edits = [
+        RemoveUnits(layer=name, units=structure.units(name)[gone[place]])
+        for name, place in strands.places.items()
+        if gone[place].any()
+    ]
+    removed = sum(len(edit.units) for edit in edits)
+    return followed(structure, edits, f"narrow by {fraction:.0%}: remove {removed} units")
+
+
+Site = tuple[str, tuple[int, ...]]
+"""A layer, and the groups of grouped convolutions that a unit of it is in."""
+
+
+def _strengths(structure: Structure, strands: Strands) -> AnyArray:
+    """float64 (units,): by the number of a strand its strength."""
+    total = np.zeros(len(strands.labels))
+    for name, place in strands.places.items():
+        norms = np.sqrt(sum(_squares(structure, name), np.zeros(place.stop - place.start)))
+        norms *= np.abs(normalisation_factor(structure, name))
+        np.add.at(total, strands.labels[place], norms / max(norms.mean(), np.finfo(float).tiny))
+    return total
+
+
+def _families(structure: Structure, strands: Strands) -> dict[tuple[Site, ...], list[int]]:
+    """The strands that may go, by the layers and groups that they lie in."""
+    where: dict[int, list[Site]] = {}
+    for name, place in strands.places.items():
+        groups = _groups(structure, name)
+        for position in np.flatnonzero(~strands.kept[place]).tolist():
+            label = int(strands.labels[place.start + position])
+            where.setdefault(label, []).append((name, groups[position]))
+    families: dict[tuple[Site, ...], list[int]] = {}
+    for label, lies in where.items():
+        families.setdefault(tuple(lies), []).append(label)
+    return families
+
+
+def _squares(structure: Structure, layer: str) -> Iterator[AnyArray]:
+    """By incoming trained projection, the sum of the squares of each unit's weights."""
+    for projection in filter(is_trained, structure.incoming(layer)):
+        columns = structure.connection_columns(projection.name)
+        if not columns.weight.size:
+            continue
+        squares = np.square(columns.weight, dtype=np.float64).reshape(len(columns.weight), -1).sum(axis=1)
+        if columns.links is None:
+            yield squares
+        else:
+            total = np.zeros(len(structure.unit_columns(layer)))
+            np.add.at(total, structure.unit_columns(layer).positions(columns.links[:, 1]), squares)
+            yield total
+
+
+def _groups(structure: Structure, layer: str) -> list[tuple[int, ...]]:
+    """For each unit the groups that it is in, of the grouped convolutions into the layer and out of it."""
+    count = len(structure.unit_columns(layer))
+    sides = (*structure.incoming(layer), *structure.outgoing(layer))
+    found = [block_groups(structure.connection_columns(p.name).edges) for p in sides if isinstance(p, Conv)]
+    return [tuple(position * groups // count for groups in found if groups > 1) for position in range(count)]

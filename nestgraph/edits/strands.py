@@ -1,0 +1,71 @@
+"""All strands of a network at once: which units one-to-one links tie together, and which of them cannot go."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from nestgraph.edits.coupling import held_units, live_links
+from nestgraph.graph.structure import Structure
+from nestgraph.spec.arrays import AnyArray
+
+
+@dataclass(frozen=True)
+class Strands:
+    """The hidden units in a row, layer after layer, and for each the number of its strand, that of its first unit.
+
+    Attributes:
+        places: by layer, where its units stand.
+        labels: int64 (units,).
+        kept: bool (units,): whether a unit belongs to a strand that cannot go.
+    """
+
+    places: Mapping[str, slice]
+    labels: AnyArray
+    kept: AnyArray
+
+    @classmethod
+    def of(cls, structure: Structure) -> "Strands":
+        """The strands of a structure."""
+        names = [
+            n for n in structure.layer_names if structure.layer(n).kind != "input" and not structure.layer(n).output
+        ]
+        ends: list[int] = np.cumsum([0, *(len(structure.unit_columns(name)) for name in names)]).tolist()
+        places = {name: slice(*ends[i : i + 2]) for i, name in enumerate(names)}
+        labels = _joined(np.arange(ends[-1]), list(_links(structure, places)))
+        fixed = np.zeros(ends[-1], bool)
+        for name, units in _fixed(structure):
+            if name in places:
+                fixed[places[name].start + structure.unit_columns(name).positions(units)] = True
+        return cls(places, labels, np.isin(labels, labels[fixed]))
+
+
+def _links(structure: Structure, places: Mapping[str, slice]) -> Iterator[tuple[AnyArray, AnyArray]]:
+    """The numbers of the units at both ends of each link between hidden units, by projection in order."""
+    for name in structure.projection_names:
+        projection, links = structure.projection(name), live_links(structure, name)
+        if len(links) and projection.source in places and projection.target in places:
+            ends = ((projection.source, links[:, 0]), (projection.target, links[:, 1]))
+            sources, targets = (places[end].start + structure.unit_columns(end).positions(ids) for end, ids in ends)
+            yield sources, targets
+
+
+def _joined(labels: AnyArray, links: list[tuple[AnyArray, AnyArray]]) -> AnyArray:
+    """The smallest label that links lead to, for each."""
+    while True:
+        before = labels.copy()
+        for sources, targets in (*links, *links[::-1]):
+            np.minimum.at(labels, targets, labels[sources])
+            np.minimum.at(labels, sources, labels[targets])
+        if (labels == before).all():
+            return labels
+
+
+def _fixed(structure: Structure) -> Iterator[tuple[str, AnyArray]]:
+    """The units that are frozen, or that an output unit repeats."""
+    yield from held_units(structure).items()
+    for output in structure.output_names:
+        for projection in structure.incoming(output):
+            links = live_links(structure, projection.name)
+            if len(links):
+                yield projection.source, np.unique(links[:, 0])
