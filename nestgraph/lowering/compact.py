@@ -1,0 +1,160 @@
+"""Lower a network to the smallest ordinary PyTorch module that computes it: the form that is deployed."""
+
+import numpy as np
+import torch
+from torch import fx
+from torch.nn import functional
+
+from nestgraph.graph import Network
+from nestgraph.lowering.compact_emitters import TERMS
+from nestgraph.lowering.compaction import compacted
+from nestgraph.lowering.emission import Emission
+from nestgraph.lowering.inner import emit_inner
+from nestgraph.lowering.nodes import KEY
+from nestgraph.lowering.operations import OPERATIONS
+from nestgraph.lowering.slots import as_tensor
+from nestgraph.lowering.terms import CompactEmission, by_place, rows_of
+from nestgraph.spec import BatchNorm, Layer, OneToOne, Projection
+from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.projection import is_gate
+
+Nodes = dict[str, fx.Node]
+
+
+def compact(network: Network, batch: int = 1) -> fx.GraphModule:
+    """A module of ordinary linear maps, convolutions and functions that computes the network in inference.
+
+    Inputs and results are those of `lower`, at any batch size and on any device that it is moved to; it needs no
+    nestgraph to run. Gone are dormant connections where whole rows, columns or blocks of them are, units that give a
+    constant or that no output depends on, dropout, and batch normalisation where it comes first after weighted
+    projections; what it multiplies and adds is in the weights and biases. A concatenation of layers is one, and a skip
+    is an addition. Block masks are grouped convolutions. Single connections missing from a matrix are zeros in it:
+    a very sparse dense layer stays a dense matrix of its used rows and columns, as processors multiply these sooner.
+
+    Values are rounded anew where weights are folded, so outputs agree with `reference` to single precision.
+    Parameters have `requires_grad=False`; to train a network use `lower`.
+
+    Args:
+        network: what to compute.
+        batch: how many samples at a time the module is made for. All sizes give the same outputs; which of several
+            forms is quickest depends on it.
+    """
+    compaction = compacted(network)
+    emission = CompactEmission(compaction.structure, offsets=compaction.offsets, batch=batch)
+    samples = {name: emission.graph.placeholder(f"input{number}") for number, name in enumerate(network.input_names)}
+    outputs: Nodes = {}
+    for name in compaction.structure.layer_names:
+        if name in samples:
+            outputs[name] = _emit_input(emission, name, samples[name])
+        else:
+            total = _emit_sum(emission, name, outputs, next(iter(samples.values())))
+            outputs[name] = _emit_operations(emission, compaction.structure.layer(name), total)
+        _note_layer(emission.graph, name)
+    results = [outputs[name] for name in network.output_names]
+    emission.graph.output(tuple(results) if len(results) > 1 else results[0])
+    module = fx.GraphModule(emission.state, emission.graph, "CompactNetwork")
+    module.graph.lint()
+    return module.eval().requires_grad_(False)
+
+
+def _note_layer(graph: fx.Graph, name: str) -> None:
+    """Note in the meta of new nodes which layer they compute, for whoever prints the module."""
+    for node in graph.nodes:
+        node.meta.setdefault(KEY, {"layer": name, "roles": ()})
+
+
+def _emit_input(emission: CompactEmission, name: str, sample: fx.Node) -> fx.Node:
+    features = emission.network.layer(name).features
+    assert features is not None
+    return emission.choose(sample, f"{emission.layers[name]}_units", emission.network.units(name), features)
+
+
+def _emit_sum(emission: CompactEmission, name: str, outputs: Nodes, sample: fx.Node) -> fx.Node:
+    """Emit the sum over a layer's projections, times its gates: rows that different ones feed are put side by side."""
+    network = emission.network
+    if network.layer(name).opaque is not None:
+        return emit_inner(emission, name, [outputs[argument.source] for argument in network.arguments(name)])
+    bias = emission.network.unit_columns(name).values["bias"].copy()
+    parts: dict[bytes, tuple[AnyArray, fx.Node]] = {}
+    for projection, rows in _rows(emission, name):
+        node = _emit_term(emission, projection, outputs[projection.source], rows, bias)
+        known = parts.get(rows.tobytes())
+        parts[rows.tobytes()] = rows, node if known is None else emission.call(torch.add, known[1], node)
+    total = _joined(emission, name, list(parts.values())) if parts else _zeros(emission, name, sample)
+    if bias.any():
+        total = emission.call(
+            torch.add, total, emission.keep(f"{emission.layers[name]}_bias", by_place(emission, name, bias))
+        )
+    if name in emission.offsets:
+        offset = emission.keep(f"{emission.layers[name]}_offset", as_tensor(emission.offsets[name]))
+        total = emission.call(torch.add, total, offset)
+    for gate in network.gates(name):
+        factors = _emit_term(emission, gate, outputs[gate.source], np.arange(len(bias)), np.zeros(len(bias)))
+        total = emission.call(torch.mul, total, factors)
+    return total
+
+
+def _rows(emission: Emission, name: str) -> list[tuple[Projection, AnyArray]]:
+    """The rows that each projection into a layer is to give: those of two are the same or apart, and together all."""
+    incoming, count = emission.network.summed(name), len(emission.network.units(name))
+    rows = [rows_of(emission, projection) for projection in incoming]
+    parts = {part.tobytes(): part for part in rows}
+    together = np.concatenate([*parts.values(), np.array([], np.int64)])
+    if not np.array_equal(np.sort(together), np.arange(count)):
+        rows = [np.arange(count)] * len(rows)
+    return list(zip(incoming, rows, strict=True))
+
+
+def _emit_term(
+    emission: CompactEmission, projection: Projection, source: fx.Node, rows: AnyArray, bias: AnyArray
+) -> fx.Node:
+    """Emit what a projection adds to rows, with their bias where it can take it; of that, `bias` keeps nothing."""
+    own = rows_of(emission, projection) if isinstance(projection, OneToOne) else rows
+    offered = bias[rows] if len(own) == len(rows) and bias[rows].any() else None
+    term = TERMS[projection.kind](emission, projection, source, own, offered)
+    if term.biased:
+        bias[rows] = 0
+    if len(own) == len(rows):
+        return term.node
+    axes_behind = 0 if emission.network.layer(projection.target).size is None else 2
+    padded = emission.call(functional.pad, term.node, (0, 0) * axes_behind + (0, 1), value=float(is_gate(projection)))
+    places = np.full(len(rows), len(own))
+    places[own] = np.arange(len(own))
+    return emission.choose(padded, f"{emission.projections[projection.name]}_targets", places, len(own) + 1)
+
+
+def _joined(emission: CompactEmission, name: str, parts: list[tuple[AnyArray, fx.Node]]) -> fx.Node:
+    if len(parts) == 1:
+        return parts[0][1]
+    parts = sorted(parts, key=lambda part: int(part[0][0]))
+    together = emission.call(torch.cat, [node for _, node in parts], 1)
+    order = np.argsort(np.concatenate([rows for rows, _ in parts]))
+    return emission.choose(together, f"{emission.layers[name]}_order", order, len(order))
+
+
+def _zeros(emission: Emission, name: str, sample: fx.Node) -> fx.Node:
+    """The sum of an output layer that no projection feeds, as all its connections are 0."""
+    shape = (len(emission.network.units(name)), *(emission.network.layer(name).size or ()))
+    batch = emission.graph.call_method("size", (sample, 0))
+    return emission.graph.call_method("new_zeros", (sample, (batch, *shape)))
+
+
+def _emit_operations(emission: Emission, layer: Layer, x: fx.Node) -> fx.Node:
+    path = emission.layers[layer.name]
+    for number, operation in enumerate(layer.operations):
+        if isinstance(operation, BatchNorm):
+            x = _emit_affine(emission, layer, operation, x)
+        else:
+            x = OPERATIONS[operation.kind](emission, layer, operation, f"{path}_operation{number}", x)
+    return x
+
+
+def _emit_affine(emission: Emission, layer: Layer, operation: BatchNorm, x: fx.Node) -> fx.Node:
+    """A batch normalisation that nothing before it can take over: one multiplication and addition for each value."""
+    values, path = emission.network.unit_columns(layer.name).values, emission.layers[layer.name]
+    scale = values["gamma"] / np.sqrt(values["variance"].astype(np.float64) + operation.epsilon)
+    shift = values["beta"] - values["mean"] * scale
+    factor = emission.keep(f"{path}_scale", by_place(emission, layer.name, scale))
+    return emission.call(
+        torch.addcmul, emission.keep(f"{path}_shift", by_place(emission, layer.name, shift)), x, factor
+    )

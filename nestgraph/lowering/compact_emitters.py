@@ -1,0 +1,65 @@
+"""The table from the kind of a projection to the function that emits what it adds in a compact module."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from torch import fx, nn
+
+from nestgraph.graph.geometry import output_size
+from nestgraph.lowering.compact_conv import emit_conv
+from nestgraph.lowering.emission import Emission
+from nestgraph.lowering.liveness import is_identity
+from nestgraph.lowering.terms import CompactEmission, Term, by_place, convolution, filled
+from nestgraph.spec import Dense, OneToOne
+from nestgraph.spec.arrays import AnyArray
+
+
+def emit_dense(
+    emission: CompactEmission, projection: Dense, source: fx.Node, rows: AnyArray, bias: AnyArray | None
+) -> Term:
+    """A linear module of the rows and columns that are used, where leaving out columns pays."""
+    columns, path = emission.network.connection_columns(projection.name), emission.projections[projection.name]
+    weight = columns.weight[rows].reshape(len(rows), -1)
+    if columns.weight.ndim > 2:
+        source = emission.call(torch.flatten, source, 1)
+    used = np.flatnonzero(weight.any(axis=0))
+    if emission.pays((weight.shape[1] - len(used)) * len(rows), len(used)):
+        source = emission.choose(source, f"{path}_columns", used, weight.shape[1])
+        weight = weight[:, used]
+    linear = nn.Linear(weight.shape[1], len(rows), bias=bias is not None, device="meta")
+    return Term(emission.apply(path, filled(linear, weight, bias), source), rows, bias is not None)
+
+
+def emit_one_to_one(
+    emission: CompactEmission, projection: OneToOne, source: fx.Node, rows: AnyArray, bias: AnyArray | None
+) -> Term:
+    """Linked units: chosen from the source, and weighted where their weights are not 1."""
+    network, path = emission.network, emission.projections[projection.name]
+    columns, sources = network.connection_columns(projection.name), network.unit_columns(projection.source)
+    assert columns.links is not None
+    values = emission.choose(source, f"{path}_sources", sources.positions(columns.links[:, 0]), len(sources))
+    if (output_size(network.layer(projection.source)) is None) != (network.layer(projection.target).size is None):
+        values = _reshaped(emission, projection.target, values)
+    if projection.kernel is not None:
+        module = convolution(
+            projection, len(rows), len(rows), bias is not None, groups=len(rows), padding=projection.padding
+        )
+        module = filled(module, columns.weight[:, None], bias)
+        return Term(emission.apply(path, module, values), rows, bias is not None)
+    if is_identity(projection, columns):
+        return Term(values, rows)
+    weight = emission.keep(f"{path}_weight", by_place(emission, projection.target, columns.weight))
+    return Term(emission.call(torch.mul, values, weight), rows)
+
+
+def _reshaped(emission: Emission, target: str, values: fx.Node) -> fx.Node:
+    """Maps of size (1, 1) for a layer of neurons, or neurons for maps."""
+    if emission.network.layer(target).size is None:
+        return emission.call(torch.flatten, values, 1)
+    return emission.call(torch.unflatten, values, 1, (-1, 1, 1))
+
+
+TERMS: Mapping[str, Callable[..., Term]] = {"dense": emit_dense, "conv": emit_conv, "one_to_one": emit_one_to_one}
+"""kind -> emitter(emission, projection, source, rows, bias or None): what the projection adds to the rows, or what it
+multiplies them by. Arguments have no row: `inner.emit_inner` reads them."""

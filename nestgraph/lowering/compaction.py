@@ -1,0 +1,112 @@
+"""The network that a compact module computes: smaller arrays, normalisation folded, constants in the biases."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from nestgraph.graph import ConnectionColumns, Structure, UnitColumns
+from nestgraph.lowering.liveness import Liveness, adds, first_scale, in_inference, is_identity, liveness
+from nestgraph.spec import Layer, OneToOne, Projection
+from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.projection import Argument
+
+
+@dataclass(frozen=True, eq=False)
+class Compaction:
+    """A structure, not verified, that gives the same outputs in inference.
+
+    Attributes:
+        structure: every layer has a bias; no layer has dropout; normalisation is left only where it cannot be folded.
+        offsets: by layer, float32 (units, height, width): what differs from position to position, to add to its sums.
+    """
+
+    structure: Structure
+    offsets: Mapping[str, AnyArray]
+
+
+def compacted(network: Structure) -> Compaction:
+    """Leave out what no output depends on, and fold what can be folded."""
+    alive = liveness(network)
+    names = [name for name in network.layer_names if alive.kept[name].any()]
+    scales = {name: _folded_scale(alive.structure, name) for name in names}
+    layers, units, offsets = list[Layer](), dict[str, UnitColumns](), dict[str, AnyArray]()
+    for name in names:
+        layer = network.layer(name)
+        layers.append(layer if layer.kind == "input" else _folded_layer(layer, scales[name] is not None))
+        units[name], offset = _unit_columns(alive, name, scales[name])
+        offsets |= {} if offset is None else {name: offset}
+    bodies = {name: body for name, body in network.bodies.items() if name in units}
+    projections, connections = list[Projection](), dict[str, ConnectionColumns]()
+    for name in network.projection_names:
+        projection = network.projection(name)
+        if projection.source in units and projection.target in units:
+            columns = _connection_columns(alive, projection, scales[projection.target])
+            if columns.active or isinstance(projection, Argument):
+                projections.append(projection)
+                connections[name] = columns
+    return Compaction(Structure(layers, projections, units, connections, bodies), offsets)
+
+
+def _folded_scale(structure: Structure, name: str) -> AnyArray | None:
+    """The factors of a normalisation that the layer's incoming weights can take over."""
+    incoming = [(p, structure.connection_columns(p.name)) for p in structure.incoming(name)]
+    if any(is_identity(p, columns) or not adds(p) for p, columns in incoming):
+        return None
+    return first_scale(structure, name)
+
+
+def _folded_layer(layer: Layer, folded: bool) -> Layer:
+    operations = in_inference(layer.operations)
+    return layer.model_copy(update={"operations": operations[1:] if folded else operations, "bias": True})
+
+
+def _unit_columns(alive: Liveness, name: str, scale: AnyArray | None) -> tuple[UnitColumns, AnyArray | None]:
+    """The columns of the units that stay, and the part of their offset that differs from position to position."""
+    columns, kept = alive.structure.unit_columns(name), alive.kept[name]
+    if alive.structure.layer(name).kind == "input":
+        return UnitColumns.of(columns.ids[kept], {}), None
+    values = {column: array.astype(np.float64) for column, array in columns.values.items()}
+    bias, offset = values.get("bias", np.zeros(len(kept))), alive.offsets.get(name)
+    if offset is not None and np.ptp(offset.reshape(len(kept), -1), axis=1).max() == 0:
+        bias, offset = bias + offset.reshape(len(kept), -1)[:, 0], None
+    if scale is not None:
+        bias = (bias - values["mean"]) * scale + values["beta"]
+        offset = None if offset is None else offset * scale[:, None, None]
+        values = {}
+    elif first_scale(alive.structure, name) is not None and not alive.structure.gates(name):
+        values["mean"], bias = values["mean"] - bias, np.zeros(len(kept))
+    values["bias"] = bias
+    units = UnitColumns.of(columns.ids[kept], {column: array[kept] for column, array in values.items()})
+    return units, None if offset is None else offset[kept].astype(np.float32)
+
+
+def _connection_columns(alive: Liveness, projection: Projection, scale: AnyArray | None) -> ConnectionColumns:
+    columns = alive.structure.connection_columns(projection.name)
+    if isinstance(projection, OneToOne):
+        return _links(alive, projection, columns, scale)
+    if isinstance(projection, Argument):
+        return columns
+    into, out = alive.kept[projection.source], alive.kept[projection.target]
+    weight, mask, area = columns.weight, columns.mask, columns.area
+    if not (into.all() and out.all()):
+        weight, mask = weight[out][:, into], mask[out][:, into]
+        area = None if area is None else (area[out] if area.shape[1] == 1 else area[out][:, into])
+    if scale is not None:
+        weight = weight * scale[out].reshape(-1, *([1] * (weight.ndim - 1)))
+    return ConnectionColumns.of(weight, mask, area)
+
+
+def _links(
+    alive: Liveness, projection: OneToOne, columns: ConnectionColumns, scale: AnyArray | None
+) -> ConnectionColumns:
+    assert columns.links is not None
+    sources, targets = (alive.structure.unit_columns(end) for end in (projection.source, projection.target))
+    from_, to = sources.positions(columns.links[:, 0]), targets.positions(columns.links[:, 1])
+    alive_links = columns.live & alive.kept[projection.source][from_] & alive.kept[projection.target][to]
+    stay = np.flatnonzero(alive_links)
+    stay = stay[np.argsort(to[stay])]
+    weight = columns.weight[stay]
+    if scale is not None:
+        weight = weight * scale[to[stay]].reshape(-1, *([1] * (weight.ndim - 1)))
+    return ConnectionColumns.of(weight, columns.mask[stay], None, columns.links[stay])

@@ -1,0 +1,147 @@
+"""Which connections and units a compact module needs, and the constants that the others leave behind."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from nestgraph.graph import ConnectionColumns, Structure
+from nestgraph.graph.pairs import joined_by
+from nestgraph.graph.reference import forward, project
+from nestgraph.spec import BatchNorm, Dropout, Layer, LocalResponseNorm, OneToOne, Operation, Projection
+from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.projection import Argument, is_gate
+
+
+@dataclass(frozen=True, eq=False)
+class Liveness:
+    """What is left of a network whose constants are absorbed.
+
+    Attributes:
+        structure: the network whose masks leave out what cannot reach a sum: weights of 0, empty areas, units that a
+            normalisation multiplies by 0.
+        kept: by layer, bool (units,): whether the unit's output depends on the sample and is used.
+        offsets: by layer, float64 (units[, height, width]): what units that give constants add to its sums. A layer
+            that none feeds is absent.
+    """
+
+    structure: Structure
+    kept: Mapping[str, AnyArray]
+    offsets: Mapping[str, AnyArray]
+
+
+def liveness(network: Structure) -> Liveness:
+    """Find out what a compact module needs."""
+    structure = _tightened(network)
+    pinned = _pinned(structure)
+    varying = _varying(structure, pinned)
+    used = _used(structure, pinned, varying)
+    kept = {name: varying[name] & used[name] for name in structure.layer_names}
+    return Liveness(structure, kept, _offsets(structure, varying, kept))
+
+
+def in_inference(operations: tuple[Operation, ...]) -> tuple[Operation, ...]:
+    """The operations without those that do nothing in inference."""
+    return tuple(operation for operation in operations if not isinstance(operation, Dropout))
+
+
+def first_scale(structure: Structure, name: str) -> AnyArray | None:
+    """What a normalisation that comes first multiplies a layer's sums by, float64 (units,); None without one."""
+    first = in_inference(structure.layer(name).operations)[:1]
+    if not first or not isinstance(first[0], BatchNorm):
+        return None
+    values = structure.unit_columns(name).values
+    return values["gamma"] / np.sqrt(values["variance"].astype(np.float64) + first[0].epsilon)
+
+
+def _tightened(network: Structure) -> Structure:
+    changed: dict[str, ConnectionColumns] = {}
+    for name in network.projection_names:
+        projection, columns = network.projection(name), network.connection_columns(name)
+        if not adds(projection):
+            continue
+        rows = _reached_rows(network, projection.target, columns)
+        if np.count_nonzero(columns.weight) == columns.active and rows is None and columns.area is None:
+            continue
+        mask: AnyArray = np.logical_and(columns.mask, columns.weight)
+        if rows is not None:
+            mask &= _along(rows, mask)
+        if columns.area is not None:
+            mask &= np.any(columns.area, axis=(2, 3), keepdims=True)
+        changed[name] = columns.with_weight(np.where(mask, columns.weight, 0), mask)
+    return network.replace(connections=changed) if changed else network
+
+
+def _reached_rows(network: Structure, target: str, columns: ConnectionColumns) -> AnyArray | None:
+    """Bool by row of a projection's weights: whether the target's normalisation lets it through; None where all are."""
+    scale = first_scale(network, target)
+    if scale is None or scale.all():
+        return None
+    if columns.links is None:
+        return scale != 0
+    return scale[network.unit_columns(target).positions(columns.links[:, 1])] != 0
+
+
+def _along(rows: AnyArray, like: AnyArray) -> AnyArray:
+    return rows.reshape(-1, *([1] * (like.ndim - 1)))
+
+
+def _pinned(structure: Structure) -> frozenset[str]:
+    """Layers of which every unit stays, as something reads them together or by their number."""
+    readers = [p for p in structure.projections_by_name.values() if not adds(p)]
+    whole = {name for name, layer in structure.layers_by_name.items() if layer.output or _mixes(layer)}
+    return frozenset(whole | {p.source for p in readers})
+
+
+def adds(projection: Projection) -> bool:
+    """Whether a projection adds weighted outputs, of which those that are constant can be taken out."""
+    return not is_gate(projection) and not isinstance(projection, Argument)
+
+
+def _mixes(layer: Layer) -> bool:
+    """Whether several units of a layer are read together for each of its outputs."""
+    return layer.opaque is not None or any(isinstance(op, LocalResponseNorm) for op in layer.operations)
+
+
+def _varying(structure: Structure, pinned: frozenset[str]) -> dict[str, AnyArray]:
+    """By layer, whether a unit's output depends on the sample; all of a pinned layer count as if they did."""
+    found: dict[str, AnyArray] = {}
+    for name in structure.layer_names:
+        whole = name in pinned or structure.layer(name).kind == "input"
+        found[name] = np.full(len(structure.unit_columns(name)), whole)
+        for projection in () if whole else structure.incoming(name):
+            found[name] |= joined_by(structure, projection).onward(found[projection.source])
+    return found
+
+
+def _used(structure: Structure, pinned: frozenset[str], varying: dict[str, AnyArray]) -> dict[str, AnyArray]:
+    """By layer, whether a path of units that vary leads from a unit to an output."""
+    found: dict[str, AnyArray] = {}
+    for name in reversed(structure.layer_names):
+        found[name] = np.full(len(structure.unit_columns(name)), name in pinned)
+        for projection in () if name in pinned else structure.outgoing(name):
+            target = projection.target
+            found[name] |= joined_by(structure, projection).back(found[target] & varying[target])
+    return found
+
+
+def _offsets(
+    structure: Structure, varying: Mapping[str, AnyArray], kept: Mapping[str, AnyArray]
+) -> dict[str, AnyArray]:
+    constant = {name for name, moves in varying.items() if not moves.all()}
+    sources = [p for p in structure.projections_by_name.values() if p.source in constant and kept[p.target].any()]
+    if not sources:
+        return {}
+    inputs = [structure.layer(name) for name in structure.input_names]
+    outputs = forward(structure, {x.name: np.zeros((1, x.features or 0, *(x.size or ()))) for x in inputs})
+    found: dict[str, AnyArray] = {}
+    for projection in sources:
+        values = outputs[projection.source]
+        values = np.where(_along(varying[projection.source], values[0]), 0, values)
+        found[projection.target] = found.get(projection.target, 0) + project(structure, projection, values)[0]
+    return found
+
+
+def is_identity(projection: Projection, columns: ConnectionColumns) -> bool:
+    """Whether a projection passes on outputs as they are."""
+    return isinstance(projection, OneToOne) and projection.kernel is None and bool((columns.weight == 1).all())
