@@ -1,0 +1,177 @@
+"""Verbs that bring models in and out: import and export."""
+
+import json
+import re
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from nestgraph.cli.options import Json, Snapshot
+from nestgraph.cli.output import facts, suggest
+
+if TYPE_CHECKING:
+    from nestgraph.graph import Network
+
+IMPORT_EXAMPLE = "nestgraph import models:lenet --weights lenet.safetensors --input 1,28,28 --out net.json"
+EXPORT_EXAMPLE = "nestgraph export net.json net.onnx"
+MODEL = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+SHAPE = re.compile(r"[1-9][0-9]{0,8}(,[1-9][0-9]{0,8})*")
+EXPORTED = (".onnx", ".py", ".safetensors")
+
+Names = Annotated[str | None, typer.Option(metavar="A,B,...", help="Of an edge list, in their order.")]
+
+
+def import_model(
+    model: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help="PACKAGE.MODULE:CALLABLE, or an edge list (.csv) or NEAT genome (.json)."),
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The snapshot to write.")],
+    weights: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A safetensors file with the state dict of the module.")
+    ] = None,
+    shapes: Annotated[
+        list[str] | None,
+        typer.Option("--input", metavar="SHAPE", help="Shape of a sample, such as 1,28,28; once for each input."),
+    ] = None,
+    arguments: Annotated[
+        list[str] | None,
+        typer.Option("--arg", metavar="NAME=VALUE", help="An argument of the callable: JSON, or else text."),
+    ] = None,
+    nodes: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Of an edge list: a CSV file of name, bias, activation.")
+    ] = None,
+    input_nodes: Names = None,
+    output_nodes: Names = None,
+    as_json: Json = False,
+) -> None:
+    """Make a network of a PyTorch model or an edge list.
+
+    MODEL as PACKAGE.MODULE:CALLABLE runs that code, from an installed package or the current folder: name only what
+    you trust. The callable, a class or function, gives the torch.nn.Module. Files are only read: edge lists are CSV
+    files of source, target, weight; a NEAT genome is JSON that neat-python exported.
+
+    The answer lists the layers, which of them can be edited, and what keeps the others.
+    """
+    from dataclasses import asdict
+
+    import nestgraph as ng
+    from nestgraph.interop.report import import_report
+
+    if MODEL.fullmatch(model):
+        _refuse("PACKAGE.MODULE:CALLABLE", nodes=nodes, input_nodes=input_nodes, output_nodes=output_nodes)
+        network = _from_module(model, weights, _shapes(shapes or []), _arguments(arguments or []))
+    else:
+        _refuse("a file", weights=weights, input=shapes, arg=arguments)
+        network = _from_file(Path(model), nodes, input_nodes, output_nodes)
+    ng.save(network, out)
+    report = import_report(network)
+    content = {"snapshot": str(out), "digest": network.digest, "layers": [asdict(row) for row in report.rows]}
+    facts(content, f"{out}: {network!r}\n{report}", as_json)
+    suggest("summary", out)
+
+
+def _refuse(model: str, **options: object) -> None:
+    """Refuse options that do not go with a kind of MODEL."""
+    wrong = next((name.replace("_", "-") for name, value in options.items() if value), None)
+    if wrong is not None:
+        raise typer.BadParameter(f"expected no --{wrong} with {model}, got one", param_hint=f"--{wrong}")
+
+
+def _from_module(model: str, weights: Path | None, shapes: list[list[int]], arguments: dict[str, Any]) -> "Network":
+    if not shapes:
+        raise typer.BadParameter("expected the shape of each input, such as 1,28,28, got none", param_hint="--input")
+    from nestgraph.interop.importing import import_module
+    from nestgraph.interop.loading import built_module, example_inputs, load_weights
+
+    with redirect_stdout(sys.stderr):  # facts stay alone on stdout, whatever the model's code prints
+        module = built_module(model, arguments)
+        if weights is not None:
+            load_weights(module, weights)
+        return import_module(module, example_inputs(shapes))
+
+
+def _from_file(path: Path, nodes: Path | None, inputs: str | None, outputs: str | None) -> "Network":
+    from nestgraph.interop.edge_list import from_edges
+    from nestgraph.interop.neat import from_neat
+
+    if path.suffix.lower() == ".json":
+        _refuse("a NEAT genome", nodes=nodes, input_nodes=inputs, output_nodes=outputs)
+        return from_neat(path)
+    if path.suffix.lower() != ".csv":
+        expected = "PACKAGE.MODULE:CALLABLE, a .csv or a .json file"
+        raise typer.BadParameter(f"expected {expected}, got {str(path)!r}", param_hint="MODEL")
+    return from_edges(path, nodes, inputs=_split(inputs), outputs=_split(outputs))
+
+
+def _split(names: str | None) -> list[str] | None:
+    return None if names is None else [name.strip() for name in names.split(",")]
+
+
+def _shapes(texts: list[str]) -> list[list[int]]:
+    wrong = next((text for text in texts if not SHAPE.fullmatch(text)), None)
+    if wrong is not None:
+        raise typer.BadParameter(f"expected a shape such as 1,28,28, got {wrong!r}", param_hint="--input")
+    return [[int(extent) for extent in text.split(",")] for text in texts]
+
+
+def _arguments(texts: list[str]) -> dict[str, Any]:
+    """Keyword arguments from `name=value`."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier() or name in found:
+            raise typer.BadParameter(f"expected NAME=VALUE, each name once, got {text!r}", param_hint="--arg")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
+
+
+def export_model(
+    snapshot: Snapshot,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Where to: .onnx, .py or .safetensors; any with --format.")
+    ],
+    form: Annotated[
+        Literal["model-explorer", "graphml", "node-link"] | None,
+        typer.Option("--format", help="Its layers for another viewer instead."),
+    ] = None,
+    units: Annotated[bool, typer.Option("--units", help="Its units, not its layers; graphml and node-link.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write a network in a form that runs without nestgraph.
+
+    The form follows the name: an ONNX model, Python source with its weights beside it, or the weights alone. What does
+    nothing is left out, and nothing is kept whose outputs are not those of the network.
+
+    With --format it is a graph for viewers: Model Explorer's JSON, with overlays in files beside it, GraphML, or
+    node-link JSON.
+    """
+    import nestgraph as ng
+
+    if form is not None:
+        from nestgraph.render.interchange import write_interchange
+
+        paths = write_interchange(ng.load(snapshot), file, form, "units" if units else "layers")
+        facts({"files": [str(path) for path in paths]}, "\n".join(map(str, paths)), as_json)
+        suggest("summary", snapshot)
+        return
+    if units:
+        raise typer.BadParameter("expected it with --format graphml or node-link", param_hint="--units")
+    if file.suffix.lower() not in EXPORTED:
+        raise typer.BadParameter(f"expected {', '.join(EXPORTED)}, got {str(file)!r}", param_hint="FILE")
+    network = ng.load(snapshot)
+    from nestgraph.interop.export import export
+
+    with redirect_stdout(sys.stderr):  # the exporter of torch talks
+        written = export(network, file)
+    files = [str(path) for path in written.paths]
+    words = f"{written.bytes:,} bytes, outputs differ by {written.difference:.1e}"
+    content = {"files": files, "bytes": written.bytes, "difference": written.difference}
+    facts(content, "\n".join((*files, words)), as_json)
+    suggest("summary", snapshot)

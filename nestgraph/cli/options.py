@@ -1,0 +1,25 @@
+"""Arguments and options that several verbs have."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print facts as JSON.")]
+Snapshot = Annotated[Path, typer.Argument(metavar="SNAPSHOT", help="A network snapshot (.json).")]
+View = Annotated[
+    Literal["layers", "neurons", "matrix", "inputs", "areas"] | None,
+    typer.Option(help="Of layers or neurons what fits, by default."),
+]
+Theme = Annotated[Literal["light", "dark"], typer.Option(help="The colours.")]
+Device = Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to compute.")]
+
+
+def check_picture(path: Path, hint: str) -> None:
+    """Refuse a path that names no format of pictures.
+
+    Raises:
+        BadParameter: it does not end in .svg, .png, .pdf or .dot.
+    """
+    if path.suffix.lower() not in (".svg", ".png", ".pdf", ".dot"):
+        raise typer.BadParameter(f"expected .svg, .png, .pdf or .dot, got {str(path)!r}", param_hint=hint)

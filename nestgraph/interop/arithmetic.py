@@ -1,0 +1,77 @@
+"""What arithmetic of tensors becomes: sums and gates of layers, and scales and shifts of their units."""
+
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from nestgraph.interop.elements import Elements, UncoveredError
+from nestgraph.interop.weaving import Weaver, as_array
+from nestgraph.spec.arrays import AnyArray
+
+Number = float | Tensor
+
+
+def add(weaver: Weaver, input: Any, other: Any, alpha: float = 1) -> Elements:
+    """A sum of layers, or of a layer and a constant of each unit."""
+    if isinstance(input, Elements) and isinstance(other, Elements):
+        return weaver.sum([input, other], [1, alpha])
+    if not isinstance(input, Elements | Tensor) and input == 0 and alpha == 1:  # where Python's sum begins
+        return other
+    if isinstance(input, Elements):
+        return weaver.placed(input, bias=constants(input, other) * alpha)
+    return weaver.placed(other, alpha, constants(other, input))
+
+
+def sub(weaver: Weaver, input: Any, other: Any, alpha: float = 1) -> Elements:
+    """A difference."""
+    return add(weaver, input, other, -alpha)
+
+
+def mul(weaver: Weaver, input: Any, other: Any) -> Elements:
+    """A product of layers, or of a layer and a constant of each unit."""
+    x, y = (input, other) if isinstance(input, Elements) else (other, input)
+    if not isinstance(y, Elements):
+        return weaver.placed(x, constants(x, y), trained=isinstance(y, nn.Parameter))
+    if y.index[0].numel() > x.index[0].numel():
+        x, y = y, x
+    single = (*x.index.shape[:2], *[1] * (x.index.ndim - 2))
+    if y.index.shape not in (x.index.shape, single):
+        raise UncoveredError("a product of tensors whose units do not pair up")
+    return weaver.product(x, y)
+
+
+def div(weaver: Weaver, input: Any, other: Any, rounding_mode: str | None = None) -> Elements:
+    """A layer divided by a constant of each unit."""
+    if isinstance(other, Elements) or rounding_mode is not None:
+        raise UncoveredError("a division by a layer")
+    return weaver.placed(input, 1 / constants(input, other))
+
+
+def neg(weaver: Weaver, input: Elements) -> Elements:
+    """The negative."""
+    return weaver.placed(input, -1)
+
+
+def square(weaver: Weaver, input: Elements, exponent: Any = 2) -> Elements:
+    """The square."""
+    if exponent != 2:
+        raise UncoveredError("a power other than the square")
+    return weaver.product(input, input)
+
+
+def constants(x: Elements, value: Number) -> AnyArray:
+    """(channels,): a constant for each unit of `x`.
+
+    Raises:
+        UncoveredError: the constant differs between samples or within a map.
+    """
+    given = as_array(value) if isinstance(value, Tensor) else np.float32(value)
+    channels, *size = x.index.shape[1:]
+    try:
+        spread = np.broadcast_to(given, (1, channels, *size)).reshape(channels, -1)
+    except ValueError:
+        raise UncoveredError("a constant of a shape that gives no value to each unit") from None
+    if (spread != spread[:, :1]).any():
+        raise UncoveredError("a constant that differs within a map")
+    return spread[:, 0]

@@ -1,0 +1,110 @@
+"""A network in the making: layers that may still gain operations, and the projections between them."""
+
+import keyword
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import chain, count
+from typing import Any
+
+import numpy as np
+
+from nestgraph.edits import drop_islands
+from nestgraph.graph import Structure
+from nestgraph.graph.body import Body
+from nestgraph.graph.columns import NEUTRAL, ConnectionColumns, UnitColumns
+from nestgraph.graph.geometry import output_size
+from nestgraph.spec import Layer, Operation, Projection
+from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.record import MAX_TEXT, check_text
+
+Size = tuple[int, ...]
+
+
+@dataclass
+class Draft:
+    """A layer whose operations and columns are not settled yet; `size` is () for neurons."""
+
+    record: Layer
+    units: int
+    columns: dict[str, AnyArray] = field(default_factory=dict[str, AnyArray])
+    read: bool = False
+
+    @property
+    def output_size(self) -> Size:
+        """(height, width) after the operations so far; () for neurons."""
+        return output_size(self.record) or ()
+
+    def append(self, operation: Operation, columns: Mapping[str, AnyArray]) -> None:
+        """Add an operation to the end of the chain, with the columns it brings."""
+        operations = (*self.record.operations, operation)
+        self.record = Layer.model_validate(dict(self.record) | {"operations": operations})
+        self.columns.update(columns)
+
+
+class Drafts:
+    """The layers and projections of a network in the making, by name."""
+
+    def __init__(self) -> None:
+        self.layers: dict[str, Draft] = {}
+        self._projections: dict[str, Projection] = {}
+        self._connections: dict[str, ConnectionColumns] = {}
+        self._bodies: dict[str, Body] = {}
+
+    def add(self, hint: str, units: int, size: Size, bias: AnyArray | None = None, **fields: Any) -> str:
+        """A new layer; the name it got."""
+        name = _unused(identifier(hint), self.layers)
+        kind = "feature_maps" if size else "neurons"
+        settled = {"kind": kind, "size": size or None, "bias": bias is not None} | fields
+        record = Layer.model_validate({"name": name} | settled)
+        self.layers[name] = Draft(record, units, {} if bias is None else {"bias": np.asarray(bias, np.float32)})
+        return name
+
+    def join(self, record: Projection, columns: ConnectionColumns) -> None:
+        """Add a projection, under a name of its own."""
+        name = _unused(record.name, self._projections)
+        self._projections[name] = record.model_copy(update={"name": name})
+        self._connections[name] = columns
+        self.layers[record.source].read = True
+
+    def give_body(self, layer: str, body: Body) -> None:
+        """What an opaque layer computes."""
+        self._bodies[layer] = body
+
+    def mark_output(self, layer: str, label: str) -> None:
+        """Make a layer one of the network's outputs."""
+        draft = self.layers[layer]
+        draft.record = draft.record.model_copy(update={"output": True, "label": draft.record.label or label})
+
+    def structure(self) -> Structure:
+        """The structure, without what leads to no output."""
+        units = {name: _columns(draft) for name, draft in self.layers.items()}
+        records = [draft.record for draft in self.layers.values()]
+        structure = Structure(records, self._projections.values(), units, self._connections, self._bodies)
+        return drop_islands(structure).change(structure)[0]
+
+
+def _columns(draft: Draft) -> UnitColumns:
+    neutral = {name: np.full(draft.units, NEUTRAL[name], np.float32) for name in draft.record.column_names}
+    return UnitColumns.of(np.arange(draft.units), neutral | draft.columns)
+
+
+def identifier(hint: str) -> str:
+    """A layer's name from any text.
+
+    >>> identifier("features.0.conv")
+    'features_0_conv'
+    """
+    name = re.sub(r"[^A-Za-z0-9_]+", "_", hint)[:56].strip("_") or "layer"
+    return f"layer_{name}" if name[0].isdigit() or keyword.iskeyword(name) else name
+
+
+def plain_text(text: str) -> str:
+    """Any text as a label."""
+    kept = "".join(character for character in text if character.isprintable())[:MAX_TEXT]
+    return check_text(kept)
+
+
+def _unused(name: str, taken: Mapping[str, Any]) -> str:
+    numbered = (f"{name[:58]}_{number}" for number in count(2))
+    return next(candidate for candidate in chain([name], numbered) if candidate not in taken)

@@ -1,0 +1,166 @@
+"""Follow every element of a layer through views: tensors of numbers that say which element stands where.
+
+`view`, `permute`, `chunk`, `cat` and size arithmetic move elements and compute nothing. Instead of a rule for each of
+them, the importer runs the very same function on an integer tensor whose entries number the elements of layers. What
+a later convolution or linear map reads is then looked up, not derived: a flattening, a channel shuffle and a
+concatenation need no case of their own, and a mistaken constant in a `view` cannot pass.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nestgraph.spec.arrays import AnyArray
+
+SAMPLE = 1 << 44
+"""What the numbers of the next sample's elements are higher by."""
+
+
+class UncoveredError(Exception):
+    """A node that no kind covers; its message says why. It becomes an opaque layer."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """The numbers of one layer's output, (units, *size) in row-major order from `start`."""
+
+    layer: str
+    start: int
+    units: int
+    size: tuple[int, ...]
+
+    @property
+    def area(self) -> int:
+        """The elements of one unit."""
+        return int(np.prod(self.size))
+
+
+class Refs(NamedTuple):
+    """Which region and unit, a position, each place of a channel axis holds; two int64 arrays (channels,)."""
+
+    regions: AnyArray
+    units: AnyArray
+
+    def of(self, region: int) -> tuple[AnyArray, AnyArray]:
+        """The channels that a region's units stand at, and these units."""
+        channels = np.flatnonzero(self.regions == region)
+        return channels, self.units[channels]
+
+    @property
+    def known(self) -> list[int]:
+        """The regions, in the order of their first channels."""
+        return in_turn(self.regions)
+
+    @property
+    def distinct(self) -> bool:
+        """Whether no unit stands at two places."""
+        return len(set(zip(self.regions.tolist(), self.units.tolist(), strict=True))) == len(self.units)
+
+
+def in_turn(regions: AnyArray) -> list[int]:
+    """Each of some regions once, in the order in which they come first."""
+    return list(dict.fromkeys(regions.tolist()))
+
+
+@dataclass(eq=False)
+class Elements:
+    """A tensor in terms of layers.
+
+    Attributes:
+        index: int64, the tensor's shape (batch, ...): numbers of elements.
+        regions: the regions that may be among them.
+        known: the units at its channels, once they were looked up, and torch's count of writes to `index` by then.
+    """
+
+    index: Tensor
+    regions: frozenset[int]
+    known: tuple[Refs, int] | None = None
+
+
+class Ledger:
+    """All regions so far."""
+
+    def __init__(self, batch: int) -> None:
+        self._batch = batch
+        self.regions: list[Region] = []
+
+    def enter(self, layer: str, units: int, size: tuple[int, ...]) -> Elements:
+        """The elements of a layer's output, in order, under new numbers."""
+        start = self.regions[-1].start + self.regions[-1].units * self.regions[-1].area if self.regions else 0
+        self.regions.append(Region(layer, start, units, size))
+        return self.whole(len(self.regions) - 1)
+
+    def whole(self, number: int) -> Elements:
+        """All elements of a region, in order."""
+        region = self.regions[number]
+        numbers = torch.arange(region.start, region.start + region.units * region.area)
+        x = self.batched(numbers.view(region.units, *region.size), {number})
+        x.known = Refs(np.full(region.units, number), np.arange(region.units)), x.index._version
+        return x
+
+    def batched(self, numbers: Tensor, regions: Iterable[int]) -> Elements:
+        """Elements of every sample from the numbers of the first."""
+        return Elements(numbers + self._samples(numbers.ndim), frozenset(regions))
+
+    def _samples(self, axes: int) -> Tensor:
+        return torch.arange(self._batch).view(-1, *[1] * axes) * SAMPLE
+
+    def sample(self, x: Elements) -> AnyArray:
+        """The numbers of the first sample; the others must be arranged alike.
+
+        Raises:
+            UncoveredError: the tensor mixes samples, or has no axis of them.
+        """
+        first = x.index[:1]
+        if len(x.index) != self._batch or not torch.equal(x.index, first + self._samples(x.index.ndim - 1)):
+            raise UncoveredError("samples are mixed")
+        return first[0].numpy()
+
+    def found(self, numbers: AnyArray) -> tuple[AnyArray, AnyArray]:
+        """The region of each number, and its place within the region."""
+        starts = np.array([region.start for region in self.regions])
+        regions = np.searchsorted(starts, numbers, side="right") - 1
+        return regions, numbers - starts[regions]
+
+    def refs(self, x: Elements) -> Refs:
+        """Which unit each channel of (batch, channels[, height, width]) holds, its map whole and in order.
+
+        A unit of one element stands for a neuron and for a map of size (1, 1) alike.
+
+        Raises:
+            UncoveredError: a channel holds something else.
+        """
+        if x.known is None or x.known[1] != x.index._version:
+            x.known = self._looked_up(self.sample(x)), x.index._version
+        return x.known[0]
+
+    def _looked_up(self, numbers: AnyArray) -> Refs:
+        if numbers.ndim not in (1, 3):
+            raise UncoveredError(f"expected (batch, units) or (batch, maps, height, width), got {numbers.ndim} axes")
+        if not numbers.size:
+            raise UncoveredError("a tensor without elements")
+        channels = numbers.reshape(len(numbers), -1)
+        regions, places = self.found(channels[:, 0])
+        areas = np.array([region.area for region in self.regions])[regions]
+        whole = areas == channels.shape[1]
+        if not (whole.all() and (places % areas == 0).all() and (np.diff(channels, axis=1) == 1).all()):
+            raise UncoveredError("a channel is no unit of a layer: maps were cut, transposed or flattened")
+        if numbers.ndim == 3 and any(
+            self.regions[r].size not in ((), numbers.shape[1:]) for r in set(regions.tolist())
+        ):
+            raise UncoveredError("maps were reshaped")
+        return Refs(regions, places // areas)
+
+    def in_order(self, x: Elements) -> Region | None:
+        """The region that a tensor is, unit by unit in order and with none missing; None where it is no one region."""
+        try:
+            refs = self.refs(x)
+        except UncoveredError:
+            return None
+        region = self.regions[refs.known[0]]
+        whole = len(refs.known) == 1 and np.array_equal(refs.units, np.arange(region.units))
+        return region if whole else None

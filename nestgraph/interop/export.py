@@ -1,0 +1,154 @@
+"""Networks as files that run without nestgraph: ONNX, Python source, weights; each is checked before it is there."""
+
+import copy
+import hashlib
+import os
+import runpy
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import safetensors.torch
+import torch
+from torch import nn
+
+from nestgraph.errors import ExportError, SnapshotError
+from nestgraph.graph import Network
+from nestgraph.graph.reference import Inputs
+from nestgraph.interop.agreement import Runner, arrays_of, check_agreement, example_inputs
+from nestgraph.interop.onnx_model import onnx_bytes, onnx_runner
+from nestgraph.interop.source import source_of, state_of
+from nestgraph.lowering import lower
+from nestgraph.lowering.compact import compact
+from nestgraph.snapshot.disk import PathLike, shown, write_atomically
+from nestgraph.spec.arrays import AnyArray
+
+Format = Literal["onnx", "python", "safetensors"]
+Form = Literal["compact", "masked"]
+SUFFIXES: Mapping[str, Format] = {".onnx": "onnx", ".py": "python", ".safetensors": "safetensors"}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export wrote.
+
+    Attributes:
+        paths: the files; of Python the source and the weights.
+        bytes: of all files.
+        difference: the largest from the network's own outputs, relative to the largest output.
+    """
+
+    paths: tuple[Path, ...]
+    bytes: int
+    difference: float
+
+
+def export(
+    network: Network,
+    path: PathLike,
+    format: Format | None = None,  # noqa: A002  (the word people look for)
+    form: Form = "compact",
+    batch: int = 1,
+    inputs: Inputs | None = None,
+) -> Exported:
+    """Write a network so that it runs without nestgraph, after comparing what was written with the network.
+
+    `onnx` is a model with a free batch axis. `python` is a source file and, under the same name, its weights as
+    safetensors; its `load()` gives the module. `safetensors` holds the state of the module that `compact` gives, or
+    `lower` with `form="masked"`. What fails leaves no file behind and what was there as it was.
+
+    Args:
+        network: what to write.
+        path: the file; its suffix says which format, where none is given.
+        format: one of `onnx`, `python` and `safetensors`.
+        form: which module: ONNX and Python take the compact one.
+        batch: how many samples at a time the module is made for; any number will do (see `compact`).
+        inputs: real samples to compare outputs on, beside random ones: an array, or a mapping by input layer.
+
+    Raises:
+        ExportError: the format is unknown, a package is missing, outputs differ, or the file cannot be written.
+    """
+    target, chosen = _target(path, format)
+    if form not in ("compact", "masked") or (form == "masked" and chosen != "safetensors"):
+        raise ExportError(
+            f"{shown(path)}: expected form 'compact', or 'masked' for safetensors, got {str(form)[:40]!r}"
+        )
+    module = compact(network, batch) if form == "compact" else lower(network).eval()
+    files, run = _files(network, module, chosen, target)
+    difference = check_agreement(network, shown(path), run, inputs)
+    try:
+        for file, data in files.items():
+            write_atomically(file, data)
+    except SnapshotError as error:
+        raise ExportError(str(error)) from error
+    return Exported(tuple(reversed(files)), sum(map(len, files.values())), difference)
+
+
+def exported_program(network: Network, batch: int = 1, inputs: Inputs | None = None) -> torch.export.ExportedProgram:
+    """The compact module as PyTorch exports it, with a free batch axis: for ahead-of-time compilers and runtimes.
+
+    Args:
+        network: what to export.
+        batch: how many samples at a time it is made for; any number will do.
+        inputs: real samples to compare outputs on, beside random ones.
+
+    Raises:
+        ExportError: outputs differ from the network's.
+    """
+    axis = torch.export.Dim("batch", min=1)
+    samples = tuple(torch.tensor(array) for array in example_inputs(network, 3))
+    program = torch.export.export(compact(network, batch), samples, dynamic_shapes=tuple({0: axis} for _ in samples))
+    check_agreement(network, "exported_program", _runner(program.module()), inputs)
+    return program
+
+
+def _target(path: PathLike, chosen: Format | None) -> tuple[Path, Format]:
+    """The file to write and its format."""
+    target = Path(path)
+    found = chosen or SUFFIXES.get(target.suffix)
+    if found is None or found not in SUFFIXES.values() or not target.name:
+        known = f"a file of {', '.join(SUFFIXES)} or format= one of {', '.join(SUFFIXES.values())}"
+        got = repr(str(chosen or target.suffix)[:40])
+        raise ExportError(f"{shown(path)}: expected {known}, got {got}: for torch.export there is exported_program")
+    if found == "python" and target.suffix != ".py":
+        raise ExportError(f"{shown(path)}: expected Python source in a file of .py, got {target.suffix[:40]!r}")
+    return target, found
+
+
+def _files(network: Network, module: Any, chosen: Format, target: Path) -> tuple[dict[Path, bytes], Runner]:
+    """The files to write, in this order, and what computes them as someone who reads them would."""
+    if chosen == "onnx":
+        data = onnx_bytes(network, module)
+        return {target: data}, onnx_runner(data)
+    if chosen == "safetensors":
+        data = safetensors.torch.save({name: _own(tensor) for name, tensor in module.state_dict().items()})
+        blank = copy.deepcopy(module).to_empty(device="cpu")
+        blank.load_state_dict(safetensors.torch.load(data))
+        return {target: data}, _runner(blank)
+    weights = safetensors.torch.save({name: _own(tensor) for name, tensor in state_of(module).items()})
+    source = source_of(network, module, hashlib.sha256(weights).hexdigest()).encode()
+    # The weights first: a source that has others beside it refuses them.
+    return {target.with_suffix(".safetensors"): weights, target: source}, _runner(_read_back(source, weights))
+
+
+def _own(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+
+
+def _read_back(source: bytes, weights: bytes) -> nn.Module:
+    """The module that a source gives in a namespace of its own. It is our source: no text of a user is code in it."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "exported.py"
+        file.write_bytes(source)
+        file.with_suffix(".safetensors").write_bytes(weights)
+        return runpy.run_path(os.fspath(file))["load"]()
+
+
+def _runner(module: nn.Module) -> Runner:
+    def run(samples: list[AnyArray]) -> list[AnyArray]:
+        with torch.no_grad():
+            return arrays_of(module(*(torch.tensor(array) for array in samples)))
+
+    return run

@@ -1,0 +1,67 @@
+"""What the nodes of a graph say that torch.fx traced: names, what they call, and where a value is read last."""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from torch import fx
+
+from nestgraph.interop.drafts import plain_text
+
+IN_PLACE = frozenset({"relu_", "leaky_relu_", "hardtanh_", "sigmoid_"})
+"""Names of functions that change their first argument."""
+
+
+def last_uses(graph: fx.Graph) -> dict[fx.Node, frozenset[fx.Node]]:
+    """For each node what is read there for the last time."""
+    last: dict[fx.Node, fx.Node] = {}
+    for node in graph.nodes:
+        last |= dict.fromkeys((node, *node.all_input_nodes), node)
+    found: dict[fx.Node, set[fx.Node]] = {}
+    for node, reader in last.items():
+        found.setdefault(reader, set()).add(node)
+    return {reader: frozenset(nodes) for reader, nodes in found.items()}
+
+
+def name_and_label(node: fx.Node) -> tuple[str, str]:
+    """The name and label of what a node makes: after the submodule that it belongs to."""
+    if node.op in ("placeholder", "get_attr"):
+        return node.name, ""
+    if node.op == "call_module":
+        return str(node.target), plain_text(str(node.target))
+    stack = cast("dict[str, Any]", node.meta.get("nn_module_stack") or {})
+    text = f"{next(reversed(stack), '')} {operation(node)}".strip()
+    return text, plain_text(text)
+
+
+def operation(node: fx.Node) -> str:
+    """The name of a function or method, without the mark of one that works in place."""
+    return _function_name(node).rstrip("_") or _function_name(node)
+
+
+def works_in_place(module: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether a node changes its first argument."""
+    if node.op == "call_module":
+        return bool(getattr(module.get_submodule(str(node.target)), "inplace", False))
+    name = _function_name(node)
+    method = node.op == "call_method" and name.endswith("_") and not name.endswith("__")
+    return bool(node.kwargs.get("inplace")) or method or name in IN_PLACE
+
+
+def called(module: fx.GraphModule, node: fx.Node) -> Callable[..., Any]:
+    """What a node calls on its arguments."""
+    if node.op == "call_module":
+        return module.get_submodule(str(node.target))
+    if node.op == "call_method":
+        return _method(str(node.target))
+    return cast("Callable[..., Any]", node.target)
+
+
+def _method(name: str) -> Callable[..., Any]:
+    def call(x: Any, *args: Any, **kwargs: Any) -> Any:
+        return getattr(x, name)(*args, **kwargs)
+
+    return call
+
+
+def _function_name(node: fx.Node) -> str:
+    return str(getattr(node.target, "__name__", node.target))

@@ -1,0 +1,118 @@
+"""ONNX models of compact modules, checked before anyone sees them."""
+
+import contextlib
+import importlib.util
+import io
+import logging
+import warnings
+from collections.abc import Callable, Generator
+from typing import Any, cast
+
+import torch
+from torch import fx
+
+from nestgraph.errors import ExportError
+from nestgraph.graph import Network
+from nestgraph.interop.agreement import Runner, example_inputs
+from nestgraph.spec.arrays import AnyArray
+
+PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+LARGEST = 2**31 - 2**20
+"""Bytes that a model may have: protobuf cannot hold 2 GiB."""
+
+
+def onnx_bytes(network: Network, module: fx.GraphModule) -> bytes:
+    """The ONNX model of a compact module with a free batch axis; inputs and outputs have the names of their layers.
+
+    Raises:
+        ExportError: a package is missing, the exporter does not know an operation, or the checker refuses the model.
+    """
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ExportError(
+            f"export to ONNX expected the packages {', '.join(PACKAGES)}, got none of the name {missing[0]}: "
+            "pip install 'nestgraph[onnx]'"
+        )
+    size = sum(tensor.nbytes for tensor in module.state_dict().values())
+    if size > LARGEST:
+        raise ExportError(
+            f"export to ONNX expected at most {LARGEST:,} bytes of weights, got {size:,}: export to Python"
+        )
+    with _quiet():
+        data = _refused("the exporter", lambda: _exported(network, module))
+        _refused("the checker", lambda: _check(data))
+    return data
+
+
+def onnx_runner(data: bytes) -> Runner:
+    """What computes an ONNX model on the CPU."""
+    import onnxruntime
+
+    options = cast(Any, onnxruntime).SessionOptions()
+    options.log_severity_level = 3
+    session: Any = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    names = [node.name for node in session.get_inputs()]
+
+    def run(samples: list[AnyArray]) -> list[AnyArray]:
+        return session.run(None, dict(zip(names, samples, strict=True)))
+
+    return run
+
+
+def _exported(network: Network, module: fx.GraphModule) -> bytes:
+    batch = torch.export.Dim("batch", min=1)
+    samples = tuple(torch.tensor(array) for array in example_inputs(network, 3))
+    program: Any = torch.onnx.export(
+        module,
+        samples,
+        dynamo=True,
+        dynamic_shapes=tuple({0: batch} for _ in samples),
+        input_names=list(network.input_names),
+        output_names=list(network.output_names),
+        external_data=False,
+        verbose=False,
+    )
+    model: Any = program.model_proto
+    _strip(model)
+    return model.SerializeToString(deterministic=True)
+
+
+def _strip(model: Any) -> None:
+    """Remove what the exporter notes about where it ran: paths of this machine, of more bytes than a small network."""
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+
+
+def _check(data: bytes) -> None:
+    import onnx
+
+    onnx.checker.check_model(data, full_check=True)
+
+
+def _refused(who: str, attempt: Callable[[], Any]) -> Any:
+    try:
+        return attempt()
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ExportError(
+            f"export to ONNX expected a network that {who} takes, got {type(error).__name__}: {reason}: "
+            "export to Python instead"
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Generator[None]:
+    """Silence what the exporter prints, warns and logs."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,87 @@
+"""What no kind covers: cut out of the traced module as a module of its own, the body of an opaque layer."""
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, fx, nn
+
+from nestgraph.interop.elements import Elements, Ledger
+
+
+class Gathered(nn.Module):
+    """A tensor put together from the outputs of layers: (batch, units[, height, width]) each."""
+
+    def __init__(self, places: Sequence[int], index: Tensor, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.places, self.dtype = tuple(places), dtype
+        self.register_buffer("index", index)
+
+    def forward(self, *layers: Tensor) -> Tensor:
+        """The tensor, of the type that its reader expects."""
+        index = cast(Tensor, self.index)
+        flat = torch.cat([layers[place].flatten(1) for place in self.places], 1)
+        return flat.index_select(1, index.flatten()).view(-1, *index.shape).to(self.dtype)
+
+
+class Excerpt(nn.Module):
+    """A part of a module that reads layers as they are and gives (batch, *shape)."""
+
+    def __init__(self, inputs: Sequence[Gathered], inner: nn.Module, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.inputs, self.inner, self.shape = nn.ModuleList(inputs), inner, shape
+
+    def forward(self, *layers: Tensor) -> Tensor:
+        """The result, from the outputs of the layers that it reads."""
+        result = self.inner(*(gather(*layers) for gather in self.inputs))
+        return result.reshape(-1, *self.shape)
+
+
+def excerpt(
+    module: fx.GraphModule, node: fx.Node, known: Callable[[fx.Node], bool]
+) -> tuple[list[fx.Node], fx.GraphModule]:
+    """The part of a traced module from nodes that are known to a node's result, and these nodes, its inputs."""
+    needed, inputs, waiting = {node}, set[fx.Node](), list(node.all_input_nodes)
+    while waiting:
+        near = waiting.pop()
+        if known(near):
+            inputs.add(near)
+        elif near not in needed:
+            needed.add(near)
+            waiting += near.all_input_nodes
+    graph, copies = fx.Graph(), dict[fx.Node, fx.Node]()
+    ordered = [near for near in module.graph.nodes if near in inputs]
+    for number, near in enumerate(ordered):
+        copies[near] = graph.placeholder(f"x{number}")
+    for near in module.graph.nodes:
+        if near in needed:
+            copies[near] = graph.node_copy(near, copies.__getitem__)
+    graph.output(copies[node])
+    return ordered, fx.GraphModule(module, graph)
+
+
+class Arguments:
+    """The layers that an excerpt reads, in the order of its arguments."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self.layers: list[str] = []
+
+    def gathered(self, x: Elements, dtype: torch.dtype) -> Gathered:
+        """What puts the tensor `x` together from the layers, which it adds to them where they are missing."""
+        numbers = self._ledger.sample(x)
+        regions, places = self._ledger.found(numbers)
+        index, start, chosen = np.zeros(numbers.shape, np.int64), 0, list[int]()
+        read: list[int] = np.unique(regions).tolist()
+        for number in read:
+            region = self._ledger.regions[number]
+            index[regions == number] = start + places[regions == number]
+            chosen.append(self._place(region.layer))
+            start += region.units * region.area
+        return Gathered(chosen, torch.from_numpy(index), dtype)
+
+    def _place(self, layer: str) -> int:
+        if layer not in self.layers:
+            self.layers.append(layer)
+        return self.layers.index(layer)

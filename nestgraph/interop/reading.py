@@ -1,0 +1,219 @@
+"""One pass over a traced module: each node becomes layers, a rearrangement of elements, or an opaque layer."""
+
+import copy
+import math
+import operator
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from torch import Tensor, fx, nn
+from torch.fx.node import map_arg
+from torch.nn.utils.parametrize import type_before_parametrizations
+
+from nestgraph.errors import InteropError, NestgraphError
+from nestgraph.graph.columns import ConnectionColumns
+from nestgraph.interop.drafts import Drafts, plain_text
+from nestgraph.interop.elements import Elements, UncoveredError
+from nestgraph.interop.modules import MODULES, MOVING_MODULES
+from nestgraph.interop.nodes import called, last_uses, name_and_label, operation, works_in_place
+from nestgraph.interop.opaque import Arguments, Excerpt, excerpt
+from nestgraph.interop.tracing import TensorFact
+from nestgraph.interop.values import Foreign, contains, leaves, moved, regions_of, same_type, written
+from nestgraph.interop.vocabulary import CASTS, FUNCTIONS, JOINS, MOVES
+from nestgraph.interop.weaving import Weaver
+from nestgraph.lowering.opaque import ModuleBody
+from nestgraph.spec import Argument
+
+
+class Reading:
+    """The pass, and what it has found so far.
+
+    Args:
+        module: the traced module.
+        facts: what each node gave on the examples (see `Recorder`).
+        whole: why which submodules were not traced into.
+        batch: the samples of the examples.
+    """
+
+    def __init__(
+        self, module: fx.GraphModule, facts: Mapping[fx.Node, Any], whole: Mapping[str, str], batch: int
+    ) -> None:
+        self._module, self._facts, self._whole, self._batch = module, facts, whole, batch
+        self._weaver = Weaver(batch, self._held)
+        self._values: dict[fx.Node, Any] = {}
+        self._dying: frozenset[fx.Node] = frozenset()
+        self._unwoven: set[fx.Node] = set()
+        self._sources: dict[fx.Node, Elements] = {}
+        self._owners: dict[int, str] = {}
+        self.inputs: list[str] = []
+        self.outputs: list[str] = []
+
+    def drafts(self) -> Drafts:
+        """Read all nodes. `inputs` and `outputs` are then layers in the order of the module's inputs and outputs.
+
+        Raises:
+            InteropError: an input or output has a form that a network has not.
+        """
+        last = last_uses(self._module.graph)
+        for node in self._module.graph.nodes:
+            self._dying = last.get(node, frozenset())
+            try:
+                self._pass(node)
+            except UncoveredError as reason:
+                raise InteropError(
+                    f"import_module expected (batch, ...) throughout, got a tensor that {node.name!r} reads and no "
+                    f"layer can hold: {reason}; keep the first axis for samples, in `view` by x.size(0)"
+                ) from reason
+            self._let_go(node)
+        return self._weaver.drafts
+
+    def _pass(self, node: fx.Node) -> None:
+        if node.op == "output":
+            returned = map_arg(node.args[0], self._values.__getitem__)
+            self._end(returned, self._facts[node], "output")
+        else:
+            self._values[node] = self._value(node)
+
+    def _let_go(self, node: fx.Node) -> None:
+        """Forget what is read at a node for the last time; what an excerpt may begin from is kept aside."""
+        if not isinstance(self._values.get(node), Elements):
+            self._unwoven.add(node)
+        for near in self._dying:
+            value = self._values.pop(near, None)
+            if isinstance(value, Elements) and any(user in self._unwoven for user in near.users):
+                self._sources[near] = value
+
+    def _held(self, region: int) -> bool:
+        return region in regions_of([value for node, value in self._values.items() if node not in self._dying])
+
+    # -- nodes ---------------------------------------------------------------------------------------
+
+    def _value(self, node: fx.Node) -> Any:
+        self._weaver.name, self._weaver.label = name_and_label(node)
+        if node.op == "placeholder":
+            return self._input(node)
+        if node.op == "get_attr":
+            return operator.attrgetter(str(node.target))(self._module)
+        args, kwargs = cast(Any, map_arg((node.args, node.kwargs), self._values.__getitem__))
+        fact = self._facts[node]
+        if not contains((args, kwargs), Elements, Foreign):
+            with torch.no_grad():
+                return called(self._module, node)(*args, **kwargs)
+        if not contains(fact, TensorFact):
+            return fact
+        try:
+            result = self._read(node, args, kwargs)
+        except (UncoveredError, ValidationError, NestgraphError, TypeError, RuntimeError) as reason:
+            result = self._opaque(node, (str(reason).strip() or type(reason).__name__).splitlines()[0])
+        return written(args[0], result) if args and works_in_place(self._module, node) else result
+
+    def _input(self, node: fx.Node) -> Elements:
+        fact = self._facts[node]
+        if len(fact.shape) not in (2, 4):
+            raise InteropError(
+                "import_module expected inputs of (batch, features) or (batch, channels, height, width), got "
+                f"{fact.shape} for {node.name!r}: wrap the module in one that brings its input to its own shape"
+            )
+        features, *size = fact.shape[1:]
+        self.inputs.append(self._weaver.input(features, tuple(size)))
+        return self._weaver.output(self.inputs[-1])
+
+    def _read(self, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        for foreign in leaves((args, kwargs), Foreign):
+            raise UncoveredError(foreign.reason)
+        if node.op == "call_module":
+            return self._read_module(str(node.target), args, kwargs)
+        name = operation(node)
+        if name in CASTS:
+            return same_type(args[0], self._facts[node])
+        if name in JOINS and contains((args, kwargs), Tensor):
+            raise UncoveredError(f"{name} puts constants beside elements")
+        if name in MOVES:
+            return moved(called(self._module, node), args, kwargs)
+        if name not in FUNCTIONS:
+            raise UncoveredError(f"{name} has no kind")
+        return FUNCTIONS[name](self._weaver, *args, **kwargs)
+
+    def _read_module(self, path: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        module = self._module.get_submodule(path)
+        if isinstance(module, MOVING_MODULES):
+            return moved(module, args, kwargs)
+        kind = type_before_parametrizations(module)
+        if kind not in MODULES:
+            raise UncoveredError(self._whole.get(path, f"{kind.__name__} has no kind"))
+        self._note_sharing(path, module)
+        return MODULES[kind](module)(self._weaver, *args, *kwargs.values())
+
+    def _note_sharing(self, path: str, module: nn.Module) -> None:
+        owners = {self._owners.get(id(parameter)) for parameter in module.parameters(recurse=False)} - {None}
+        for parameter in module.parameters(recurse=False):
+            self._owners.setdefault(id(parameter), path)
+        if owners:
+            self._weaver.label = plain_text(
+                f"{path}: copies weights that the module shares with {min(map(str, owners))}"
+            )
+
+    # -- opaque layers -------------------------------------------------------------------------------
+
+    def _opaque(self, node: fx.Node, reason: str) -> Any:
+        """The result of a node as an opaque layer; `Foreign` where no layer can hold it."""
+        fact = self._facts[node]
+        floats = isinstance(fact, TensorFact) and fact.dtype == torch.float32
+        if not floats or len(fact.shape) < 2 or fact.shape[0] != self._batch:
+            return Foreign(regions_of([self._values.get(near) for near in node.all_input_nodes]), reason)
+        known = self._sources | {near: x for near, x in self._values.items() if isinstance(x, Elements)}
+        inputs, inner = excerpt(self._module, node, known.__contains__)
+        tensors = [(known[near], self._facts[near].dtype) for near in inputs]
+        return self._opaque_layer(copy.deepcopy(inner), tensors, fact.shape[1:], reason)
+
+    def _opaque_layer(
+        self, inner: nn.Module, tensors: Iterable[tuple[Elements, torch.dtype]], shape: tuple[int, ...], reason: str
+    ) -> Elements:
+        """What a module gives (batch, *shape) for tensors that it reads as these types."""
+        arguments = Arguments(self._weaver.ledger)
+        gathers = [arguments.gathered(x, dtype) for x, dtype in tensors]
+        maps = len(shape) == 3 and min(shape[1:]) > 0
+        units, size = (shape[0], shape[1:]) if maps else (math.prod(shape), ())
+        name = self._weaver.layer(units, size, opaque=plain_text(reason))
+        for place, layer in enumerate(arguments.layers):
+            record = Argument(source=layer, target=name, place=place)
+            self._weaver.drafts.join(record, ConnectionColumns.of(np.zeros(0)))
+        self._weaver.drafts.give_body(name, ModuleBody(Excerpt(gathers, inner, (units, *size))))
+        result = self._weaver.output(name)
+        return Elements(result.index.view(self._batch, *shape), result.regions)
+
+    # -- outputs -------------------------------------------------------------------------------------
+
+    def _end(self, value: Any, fact: Any, place: str) -> None:
+        """Make what the module returns the outputs of the network."""
+        if isinstance(value, Mapping):
+            for key, inner in cast("Mapping[Any, Any]", value).items():
+                self._end(inner, fact[key], f"{place} {key}")
+        elif isinstance(value, (list, tuple)):
+            for number, inner in enumerate(cast("list[Any]", value)):
+                self._end(inner, fact[number], f"{place} {number}")
+        elif isinstance(value, Elements):
+            self._weaver.name, self._weaver.label = plain_text(place), ""
+            self.outputs.append(self._output_layer(value))
+            self._weaver.drafts.mark_output(self.outputs[-1], plain_text(place))
+        elif value is not None:
+            got = f"{fact.dtype} of shape {fact.shape}" if isinstance(fact, TensorFact) else type(fact).__name__
+            raise InteropError(
+                f"import_module expected outputs (batch, ...) of float32 that depend on the inputs, got {got} as "
+                f"{place}: return the tensor before that step, and take the step outside of the network"
+            )
+
+    def _output_layer(self, x: Elements) -> str:
+        """The layer that a tensor is, or a new one."""
+        region = self._weaver.ledger.in_order(x)
+        if region is not None and x.index.ndim == 2 + len(region.size) and not self._weaver.is_input(region.layer):
+            return region.layer
+        try:
+            found = self._weaver.placed(x)
+        except UncoveredError as reason:
+            shape = tuple(x.index.shape[1:])
+            found = self._opaque_layer(nn.Identity(), [(x, torch.float32)], shape, str(reason))
+        return self._weaver.ledger.regions[max(found.regions)].layer

@@ -1,0 +1,151 @@
+"""Trace a PyTorch module with torch.fx; a part that cannot be traced stays whole."""
+
+import inspect
+import traceback
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, fx, nn
+from torch.fx.node import map_aggregate
+
+from nestgraph.errors import InteropError
+
+
+class _Tracer(fx.Tracer):
+    """As fx's tracer, but it keeps some submodules whole and notes where a trace breaks."""
+
+    def __init__(self, whole: Mapping[str, str]) -> None:
+        super().__init__()
+        self._whole = whole
+        self.broken: str | None = None
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Whether a submodule becomes one node."""
+        return module_qualified_name in self._whole or super().is_leaf_module(m, module_qualified_name)
+
+    def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
+        """Trace a submodule; the innermost that breaks is noted."""
+        try:
+            return super().call_module(m, forward, args, kwargs)
+        except Exception:
+            self.broken = self.broken or self.path_of_module(m)
+            raise
+
+
+def traced(module: nn.Module, count: int) -> tuple[fx.GraphModule, dict[str, str]]:
+    """A graph of the module, and why which submodules were kept whole, by path.
+
+    A submodule whose forward cannot be traced, for control flow on values say, becomes one node.
+
+    Args:
+        module: what to trace.
+        count: how many inputs it is given; its other parameters take their defaults.
+
+    Raises:
+        InteropError: the module's own forward cannot be traced.
+    """
+    constants = _defaults(module, count)
+    whole: dict[str, str] = {}
+    while True:
+        tracer = _Tracer(whole)
+        try:
+            with _whole_functions():
+                graph = tracer.trace(module, concrete_args=constants)
+        except Exception as error:
+            if tracer.broken is None or tracer.broken in whole:
+                raise _untraceable(module, error) from error
+            whole[tracer.broken] = f"cannot be traced: {first_line(error)}"
+            continue
+        _drop_constants(graph, count)
+        return fx.GraphModule(tracer.root, graph), whole
+
+
+@contextmanager
+def _whole_functions() -> Generator[None]:
+    """Refuse to trace into a custom autograd function: its forward would come over without its backward."""
+    function = cast(Any, torch.autograd.Function)
+    original = function.__dict__["apply"]
+
+    def refuse(cls: type, *args: Any, **kwargs: Any) -> Any:
+        if any(isinstance(leaf, fx.Proxy) for leaf in (*args, *kwargs.values())):
+            raise TypeError(f"the custom autograd function {cls.__name__} has a backward of its own")
+        return original.__func__(cls, *args, **kwargs)
+
+    function.apply = classmethod(refuse)
+    try:
+        yield
+    finally:
+        function.apply = original
+
+
+def _drop_constants(graph: fx.Graph, count: int) -> None:
+    """Erase the placeholders of parameters that take their defaults, and fx's assertions that they do."""
+    placeholders = [node for node in graph.nodes if node.op == "placeholder"]
+    for constant in placeholders[count:]:
+        readers = [constant]
+        for node in readers:
+            readers += node.users
+        for node in reversed(list(dict.fromkeys(readers))):
+            graph.erase_node(node)
+
+
+def _defaults(module: nn.Module, count: int) -> dict[str, Any]:
+    parameters = list(inspect.signature(module.forward).parameters.values())
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    rest = [p for p in parameters if p not in positional[:count]]
+    missing = [p.name for p in rest if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    if len(positional) < count or missing:
+        names = ", ".join(p.name for p in parameters)
+        raise InteropError(
+            f"import_module expected example inputs for forward({names}) of {type(module).__name__}, got {count}: "
+            "give one tensor for each parameter without a default; wrap a module of *args in one that names them"
+        )
+    return {p.name: p.default for p in rest if p.default is not p.empty}
+
+
+def _untraceable(module: nn.Module, error: Exception) -> InteropError:
+    torch_home = str(Path(torch.__file__).parent)
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith((torch_home, "<"))]
+    outer = [frame for frame in frames if frame.filename != __file__]
+    where = f" at {outer[-1].filename}:{outer[-1].lineno} ({outer[-1].line})" if outer else ""
+    return InteropError(
+        f"import_module could not trace {type(module).__name__}.forward{where}: {first_line(error)}; move that line "
+        "into a submodule of its own, which is then kept whole, or import the parts before and after it by themselves"
+    )
+
+
+def first_line(error: Exception) -> str:
+    """The kind of an error and the first line of its message."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__
+
+
+class Recorder(fx.Interpreter):
+    """Runs a graph and notes for each node what it gave: a tensor's shape and type, anything else as it is."""
+
+    def __init__(self, module: fx.GraphModule) -> None:
+        super().__init__(module)
+        self.facts: dict[fx.Node, Any] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        """Run one node and note its result."""
+        result = super().run_node(n)
+        self.facts[n] = map_aggregate(result, TensorFact.of)
+        return result
+
+
+@dataclass(frozen=True)
+class TensorFact:
+    """The shape and type of a tensor that a node gave."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+    @classmethod
+    def of(cls, leaf: Any) -> Any:
+        """The fact of a tensor; anything else as it is."""
+        return cls(tuple(leaf.shape), leaf.dtype) if isinstance(leaf, Tensor) else leaf

@@ -1,0 +1,234 @@
+"""Turn what a module computes into layers and projections: linear maps, sums, products and operations."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nestgraph.graph.columns import ConnectionColumns
+from nestgraph.graph.geometry import swept_size
+from nestgraph.interop.drafts import Drafts, Size
+from nestgraph.interop.elements import Elements, Ledger, Refs, UncoveredError, in_turn
+from nestgraph.spec import Conv, Dense, OneToOne, Operation
+from nestgraph.spec.arrays import AnyArray
+
+Held = Callable[[int], bool]
+Pair = tuple[int, int]
+MOST_OPERATIONS = 16
+
+
+class Weaver:
+    """Writes into drafts what each node of a module computes.
+
+    Attributes:
+        drafts: the layers and projections so far.
+        ledger: where the elements of their outputs are.
+        held: whether a later node still reads a region as it is now; such a layer gains no operation.
+        name, label: for the layers of the node at hand.
+    """
+
+    def __init__(self, batch: int, held: Held) -> None:
+        self.drafts, self.ledger, self.held = Drafts(), Ledger(batch), held
+        self.name = self.label = ""
+
+    # -- layers --------------------------------------------------------------------------------------
+
+    def layer(self, units: int, size: Size, bias: AnyArray | None = None, **fields: Any) -> str:
+        """A new layer for the node at hand."""
+        return self.drafts.add(self.name, units, size, bias, **{"label": self.label} | fields)
+
+    def input(self, features: int, size: Size) -> str:
+        """A new input layer."""
+        return self.drafts.add(self.name, features, size, kind="input", features=features)
+
+    def is_input(self, layer: str) -> bool:
+        """Whether a layer is an input."""
+        return self.drafts.layers[layer].record.kind == "input"
+
+    def output(self, layer: str) -> Elements:
+        """The elements of a layer's output as it is now."""
+        draft = self.drafts.layers[layer]
+        return self.ledger.enter(layer, draft.units, draft.output_size)
+
+    def linear(self, x: Elements, weight: Tensor, bias: Tensor | None) -> Elements:
+        """Neurons that each read any of the elements (batch, features) of `x`."""
+        numbers = self.ledger.sample(x)
+        if numbers.ndim != 1:
+            raise UncoveredError("a linear map over the last of several axes")
+        if len(np.unique(numbers)) < len(numbers):
+            raise UncoveredError("a linear map reads an element twice")
+        regions, places = self.ledger.found(numbers)
+        matrix = as_array(weight)
+        name = self.layer(len(matrix), (), _optional(bias))
+        for number in in_turn(regions):
+            region, chosen = self.ledger.regions[number], regions == number
+            columns = np.zeros((len(matrix), region.units * region.area), np.float32)
+            read = np.zeros(columns.shape[1], bool)
+            columns[:, places[chosen]], read[places[chosen]] = matrix[:, chosen], True
+            shape = (len(matrix), region.units, *region.size)
+            mask = np.broadcast_to(read, columns.shape).reshape(shape)
+            self.drafts.join(
+                Dense(source=region.layer, target=name), ConnectionColumns.of(columns.reshape(shape), mask)
+            )
+        return self.output(name)
+
+    def convolution(
+        self, x: Elements, weight: Tensor, bias: Tensor | None, sweep: Mapping[str, Pair], groups: int
+    ) -> Elements:
+        """Maps that read the maps of `x` through kernels (out, in / groups, height, width)."""
+        if x.index.ndim != 4:
+            raise UncoveredError("a convolution over something else than (batch, maps, height, width)")
+        height, width = x.index.shape[2:]
+        out, kernel = len(weight), (weight.shape[2], weight.shape[3])
+        refs = self.ledger.refs(x)
+        if not refs.distinct or (1 < groups < len(refs.units) and self.ledger.in_order(x) is None):
+            x = self.placed(x)
+            refs = self.ledger.refs(x)
+        if any(self.ledger.regions[number].size == () for number in refs.known):
+            return self._pointwise_convolution(x, weight, bias, sweep, groups)
+        name = self.layer(out, swept_size((height, width), kernel, **sweep), _optional(bias))
+        record = {"target": name, "kernel": kernel, **sweep}
+        if groups == len(refs.units) and groups > 1:
+            self._depthwise(refs, as_array(weight)[:, 0], record)
+        else:
+            self._mixing(refs, as_array(weight), groups, record)
+        return self.output(name)
+
+    def _mixing(self, refs: Refs, weight: AnyArray, groups: int, record: Mapping[str, Any]) -> None:
+        full, reads = _ungrouped(weight, groups)
+        for number in refs.known:
+            region = self.ledger.regions[number]
+            channels, units = refs.of(number)
+            columns = np.zeros((len(full), region.units, *full.shape[2:]), np.float32)
+            mask = np.zeros(columns.shape, bool)
+            columns[:, units] = full[:, channels]
+            mask[:, units] = reads[:, channels, None, None]
+            self.drafts.join(Conv(source=region.layer, **record), ConnectionColumns.of(columns, mask))
+
+    def _depthwise(self, refs: Refs, kernels: AnyArray, record: Mapping[str, Any]) -> None:
+        each = len(kernels) // len(refs.units)
+        for number in refs.known:
+            channels, units = refs.of(number)
+            targets = (channels[:, None] * each + np.arange(each)).reshape(-1)
+            links = np.stack([np.repeat(units, each), targets], 1)
+            projection = OneToOne(source=self.ledger.regions[number].layer, trained=True, **record)
+            self.drafts.join(projection, ConnectionColumns.of(kernels[targets], links=links))
+
+    def _pointwise_convolution(
+        self, x: Elements, weight: Tensor, bias: Tensor | None, sweep: Mapping[str, Pair], groups: int
+    ) -> Elements:
+        """Over neurons that stand as maps of size (1, 1)."""
+        if groups > 1 or any(sweep["padding"]) or tuple(weight.shape[2:]) != (1, 1):
+            raise UncoveredError("a convolution with padding, groups or a wide kernel over single values")
+        flat = Elements(x.index.flatten(1), x.regions)
+        found = self.linear(flat, weight.flatten(1), bias)
+        return Elements(found.index[..., None, None], found.regions)
+
+    # -- one to one ----------------------------------------------------------------------------------
+
+    def placed(
+        self,
+        x: Elements,
+        scale: AnyArray | float = 1,
+        bias: AnyArray | None = None,
+        trained: bool = False,
+    ) -> Elements:
+        """The units of `x` as a layer of its own, scaled by one value or (channels,), and shifted by (channels,)."""
+        name = self._sum([x], bias)
+        self._link(x, name, scale, trained)
+        return self.output(name)
+
+    def sum(self, terms: Sequence[Elements], scales: Sequence[float]) -> Elements:
+        """The sum of tensors of the same units and size."""
+        name = self._sum(terms)
+        for term, scale in zip(terms, scales, strict=True):
+            self._link(term, name, scale)
+        return self.output(name)
+
+    def product(self, values: Elements, factors: Elements) -> Elements:
+        """Each unit of `values` times its factor: a map, or one value that goes for the whole map."""
+        name = self._sum([values])
+        self._link(values, name)
+        self._link(factors, name, gate=True)
+        return self.output(name)
+
+    def _sum(self, terms: Sequence[Elements], bias: AnyArray | None = None) -> str:
+        shapes = {tuple(term.index.shape[1:]) for term in terms}
+        if len(shapes) > 1:
+            raise UncoveredError(f"tensors of different shapes {sorted(shapes)} are combined")
+        for term in terms:
+            self.ledger.refs(term)
+        units, *size = shapes.pop()
+        return self.layer(units, tuple(size), bias)
+
+    def _link(
+        self, x: Elements, target: str, scale: AnyArray | float = 1, trained: bool = False, gate: bool = False
+    ) -> None:
+        refs = self.ledger.refs(x)
+        weights = np.broadcast_to(scale, len(refs.units))
+        for number in refs.known:
+            channels, units = refs.of(number)
+            record = OneToOne(source=self.ledger.regions[number].layer, target=target, trained=trained, gate=gate)
+            links = np.stack([units, channels], 1)
+            self.drafts.join(record, ConnectionColumns.of(weights[channels], links=links))
+
+    # -- operations ----------------------------------------------------------------------------------
+
+    def operated(self, x: Elements, operation: Operation, columns: Mapping[str, AnyArray] | None = None) -> Elements:
+        """`x` after an operation that works on each of its units, with the columns (channels,) that it brings.
+
+        It joins the chain of the layer that `x` is, where nothing else reads it as it was before; else of a new one.
+        """
+        region = self.ledger.in_order(x)
+        if region is None or not self._may_gain(x, region.layer, operation):
+            x = self.placed(x)
+            region = self.ledger.regions[-1]
+        self.drafts.layers[region.layer].append(operation, columns or {})
+        grown = self.output(region.layer)
+        axes = x.index.ndim  # single values keep the axes that they came with
+        if grown.index.ndim != axes:
+            return Elements(grown.index.flatten(1) if axes == 2 else grown.index[..., None, None], grown.regions)
+        return grown
+
+    def pointwise(self, x: Elements, operation: Operation) -> Elements:
+        """`x` after an operation on each element, however the elements are arranged."""
+        try:
+            self.ledger.refs(x)
+        except UncoveredError:
+            return self._rearranged(x, operation)
+        return self.operated(x, operation)
+
+    def _rearranged(self, x: Elements, operation: Operation) -> Elements:
+        regions, places = self.ledger.found(self.ledger.sample(x))
+        moved, grown = np.zeros(regions.shape, np.int64), set[int]()
+        for number in np.unique(regions).tolist():
+            self.operated(self.ledger.whole(number), operation)
+            grown.add(len(self.ledger.regions) - 1)
+            moved[regions == number] = self.ledger.regions[-1].start + places[regions == number]
+        return self.ledger.batched(torch.from_numpy(moved), grown)
+
+    def _may_gain(self, x: Elements, layer: str, operation: Operation) -> bool:
+        draft = self.drafts.layers[layer]
+        repeated = operation.kind == "batch_norm" and draft.record.batch_norm is not None
+        settled = draft.read or draft.record.kind == "input" or len(draft.record.operations) >= MOST_OPERATIONS
+        return not (repeated or settled or any(map(self.held, x.regions)))
+
+
+def as_array(tensor: Tensor) -> AnyArray:
+    """A tensor as float32 on the processor."""
+    return tensor.detach().to("cpu", torch.float32).numpy()
+
+
+def _optional(tensor: Tensor | None) -> AnyArray | None:
+    return None if tensor is None else as_array(tensor)
+
+
+def _ungrouped(weight: AnyArray, groups: int) -> tuple[AnyArray, AnyArray]:
+    """The weights (out, in, height, width) of a grouped convolution, and which pairs (out, in) it joins."""
+    out, into, *kernel = weight.shape
+    reads = np.kron(np.eye(groups, dtype=bool), np.ones((out // groups, into), bool))
+    full = np.zeros((*reads.shape, *kernel), np.float32)
+    full[reads] = weight.reshape(-1, *kernel)
+    return full, reads

@@ -1,0 +1,69 @@
+"""Public definitions of networks come over, shrink in every editable layer, and go out again."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import nestgraph as ng
+from nestgraph.graph.reference import predict
+from nestgraph.spec import OneToOne
+from tests.bench.models import MODELS, built, narrowed
+
+QUICK = ("resnet20_cifar10",)
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
+)
+def test_a_public_model_is_imported_narrowed_made_compact_and_exported(name):
+    row = narrowed(name, onnx=name not in QUICK)
+    assert row["opaque"] == 0
+    assert row["editable"] >= 0.6 * row["layers"]
+    assert row["flops"][1] < 0.75 * row["flops"][0]
+
+
+class Dense(nn.Module):
+    """Each convolution reads all maps before it (Huang et al. 2017)."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3, padding=1)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(4 + 3 * i) for i in range(3))
+        self.convs = nn.ModuleList(nn.Conv2d(4 + 3 * i, 3, 3, padding=1) for i in range(3))
+        self.last = nn.Linear(13, 5)
+
+    def forward(self, x):
+        x = self.first(x)
+        for norm, conv in zip(self.norms, self.convs, strict=True):
+            x = torch.cat([x, conv(torch.relu(norm(x)))], 1)
+        return self.last(x.mean((2, 3)))
+
+
+def grown(network, layer, rng):
+    """The network with one unit more in a layer, joined to all that it can be joined to."""
+    weights = {}
+    for near in ng.edits.coupled(network, layer, network.units(layer)[-1:]):
+        for axis, side in enumerate((network.incoming(near), network.outgoing(near))):
+            for projection in side:
+                if not isinstance(projection, OneToOne):
+                    shape = list(network.connection_columns(projection.name).weight.shape)
+                    del shape[axis]
+                    weights[projection.name] = rng.normal(size=shape) / 10
+    return ng.edits.grow_unit(network, layer, weights).apply(network).network
+
+
+@pytest.mark.parametrize("kind", ["residual", "concatenating"])
+def test_a_map_grows_in_every_editable_layer(kind):
+    torch.manual_seed(0)
+    model, images = built("resnet20_cifar10") if kind == "residual" else (Dense().eval(), torch.randn(2, 3, 8, 8))
+    network, rng = ng.import_module(model, images), np.random.default_rng(0)
+    editable = [row.name for row in ng.import_report(network).rows if row.editable]
+    before = {name: len(network.units(name)) for name in editable}
+    for name in editable:
+        network = grown(network, name, rng)
+    assert len(editable) >= 8
+    assert all(len(network.units(name)) > before[name] for name in editable)
+    with torch.no_grad():
+        lowered = ng.lower(network).eval()(images).numpy()
+    np.testing.assert_allclose(lowered, predict(network, images.numpy()), rtol=1e-3, atol=1e-3 * np.abs(lowered).max())
