@@ -2,22 +2,31 @@
 
 from nestgraph.snapshot.disk import read_bounded, write_atomically
 from nestgraph.snapshot.document import NETWORK, NetworkDocument
-from nestgraph.snapshot.files import from_bytes, load, save, to_bytes
+from nestgraph.snapshot.files import SIDECAR_ABOVE, from_bytes, load, save, to_bytes
 from nestgraph.snapshot.journal import JournalEntry, JournalWriter, read_journal, replay
+from nestgraph.snapshot.limits import LIMITS, MAX_BYTES, UNLIMITED, Limits
+from nestgraph.snapshot.options import options_json, read_options
 from nestgraph.snapshot.schemas import schemas, write_schemas
-from nestgraph.snapshot.strict_json import MAX_BYTES, first_problem, read_record
+from nestgraph.snapshot.strict_json import check_json, first_problem, read_record
 
 __all__ = [
+    "LIMITS",
     "MAX_BYTES",
     "NETWORK",
+    "SIDECAR_ABOVE",
+    "UNLIMITED",
     "JournalEntry",
     "JournalWriter",
+    "Limits",
     "NetworkDocument",
+    "check_json",
     "first_problem",
     "from_bytes",
     "load",
+    "options_json",
     "read_bounded",
     "read_journal",
+    "read_options",
     "read_record",
     "replay",
     "save",

@@ -5,13 +5,27 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Generator
+import time
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import BinaryIO
 
 from nestgraph.errors import SnapshotError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 PathLike = str | os.PathLike[str]
+Buffer = bytes | memoryview
+PREFIX, SUFFIX = ".nestgraph-", ".part"
+"""What the names of temporary files begin and end with."""
+
+GRACE = 1.0
+"""Seconds between making a temporary file and locking it, at most: a younger one is not taken for a leftover."""
+
+NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 
 
 @contextlib.contextmanager
@@ -34,27 +48,79 @@ def shown(path: PathLike) -> str:
     return text if text.isprintable() else ascii(text)
 
 
-def write_atomically(path: PathLike, data: bytes) -> None:
-    """Make `path` hold `data`: after a crash or an error it holds either its old content or all of the new.
+def write_atomically(path: PathLike, data: bytes | Iterable[Buffer]) -> None:
+    """Make `path` hold `data`, whole or in parts: after a crash or an error it holds its old content or all of the new.
 
     Raises:
         SnapshotError: the file cannot be written; no temporary file is left, and the old one is whole (or the new,
             where only its name could not be made durable).
     """
     target = Path(path)
-    temporary = target.parent / f".nestgraph-{secrets.token_hex(8)}.part"
     with reported(path, "written"):
+        sweep(target.parent)
+        temporary = target.parent / f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}"
         try:
-            with open(temporary, "xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+            _write_durably(temporary, [data] if isinstance(data, bytes) else data)
             os.replace(temporary, target)
         except BaseException:  # an interrupt leaves no temporary file either
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
         sync_folder(target.parent)
+
+
+def _write_durably(path: Path, parts: Iterable[Buffer]) -> None:
+    """Write a new file, and wait until the disk has all of it.
+
+    Raises:
+        OSError: the disk failed, or holds less than it was given.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
+    try:
+        _lock(descriptor)
+        size = 0
+        for part in parts:
+            rest = memoryview(part)
+            size += rest.nbytes
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+        os.fsync(descriptor)
+        if os.fstat(descriptor).st_size != size:  # a disk that lies about what it took
+            raise OSError(errno.EIO, f"wrote {size:,} bytes of which {os.fstat(descriptor).st_size:,} are there")
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    """Mark a temporary file as being written, until its writer closes it or dies; whether nobody else does."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # also where the file system has no locks
+        return False
+    return True
+
+
+def sweep(folder: PathLike) -> None:
+    """Remove the temporary files of writers that were killed; those of living writers are locked, and stay.
+
+    What cannot be looked at or removed stays as well: it does no harm.
+    """
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for name in [e.name for e in entries if e.name.startswith(PREFIX) and e.name.endswith(SUFFIX)]:
+            _remove_leftover(os.path.join(folder, name))
+
+
+def _remove_leftover(path: str) -> None:
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY | NO_FOLLOW)
+        try:
+            old = time.time() - os.fstat(descriptor).st_mtime > GRACE
+            if old and _lock(descriptor):
+                os.unlink(path)
+        finally:
+            os.close(descriptor)
 
 
 def sync_folder(folder: PathLike) -> None:
@@ -73,22 +139,25 @@ def sync_folder(folder: PathLike) -> None:
         os.close(descriptor)
 
 
-def open_regular(path: PathLike) -> BinaryIO:
+def open_regular(path: PathLike, lonely: bool = False) -> BinaryIO:
     """Open a regular file for reading; a pipe or device, whose reading may never end, is refused.
 
+    Args:
+        path: of the file.
+        lonely: refuse symbolic links, and files that have another name as well.
+
     Raises:
-        SnapshotError: the path is no regular file.
+        SnapshotError: the path is no such file.
         OSError: it cannot be opened.
     """
-    file = open(path, "rb", opener=_open_at_once)  # noqa: SIM115  (the caller closes it)
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | (NO_FOLLOW if lonely else 0)  # a pipe would wait for a writer
+    file = open(path, "rb", buffering=0 if lonely else -1, opener=lambda name, _: os.open(name, flags))  # noqa: SIM115
+    status = os.fstat(file.fileno())
+    got = "a pipe or device" if not stat.S_ISREG(status.st_mode) else f"one with {status.st_nlink} names"
+    if not stat.S_ISREG(status.st_mode) or (lonely and status.st_nlink != 1):
         file.close()
-        raise SnapshotError(f"{shown(path)}: cannot be read (expected a regular file, got a pipe or device)")
+        raise SnapshotError(f"{shown(path)}: cannot be read (expected a regular file, got {got})")
     return file
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # opening a pipe would wait for its writer
 
 
 def read_bounded(path: PathLike, max_bytes: int) -> bytes:
@@ -99,8 +168,16 @@ def read_bounded(path: PathLike, max_bytes: int) -> bytes:
     """
     with reported(path, "read"), open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
-        data = b"" if size > max_bytes else file.read(max_bytes + 1)  # it may grow meanwhile
-    if max(size, len(data)) > max_bytes:
-        limit = f"expected at most {max_bytes:,} bytes, got {max(size, len(data)):,}"
-        raise SnapshotError(f"{shown(path)}: too large ({limit}): pass a larger max_bytes if you trust it")
-    return data
+        check_size(path, size, max_bytes)
+        return file.read(size)  # not what it grew meanwhile; a bound that is larger than memory would be refused
+
+
+def check_size(path: PathLike, size: int, most: int, limit: str = "document_bytes") -> None:
+    """Refuse a file that is too large before it is read.
+
+    Raises:
+        SnapshotError: it is larger than `most`, which is the field `limit` of `Limits`.
+    """
+    if size > most:
+        problem = f"too large (expected at most {most:,} bytes, got {size:,})"
+        raise SnapshotError(f"{shown(path)}: {problem}: pass limits with a larger {limit} if you trust it")

@@ -17,9 +17,10 @@ from pydantic import PositiveInt, TypeAdapter, ValidationError, model_validator
 from nestgraph.edits import AnyEdit, Editor
 from nestgraph.errors import NestgraphError, SnapshotError
 from nestgraph.graph.network import Network
-from nestgraph.snapshot.disk import PathLike, open_regular, reported, shown, sync_folder
+from nestgraph.snapshot.disk import PathLike, check_size, open_regular, reported, shown, sync_folder
 from nestgraph.snapshot.document import Digest
-from nestgraph.snapshot.strict_json import MAX_BYTES, check_json, first_problem, read_record
+from nestgraph.snapshot.limits import LIMITS, Limits
+from nestgraph.snapshot.strict_json import check_json, first_problem, read_record
 from nestgraph.spec.record import Record, Text
 
 Action = Literal["apply", "undo", "redo"]
@@ -78,18 +79,18 @@ class JournalWriter:
     A journal that exists is read and continued; a torn last line is cut off. A context manager.
     """
 
-    def __init__(self, path: PathLike, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, path: PathLike, limits: Limits = LIMITS) -> None:
         """Open or make the journal.
 
         Args:
             path: the journal.
-            max_bytes: the length of the longest line to accept and to write.
+            limits: of the lines to accept and to write.
 
         Raises:
             SnapshotError: the journal is damaged, or cannot be read or written.
         """
-        self._path, self._max_bytes = Path(path), max_bytes
-        entries, whole = _scan(path, max_bytes) if os.path.lexists(path) else ([], 0)
+        self._path, self._limits = Path(path), limits
+        entries, whole = _scan(path, limits) if os.path.lexists(path) else ([], 0)
         self._next = len(entries) + 1
         with reported(path, "written"):
             self._file = open(path, "ab", buffering=0)  # noqa: SIM115  (closed by close)
@@ -123,7 +124,7 @@ class JournalWriter:
             step = JournalStep(sequence=self._next, action=action, edit=edit, phase=phase, note=note, digest=digest)
             entry = JournalEntry.of(step)
             line = entry.model_dump_json().encode() + b"\n"
-            check_json(line, self._max_bytes)  # nothing is written that would be refused
+            check_json(line, self._limits)  # nothing is written that would be refused
         except ValidationError as error:
             raise SnapshotError(f"{where}: {first_problem(error)}") from error
         except ValueError as error:
@@ -156,37 +157,39 @@ class JournalWriter:
         self.close()
 
 
-def read_journal(path: PathLike, max_bytes: int = MAX_BYTES) -> list[JournalEntry]:
+def read_journal(path: PathLike, limits: Limits = LIMITS) -> list[JournalEntry]:
     """The entries of a journal, with sequence numbers and checksums verified. Warns of a torn last line.
 
     Args:
         path: the journal.
-        max_bytes: the length of the longest line to accept.
+        limits: of the whole and of each line.
 
     Raises:
         SnapshotError: the file cannot be read, or a line is damaged or missing; the message has its number.
     """
-    return _scan(path, max_bytes)[0]
+    return _scan(path, limits)[0]
 
 
-def _scan(path: PathLike, max_bytes: int) -> tuple[list[JournalEntry], int]:
+def _scan(path: PathLike, limits: Limits) -> tuple[list[JournalEntry], int]:
     """The entries, and how many bytes they take."""
     entries: list[JournalEntry] = []
     whole = 0
+    longest = limits.document_bytes
     with reported(path, "read"), open_regular(path) as file:
-        while line := file.readline(max_bytes + 1):
-            if not line.endswith(b"\n") and len(line) <= max_bytes:
+        check_size(path, os.fstat(file.fileno()).st_size, limits.journal_bytes, "journal_bytes")
+        while line := file.readline(longest + 1):
+            if not line.endswith(b"\n") and len(line) <= longest:
                 torn = f"{shown(path)}: dropped line {len(entries) + 1}, the last, which was cut short while written"
                 warnings.warn(torn, stacklevel=3)
                 break
-            entries.append(_entry(line, len(entries) + 1, path, max_bytes))
+            entries.append(_entry(line, len(entries) + 1, path, limits))
             whole += len(line)
     return entries, whole
 
 
-def _entry(line: bytes, number: int, path: PathLike, max_bytes: int) -> JournalEntry:
+def _entry(line: bytes, number: int, path: PathLike, limits: Limits) -> JournalEntry:
     where = f"{shown(path)}: line {number}"
-    entry = read_record(ENTRY, line.removesuffix(b"\n"), where, max_bytes)
+    entry = read_record(ENTRY, line.removesuffix(b"\n"), where, limits)
     if entry.sequence != number:
         raise SnapshotError(f"{where}: a line is missing or moved (expected sequence {number}, got {entry.sequence})")
     return entry

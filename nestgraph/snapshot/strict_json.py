@@ -7,17 +7,16 @@ so a document passes `check_json` first, and pydantic only then. Numbers: reliab
 import json
 import math
 import re
+from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar, cast
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from nestgraph.errors import SnapshotError
+from nestgraph.snapshot.limits import LIMITS, Limits
 
 T = TypeVar("T")
-MAX_BYTES = 64 * 2**20
-MAX_DEPTH = 32
-MAX_VALUES = 2**19
 MAX_PROBLEMS = 1000  # pydantic lists all or none, at a kilobyte each
 MAX_INTEGER = 2**53
 # Possessive, and content with a string that never ends: linear in time and without a stack for any input.
@@ -25,22 +24,30 @@ STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
-def read_record(adapter: TypeAdapter[T], data: bytes, where: str, max_bytes: int = MAX_BYTES) -> T:
+def read_record(
+    adapter: TypeAdapter[T],
+    data: bytes,
+    where: str,
+    limits: Limits = LIMITS,
+    migrate: Callable[[Any], Any] | None = None,
+) -> T:
     """Read one record from JSON that nobody vouches for.
 
     Args:
-        adapter: the record's type; its models should be `nestgraph.spec.Record`s.
+        adapter: the record's type; its models should be `nestgraph.spec.Record`s, and find `limits` in their context.
         data: the JSON text.
         where: the file, or the file and line, that messages begin with.
-        max_bytes: what to refuse unread.
+        limits: what to refuse unread.
+        migrate: gives the current form of a parsed document: the same object where it is current.
 
     Raises:
         SnapshotError: one sentence, `where: place: problem`. It comes from the `VerificationError` of a network that
             breaks a law.
     """
     try:
-        check_json(data, max_bytes)
-        return adapter.validate_json(data)
+        given = check_json(data, limits)
+        value = migrate(given) if migrate else given
+        return adapter.validate_json(data if value is given else json.dumps(value), context=limits)
     except ValidationError as error:
         raise SnapshotError(f"{where}: {first_problem(error)}") from (_reason(error) or error)
     except json.JSONDecodeError as error:
@@ -53,35 +60,46 @@ def read_record(adapter: TypeAdapter[T], data: bytes, where: str, max_bytes: int
         raise SnapshotError(f"{where}: {error}") from error
 
 
-def check_json(data: bytes, max_bytes: int = MAX_BYTES) -> None:
+def check_json(data: bytes, limits: Limits = LIMITS, finite: bool = True) -> Any:
     """Refuse text that is too large, too deep, not UTF-8, ambiguous, or has numbers that JSON does not carry.
+
+    Args:
+        data: the text.
+        limits: what is too large and too deep.
+        finite: refuse NaN, infinities and 1e999 here; else the record does it, whose message names the field.
+
+    Returns:
+        What it says, as Python's JSON parser gives it.
 
     Raises:
         ValueError: what is wrong; a `json.JSONDecodeError` where it is not JSON.
     """
-    if len(data) > max_bytes:
-        raise ValueError(f"too large (expected at most {max_bytes:,} bytes, got {len(data):,})")
+    if len(data) > limits.document_bytes:
+        raise ValueError(f"too large (expected at most {limits.document_bytes:,} bytes, got {len(data):,})")
     if data.startswith(b"\xef\xbb\xbf"):
         raise ValueError("expected UTF-8 text without a byte order mark, got one: save it without")
-    _check_nesting(STRING.sub(b"", data))
+    _check_nesting(STRING.sub(b"", data), limits)
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"expected UTF-8 text, got byte {data[error.start]:#04x} at offset {error.start}") from None
-    json.loads(text, object_pairs_hook=_distinct, parse_int=_integer, parse_float=_real, parse_constant=_constant)
+    hooks: dict[str, Any] = {"parse_float": _real, "parse_constant": _constant} if finite else {}
+    return json.loads(text, object_pairs_hook=_distinct, parse_int=_integer, **hooks)
 
 
-def _check_nesting(bare: bytes) -> None:
+def _check_nesting(bare: bytes, limits: Limits) -> None:
     """Bound the number of values and their depth; `bare` is the text without its strings."""
     values = sum(bare.count(mark) for mark in b",[{")
-    if values > MAX_VALUES:
-        raise ValueError(f"expected at most {MAX_VALUES:,} values, got {values:,}: long arrays belong in packed form")
+    if values > limits.values:
+        raise ValueError(
+            f"expected at most {limits.values:,} values, got {values:,}: long arrays belong in packed form"
+        )
     marks = np.frombuffer(bare, np.uint8)
     opening, closing = (marks == ord("[")) | (marks == ord("{")), (marks == ord("]")) | (marks == ord("}"))
     steps = opening.astype(np.int8) - closing.astype(np.int8)
     depth = int(np.cumsum(steps[steps != 0], dtype=np.int64).max(initial=0))
-    if depth > MAX_DEPTH:
-        raise ValueError(f"expected values nested at most {MAX_DEPTH} deep, got {depth}")
+    if depth > limits.depth:
+        raise ValueError(f"expected values nested at most {limits.depth} deep, got {depth}")
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nestgraph.edits import Batch, Editor, RemoveLayer, RemoveUnits, SetValues
 from nestgraph.errors import EditError, SnapshotError
-from nestgraph.snapshot import JournalEntry, JournalWriter, read_journal, replay
+from nestgraph.snapshot import JournalEntry, JournalWriter, Limits, read_journal, replay
 from nestgraph.snapshot.journal import JournalStep
 from tests.snapshot.test_files import chain
 from tests.strategies import edits_for, networks
@@ -164,7 +164,7 @@ def test_hostile_lines_are_refused(path):
         with pytest.raises(SnapshotError, match=reason):
             read_journal(path)
     with pytest.raises(SnapshotError, match=r"line 1: too large \(expected at most 100 bytes"):
-        read_journal(path, max_bytes=100)
+        read_journal(path, Limits(document_bytes=100))
 
 
 def test_what_an_entry_says_fits_together():
@@ -196,7 +196,10 @@ def test_a_step_that_does_not_fit_is_not_written(path):
 
 
 def test_a_line_that_would_be_refused_is_not_written(path):
-    with JournalWriter(path, max_bytes=2000) as journal, pytest.raises(SnapshotError, match="step 5: too large"):
+    with (
+        JournalWriter(path, Limits(document_bytes=2000)) as journal,
+        pytest.raises(SnapshotError, match="step 5: too large"),
+    ):
         journal.append("apply", START.digest, Batch(edits=(EDIT,) * 50))
     assert len(read_journal(path)) == 4
 
@@ -244,3 +247,10 @@ def test_paths_that_cannot_be_journals(tmp_path):
     for place in (tmp_path, tmp_path / "none" / "journal", "a\0b"):
         with pytest.raises(SnapshotError):
             JournalWriter(place)
+
+
+def test_a_journal_that_is_too_large_is_not_read(path):
+    size = path.stat().st_size
+    assert len(read_journal(path, Limits(journal_bytes=size))) == 4
+    with pytest.raises(SnapshotError, match=rf"at most {size - 1:,} bytes, got {size:,}\): pass .* journal_bytes"):
+        read_journal(path, Limits(journal_bytes=size - 1))

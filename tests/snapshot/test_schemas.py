@@ -151,7 +151,7 @@ def test_what_is_written_fits_its_schema(data):
 @pytest.mark.parametrize(
     "change",
     [
-        {"version": 2},
+        {"version": 3},
         {"format": "onnx"},
         {"digest": "0"},
         {"colour": 1},
