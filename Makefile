@@ -6,16 +6,19 @@ BIN := .venv/bin
 # Two test processes on two cores: one thread each, or their threads spin against each other.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
-.PHONY: demo test test-all check format clean .venv
+.PHONY: demo test test-all soak check format clean browser .venv
 
 demo: .venv  ## grow and prune digit classifiers of three seeds, with pictures and results in runs/demo
 	$(BIN)/nestgraph synthesize digits --seeds 3 --out runs/demo --overwrite
 
-test: .venv  ## the quick suite
+test: .venv browser  ## the quick suite
 	$(PYTEST) -m "not slow and not gpu"
 
-test-all: .venv  ## every test; those for a GPU skip themselves where there is none
+test-all: .venv browser  ## every test; those for a GPU skip themselves where there is none
 	$(PYTEST) -m "not nightly"
+
+soak: .venv  ## kill a run at a thousand instants, resume it, and compare every byte
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m nightly tests/soak
 
 check: .venv
 	$(BIN)/ruff check .
@@ -30,10 +33,16 @@ clean:  ## caches and built files; runs/ and .venv/ stay
 	rm -rf dist build .pytest_cache .ruff_cache .hypothesis
 	find nestgraph tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
+browser:  ## what the tests of reports drive; without it they say that they did not run
+	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+		&& apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } || echo "make: no chromium, and none can be installed here"
+
 .venv: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "make: nestgraph expects Python 3.11 or newer, found none; set PYTHON=..." >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@# Both ask for torchvision, which does not load beside this torch; neither needs it for what the tests use.
+	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt pytorchcv torch-pruning
 	touch $@

@@ -103,6 +103,7 @@ class Dataset:
         classes: labels are 0 to classes - 1.
         image: (channels, height, width) of every input.
         normalisation: what a trainer does to inputs before a network sees them.
+        left_out: files that could not be read.
 
     Raises:
         DataError: a split has images of another shape, or labels of other classes.
@@ -115,6 +116,7 @@ class Dataset:
     classes: int
     image: Image
     normalisation: Normalisation | None = None
+    left_out: int = 0
 
     def __post_init__(self) -> None:
         for split, samples in (("train", self.train), ("validation", self.validation), ("test", self.test)):
@@ -208,7 +210,8 @@ def load_image_folder(folder: str | Path, options: FolderOptions | None = None, 
             f"training and to train each of {classes} classes, got {len(rest)} images to train with"
         )
     splits = [StreamedSamples(found.files, part, found.labels[part], options.size) for part in parts]
-    return Dataset("image_folder", *splits, classes=classes, image=(3, options.size, options.size))
+    image = (3, options.size, options.size)
+    return Dataset("image_folder", *splits, classes=classes, image=image, left_out=found.left_out)
 
 
 def datasets(cache: str | Path | None = None) -> tuple[DatasetInfo, ...]:

@@ -100,11 +100,11 @@ class Recorder(Interpreter):
         return self.values[self.nodes[layer].output].detach()
 
     def sum_gradient(self, layer: str) -> torch.Tensor:
-        """dL/du of a layer's sum, the shape of its output, after the backward pass."""
+        """dL/du of a layer's sum, the shape of its output, after the backward pass; 0 where no gradient comes back."""
         node = self.nodes[layer].sum
-        gradient = self.values[node].grad if node else None
-        assert gradient is not None
-        return gradient
+        assert node is not None, "inputs have no sum"
+        gradient = self.values[node].grad
+        return torch.zeros_like(self.values[node]) if gradient is None else gradient
 
 
 Means = Iterator[tuple[str, torch.Tensor]]
@@ -113,9 +113,9 @@ Means = Iterator[tuple[str, torch.Tensor]]
 
 def _gradients(network: Network, recorder: Recorder) -> Means:
     for slot in slots(network):
-        gradient = slot.tensor(recorder.module).grad if slot.is_weight else None
-        if gradient is not None:
-            yield slot.owner, gradient
+        if slot.is_weight:  # behind an opaque layer that cannot be differentiated there is no gradient
+            weight = slot.tensor(recorder.module)
+            yield slot.owner, torch.zeros_like(weight) if weight.grad is None else weight.grad
 
 
 def _bridges(network: Network, recorder: Recorder) -> Means:

@@ -3,11 +3,11 @@
 import numpy as np
 import torch
 
+from nestgraph.graph.cost import flops_each
 from nestgraph.graph.network import Network
 from nestgraph.graph.readings import readings
 from nestgraph.lowering import lower
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.projection import OneToOne
 from nestgraph.train.evidence import Recorder
 from nestgraph.train.trainer import Split, Trainer
 
@@ -17,15 +17,14 @@ COUNTING_BATCH = 1024
 def active_flops(network: Network, trainer: Trainer, split: Split) -> float:
     """FLOPs whose source output is not zero, the mean over a split's samples: at most `cost(network).total.flops`.
 
-    2 for each multiply-accumulate, 1 for a fixed connection; convolutions count the positions that their area keeps,
-    and what a kernel reads from the padding counts as zero.
+    2 for each multiply-accumulate, 1 for a fixed connection or a gate; convolutions count the positions that their area
+    keeps, and what a kernel reads from the padding counts as zero.
     """
     shares = _active_shares(network, trainer, split)
     total = 0.0
     for name in network.projection_names:
         projection = network.projection(name)
-        factor = 1 if isinstance(projection, OneToOne) and not projection.trained else 2
-        total += factor * float((shares[projection.source] * readings(network, name)).sum())
+        total += flops_each(projection) * float((shares[projection.source] * readings(network, name)).sum())
     return total
 
 

@@ -64,6 +64,7 @@ class ImageFolder:
         labels: int64, (files,).
         held_out: which of them lie in FOLDER/val, (files,).
         parts: folders of class folders: FOLDER alone, or FOLDER/train and maybe FOLDER/val.
+        left_out: how many files could not be decoded.
     """
 
     classes: tuple[str, ...]
@@ -71,6 +72,7 @@ class ImageFolder:
     labels: NDArray[np.int64]
     held_out: NDArray[np.bool_]
     parts: tuple[Path, ...]
+    left_out: int = 0
 
 
 def read_image_folder(folder: Path, options: FolderOptions) -> ImageFolder:
@@ -175,7 +177,8 @@ def _checked(found: ImageFolder, root: Path, options: FolderOptions) -> ImageFol
     warnings.warn(f"image_folder: {len(problems)} files of {str(root)!r} are left out: {listed}", stacklevel=2)
     good = np.setdiff1d(np.arange(len(found.labels)), list(problems))
     files = found.files.part(good)
-    return replace(found, files=files, labels=found.labels[good], held_out=found.held_out[good])
+    labels, held_out = found.labels[good], found.held_out[good]
+    return replace(found, files=files, labels=labels, held_out=held_out, left_out=len(problems))
 
 
 def _refuse_empty(found: ImageFolder) -> None:

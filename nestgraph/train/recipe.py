@@ -1,7 +1,5 @@
 """The recipe: every choice of a run in one frozen record, read from TOML or JSON."""
 
-import json
-import tomllib
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -9,11 +7,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, StringConstraints, ValidationError, model_validator
 
-from nestgraph.errors import RecipeError
+from nestgraph.errors import RecipeError, SnapshotError
 from nestgraph.graph.network import Network
 from nestgraph.policies import GrowthPolicy, PruningPolicy
 from nestgraph.seeds import NEST_ALEXNET, NEST_VGG_16, alexnet, cnn, lenet_5, lenet_300_100, mlp, resnet18, vgg16
-from nestgraph.snapshot import first_problem
+from nestgraph.snapshot import first_problem, load, options_json, read_options
+from nestgraph.snapshot.document import Digest
 from nestgraph.spec.operations import ActivationFunction
 from nestgraph.spec.record import Record, Text
 from nestgraph.train.augmentation import ImageAugmentation, Normalisation
@@ -85,11 +84,11 @@ class DataOptions(FolderOptions):
 
 
 class SeedOptions(Record):
-    """The small sparse network that growth starts from (method.md section 6).
+    """The network that a run starts from: a small sparse one (method.md section 6), or any from a file.
 
     Attributes:
         kind: its form, a function of `nestgraph.seeds`. Those for images of any size take size, channels and number of
-            classes from the dataset.
+            classes from the dataset. A `snapshot` is a network that was imported or saved before.
         widths: of an `mlp`, with inputs and outputs; of the hidden layers of `alexnet` and `vgg16`, by default those of
             NeST's seeds.
         maps: of the convolutions of a `cnn`.
@@ -97,15 +96,28 @@ class SeedOptions(Record):
         width: multiplies the widths of all kinds but `mlp` and `cnn`.
         density: share of the possible connections that are active.
         batch_norm: whether hidden layers are normalised.
+        path: of a `snapshot`: its file, in a recipe from a file relative to that.
+        digest: of a `snapshot`: of its network, so that another one is refused; `load_recipe` fills it in.
     """
 
-    kind: Literal["mlp", "lenet_300_100", "lenet_5", "cnn", "alexnet", "vgg16", "resnet18"]
+    kind: Literal["mlp", "lenet_300_100", "lenet_5", "cnn", "alexnet", "vgg16", "resnet18", "snapshot"]
     widths: Widths | None = None
     maps: Annotated[tuple[PositiveInt, ...], Field(max_length=64)] | None = None
     neurons: Annotated[tuple[PositiveInt, ...], Field(max_length=64)] | None = None
     width: Positive = 1.0
     density: Annotated[float, Field(gt=0, le=1)] = 0.1
     batch_norm: bool = True
+    path: PathText | None = None
+    digest: Digest | None = None
+
+    @model_validator(mode="after")
+    def _check_snapshot(self) -> Self:
+        snapshot = self.kind == "snapshot"
+        if snapshot != (self.path is not None) or (self.digest is not None and not snapshot):
+            raise ValueError("path, and with it digest, go with a seed of kind 'snapshot', where a path must be")
+        if snapshot and (self.width, self.density, self.batch_norm) != (1.0, 0.1, True):
+            raise ValueError("width, density and batch_norm do not go with a seed of kind 'snapshot'")
+        return self
 
     @model_validator(mode="after")
     def _check_widths(self) -> Self:
@@ -123,6 +135,8 @@ class SeedOptions(Record):
         """The seed network of one random seed, for the images and classes of a dataset.
 
         Raises:
+            RecipeError: the snapshot holds another network than when the recipe was read.
+            SnapshotError: the snapshot cannot be read.
             StructureError: there is no such network.
         """
         norm, common = self.batch_norm, (self.width, self.density, seed)
@@ -145,6 +159,28 @@ class SeedOptions(Record):
                 return vgg16(*common, batch_norm=norm, widths=self.widths or NEST_VGG_16, **task)
             case "resnet18":
                 return resnet18(*common, batch_norm=norm, **task)
+            case "snapshot":
+                return self._load()
+
+    def resolved(self, folder: Path) -> Self:
+        """The same with the path of a snapshot in full, from `folder`, and with the digest of what is there now.
+
+        A digest that is known already is left to `build`: the recipe of an old run can be read without its snapshot.
+
+        Raises:
+            SnapshotError: the snapshot cannot be read.
+        """
+        if self.path is None:
+            return self
+        placed = self.model_copy(update={"path": str(Path(folder, self.path).resolve())})
+        return placed if self.digest else placed.model_copy(update={"digest": placed._load().digest})
+
+    def _load(self) -> Network:
+        network = load(self.path or "")
+        if self.digest not in (None, network.digest):
+            expected, got = f"the network {self.digest:.8} that the recipe began with", f"{network.digest:.8}"
+            raise RecipeError(f"{self.path}: expected {expected}, got {got}: bring it back, or begin another run")
+        return network
 
 
 class TrainingOptions(Record):
@@ -155,6 +191,10 @@ class TrainingOptions(Record):
     threads the run computes with, on which its exact numbers depend; None leaves it to torch. After each training the
     statistics of batch normalisation are measured anew over `recalibration_batches` undistorted training batches: they
     then belong to the edited network and to images such as the tests have; 0 keeps the running averages.
+
+    A training breaks down when a number is not finite or the mean loss of a batch that ends an epoch is beyond
+    `loss_limit`. It is tried again up to `retries` times, each time at `retry_rate` times the learning rate before;
+    then its edit is taken back.
     """
 
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
@@ -166,6 +206,9 @@ class TrainingOptions(Record):
     threads: PositiveInt | None = None
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     recalibration_batches: NonNegativeInt = 0
+    loss_limit: Positive = 1000.0
+    retries: Annotated[int, Field(ge=0, le=16)] = 0
+    retry_rate: Annotated[float, Field(gt=0, le=1)] = 0.1
 
 
 class GrowthOptions(Record):
@@ -225,7 +268,7 @@ class PruningOptions(Record):
 
 
 class Recipe(Record):
-    """A whole run: seed, growth, shift, pruning and a last training."""
+    """A whole run: seed, growth, shift, pruning and a last training. Without growth, pruning alone."""
 
     name: Slug
     description: Text = ""
@@ -233,7 +276,7 @@ class Recipe(Record):
     seed_network: SeedOptions
     training: TrainingOptions = TrainingOptions()
     seed_epochs: PositiveInt = 1
-    growth: GrowthOptions
+    growth: GrowthOptions | None = None
     shift: ShiftOptions = ShiftOptions()
     pruning: PruningOptions
     finish_epochs: NonNegativeInt = 0
@@ -245,6 +288,14 @@ class Recipe(Record):
             raise ValueError("baseline goes with data that lies in memory, not with image_folder")
         return self
 
+    def resolved(self, folder: Path) -> Self:
+        """The same with the snapshot that it starts from, if it does, found from `folder` and known by its digest.
+
+        Raises:
+            SnapshotError: the snapshot cannot be read.
+        """
+        return self.model_copy(update={"seed_network": self.seed_network.resolved(folder)})
+
 
 def recipe_names() -> tuple[str, ...]:
     """The names of the recipes inside the package."""
@@ -252,7 +303,7 @@ def recipe_names() -> tuple[str, ...]:
 
 
 def load_recipe(name_or_path: str | Path) -> Recipe:
-    """A recipe of the package by name, or one from a TOML or JSON file.
+    """A recipe of the package by name, or one from a TOML or JSON file. The snapshot that it starts from is looked at.
 
     Raises:
         RecipeError: there is none, or it is not a valid recipe; the message names the field.
@@ -265,9 +316,13 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
         known = ", ".join(recipe_names())
         raise RecipeError(f"expected a recipe name ({known}) or a .toml or .json file, got {str(name_or_path)!r}")
     try:
-        return parse_recipe(path.read_text("utf-8"), str(path))
-    except (OSError, ValueError) as error:
-        raise RecipeError(f"{path}: cannot be read ({error})") from None
+        text = read_options(path)
+    except (SnapshotError, ValueError) as error:
+        raise RecipeError(str(error)) from None
+    try:
+        return parse_recipe(text, str(path)).resolved(path.parent)
+    except SnapshotError as error:
+        raise RecipeError(f"{path}: seed_network.path: {error}") from None
 
 
 def parse_recipe(text: str, source: str) -> Recipe:
@@ -277,9 +332,8 @@ def parse_recipe(text: str, source: str) -> Recipe:
         RecipeError: it is not a valid recipe.
     """
     try:
-        document = text if source.endswith(".json") else json.dumps(tomllib.loads(text), default=str)
-        return Recipe.model_validate_json(document)
+        return Recipe.model_validate_json(options_json(text, source))
     except ValidationError as error:
         raise RecipeError(f"{source}: {first_problem(error)}") from None
-    except (ValueError, RecursionError) as error:
-        raise RecipeError(f"{source}: expected TOML, got a syntax error: {error}") from None
+    except ValueError as error:
+        raise RecipeError(f"{source}: {error}") from None

@@ -1,53 +1,39 @@
 """Run folders: everything a run writes, and how to read it again.
 
-recipe.json and environment.json say what was run; journal.jsonl and metrics.jsonl grow while it runs; seed.json,
-grown.json and final.json are snapshots, drawn as SVG beside them. curves.svg, inputs.svg (what each stage reads of the
-image), areas.svg (where convolutions compute, if not everywhere) and result.json close it.
+recipe.json and environment.json say what was run; journal.jsonl, metrics.jsonl and, if trainings broke down,
+faults.jsonl grow while it runs; seed.json, grown.json and final.json are snapshots, drawn as SVG beside them.
+curves.svg, inputs.svg (what each stage reads of the image), areas.svg (where convolutions compute, if not everywhere)
+and result.json close it. All of these are the same bytes whenever the run is done again; what the clock said is in
+timing.jsonl alone. The folder state holds what an unfinished run goes on from: see `checkpoint`.
 """
 
-import json
-import os
-import platform
-from collections.abc import Mapping
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, TypeVar
 
 from pydantic import NonNegativeInt, TypeAdapter
 
-from nestgraph.edits.batch import AnyEdit
 from nestgraph.edits.editor import Editor
-from nestgraph.errors import NestgraphError, RecipeError, SnapshotError
+from nestgraph.errors import NestgraphError, SnapshotError
 from nestgraph.graph.network import Network
-from nestgraph.snapshot import (
-    MAX_BYTES,
-    JournalWriter,
-    load,
-    read_bounded,
-    read_journal,
-    read_record,
-    replay,
-    save,
-    write_atomically,
-)
-from nestgraph.snapshot.disk import reported
-from nestgraph.snapshot.journal import Action
+from nestgraph.render import bundle, curves_svg
+from nestgraph.snapshot import MAX_BYTES, load, read_bounded, read_journal, read_record, replay
 from nestgraph.spec.record import Name, Record, Text
-from nestgraph.train.pictures import draw_run, draw_stage
 from nestgraph.train.recipe import Recipe, parse_recipe
 
+RowType = TypeVar("RowType", bound=Record)
 STAGES = ("seed", "grown", "final")
-GROWING = ("journal.jsonl", "metrics.jsonl")
-CLOSING = ("curves.svg", "inputs.svg", "areas.svg", "result.json")
-LIBRARIES = ("nestgraph", "torch", "numpy", "networkx", "pydantic")
+TIMING = "timing.jsonl"
+Remedy = Literal["tried again", "taken back", "ended the run"]
+"""What is done about a training that broke down."""
 
 
 class Measurement(Record):
     """One row of metrics.jsonl: the network after an edit and its training, and whether it was kept.
 
-    `loss` and `accuracy` are of the validation split; `seconds` since the run began.
+    `loss` and `accuracy` are of the validation split; `seconds` since the run began, which are in timing.jsonl.
     """
 
     step: NonNegativeInt
@@ -59,7 +45,48 @@ class Measurement(Record):
     flops: NonNegativeInt
     loss: float
     accuracy: float
+    seconds: float = 0.0
+
+
+class Timing(Record):
+    """One row of timing.jsonl: the seconds since the run began, at a step of metrics.jsonl; the last is the end."""
+
+    step: NonNegativeInt
     seconds: float
+
+
+class Fault(Record):
+    """One row of faults.jsonl: a training that broke down, or that ended no better than guessing.
+
+    Attributes:
+        training: its number.
+        phase: of the run.
+        problem: what was wrong.
+        rate: share of the recipe's learning rate that it was done at.
+        remedy: what was done about it.
+    """
+
+    training: NonNegativeInt
+    phase: Name
+    problem: Text
+    rate: float
+    remedy: Remedy
+
+
+class Faults(Record):
+    """What went wrong in a run and was set right: counts.
+
+    Attributes:
+        diverged: trainings that broke down: a number that is not finite, or a loss beyond the recipe's limit.
+        collapsed: trainings after which the network was no better than guessing, where it had been before.
+        retried: trainings done again at a lower learning rate.
+        files: of the dataset that could not be read and were left out.
+    """
+
+    diverged: NonNegativeInt = 0
+    collapsed: NonNegativeInt = 0
+    retried: NonNegativeInt = 0
+    files: NonNegativeInt = 0
 
 
 class StageResult(Record):
@@ -93,24 +120,28 @@ class Result(Record):
     Attributes:
         recipe: the recipe's name.
         seed: of the run.
-        seconds: that it took.
+        seconds: that it took, which are in timing.jsonl.
         edits: how many edits were kept, training apart.
         refused: how many were tried and undone.
         stages: the seed (trained, where seed.json is not), the grown and the final network.
         baseline: what the recipe asks to compare with.
+        faults: what went wrong and was set right.
     """
 
     recipe: Text
     seed: NonNegativeInt
-    seconds: float
+    seconds: float = 0.0
     edits: NonNegativeInt
     refused: NonNegativeInt
     stages: tuple[StageResult, ...]
     baseline: BaselineResult | None = None
+    faults: Faults = Faults()
 
 
 _RESULT: TypeAdapter[Result] = TypeAdapter(Result)
 _ROW: TypeAdapter[Measurement] = TypeAdapter(Measurement)
+_TIMING: TypeAdapter[Timing] = TypeAdapter(Timing)
+_FAULT: TypeAdapter[Fault] = TypeAdapter(Fault)
 
 
 @dataclass(frozen=True)
@@ -130,6 +161,8 @@ class Run:
         """
         try:
             result = read_record(_RESULT, read_bounded(folder / "result.json", MAX_BYTES), "result.json")
+            last = max(_clock(folder).values(), default=0.0)
+            result = result.model_copy(update={"seconds": result.seconds or last})
             recipe = parse_recipe((folder / "recipe.json").read_text("utf-8"), "recipe.json")
         except (OSError, ValueError, NestgraphError) as error:
             raise SnapshotError(f"{folder}: expected the folder of a finished run, got: {error}") from None
@@ -146,100 +179,64 @@ class Run:
 
     @cached_property
     def metrics(self) -> tuple[Measurement, ...]:
-        """The rows of metrics.jsonl.
+        """The rows of metrics.jsonl, each with its time.
 
         Raises:
             SnapshotError: they cannot be read.
         """
-        path = self.folder / "metrics.jsonl"
-        lines = read_bounded(path, MAX_BYTES).splitlines()
-        return tuple(read_record(_ROW, line, f"{path}: line {number}") for number, line in enumerate(lines, 1))
+        return tuple(read_metrics(self.folder))
+
+    @cached_property
+    def faults(self) -> tuple[Fault, ...]:
+        """The rows of faults.jsonl, which is there if any training failed.
+
+        Raises:
+            SnapshotError: they cannot be read.
+        """
+        path = self.folder / "faults.jsonl"
+        return tuple(_rows(path, _FAULT) if path.exists() else ())
+
+    def _repr_mimebundle_(self, **chosen: Any) -> dict[str, str]:  # noqa: ARG002  (notebooks pass include and exclude)
+        rows = [row.model_dump() for row in self.metrics if row.accepted]
+        lines = [f"{s.stage}: {s.connections:,} connections, test {s.test_accuracy:.2%}" for s in self.result.stages]
+        title = f"<Run {self.result.recipe}, seed {self.result.seed}, in {self.folder}>"
+        return bundle("\n".join((title, *lines)), lambda: curves_svg(rows))
 
     def editor(self) -> Editor:
         """An editor that replayed the journal on the seed: it can undo the whole run."""
         return replay(self.stage("seed"), read_journal(self.folder / "journal.jsonl"))
 
 
-class RunFolder:
-    """Writes a run as it goes, so that what is there is whole whenever the run ends. A context manager."""
+def read_metrics(folder: Path) -> list[Measurement]:
+    """The rows of metrics.jsonl in the folder of a run, finished or not, each with its time.
 
-    def __init__(self, folder: Path, recipe: Recipe, facts: Mapping[str, Any], overwrite: bool = False) -> None:
-        """Nothing is written yet.
-
-        Args:
-            folder: new or empty, or the folder of an earlier run with `overwrite`.
-            recipe: of the run.
-            facts: what environment.json holds beside the versions: seed and device.
-            overwrite: replace what an earlier run wrote; other files stay.
-        """
-        self.folder = folder
-        self._recipe, self._facts, self._overwrite = recipe, facts, overwrite
-
-    def __enter__(self) -> Self:
-        """Prepare the folder.
-
-        Raises:
-            SnapshotError: it holds something and is not to be overwritten or holds no run, or cannot be written.
-        """
-        with reported(self.folder, "written"):
-            if self.folder.exists() and any(self.folder.iterdir()):
-                self._clear()
-            self.folder.mkdir(parents=True, exist_ok=True)
-        self._write("recipe.json", self._recipe.model_dump_json(indent=2))
-        self._write("environment.json", json.dumps({**self._facts, **environment()}, indent=2))
-        self._journal = JournalWriter(self.folder / "journal.jsonl")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close the journal."""
-        self._journal.close()
-
-    def _clear(self) -> None:
-        if not self._overwrite:
-            raise SnapshotError(f"{self.folder}: expected a new or empty folder, got one with files: choose another")
-        try:
-            parse_recipe((self.folder / "recipe.json").read_text("utf-8"), "recipe.json")
-        except (OSError, ValueError, RecipeError):
-            got = "expected the folder of a run, got other files"
-            raise SnapshotError(f"{self.folder}: {got}: it is not overwritten") from None
-        snapshots = [f"{stage}{end}" for stage in STAGES for end in (".json", "-layers.svg", "-neurons.svg")]
-        for name in (*GROWING, *snapshots, *CLOSING):
-            (self.folder / name).unlink(missing_ok=True)
-
-    def log(self, action: Action, phase: str, digest: str, edit: AnyEdit | None = None, note: str = "") -> None:
-        """Append one line to the journal."""
-        self._journal.append(action, edit=edit, phase=phase, note=note, digest=digest)
-
-    def measured(self, row: Measurement) -> None:
-        """Append one line to the metrics."""
-        path = self.folder / "metrics.jsonl"
-        with reported(path, "written"), path.open("a", encoding="utf-8") as file:
-            file.write(row.model_dump_json() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-
-    def keep(self, stage: str, network: Network) -> None:
-        """Save and draw a stage's network."""
-        save(network, self.folder / f"{stage}.json")
-        draw_stage(network, self.folder, stage)
-
-    def finish(self, result: Result, rows: list[Measurement]) -> None:
-        """Write the closing pictures and the result."""
-        stages = {stage: load(self.folder / f"{stage}.json") for stage in STAGES}
-        draw_run(stages, [row.model_dump() for row in rows if row.accepted], self.folder)
-        self._write("result.json", result.model_dump_json(indent=2))
-
-    def _write(self, name: str, text: str) -> None:
-        write_atomically(self.folder / name, text.encode() + b"\n")
+    Raises:
+        SnapshotError: they cannot be read.
+    """
+    clock = _clock(folder)
+    rows = _rows(folder / "metrics.jsonl", _ROW)
+    return [row.model_copy(update={"seconds": row.seconds or clock.get(row.step, 0.0)}) for row in rows]
 
 
-def environment() -> dict[str, Any]:
-    """What bit-identity depends on: versions, threads, machine."""
-    import torch
+def read_timing(folder: Path) -> list[Timing]:
+    """The rows of timing.jsonl; none where it is missing, as from a run of an earlier version.
 
-    return {
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "threads": torch.get_num_threads(),
-        "libraries": {name: version(name) for name in LIBRARIES},
-    }
+    Raises:
+        SnapshotError: they cannot be read.
+    """
+    path = folder / TIMING
+    return _rows(path, _TIMING) if path.exists() else []
+
+
+def _rows(path: Path, kind: TypeAdapter[RowType]) -> list[RowType]:
+    """The rows of a file of JSON lines. A last line that was cut short never counted."""
+    lines = read_bounded(path, MAX_BYTES).splitlines(keepends=True)
+    if lines and not lines[-1].endswith(b"\n"):
+        warnings.warn(f"{path}: dropped line {len(lines)}, the last, which was cut short while written", stacklevel=3)
+        lines.pop()
+    return [read_record(kind, line, f"{path}: line {number}") for number, line in enumerate(lines, 1)]
+
+
+def _clock(folder: Path) -> dict[int, float]:
+    """The seconds since the run began, by step."""
+    return {row.step: row.seconds for row in read_timing(folder)}

@@ -5,7 +5,6 @@ was; sweep.json closes it.
 """
 
 import json
-import tomllib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self, cast
 from pydantic import Field, JsonValue, NonNegativeInt, StringConstraints, ValidationError, model_validator
 
 from nestgraph.errors import RecipeError, SnapshotError
-from nestgraph.snapshot import first_problem, write_atomically
+from nestgraph.snapshot import first_problem, options_json, read_options, write_atomically
 from nestgraph.spec.record import Record, Text
 from nestgraph.train.recipe import Recipe, Slug, load_recipe, recipe_names
 from nestgraph.train.runs import Run
@@ -150,17 +149,16 @@ def load_sweep(name_or_path: str | Path) -> Sweep:
         known = ", ".join(sweep_names())
         raise RecipeError(f"expected a sweep's name ({known}) or a .toml or .json file, got {str(name_or_path)!r}")
     try:
-        text = path.read_text("utf-8")
-    except (OSError, ValueError) as error:
-        raise RecipeError(f"{path}: cannot be read ({error})") from None
+        text = read_options(path)
+    except (SnapshotError, ValueError) as error:
+        raise RecipeError(str(error)) from None
     return _parsed(text, path)
 
 
 def _parsed(text: str, path: Path) -> Sweep:
     """The sweep in a text; `path` is its file, whose suffix tells TOML from JSON and whose folder has the recipe."""
     try:
-        document = text if path.suffix == ".json" else json.dumps(tomllib.loads(text), default=str)
-        sweep = Sweep.model_validate_json(document)
+        sweep = Sweep.model_validate_json(options_json(text, path))
         if sweep.recipe not in recipe_names():
             sweep = sweep.model_copy(update={"recipe": str(path.parent / sweep.recipe)})
         sweep.recipes()
@@ -168,8 +166,8 @@ def _parsed(text: str, path: Path) -> Sweep:
         raise RecipeError(f"{path}: {first_problem(error)}") from None
     except RecipeError as error:
         raise RecipeError(f"{path}: {error}") from None
-    except (ValueError, RecursionError) as error:
-        raise RecipeError(f"{path}: expected TOML, got a syntax error: {error}") from None
+    except ValueError as error:
+        raise RecipeError(f"{path}: {error}") from None
     return sweep
 
 
@@ -178,17 +176,18 @@ def run_sweep(sweep: Sweep, folder: Path | str, watch: Watch | None = None, devi
 
     Args:
         sweep: the study.
-        folder: of its runs. Finished runs of an equal recipe count; unfinished ones are run anew.
+        folder: of its runs. Finished runs of an equal recipe count; unfinished ones are resumed.
         watch: called with the title of each run that is not finished yet; what it returns is entered around the run,
             and what that gives is called after each measurement.
         device: "cpu" or "cuda".
 
     Raises:
         RecipeError: a recipe is not valid.
-        SnapshotError: the folder has a finished run of another recipe or seed, or cannot be written.
+        SnapshotError: the folder has a finished run of another recipe or seed, or an unfinished one that began in
+            another environment, or cannot be written.
         DataError, StructureError, TrainingError: a run failed; see `synthesize`.
     """
-    from nestgraph.train.synthesis import synthesize  # here, since it loads torch, which reading a sweep does without
+    from nestgraph.train.resuming import begin_or_resume  # here: it loads torch, which reading a sweep does without
 
     folder, recipes = Path(folder), sweep.recipes()
     places = {(name, seed): folder / name / f"seed-{seed}" for name in recipes for seed in sweep.seeds}
@@ -196,7 +195,7 @@ def run_sweep(sweep: Sweep, folder: Path | str, watch: Watch | None = None, devi
     for number, ((name, seed), run) in enumerate(runs.items(), 1):
         if run is None:
             with watch(f"{name} seed {seed} ({number} of {len(runs)})") if watch else nullcontext() as progress:
-                done = synthesize(recipes[name], places[name, seed], seed, device, progress, overwrite=True)
+                done = begin_or_resume(recipes[name], places[name, seed], seed, device, progress)
             runs[name, seed] = done
     table = _table(sweep, {key: run for key, run in runs.items() if run})
     write_atomically(folder / "sweep.json", table.model_dump_json(indent=2).encode() + b"\n")

@@ -19,27 +19,20 @@ from nestgraph.errors import DataError, LoweringError, TrainingError
 from nestgraph.graph.network import Network
 from nestgraph.lowering import carry_optimizer, lower, trained_values
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.train import interruption
 from nestgraph.train.augmentation import ImageAugmentation, image_augmentation, middle
 from nestgraph.train.data import Dataset
 from nestgraph.train.distortion import AffineDistortion, affine_distortion
 from nestgraph.train.randomness import derived_seed
 from nestgraph.train.recipe import TrainingOptions
 from nestgraph.train.sources import Source, source
+from nestgraph.train.training_state import Model, Place, RandomState, Training, TrainingSaves, random_state, set_random
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 Split = Literal["train", "validation", "test"]
 MEASURING_BATCH = 4096
 MEASURING_VALUES = 2**22
 """Inputs of a measuring batch at most: large images are measured in smaller batches."""
-
-
-@dataclass(frozen=True)
-class Model:
-    """A network in training: its lowered module and the optimizer of its parameters."""
-
-    network: Network
-    module: GraphModule
-    optimizer: Optimizer
 
 
 @dataclass(frozen=True)
@@ -131,7 +124,15 @@ class Trainer:
         optimizer = carry_optimizer(model.optimizer, (model.network, model.module), (network, module))
         return Model(network, module, optimizer)
 
-    def fit(self, model: Model, epochs: int, purpose: str, index: int) -> SetValues:
+    def fit(
+        self,
+        model: Model,
+        epochs: int,
+        purpose: str,
+        index: int,
+        rate: float = 1.0,
+        saves: TrainingSaves | None = None,
+    ) -> SetValues:
         """Train a model in place and return what training changed, as an edit of its network.
 
         Args:
@@ -139,17 +140,24 @@ class Trainer:
             epochs: passes over the training split.
             purpose: what the training is for; with `index` it names the random numbers used.
             index: a number that tells trainings of one purpose apart.
+            rate: share of the recipe's learning rate.
+            saves: where points of this training are kept, and where it goes on if some are.
 
         Raises:
-            TrainingError: the loss or a weight became infinite or not a number.
+            Interrupted: a signal asked for the end; what is kept goes on from here.
+            TrainingError: the loss or a weight became infinite or not a number, or the loss is beyond the limit.
         """
+        training = Training(purpose=purpose, index=index, epochs=epochs, rate=rate)
         model.module.train()
         with torch.random.fork_rng():
             torch.manual_seed(derived_seed(self.seed, "fit", purpose, index))
-            for epoch in range(epochs):
-                loss = self._epoch(model, epoch, epochs)
-                if not math.isfinite(loss):
-                    raise _diverged(f"{purpose} {index}, epoch {epoch + 1}", f"a loss of {loss}")
+            place = saves.restore(model, training) if saves else Place()
+            while place.epoch < epochs:
+                loss = self._epoch(model, training, place, saves)
+                place = Place(place.epoch + 1)
+                if not (math.isfinite(loss) and loss <= self.options.loss_limit):
+                    raise _diverged(f"{purpose} {index}, epoch {place.epoch}", f"a loss of {loss}")
+                self._reached(model, training, place, saves)
             if count := self.options.recalibration_batches:
                 update_bn(self.batches(model.network, count, f"recalibrate {purpose}", index), model.module)
         try:
@@ -157,15 +165,32 @@ class Trainer:
         except LoweringError as error:
             raise _diverged(f"{purpose} {index}, last step", str(error)) from error
 
-    def _epoch(self, model: Model, epoch: int, epochs: int) -> float:
-        """One pass over the training split; the loss of its last batch."""
-        train = self._sources["train"]
+    def _epoch(self, model: Model, training: Training, place: Place, saves: TrainingSaves | None) -> float:
+        """One pass over the training split, or the rest of one; the loss of its last batch."""
+        train, order = self._sources["train"], random_state(self.device)
         batches = self._split(torch.randperm(len(train.labels)))
+        if place.batch:
+            set_random(place.random, self.device)
         loss = torch.zeros(())
-        for number, (batch, images) in enumerate(self._varied(train, batches)):
-            self._set_rate(model.optimizer, (epoch + number / len(batches)) / epochs)
+        for number, (batch, images) in enumerate(self._varied(train, batches[place.batch :]), place.batch):
+            self._set_rate(model.optimizer, training.rate, (place.epoch + number / len(batches)) / training.epochs)
             loss = self._step(model, _shaped(model.network, images), train.labels[batch])
+            done = number + 1
+            if done % train.together == 0 and done < len(batches):  # between groups: their images vary together
+                self._reached(model, training, Place(place.epoch, done), saves, order)
         return loss.item()
+
+    def _reached(
+        self,
+        model: Model,
+        training: Training,
+        place: Place,
+        saves: TrainingSaves | None,
+        order: RandomState | None = None,
+    ) -> None:
+        if saves:
+            saves.reached(model, training, place, order)
+        interruption.end_if_wished()
 
     def _varied(self, train: Source, batches: tuple[torch.Tensor, ...]) -> Iterator[Batch]:
         """Each batch's places in the training split and its images, distorted and augmented if the recipe says so."""
@@ -199,11 +224,11 @@ class Trainer:
         """The training loss: mean cross entropy with the recipe's label smoothing."""
         return functional.cross_entropy(outputs, labels, label_smoothing=self.options.label_smoothing)
 
-    def _set_rate(self, optimizer: Optimizer, progress: float) -> None:
+    def _set_rate(self, optimizer: Optimizer, rate: float, progress: float) -> None:
         least = self.options.final_rate
         factor = least + (1 - least) * (1 + math.cos(math.pi * progress)) / 2
         for group in optimizer.param_groups:
-            group["lr"] = self.options.learning_rate * factor
+            group["lr"] = self.options.learning_rate * factor * rate
 
     def batches(self, network: Network, count: int | None, purpose: str, index: int) -> Iterator[Batch]:
         """`count` undistorted batches of the training split in random order; all of it for None."""
@@ -211,6 +236,7 @@ class Trainer:
         generator = torch.Generator().manual_seed(derived_seed(self.seed, "batches", purpose, index))
         chosen = self._split(torch.randperm(len(train.labels), generator=generator))[:count]
         for batch, images in zip(chosen, train.images(chosen), strict=True):
+            interruption.end_if_wished()
             yield _shaped(network, self._seen(images)), train.labels[batch]
 
     def samples(self, network: Network, split: Split, most: int | None = None) -> Iterator[Batch]:
@@ -222,6 +248,7 @@ class Trainer:
         size = min(most or MEASURING_BATCH, max(1, MEASURING_VALUES // math.prod(self.dataset.image)))
         batches = torch.split(torch.arange(len(chosen.labels), device=self.device), size)
         for batch, images in zip(batches, chosen.images(batches), strict=True):
+            interruption.end_if_wished()
             yield self._seen(images), chosen.labels[batch]
 
     @torch.no_grad()
@@ -240,6 +267,12 @@ class Trainer:
             total += float(functional.cross_entropy(outputs, labels, reduction="sum"))
             hits += int((outputs.argmax(1) == labels).sum())
         return Score(total / count, hits / count)
+
+    @property
+    def guessing(self) -> float:
+        """The accuracy of always naming the most frequent class of the validation split."""
+        labels = self._sources["validation"].labels
+        return int(torch.bincount(labels.cpu()).max()) / len(labels)
 
     def arrays(self, split: Split) -> tuple[AnyArray, AnyArray]:
         """The flattened samples and the labels of a split, for baselines."""

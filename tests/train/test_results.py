@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nestgraph.errors import SnapshotError
-from nestgraph.train import runs as run_folders
+from nestgraph.train import run_folder
 from nestgraph.train.recipe import parse_recipe
 from nestgraph.train.references import REFERENCES
 from nestgraph.train.results import results_page
@@ -38,7 +38,7 @@ def folder(tmp_path_factory):
     folder, recipe = tmp_path_factory.mktemp("runs"), parse_recipe(TINY.format(edits=1), "tiny.toml")
     with pytest.MonkeyPatch.context() as patch:
         for picture in ("draw_stage", "draw_run"):
-            patch.setattr(run_folders, picture, lambda *_: None)
+            patch.setattr(run_folder, picture, lambda *_: None)
         for seed, (validation, test) in ACCURACIES.items():
             synthesize(recipe, folder / f"seed-{seed}", seed)
             accuracies = {"validation_accuracy": validation, "test_accuracy": test}

@@ -14,7 +14,7 @@ from nestgraph.cli.results import recipe_record
 from nestgraph.errors import RecipeError, SnapshotError
 from nestgraph.policies import ConnectionGrowth, NeuronGrowth, RandomPruning
 from nestgraph.snapshot import write_schemas
-from nestgraph.train import runs
+from nestgraph.train import run_folder
 from nestgraph.train.recipe import load_recipe, recipe_names
 from nestgraph.train.runs import Run
 from nestgraph.train.sweep import Sweep, Variation, load_sweep, run_sweep, sweep_names, varied
@@ -42,7 +42,7 @@ set = { "pruning.max_edits" = 2, "pruning.policies.0" = { kind = "random_pruning
 def study(tmp_path, monkeypatch):
     """The file of a small sweep, beside the recipe that it varies; its runs draw no pictures."""
     for picture in ("draw_stage", "draw_run"):
-        monkeypatch.setattr(runs, picture, lambda *_: None)
+        monkeypatch.setattr(run_folder, picture, lambda *_: None)
     (tmp_path / "tiny.toml").write_text(TINY.format(edits=3))
     (tmp_path / "study.toml").write_text(TEXT)
     return tmp_path / "study.toml"

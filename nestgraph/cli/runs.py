@@ -1,0 +1,80 @@
+"""What the verbs that run recipes share: how a run ends, well or by a signal, and the verb that goes on with one."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from nestgraph.cli.options import Json
+from nestgraph.cli.output import INTERRUPTED, NO, complain, facts, say, suggest, table
+from nestgraph.cli.reports import observed
+
+if TYPE_CHECKING:
+    from nestgraph.train.runs import Faults, Run
+
+RESUME_EXAMPLE = "nestgraph resume runs/demo"
+
+
+def resume_run(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run that was interrupted.")],
+    device: Annotated[Literal["cpu", "cuda"] | None, typer.Option(help="By default where it began.")] = None,
+    allow_changes: Annotated[
+        bool, typer.Option("--allow-changes", help="Go on with other threads, libraries, machine or device.")
+    ] = False,
+    live: Annotated[bool, typer.Option("--live", help="Keep report.html up to date as the run goes.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Go on with an interrupted run.
+
+    It ends with the same bits as if it had not been interrupted, so a changed recipe or dataset is refused, and so is,
+    without --allow-changes, whatever changes the last digits of numbers.
+    """
+    try:
+        from nestgraph.cli.progress import RunProgress
+        from nestgraph.train.resuming import resume
+
+        with RunProgress(run.name) as progress, observed(progress, run, live) as observer:
+            done = resume(run, device, observer, allow_changes)
+    except KeyboardInterrupt as error:
+        raise interrupted(error, run) from None
+    tell([done], as_json)
+
+
+def interrupted(error: KeyboardInterrupt, folder: Path | None) -> typer.Exit:
+    """Say what is left of a run that a signal ended, and how to go on; the exit."""
+    if folder and (folder / "state" / "begun.json").exists():
+        complain(f"interrupted: go on with: nestgraph resume {shlex.quote(str(folder))}")
+    else:
+        complain("interrupted: nothing was written")
+    return typer.Exit(getattr(error, "exit_code", INTERRUPTED))
+
+
+def tell(runs: "Sequence[Run]", as_json: bool) -> None:
+    """The results of runs of one recipe; the exit code is 1 where its target is missed."""
+    from nestgraph.cli.results import result_rows
+
+    results, recipe = [run.result for run in runs], runs[0].recipe
+    facts([result.model_dump(mode="json") for result in results], table(result_rows(results)), as_json)
+    for run in runs:
+        if found := _words(run.result.faults):
+            say(f"{run.folder}: {found}")
+    ours = recipe.data.path or recipe.data.normalisation  # data that its name alone does not tell
+    data = str(runs[-1].folder / "recipe.json") if ours else recipe.data.name
+    suggest("evaluate", runs[-1].folder / "final.json", "--data", data, "--seed", str(results[-1].seed))
+    worst, target = min(result.stages[-1].validation_accuracy for result in results), recipe.pruning.target_accuracy
+    if target is not None and worst < target:
+        complain(f"target missed (expected a validation accuracy of {target:.2%}, got {worst:.2%})")
+        raise typer.Exit(NO)
+
+
+def _words(faults: "Faults") -> str:
+    """What went wrong, in words; nothing where nothing did."""
+    counts = {
+        "trainings broke down": faults.diverged,
+        "trainings ended no better than guessing": faults.collapsed,
+        "files were left out": faults.files,
+    }
+    found = ", ".join(f"{count} {words}" for words, count in counts.items() if count)
+    return f"{found} (see faults.jsonl)" if faults.diverged or faults.collapsed else found

@@ -1,0 +1,66 @@
+"""Ctrl-C and SIGTERM as a wish, which a run grants at its next resumable point."""
+
+import signal
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from types import FrameType
+
+_noted: list[int] = []
+"""The signal that came, if one did: signals are of the whole process, and so is this."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A run that a signal ended at a point from which it can be resumed.
+
+    Attributes:
+        signal: its number.
+        exit_code: what a shell reports of programs that it ends: 130 for Ctrl-C, 143 for SIGTERM.
+    """
+
+    def __init__(self, number: int, message: str = "interrupted") -> None:
+        super().__init__(message)
+        self.signal = number
+        self.exit_code = 128 + number
+
+
+def wished() -> bool:
+    """Whether a signal asked the run to end."""
+    return bool(_noted)
+
+
+def end_if_wished() -> None:
+    """End here if a signal asked for it: what is not saved yet will be done again.
+
+    Raises:
+        Interrupted: it did.
+    """
+    if _noted:
+        raise Interrupted(_noted[0])
+
+
+@contextmanager
+def signals_noted() -> Generator[None]:
+    """Note the first SIGINT or SIGTERM inside, for the run to end soon; a second one does at once what it always did.
+
+    Signals that someone else handles or ignores stay as they are, and so do all outside the main thread.
+    """
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    ours = [number for number, handler in usual.items() if signal.getsignal(number) is handler]
+    ours = ours if threading.current_thread() is threading.main_thread() else []
+
+    def leave() -> None:
+        for number in ours:
+            signal.signal(number, usual[number])
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        _noted.append(number)
+        leave()
+
+    for number in ours:
+        signal.signal(number, note)
+    try:
+        yield
+    finally:
+        leave()
+        _noted.clear()

@@ -1,0 +1,124 @@
+"""Going on with a run that was interrupted, where it stood and as it would have gone."""
+
+from pathlib import Path
+
+from nestgraph.errors import RecipeError, SnapshotError
+from nestgraph.snapshot.disk import shown
+from nestgraph.train.checkpoint import Begun, Pace, RunState
+from nestgraph.train.environment import differences
+from nestgraph.train.locks import Lock
+from nestgraph.train.recipe import Recipe, parse_recipe
+from nestgraph.train.run_folder import RunFolder, drop_state, resumable
+from nestgraph.train.runs import Run
+from nestgraph.train.synthesis import Progress, Synthesis, facts_of, synthesize
+from nestgraph.train.trainer import Trainer, cpu_threads
+
+FIXED = ("seed", "data")
+"""Facts of a run without which it would be another one; the others change its last digits."""
+
+
+def resume(
+    run: Path | str,
+    device: str | None = None,
+    progress: Progress | None = None,
+    allow_changes: bool = False,
+    save_every: float | None = None,
+) -> Run:
+    """Go on with a run that was interrupted, to the same bits as if it had not been.
+
+    Args:
+        run: its folder. A finished run is read and returned.
+        device: where to compute; by default where it began.
+        progress: called after every measurement.
+        allow_changes: go on although the versions of libraries, the number of threads, the machine or the device are
+            not those that the run began with. Its numbers may then differ in their last digits, and thus in all.
+        save_every: see `synthesize`.
+
+    Raises:
+        DataError: the dataset cannot be had.
+        Interrupted: see `synthesize`.
+        SnapshotError: there is no such run, another process writes it, it is damaged, or its recipe, its data or,
+            without `allow_changes`, its environment changed; the message names the difference.
+        TrainingError: the device is missing.
+    """
+    place = Path(run)
+    if not place.is_dir():
+        raise SnapshotError(f"{shown(place)}: expected the folder of a run, got none: synthesize makes one")
+    with Lock(place):
+        if (place / "result.json").exists():
+            drop_state(place)
+            return Run.read(place)
+        state = RunState(place, Pace(save_every))
+        begun = state.begun()
+        recipe = _same_recipe(place, begun)
+        data, seed = recipe.data, int(str(begun.environment["seed"]))
+        where = device or str(begun.environment["device"])
+        trainer = Trainer(data.load(seed), recipe.training, data.distortion, seed, where, data.augmentation)
+        with cpu_threads(recipe.training.threads):
+            facts = facts_of(trainer)
+            _check_facts(place, begun, facts, allow_changes)
+            point = state.latest()
+            lengths = point.progress.lengths if point else {}
+            facts = dict(begun.environment) | ({"resumed_with": facts} if facts != begun.environment else {})
+            folder = RunFolder(place, recipe, facts, lengths=lengths)
+            return Synthesis(recipe, trainer, folder, state, progress, point).run()
+
+
+def begin_or_resume(recipe: Recipe, place: Path, seed: int, device: str, progress: Progress | None) -> Run:
+    """Go on with an unfinished run of this recipe and seed, or begin one in the place of what an earlier run left.
+
+    Raises:
+        DataError, Interrupted, SnapshotError, StructureError, TrainingError: see `synthesize` and `resume`.
+    """
+    if resumable(place):
+        begun = RunState(place, Pace()).begun()
+        if begun.recipe == recipe and begun.environment.get("seed") == seed:
+            return resume(place, device, progress)
+    return synthesize(recipe, place, seed, device, progress, overwrite=True)
+
+
+def _same_recipe(place: Path, begun: Begun) -> Recipe:
+    """The recipe that the run began with, which is that of its folder.
+
+    Raises:
+        SnapshotError: it is not.
+    """
+    path = place / "recipe.json"
+    try:
+        text = path.read_text("utf-8") if path.exists() else begun.recipe.model_dump_json()
+        found = parse_recipe(text, "recipe.json")
+    except (OSError, ValueError, RecipeError) as error:
+        raise SnapshotError(f"{shown(path)}: expected the recipe that the run began with, got: {error}") from None
+    changes = list(differences(begun.recipe.model_dump(mode="json"), found.model_dump(mode="json")))
+    if changes:
+        raise SnapshotError(
+            f"{shown(path)}: the recipe changed since the run began: {_listed(changes)}: restore it, or synthesize a "
+            "run of its own"
+        )
+    return found
+
+
+def _check_facts(place: Path, begun: Begun, facts: dict[str, object], allow_changes: bool) -> None:
+    """Whether the run would go on as it began.
+
+    Raises:
+        SnapshotError: it would not.
+    """
+    before = begun.environment
+    fixed = list(differences({name: before.get(name) for name in FIXED}, {name: facts[name] for name in FIXED}))
+    if fixed:
+        raise SnapshotError(
+            f"{shown(place)}: the data changed since the run began: {_listed(fixed)}: restore it, or synthesize a run "
+            "of its own"
+        )
+    changes = list(differences(before, facts))
+    if changes and not allow_changes:
+        raise SnapshotError(
+            f"{shown(place)}: the run began in another environment: {_listed(changes)}: its numbers could come out "
+            "differently; go on there, or allow changes"
+        )
+
+
+def _listed(changes: list[str]) -> str:
+    more = f" and {len(changes) - 5} more" if len(changes) > 5 else ""
+    return "; ".join(changes[:5]) + more

@@ -1,0 +1,197 @@
+"""Runs that are killed: a child process works on a digits synthesis until something ends it.
+
+The children are forked from a process that has run a synthesis, so one costs milliseconds; that takes one thread and no
+GPU, since threads do not survive a fork. A child tells where it is through memory that it shares with its parent, which
+outlives it.
+"""
+
+import json
+import mmap
+import os
+import signal
+import struct
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from nestgraph.train import run_folder, runs, steps, synthesis, trainer, training_state
+from nestgraph.train.checkpoint import PHASES, RunState
+from nestgraph.train.recipe import DataOptions, parse_recipe
+from nestgraph.train.resuming import resume
+from nestgraph.train.run_folder import RunFolder, resumable
+from nestgraph.train.synthesis import synthesize
+
+SEED = 7
+RECIPE = """
+name = "short"
+seed_epochs = 2
+finish_epochs = 1
+data = { name = "digits", distortion = { degrees = 10.0, translate = 0.1 } }
+seed_network = { kind = "mlp", widths = [64, 8, 10], density = 0.2 }
+training = { optimizer = "adamw", learning_rate = 0.02, batch_size = 200, recalibration_batches = 1, threads = 1 }
+shift = { epochs = 1 }
+
+[growth]
+size_limit = 400
+max_edits = 2
+evidence_batches = 1
+policies = [{ kind = "connection_growth", fraction = 0.2 }, { kind = "neuron_growth", limit = 12 }]
+
+[pruning]
+tolerance = 0.02
+recovery_epochs = 0
+max_edits = 2
+activity_batches = 1
+policies = [{ kind = "magnitude_pruning", fraction = 0.3 }, { kind = "unit_pruning" }]
+"""
+KEPT_APART = {runs.TIMING}
+"""What the clock says is no part of a run's identity."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where a run was: its phase, whether a save was under way, and how many events had passed."""
+
+    phase: str
+    saving: bool
+    event: int
+
+
+class Whereabouts:
+    """Told by the child at each event, read by the parent; the child may kill itself at one."""
+
+    def __init__(self) -> None:
+        self._shared = mmap.mmap(-1, 16)
+        self._phase, self._saving, self._count = 0, 0, 0
+        self.deadly = -1
+        self.seen: list[Moment] = []
+
+    def moment(self) -> Moment:
+        """The last that was told."""
+        phase, saving, count = struct.unpack_from("3i", self._shared)
+        return Moment(PHASES[phase], bool(saving), count)
+
+    def event(self) -> None:
+        """Something happens next: a training step, or a call that writes."""
+        self._count += 1
+        self._tell()
+        self.seen.append(self.moment())
+        if self._count == self.deadly:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def enter(self, phase: str) -> None:
+        """A phase begins."""
+        self._phase = PHASES.index(phase)
+        self._tell()
+
+    def saving(self, change: int) -> None:
+        """A save begins or ends."""
+        self._saving += change
+        self._tell()
+
+    def _tell(self) -> None:
+        struct.pack_into("3i", self._shared, 0, self._phase, self._saving, self._count)
+
+
+def watch(where: Whereabouts) -> None:
+    """Let a process tell where it is. For a child: what it is run by is changed for good."""
+    for owner, name in ((trainer.Trainer, "_step"), (os, "fsync"), (os, "replace"), (os, "unlink"), (steps, "gather")):
+        setattr(owner, name, _eventful(getattr(owner, name), where))
+    saves = ((RunState, "keep"), (RunState, "begin"), (training_state.TrainingSaves, "_write"))
+    for owner, name in (*saves, (RunFolder, "keep"), (RunFolder, "_write")):
+        setattr(owner, name, _saving(getattr(owner, name), where))
+    enter = synthesis.Synthesis._enter
+    synthesis.Synthesis._enter = lambda self, phase, *rest, **more: (
+        where.enter(phase) or enter(self, phase, *rest, **more)
+    )
+
+
+def _eventful(function: Callable, where: Whereabouts) -> Callable:
+    def told(*arguments, **options):
+        where.event()
+        return function(*arguments, **options)
+
+    return told
+
+
+def _saving(function: Callable, where: Whereabouts) -> Callable:
+    def told(*arguments, **options):
+        where.saving(1)
+        try:
+            return function(*arguments, **options)
+        finally:
+            where.saving(-1)
+
+    return told
+
+
+def prepare() -> None:
+    """What all children share: the data, and no pictures, which take longer than the run."""
+    data = DataOptions(name="digits").load(SEED)
+    DataOptions.load = lambda *_: data
+    for picture in ("draw_stage", "draw_run"):
+        setattr(run_folder, picture, lambda *_: None)
+
+
+def work(folder: Path) -> None:
+    """Begin the run, or go on with it, and keep a point whenever there is one."""
+    if resumable(folder) or (folder / "result.json").exists():
+        resume(folder, save_every=0)
+    else:
+        synthesize(parse_recipe(RECIPE, "short.toml"), folder, SEED, overwrite=True, save_every=0)
+
+
+@contextmanager
+def child(job: Callable[[], int | None], log: Path):
+    """A child at its job, with its messages in a file; gives its process id."""
+    process = os.fork()
+    if process:
+        yield process
+        return
+    code = 99
+    try:
+        out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(out, 1)
+        os.dup2(out, 2)
+        code = job() or 0
+    except SystemExit as ended:
+        code = ended.code or 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def ending(process: int) -> int:
+    """The exit code of a child, negative for the signal that killed it."""
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def artefacts(folder: Path) -> dict[str, bytes]:
+    """Every file of a run but what the clock says."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files if path.name not in KEPT_APART}
+
+
+def undisturbed(folder: Path) -> tuple[dict[str, bytes], list[Moment], float]:
+    """The files of a run that nothing disturbs, the moments that it passes, and the seconds that it takes."""
+    noted = folder.with_suffix(".moments")
+
+    def job() -> None:
+        where = Whereabouts()
+        watch(where)
+        began = time.monotonic()
+        work(folder)
+        passed = time.monotonic() - began
+        noted.write_text(json.dumps([passed, [[m.phase, m.saving, m.event] for m in where.seen]]))
+
+    with child(job, folder.with_suffix(".log")) as process:
+        assert ending(process) == 0, folder.with_suffix(".log").read_text()
+    passed, moments = json.loads(noted.read_text())
+    return artefacts(folder), [Moment(*moment) for moment in moments], passed

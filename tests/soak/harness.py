@@ -1,0 +1,211 @@
+"""Kills runs at seeded instants, resumes them, and compares every file with those of a run that nothing disturbed.
+
+    python -m tests.soak.harness --kills 1000 --seed 1
+
+Half of the kills come at an event (a training step or a call that writes), which the seed chooses among those of one
+phase; the other half from outside, after a time that the seed chooses. A negative control breaks what the kills test,
+so that it must fail: its kills come at events inside saves. The reports are JSON on stdout.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import tempfile
+import time
+from collections import Counter
+from itertools import count
+from pathlib import Path
+
+from nestgraph.cli.app import app
+from nestgraph.lowering.states import OptimizerState
+from nestgraph.snapshot import disk, files, sidecar
+from nestgraph.train import checkpoint, run_folder, state_files, trainer, training_state
+from nestgraph.train.checkpoint import PHASES
+from nestgraph.train.resuming import resume
+from tests.soak.disturbed import RECIPE, SEED, Whereabouts, artefacts, child, ending, prepare, undisturbed, watch, work
+
+WRITERS = (disk, files, sidecar, checkpoint, run_folder, state_files)
+PATIENCE = 5.0
+"""Seconds in which a run must have ended after a signal."""
+
+
+def naive_write(path, data):
+    """What `write_atomically` is not: the old content is gone before the new is there."""
+    whole = data if isinstance(data, bytes) else b"".join(map(bytes, data))
+    with open(path, "wb", buffering=0) as file:
+        file.write(whole[: len(whole) // 2])
+        os.fsync(file.fileno())
+        file.write(whole[len(whole) // 2 :])
+
+
+def forget_random():
+    """Resume without the random state."""
+    for module in (training_state, trainer):
+        module.set_random = lambda *_: None
+
+
+def forget_optimizer():
+    """Resume without the state of the optimizer."""
+    OptimizerState.restore = lambda *_: None
+
+
+def write_naively():
+    """Write in place."""
+    for module in WRITERS:
+        if hasattr(module, "write_atomically"):
+            module.write_atomically = naive_write
+
+
+CONTROLS = {"none": lambda: None, "naive": write_naively, "random": forget_random, "optimizer": forget_optimizer}
+
+
+class Harness:
+    """One undisturbed run, and the trials that must end like it."""
+
+    def __init__(self, folder: Path, seed: int, control: str) -> None:
+        self.folder, self.rng = folder, random.Random(seed)
+        CONTROLS[control]()
+        self.expected, self.moments, self.seconds = undisturbed(folder / "undisturbed")
+        self.kills: Counter[str] = Counter()
+        self.saving = self.killed = self.chained = self.signals = 0
+        self.failures: list[str] = []
+        self.slowest = 0.0
+
+    def killed_at(self, run: Path, deadly: int = -1, delay: float | None = None) -> None:
+        """Begin or go on with a run, and kill it at an event or after a time; it may have ended before."""
+        where = Whereabouts()
+        where.deadly = deadly
+
+        def job():
+            watch(where)
+            work(run)
+
+        with child(job, run.with_suffix(".log")) as process:
+            if delay is not None:
+                time.sleep(delay)
+                os.kill(process, signal.SIGKILL)
+            code = ending(process)
+        if code == -signal.SIGKILL:
+            moment = where.moment()
+            self.killed += 1
+            self.kills[moment.phase] += 1
+            self.saving += moment.saving
+        elif code:
+            self.failures.append(f"{run.name}: exit code {code} before it was killed: {self.last_line(run)}")
+
+    def trial(self, number: int, from_outside: bool) -> None:
+        """Kill a run once, every third time twice, and let it end."""
+        run = self.folder / f"run-{number}"
+        for again in range(1 + (number % 3 == 2)):
+            self.chained += again
+            if number % 2 and from_outside:
+                self.killed_at(run, delay=self.rng.uniform(0, self.seconds))
+            else:
+                phase = PHASES[number // 2 % len(PHASES)]
+                events = [m.event for m in self.moments if m.phase == phase and (from_outside or m.saving)]
+                self.killed_at(run, self.rng.choice(events) if not again else self.rng.randrange(1, 40))
+        self.ends_as_expected(run, lambda: work(run))
+
+    def signalled(self, number: int, kind: signal.Signals) -> None:
+        """End a run of the command line by a signal, see that it says how to go on, and go on."""
+        run = self.folder / f"{kind.name}-{number}"
+        recipe = self.folder / "short.toml"
+        recipe.write_text(RECIPE)
+        reached = Whereabouts()
+
+        def job():
+            watch(reached)
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever the parent had
+            app(["synthesize", str(recipe), "--out", str(run), "--seed", str(SEED), "--overwrite"])
+
+        with child(job, run.with_suffix(".log")) as process:
+            while reached.moment().event < 3:
+                time.sleep(0.001)
+            time.sleep(self.rng.uniform(0, self.seconds / 2))
+            began = time.monotonic()
+            os.kill(process, kind)
+            code = ending(process)
+        self.slowest = max(self.slowest, time.monotonic() - began)
+        said = run.with_suffix(".log").read_text()
+        if code == 128 + kind and f"nestgraph resume {run}" in said:
+            self.signals += 1
+        elif code:
+            self.failures.append(f"{run.name}: exit code {code}: {said[-300:]}")
+        self.ends_as_expected(run, lambda: resume(run))
+
+    def ends_as_expected(self, run: Path, job) -> None:
+        """Whether a run ends, with the files of one that nothing disturbed."""
+        with child(lambda: job() and None, run.with_suffix(".log")) as process:
+            code = ending(process)
+        if code:
+            self.failures.append(f"{run.name}: exit code {code}: {self.last_line(run)}")
+            return
+        found = artefacts(run)
+        different = [name for name in {*found, *self.expected} if found.get(name) != self.expected.get(name)]
+        if different:
+            self.failures.append(f"{run.name}: other bytes in {', '.join(sorted(different))}")
+        shutil.rmtree(run, ignore_errors=True)
+
+    def last_line(self, run: Path) -> str:
+        lines = run.with_suffix(".log").read_text().strip().splitlines()
+        return lines[-1] if lines else ""
+
+    def report(self) -> dict[str, object]:
+        return {
+            "killed": self.killed,
+            "phases": dict(self.kills),
+            "saving": self.saving,
+            "chained": self.chained,
+            "signalled": self.signals,
+            "seconds": self.seconds,
+            "slowest": self.slowest,
+            "failures": len(self.failures),
+            "shown": self.failures[:5],
+        }
+
+
+def session(folder: Path, asked: argparse.Namespace, control: str) -> dict[str, object]:
+    """The report of one harness; a control is done when it has failed."""
+    harness = Harness(folder, asked.seed, control)
+    for number in count():
+        if harness.killed >= asked.kills or (control != "none" and harness.failures):
+            break
+        harness.trial(number, from_outside=control == "none")
+    for number in range(asked.signals if control == "none" else 0):
+        for kind in (signal.SIGINT, signal.SIGTERM):
+            harness.signalled(number, kind)
+    return harness.report()
+
+
+def main() -> None:
+    """Run the trials, each control in a process of its own, and print a report for each."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--kills", type=int, default=50, help="at least so many")
+    parser.add_argument("--signals", type=int, default=0, help="of each kind")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--controls", nargs="*", choices=CONTROLS, default=["none"])
+    asked = parser.parse_args()
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # a disk would be waited for at every fsync
+    with tempfile.TemporaryDirectory(dir=memory) as name:
+        folder = Path(name)
+        prepare()
+        work(folder / "first")  # so that no child imports or plans anything for the first time
+        for control in asked.controls:
+            place, told = folder / control, folder / f"{control}.json"
+            place.mkdir()
+
+            def job(place=place, told=told, control=control):
+                told.write_text(json.dumps(session(place, asked, control)))
+
+            with child(job, folder / f"{control}.log") as process:
+                code = ending(process)
+            if code:
+                raise SystemExit((folder / f"{control}.log").read_text())
+        print(json.dumps({control: json.loads((folder / f"{control}.json").read_text()) for control in asked.controls}))
+
+
+if __name__ == "__main__":
+    main()

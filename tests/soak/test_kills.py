@@ -1,0 +1,59 @@
+"""Runs that are killed at any instant end as runs that nothing disturbed; what is broken on purpose does not."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nestgraph.train.checkpoint import PHASES
+
+ROOT = Path(__file__).parent.parent.parent
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}  # forks outlive no threads
+
+
+BROKEN = {"naive": "exit code 99", "random": "other bytes in", "optimizer": "other bytes in"}
+"""How each control fails: a file that cannot be read, and other weights."""
+
+
+def reports(*words: object) -> dict:
+    command = [sys.executable, "-m", "tests.soak.harness", *map(str, words)]
+    done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def fifty() -> dict:
+    return reports("--kills", 50, "--signals", 2, "--controls", "none", *BROKEN)
+
+
+def check_kills(found: dict, kills: int) -> None:
+    assert found["failures"] == 0, found["shown"]
+    assert found["killed"] >= kills
+    assert set(found["phases"]) == set(PHASES)
+    assert found["saving"] >= kills / 10
+    assert found["chained"] > 0
+
+
+def test_fifty_kills_change_nothing(fifty):
+    check_kills(fifty["none"], 50)
+
+
+def test_ctrl_c_and_sigterm_end_a_run_soon_and_change_nothing(fifty):
+    assert fifty["none"]["signalled"] >= 2
+    assert fifty["none"]["slowest"] < 5
+
+
+@pytest.mark.parametrize("control", BROKEN)
+def test_the_harness_finds_what_is_broken_on_purpose(fifty, control):
+    assert fifty[control]["failures"] > 0
+    assert any(BROKEN[control] in failure for failure in fifty[control]["shown"])
+
+
+@pytest.mark.slow
+@pytest.mark.nightly
+def test_a_thousand_kills_change_nothing():
+    check_kills(reports("--kills", 1000, "--seed", 1)["none"], 1000)
