@@ -1,0 +1,197 @@
+// Charts: curves over the run, accuracy against size, weights with thresholds, and what is read of the input.
+
+const PLOT = { left: 62, right: 14, top: 26, bottom: 26 };
+
+function ticks(low, high, most = 4) {
+  const span = high - low || Math.abs(high) || 1, rough = span / most, base = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 2.5, 5, 10].map((factor) => factor * base).find((size) => span / size <= most) || base * 10;
+  const found = [];
+  for (let value = Math.ceil(low / step - 1e-9) * step; value <= high + step * 1e-9; value += step) found.push(value);
+  return found;
+}
+
+const SHORT = [[1e9, 'G'], [1e6, 'M'], [1e3, 'k']];
+function short(number) {
+  const [size, letter] = SHORT.find(([least]) => Math.abs(number) >= least) || [1, ''];
+  return `${Number((number / size).toPrecision(3))}${letter}`;
+}
+
+// One panel of a run over its steps: bands of phases, kept steps joined, refused ones as rings, the moment as a line.
+function panel(scene, model, state, box, { title, value, words, from = null }) {
+  const rows = model.rows, kept = rows.filter(({ accepted }) => accepted), values = rows.map(value);
+  const ends = kept.map(value), low = from ?? Math.min(...ends), high = Math.max(...ends);
+  const room = (high - low) * 0.06 || 1e-9, bottom = from === null ? low - room : from, top = high + room;
+  const inner = { x: box.x + PLOT.left, y: box.y + PLOT.top, width: box.width - PLOT.left - PLOT.right, height: box.height - PLOT.top - PLOT.bottom };
+  const x = (place) => inner.x + ((place + 0.5) / rows.length) * inner.width;
+  const y = (number) => inner.y + inner.height * (1 - (Math.max(bottom, Math.min(top, number)) - bottom) / (top - bottom));
+  for (const { phase, from: start, to } of Model.spans(rows)) {
+    scene.rect(x(start - 0.5), inner.y, x(to + 0.5) - x(start - 0.5), inner.height, { fill: phase, title: phase });
+  }
+  for (const tick of ticks(bottom, top)) {
+    scene.line([[inner.x, y(tick)], [inner.x + inner.width, y(tick)]], { stroke: 'paper', strokeWidth: 1 });
+    scene.text(inner.x - 8, y(tick) + 4, words(tick), { anchor: 'end', size: 11, fill: 'muted' });
+  }
+  const points = rows.map((row, place) => [x(place), y(values[place]), row]);
+  scene.line(points.filter(([, , { accepted }]) => accepted).map(([px, py]) => [px, py]), { stroke: 'accent', strokeWidth: 2 });
+  for (const [px, py, row] of points) {
+    const note = `step ${row.step}, ${row.phase}: ${row.edit}${row.accepted ? '' : ', refused'}; ${words(value(row))}`;
+    scene.circle(px, py, row.accepted ? 2.6 : 3, { fill: row.accepted ? 'accent' : 'paper', stroke: row.accepted ? null : 'muted', strokeWidth: 1.2, title: note });
+  }
+  const here = state && model.row(state.moment), place = here ? rows.indexOf(here) : -1;
+  if (place >= 0) {
+    scene.line([[x(place), inner.y], [x(place), inner.y + inner.height]], { stroke: 'ink', strokeWidth: 1, dash: [3, 3] });
+    scene.circle(x(place), y(values[place]), 4.5, { fill: 'accent', stroke: 'paper', strokeWidth: 2 });
+  }
+  scene.text(box.x + PLOT.left, box.y + 15, title, { size: 13, bold: true });
+  if (place >= 0) scene.text(inner.x + inner.width, box.y + 15, words(values[place], true), { anchor: 'end', size: 13 });
+  return { inner, x };
+}
+
+const SERIES = {
+  accuracy: { title: 'Validation accuracy', value: (row) => row.accuracy, words: (v, exact) => (exact ? percent(v) : `${Number((100 * v).toFixed(2))}%`) },
+  connections: { title: 'Connections', value: (row) => row.connections, words: (v, exact) => (exact ? grouped(v) : short(v)), from: 0 },
+  loss: { title: 'Validation loss', value: (row) => row.loss, words: (v, exact) => (exact ? v.toFixed(4) : String(Number(v.toPrecision(3)))) },
+  flops: { title: 'FLOPs', value: (row) => row.flops, words: (v, exact) => (exact ? grouped(v) : short(v)), from: 0 },
+  units: { title: 'Units', value: (row) => row.units, words: (v, exact) => (exact ? grouped(v) : short(v)) },
+};
+
+function stepAxis(scene, model, { inner, x }, y) {
+  const count = model.rows.length, every = Math.max(1, Math.ceil(count / Math.max(2, Math.floor(inner.width / 60))));
+  model.rows.forEach((row, place) => { if (place % every === 0) scene.text(x(place), y, row.step, { anchor: 'middle', size: 11, fill: 'muted' }); });
+  scene.text(inner.x - 8, y, 'step', { anchor: 'end', size: 11, fill: 'muted' });
+}
+
+function overviewScene(model, width) {
+  const small = width < 560, scene = new Scene(width, small ? 322 : 364), state = null;
+  panel(scene, model, state, { x: 0, y: 18, width, height: small ? 150 : 172 }, SERIES.accuracy);
+  const lower = panel(scene, model, state, { x: 0, y: small ? 166 : 188, width, height: small ? 150 : 172 }, SERIES.connections);
+  for (const { phase, from, to } of Model.spans(model.rows)) {
+    const left = lower.x(from - 0.5), room = lower.x(to + 0.5) - left;
+    if (room > phase.length * 7) scene.text(left + room / 2, 12, phase, { anchor: 'middle', size: 11.5, fill: 'muted' });
+  }
+  stepAxis(scene, model, lower, small ? 310 : 352);
+  return scene;
+}
+
+function curvesScene(model, state, width) {
+  const columns = width < 720 ? 1 : 2, wide = (width - (columns - 1) * 28) / columns, high = 196;
+  const names = ['accuracy', 'loss', 'connections', 'flops', 'units'], rows = Math.ceil((names.length + 1) / columns);
+  const scene = new Scene(width, rows * (high + 14));
+  const boxes = [...names, 'size'].map((_, place) => ({ x: (place % columns) * (wide + 28), y: Math.floor(place / columns) * (high + 14), width: wide, height: high }));
+  names.forEach((name, place) => { const drawn = panel(scene, model, state, boxes[place], SERIES[name]); stepAxis(scene, model, drawn, boxes[place].y + high - 8); });
+  sizePanel(scene, model, state, boxes[names.length]);
+  return scene;
+}
+
+// Accuracy against size: the way the run took, on a logarithmic axis of connections.
+function sizePanel(scene, model, state, box) {
+  const rows = model.rows.filter(({ accepted }) => accepted), inner = { x: box.x + PLOT.left, y: box.y + PLOT.top, width: box.width - PLOT.left - PLOT.right, height: box.height - PLOT.top - PLOT.bottom };
+  const logs = rows.map(({ connections }) => Math.log10(Math.max(1, connections))), shares = rows.map(({ accuracy }) => accuracy);
+  const [left, right, low, high] = [Math.min(...logs) - 0.05, Math.max(...logs) + 0.05, Math.min(...shares), Math.max(...shares)], room = (high - low) * 0.06 || 0.001;
+  const x = (log) => inner.x + ((log - left) / (right - left)) * inner.width, y = (share) => inner.y + inner.height * (1 - (share - low + room) / (high - low + 2 * room));
+  scene.rect(inner.x, inner.y, inner.width, inner.height, { fill: 'panel' });
+  for (const tick of ticks(low - room, high + room)) { scene.line([[inner.x, y(tick)], [inner.x + inner.width, y(tick)]], { stroke: 'line', strokeWidth: 0.8 }); scene.text(inner.x - 8, y(tick) + 4, SERIES.accuracy.words(tick), { anchor: 'end', size: 11, fill: 'muted' }); }
+  for (let power = Math.floor(left); power <= right; power++) for (const factor of [1, 2, 5]) {
+    const at = power + Math.log10(factor);
+    if (at > left && at < right) scene.text(x(at), box.y + box.height - 8, short(factor * 10 ** power), { anchor: 'middle', size: 11, fill: 'muted' });
+  }
+  scene.line(rows.map((_, place) => [x(logs[place]), y(shares[place])]), { stroke: 'grey', strokeWidth: 1.2 });
+  const looks = { seed: 'grey', grow: 'blue', shift: 'changed', prune: 'vermilion', finish: 'ink' };
+  rows.forEach((row, place) => scene.circle(x(logs[place]), y(shares[place]), 3.2, { fill: looks[row.phase] || 'ink', title: `step ${row.step}, ${row.phase}: ${grouped(row.connections)} connections, ${percent(row.accuracy)}` }));
+  const here = rows.indexOf(model.row(state.moment));
+  if (here >= 0) scene.circle(x(logs[here]), y(shares[here]), 6, { stroke: 'ink', strokeWidth: 2 });
+  scene.text(inner.x, box.y + 15, 'Accuracy against connections', { size: 13, bold: true });
+}
+
+// -- weights ------------------------------------------------------------------------------------------
+
+const BINS = 61;
+
+function histogram(model, projection, moment, reach) {
+  const layer = model.layerOf.get(projection.target), bins = new Array(BINS).fill(0);
+  for (const pair of projection.pairs) {
+    const factor = model.factor(layer, moment, pair.target);
+    for (let entry = pair.from; entry < pair.to; entry++) {
+      if (!model.active(projection, moment, entry)) continue;
+      const place = Math.floor(((model.weight(projection, moment, entry) * factor) / reach + 1) * 0.5 * BINS);
+      bins[Math.max(0, Math.min(BINS - 1, place))] += 1;
+    }
+  }
+  return bins;
+}
+
+// The largest effective weight of a moment, without the last thousandth on each side.
+function reachOf(model, projection, moments) {
+  const layer = model.layerOf.get(projection.target), sizes = [];
+  for (const moment of moments) for (const pair of projection.pairs) for (let entry = pair.from; entry < pair.to; entry++) {
+    if (model.active(projection, moment, entry)) sizes.push(Math.abs(model.weight(projection, moment, entry) * model.factor(layer, moment, pair.target)));
+  }
+  sizes.sort((a, b) => a - b);
+  return sizes[Math.floor((sizes.length - 1) * 0.998)] * 1.05 || 1;
+}
+
+function weightsScene(model, state, width) {
+  const columns = width < 720 ? 1 : 2, wide = (width - (columns - 1) * 28) / columns, high = 190;
+  const scene = new Scene(width, Math.ceil(model.projections.length / columns) * (high + 12));
+  model.projections.forEach((projection, place) => {
+    addHistogram(scene, model, state, projection, { x: (place % columns) * (wide + 28), y: Math.floor(place / columns) * (high + 12), width: wide, height: high });
+  });
+  return scene;
+}
+
+// The last threshold up to a moment, and its step.
+function lastCut(model, moment, projection) {
+  for (let at = moment; at >= 0; at--) {
+    const cut = model.moments[at].thresholds.find((entry) => entry.projection === projection && entry.magnitude);
+    if (cut) return [cut, model.moments[at].step];
+  }
+  return [null, null];
+}
+
+function addHistogram(scene, model, state, projection, box) {
+  const moments = state.against === null ? [state.moment] : [state.moment, state.against], reach = reachOf(model, projection, moments);
+  const bins = moments.map((moment) => histogram(model, projection, moment, reach)), most = Math.max(1, ...bins.flat());
+  const inner = { x: box.x + PLOT.left, y: box.y + PLOT.top + 16, width: box.width - PLOT.left - PLOT.right, height: box.height - PLOT.top - PLOT.bottom - 16 };
+  const step = inner.width / BINS, x = (value) => inner.x + ((value / reach + 1) / 2) * inner.width, y = (count) => inner.y + inner.height * (1 - Math.sqrt(count / most));
+  bins[0].forEach((count, place) => { if (count) scene.rect(inner.x + place * step + 0.5, y(count), step - 1, inner.y + inner.height - y(count), { fill: (place + 0.5) / BINS < 0.5 ? 'vermilion' : 'blue', title: plural(count, 'connection') }); });
+  if (bins[1]) scene.line(bins[1].flatMap((count, place) => [[inner.x + place * step, y(count)], [inner.x + (place + 1) * step, y(count)]]), { stroke: 'ink', strokeWidth: 1.2, dash: [4, 2] });
+  scene.line([[inner.x, inner.y + inner.height], [inner.x + inner.width, inner.y + inner.height]], { stroke: 'grey', strokeWidth: 1 });
+  for (const tick of ticks(-reach, reach, 5)) scene.text(x(tick), inner.y + inner.height + 17, Number(tick.toPrecision(2)), { anchor: 'middle', size: 11, fill: 'muted' });
+  for (const share of [0.25, 1]) scene.text(inner.x - 8, y(most * share) + 4, short(Math.round(most * share)), { anchor: 'end', size: 11, fill: 'muted' });
+  const [cut, cutStep] = lastCut(model, state.moment, projection.name);
+  for (const value of cut ? [-cut.largest, cut.largest] : []) if (Math.abs(value) < reach) scene.line([[x(value), inner.y - 4], [x(value), inner.y + inner.height]], { stroke: 'ink', strokeWidth: 1.4, dash: [3, 3], title: `threshold ${cut.largest.toPrecision(3)}` });
+  scene.text(inner.x, box.y + 15, clipped(`${projection.source} → ${projection.target}`, 34), { size: 13, bold: true });
+  const counts = model.moments[state.moment].by_projection[projection.name];
+  scene.text(inner.x + inner.width, box.y + 15, counts ? grouped(counts[0]) : 'none', { anchor: 'end', size: 13 });
+  const lamp = cut && cut.lamp !== undefined && inner.width > 400 ? ` (LAMP ${cut.lamp.toPrecision(2)})` : '';
+  scene.text(inner.x, box.y + 32, cut ? `step ${cutStep} pruned ${grouped(cut.pruned)}, none above ${cut.largest.toPrecision(3)}${lamp}` : 'not pruned by size yet', { size: 11.5, fill: 'muted' });
+}
+
+// -- inputs -------------------------------------------------------------------------------------------
+
+function inputScene(model, state, width) {
+  const [high, wide] = model.pixels, size = high * wide, gap = width < 560 ? 20 : 56, side = Math.min(48, 400 / Math.max(high, wide), (width - gap) / 2 / wide), colour = theme();
+  const scene = new Scene(2 * wide * side + gap, high * side + 60), compared = state.against !== null;
+  const image = (values, moment) => values.subarray(moment * size, (moment + 1) * size);
+  const dark = parseInt(colour('paper').slice(1, 3), 16) < 128, deep = dark ? '#f2f6a9' : '#08306b', pale = dark ? '#23303d' : '#dfeaf4';
+  [['Readings per pixel', model.pixelCounts, grouped], [width < 560 ? 'Sum of |weight|' : 'Sum of |weight| per pixel', model.pixelStrengths, (value) => String(Number(value.toPrecision(3)))]].forEach(([title, values, words], place) => {
+    const now = image(values, state.moment), before = compared ? image(values, state.against) : null, x = place * (wide * side + gap);
+    const shown = before ? Array.from(now, (value, pixel) => value - before[pixel]) : Array.from(now);
+    const most = shown.reduce((largest, value) => Math.max(largest, Math.abs(value)), 0) || 1;
+    const colours = shown.map((value, pixel) => {
+      if (before) return value === 0 ? (now[pixel] ? 'line' : null) : blend(colour('panel'), colour(value > 0 ? 'blue' : 'vermilion'), 0.15 + (0.85 * Math.abs(value)) / most);
+      return value === 0 ? null : blend(pale, deep, Math.sqrt(value / most));
+    });
+    scene.text(x, 15, title, { size: 13, bold: true });
+    scene.below('rect', { x, y: 26, width: wide * side, height: high * side, fill: 'panel' });
+    scene.below('raster', { x, y: 26, width: wide * side, height: high * side, rows: high, columns: wide, colours });
+    const legend = x + wide * side - 168;
+    for (let part = 0; part < 24; part++) {
+      const t = part / 23, fill = before ? blend(colour('panel'), colour(t < 0.5 ? 'vermilion' : 'blue'), Math.abs(t - 0.5) * 2) : blend(pale, deep, Math.sqrt(t));
+      scene.rect(legend + 48 + part * 3, high * side + 38, 3.1, 8, { fill });
+    }
+    scene.text(legend + 42, high * side + 46, before ? `−${words(most)}` : '0', { anchor: 'end', size: 11, fill: 'muted' });
+    scene.text(legend + 126, high * side + 46, before ? `+${words(most)}` : words(most), { size: 11, fill: 'muted' });
+  });
+  return scene;
+}

@@ -1,0 +1,249 @@
+// The network itself: layers, units with their edges, small multiples, areas. Places never move: they follow from ids.
+
+const STATUS = {
+  added: { stroke: 'blue', sign: '+', words: 'added' },
+  removed: { stroke: 'vermilion', sign: '−', words: 'removed', dash: [5, 3] },
+  changed: { stroke: 'changed', sign: '~', words: 'changed' },
+  same: { stroke: 'grey', sign: '', words: 'unchanged' },
+};
+
+// Places of all units that ever lived: a block a layer, in columns, inputs of an image as the image.
+function layout(model, most) {
+  const height = Math.max(280, Math.min(most, Math.max(...model.layers.map(({ units }) => units.length)) * 26));
+  const blocks = model.layers.map((layer) => block(model, layer, height));
+  const wide = blocks.reduce((sum, { width }) => sum + width, 0);
+  const gap = Math.max(64, (1160 - 60 - wide) / Math.max(1, blocks.length - 1));
+  let x = 30;
+  for (const one of blocks) {
+    one.x = x; one.y = 56 + (height - one.height) / 2;
+    x += one.width + gap;
+  }
+  return { blocks: new Map(blocks.map((one) => [one.layer.name, one])), width: x - gap + 30, height: height + 72 };
+}
+
+function block(model, layer, height) {
+  const count = layer.units.length, tiles = layer.kind === 'feature_maps';
+  const image = layer.kind === 'input' && layer.features > 1 && model.pixels && model.pixels[0] * model.pixels[1] === layer.features;
+  if (image) {
+    const pitch = Math.max(4, Math.min(22, 224 / model.pixels[1]));
+    return { layer, tiles: false, pitch, side: pitch, columns: model.pixels[1], byId: true, width: pitch * model.pixels[1], height: pitch * model.pixels[0], square: true };
+  }
+  const pitch = tiles ? Math.max(30, Math.min(54, height / count)) : Math.max(8, Math.min(26, height / count));
+  const rows = Math.min(count, Math.max(1, Math.floor(height / pitch))), columns = Math.ceil(count / rows);
+  const single = layer.kind === 'input' && count === 1;
+  return { layer, tiles, pitch: single ? 64 : pitch, side: single ? 60 : tiles ? pitch - 5 : pitch * 0.74, columns, rows, width: columns * (single ? 64 : pitch), height: rows * (single ? 64 : pitch), square: tiles || single };
+}
+
+function spot(block, place) {
+  const index = block.byId ? block.layer.units[place][0] : place;
+  const column = block.byId ? index % block.columns : Math.floor(index / block.rows);
+  const row = block.byId ? Math.floor(index / block.columns) : index % block.rows;
+  return { x: block.x + (column + 0.5) * block.pitch, y: block.y + (row + 0.5) * block.pitch };
+}
+
+function addEdges(scene, plan, edges, compared, thin = 1) {
+  const order = { same: 0, changed: 1, removed: 2, added: 3 };
+  const sorted = edges.slice().sort((a, b) => (order[a.status] ?? 0) - (order[b.status] ?? 0) || a.strength - b.strength);
+  for (const { projection, pair, sum, strength, status } of sorted) {
+    const from = plan.blocks.get(projection.source), to = plan.blocks.get(projection.target);
+    const start = spot(from, pair.source), end = spot(to, pair.target);
+    const look = compared ? STATUS[status] : { stroke: sum < 0 ? 'vermilion' : 'blue', dash: sum < 0 ? [5, 3] : null };
+    const quiet = compared && status === 'same';
+    scene.below('curve', {
+      x1: start.x + from.side / 2, y1: start.y, x2: end.x - to.side / 2, y2: end.y, stroke: look.stroke, dash: look.dash && look.dash.map((length) => length * thin),
+      strokeWidth: thin * (0.35 + 1.9 * strength), opacity: quiet ? 0.25 : (0.22 + 0.6 * strength) * (status === 'changed' ? 0.7 : 1),
+    });
+  }
+}
+
+// The kernels into a map as one raster: those of all its sources side by side, places by id.
+function kernelRaster(model, layer, place, moment, colour) {
+  const projection = model.projections.find(({ target, inner }) => target === layer.name && inner.length === 2);
+  if (!projection) return null;
+  const sources = model.layerOf.get(projection.source).units.length, [high, wide] = projection.inner;
+  const across = Math.ceil(Math.sqrt((sources * high) / wide)), down = Math.ceil(sources / across);
+  const columns = across * (wide + 1) - 1, rows = down * (high + 1) - 1, colours = new Array(columns * rows).fill(null);
+  const scale = projection.scales[moment] || 1, paper = colour('panel');
+  for (const pair of projection.pairs) {
+    if (pair.target !== place) continue;
+    for (let entry = pair.from; entry < pair.to; entry++) {
+      if (!model.active(projection, moment, entry)) continue;
+      const weight = model.weight(projection, moment, entry), cell = projection.inside[entry];
+      const row = Math.floor(pair.source / across) * (high + 1) + Math.floor(cell / wide), column = (pair.source % across) * (wide + 1) + (cell % wide);
+      colours[row * columns + column] = blend(paper, colour(weight < 0 ? 'vermilion' : 'blue'), 0.18 + 0.82 * Math.sqrt(Math.abs(weight) / scale));
+    }
+  }
+  return { rows, columns, colours };
+}
+
+function neuronScene(model, state, most) {
+  const plan = layout(model, 560), scene = new Scene(plan.width, plan.height), colour = theme();
+  const compared = state.against !== null, edges = model.edges(state.moment, state.against), drawn = strongest(edges, most);
+  addEdges(scene, plan, drawn, compared);
+  for (const one of plan.blocks.values()) addUnits(scene, model, state, one, colour);
+  const shown = drawn.reduce((sum, edge) => sum + edge.count, 0);
+  return { scene, edges: drawn.length, ofEdges: edges.length, shown };
+}
+
+function addUnits(scene, model, state, one, colour) {
+  const { layer } = one, compared = state.against !== null, middle = one.x + one.width / 2;
+  scene.text(middle, 20, layer.name, { anchor: 'middle', size: 15, bold: true });
+  const noun = layer.kind === 'feature_maps' || (layer.kind === 'input' && layer.map) ? 'map' : layer.kind === 'input' ? 'input' : 'neuron';
+  scene.text(middle, 38, `${plural(model.living(layer, state.moment), noun)}${layer.size ? `, ${layer.size}` : ''}`, { anchor: 'middle', size: 12, fill: 'muted' });
+  layer.units.forEach(([id], place) => {
+    const status = compared ? model.unitStatus(layer, state.against, state.moment, place) : model.alive(layer, state.moment, place) ? 'same' : 'absent';
+    if (status === 'absent') return; // a hole
+    const { x, y } = spot(one, place), look = STATUS[status];
+    const raster = one.tiles ? kernelRaster(model, layer, place, status === 'removed' ? state.against : state.moment, colour) : null;
+    if (one.tiles) scene.below('rect', { x: x - one.side / 2, y: y - one.side / 2, width: one.side, height: one.side, fill: 'panel' });
+    if (raster) scene.below('raster', { x: x - one.side / 2 + 2, y: y - one.side / 2 + 2, width: one.side - 4, height: one.side - 4, ...raster });
+    const changed = compared && status !== 'same';
+    scene.add('unit', {
+      layer: layer.name, id, x, y, side: one.side, round: !one.square, chosen: state.unit === `${layer.name}/${id}`,
+      fill: one.tiles ? 'transparent' : changed ? look.stroke : one.byId ? 'line' : 'panel', stroke: changed ? look.stroke : one.byId ? 'paper' : 'grey',
+      strokeWidth: changed ? 2 : one.byId ? 0.6 : 1.1, dash: status === 'removed' ? [3, 2] : null, sign: changed && one.side >= 7 ? look.sign : '',
+      signSize: Math.min(16, one.side * 0.9), signFill: one.tiles ? look.stroke : 'paper', title: `${layer.name} ${id}${changed ? `, ${look.words}` : ''}`,
+    });
+  });
+}
+
+function multipleScene(model, moment, most) {
+  const plan = layout(model, 560), scene = new Scene(plan.width, plan.height - 40), colour = theme();
+  for (const one of plan.blocks.values()) one.y -= 36;
+  const shares = new Map(model.projections.map((projection, place) => [projection, model.sampled(most)[place]]));
+  addEdges(scene, plan, model.edges(moment).filter(({ projection, pair }) => (pair.edge * 2654435761) % 4294967296 % shares.get(projection) === 0), false, 1.6);
+  for (const one of plan.blocks.values()) {
+    one.layer.units.forEach((_, place) => {
+      if (!model.alive(one.layer, moment, place)) return;
+      const { x, y } = spot(one, place);
+      if (one.square) scene.below('rect', { x: x - one.side / 2, y: y - one.side / 2, width: one.side - (one.byId ? 1 : 0), height: one.side - (one.byId ? 1 : 0), fill: 'grey', opacity: one.byId ? 0.55 : 1 });
+      else scene.below('circle', { x, y, r: Math.max(2.5, one.side / 2), fill: 'muted' });
+    });
+  }
+  return scene;
+}
+
+// A few moments to put side by side: the ends of phases, and the largest gaps in between halved.
+function chosenMoments(model, most = 6) {
+  const chosen = new Set([0, model.last]);
+  for (const { phase, to } of Model.spans(model.moments)) if (['seed', 'grow', 'shift'].includes(phase) && chosen.size < most) chosen.add(to);
+  while (chosen.size < Math.min(most, model.last + 1)) {
+    const sorted = [...chosen].sort((a, b) => a - b);
+    let best = 1;
+    sorted.forEach((value, place) => { if (place && value - sorted[place - 1] > sorted[best] - sorted[best - 1]) best = place; });
+    chosen.add(Math.round((sorted[best] + sorted[best - 1]) / 2));
+  }
+  return [...chosen].sort((a, b) => a - b);
+}
+
+// -- layers -------------------------------------------------------------------------------------------
+
+const BOX = { width: 208, height: 116, gapX: 44, gapY: 44 };
+
+function layerScene(model, state, width) {
+  const fitting = (width - 4 + BOX.gapX) / model.layers.length - BOX.gapX; // all in a row, if that is not too narrow
+  BOX.width = fitting >= 184 ? Math.min(208, fitting) : 208;
+  const columns = Math.max(1, Math.floor((width - 4 + BOX.gapX) / (BOX.width + BOX.gapX)));
+  const across = Math.min(columns, model.layers.length), rows = Math.ceil(model.layers.length / across);
+  const index = new Map(model.layers.map(({ name }, place) => [name, place])), loops = model.projections.some(({ source, target }) => index.get(target) !== index.get(source) + 1);
+  const scene = new Scene(across * BOX.width + (across - 1) * BOX.gapX + 4, rows * (BOX.height + BOX.gapY) - (loops ? 0 : BOX.gapY) + 4), moment = model.moments[state.moment];
+  const places = new Map(model.layers.map((layer, index) => [layer.name, { x: 2 + (index % across) * (BOX.width + BOX.gapX), y: 2 + Math.floor(index / across) * (BOX.height + BOX.gapY), index }]));
+  for (const projection of model.projections) if (moment.by_projection[projection.name]) addArrow(scene, places, projection, across);
+  for (const layer of model.layers) addBox(scene, model, state, layer, places.get(layer.name));
+  return scene;
+}
+
+function addArrow(scene, places, { source, target }, across) {
+  const from = places.get(source), to = places.get(target), middle = BOX.height / 2;
+  const look = { stroke: 'grey', strokeWidth: 1.6 };
+  if (to.index === from.index + 1 && to.index % across) {
+    const y = from.y + middle, end = to.x - 3;
+    scene.line([[from.x + BOX.width, y], [end, y]], look).line([[end - 7, y - 4], [end, y], [end - 7, y + 4]], look);
+    return;
+  }
+  const lower = to.y > from.y, x1 = from.x + BOX.width / 2 + 12, x2 = to.x + BOX.width / 2 - 12, below = from.y + BOX.height + 16;
+  const end = lower ? to.y - 3 : to.y + BOX.height + 3, tip = lower ? -7 : 7;
+  scene.line([[x1, from.y + BOX.height], [x1, below], [x2, below], [x2, end]], look).line([[x2 - 4, end + tip], [x2, end], [x2 + 4, end + tip]], look);
+}
+
+function addBox(scene, model, state, layer, { x, y }) {
+  const moment = model.moments[state.moment], before = state.against === null ? null : model.moments[state.against];
+  const now = moment.by_layer[layer.name], then = before && before.by_layer[layer.name];
+  const status = !before ? null : !then ? (now ? 'added' : 'same') : !now ? 'removed' : now.join() === then.join() ? 'same' : 'changed';
+  const look = STATUS[status] || { stroke: 'line', sign: '' }, [units, connections, parameters, flops] = now || [0, 0, 0, 0];
+  scene.rect(x, y, BOX.width, BOX.height, { rx: 12, fill: 'panel', stroke: status && status !== 'same' ? look.stroke : 'line', strokeWidth: status && status !== 'same' ? 2.2 : 1.2, dash: status === 'removed' ? [6, 4] : null, title: layer.label || layer.name });
+  scene.text(x + 14, y + 26, clipped(layer.name, 17), { size: 15, bold: true });
+  if (look.sign) scene.text(x + BOX.width - 14, y + 27, look.sign, { anchor: 'end', size: 18, bold: true, fill: look.stroke });
+  else scene.text(x + BOX.width - 14, y + 26, phaseOf(model, state.moment, layer.name), { anchor: 'end', size: 11, fill: 'muted' });
+  const kind = layer.map ? 'map' : layer.kind === 'input' ? 'input' : 'neuron';
+  scene.text(x + 14, y + 46, delta(plural(units, kind) + (layer.size ? ` · ${layer.size}` : ''), units, then && then[0]), { size: 12, fill: 'muted' });
+  const incoming = model.projections.filter(({ name, target }) => target === layer.name && moment.by_projection[name]);
+  const possible = incoming.reduce((sum, { name }) => sum + moment.by_projection[name][1], 0);
+  if (!possible) { scene.text(x + 14, y + 70, clipped(layer.label || 'reads the data', 28), { size: 12, fill: 'muted' }); return; }
+  const words = delta(`${grouped(connections)} of ${grouped(possible)}`, connections, then && then[1]);
+  scene.text(x + 14, y + 68, words, { size: words.length > 25 ? 10.5 : 12 });
+  scene.rect(x + 14, y + 76, BOX.width - 28, 6, { rx: 3, fill: 'line' });
+  scene.rect(x + 14, y + 76, Math.max(2, ((BOX.width - 28) * connections) / possible), 6, { rx: 3, fill: 'blue', title: `${percent(connections / possible)} of the possible connections` });
+  scene.text(x + 14, y + 101, `${grouped(parameters)} params · ${short(flops)} FLOPs`, { size: 11, fill: 'muted' });
+}
+
+const clipped = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
+const delta = (words, now, before) => (before === null || before === undefined || before === now ? words : `${words} (${now > before ? '+' : '−'}${grouped(Math.abs(now - before))})`);
+
+// The phase that last changed how many units or connections a layer has.
+function phaseOf(model, moment, name) {
+  for (let at = moment; at > 0; at--) {
+    const [now, before] = [at, at - 1].map((place) => model.moments[place].by_layer[name]);
+    if (!now !== !before || (now && now.join() !== before.join())) return model.moments[at].phase;
+  }
+  return 'seed';
+}
+
+function layerDot(model, state) {
+  const quoted = (text) => `"${text.replace(/\\/g, '\\\\').replace(/"/g, '\\"')}"`, moment = model.moments[state.moment];
+  const nodes = model.layers.filter(({ name }) => moment.by_layer[name]).map((layer) => {
+    const [units, connections] = moment.by_layer[layer.name], words = [layer.name, layer.label, plural(units, 'unit'), plural(connections, 'connection')];
+    return `  ${quoted(layer.name)} [label=${quoted(words.filter(Boolean).join('\n')).replace(/\n/g, '\\n')}];`;
+  });
+  const edges = model.projections.filter(({ name }) => moment.by_projection[name]).map((projection) => `  ${quoted(projection.source)} -> ${quoted(projection.target)} [label=${quoted(`${projection.words}: ${moment.by_projection[projection.name][0]}`)}];`);
+  return ['digraph network {', '  rankdir=LR; node [shape=box];', ...nodes, ...edges, '}', ''].join('\n');
+}
+
+function neuronDot(model, state, most) {
+  const lines = strongest(model.edges(state.moment), most).map(({ projection, pair, sum }) => {
+    const source = model.layerOf.get(projection.source).units[pair.source][0], target = model.layerOf.get(projection.target).units[pair.target][0];
+    return `  "${projection.source} ${source}" -> "${projection.target} ${target}" [color="${sum < 0 ? '#D55E00' : '#0072B2'}", style=${sum < 0 ? 'dashed' : 'solid'}];`;
+  });
+  return ['digraph neurons {', '  rankdir=LR; node [shape=circle]; edge [arrowhead=none];', ...lines, '}', ''].join('\n');
+}
+
+// -- areas --------------------------------------------------------------------------------------------
+
+function areaScenes(model, state) {
+  return model.projections.filter(({ area }) => area).map((projection) => areaScene(model, state, projection));
+}
+
+function areaScene(model, state, projection) {
+  const [high, wide] = projection.area, target = model.layerOf.get(projection.target), source = model.layerOf.get(projection.source);
+  const outs = target.units.length, ins = source.units.length, side = Math.max(22, Math.min(64, 1040 / outs - 4));
+  const scene = new Scene(74 + outs * (side + 4), 36 + ins * (side + 4) + 4), size = high * wide;
+  const at = (moment, out, inner) => ((moment * outs + out) * ins + inner) * size;
+  let computed = 0, kernels = 0;
+  target.units.forEach(([id], out) => { if (outs < 40 || out % 2 === 0) scene.text(74 + (out + 0.42) * (side + 4), 24, id, { anchor: 'middle', size: 11, fill: 'muted' }); });
+  source.units.forEach(([id], inner) => {
+    scene.text(62, 36 + (inner + 0.5) * (side + 4) + 2, `from ${id}`, { anchor: 'end', size: 11, fill: 'muted' });
+    target.units.forEach((_, out) => {
+      const now = projection.cells.subarray(at(state.moment, out, inner), at(state.moment, out, inner) + size);
+      const before = state.against === null ? null : projection.cells.subarray(at(state.against, out, inner), at(state.against, out, inner) + size);
+      const colours = Array.from(now, (cell, place) => areaColour(cell, before && before[place]));
+      for (const cell of now) { computed += cell === 2; kernels += cell > 0; }
+      if (colours.some(Boolean)) scene.below('raster', { x: 74 + out * (side + 4), y: 36 + inner * (side + 4), width: side, height: side, rows: high, columns: wide, colours });
+    });
+  });
+  return { scene, projection, computed, kernels };
+}
+
+function areaColour(cell, before) {
+  if (before !== null && before !== undefined && (cell === 2) !== (before === 2)) return cell === 2 ? 'blue' : 'vermilion';
+  return cell === 2 ? (before === null ? 'blue' : 'grey') : cell === 1 ? 'line' : null;
+}

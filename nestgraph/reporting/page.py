@@ -1,0 +1,81 @@
+"""The report's file: a template with its script, style and data inside, and a policy that lets nothing else in."""
+
+import base64
+import hashlib
+import json
+import os
+from importlib import resources
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from nestgraph.reporting.collect import collect
+from nestgraph.reporting.summary import fields, summary
+from nestgraph.snapshot import write_atomically
+
+REPORT = "report.html"
+ASSETS = resources.files("nestgraph.reporting").joinpath("assets")
+SCRIPTS = ("model.js", "scene.js", "network.js", "charts.js", "card.js", "page.js")
+ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
+"""What could end a script element or begin a comment in one, as JSON writes it instead."""
+
+
+def report(
+    run: str | os.PathLike[str], path: str | os.PathLike[str] | None = None, reload: float | None = None
+) -> Path:
+    """Write the report of a run, finished or not, as one HTML file that works offline; returns its path.
+
+    Args:
+        run: the run folder.
+        path: the file to write; `report.html` in the run folder by default.
+        reload: seconds after which the page looks for a newer one; by default it does not.
+
+    Raises:
+        SnapshotError: the folder is not that of a run, its parts do not belong together, or the file cannot be written.
+    """
+    place = Path(run) / REPORT if path is None else Path(path)
+    write_atomically(place, page(collect(Path(run)), reload).encode())
+    return place
+
+
+def page(data: dict[str, Any], reload: float | None = None) -> str:
+    """The page of what `collect` gives."""
+    script = "\n".join(["'use strict';", "(() => {", *(_asset(name) for name in SCRIPTS), "})();"])
+    style = _asset("report.css")
+    sources = {"default-src": "'none'", "script-src": _hash(script), "style-src": _hash(style)}
+    policy = sources | {"base-uri": "'none'", "form-action": "'none'"}
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(_asset("report.html.jinja")).render(
+        title=f"{data['recipe'].get('name', 'run')} · seed {data['environment'].get('seed', '?')}",
+        policy="; ".join(f"{name} {source}" for name, source in policy.items()),
+        version=version("nestgraph"),
+        description=data["recipe"].get("description", ""),
+        summary=summary(data),
+        rows=data["rows"],
+        recipe=fields(data["recipe"]),
+        environment=fields(data["environment"]),
+        omitted=data["omitted"],
+        script=Markup(script),
+        style=Markup(style),
+        data=Markup(embedded(data | {"reload": reload})),
+    )
+
+
+def embedded(data: Any) -> str:
+    r"""JSON that is safe within a script element, whatever the data says.
+
+    >>> embedded({"name": "</script>"})
+    '{"name":"\\u003c/script\\\\u003e"}'
+    """
+    return json.dumps(data, separators=(",", ":"), ensure_ascii=False).translate(ESCAPES)
+
+
+def _asset(name: str) -> str:
+    return ASSETS.joinpath(name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}'"

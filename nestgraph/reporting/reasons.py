@@ -1,0 +1,146 @@
+"""Why units came and went, and which weights pruning found too small: read from the edits themselves.
+
+The journal holds edits, not the scores that chose them. What pruning by magnitude went by is in the network before the
+edit, so its thresholds are exact; gradients, activities and responses are gone, and only the edit can be named.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from nestgraph.edits.connections import SetMask
+from nestgraph.edits.layers import AddLayer, RemoveLayer
+from nestgraph.edits.units import AddUnits, RemoveUnits
+from nestgraph.graph.structure import Structure
+from nestgraph.policies.pruning import effective_weight, lamp
+from nestgraph.reporting.moments import Leaf, Moment, leaves
+from nestgraph.spec.arrays import AnyArray
+
+
+@dataclass
+class Life:
+    """When a unit came and went, by moments, and why; `died` is None while it lives."""
+
+    born: int
+    why: str
+    died: int | None = None
+    cause: str = ""
+
+
+@dataclass
+class Reasons:
+    """Collects over a run what each unit's card says.
+
+    Attributes:
+        lives: by layer and id.
+        wants_lamp: whether pruning ranked by LAMP scores.
+    """
+
+    wants_lamp: bool = False
+    lives: dict[str, dict[int, Life]] = field(default_factory=dict[str, dict[int, Life]])
+    _before: Structure | None = None
+
+    def follow(self, moment: Moment) -> list[dict[str, Any]]:
+        """Take in the next moment; returns its thresholds, one for each projection that an edit pruned."""
+        before, self._before = self._before, moment.network
+        if before is None:
+            for layer in moment.network.layer_names:
+                self.lives[layer] = {unit: Life(0, "part of the seed") for unit in moment.network.units(layer).tolist()}
+            return []
+        thresholds: list[dict[str, Any]] = []
+        for leaf in leaves(moment.edits, before):
+            if isinstance(leaf.edit, SetMask):
+                thresholds += self._threshold(leaf, leaf.edit)
+            self._births(leaf, moment.number)
+            self._deaths(leaf, moment.number)
+        return thresholds
+
+    def _births(self, leaf: Leaf, number: int) -> None:
+        edit = leaf.edit
+        if isinstance(edit, AddLayer):
+            self.lives[edit.layer.name] = {int(unit): Life(number, leaf.title) for unit in edit.ids}
+        elif isinstance(edit, AddUnits):
+            reads, feeds = _born_with(leaf.before, edit)
+            for unit in edit.ids.tolist():
+                words = f"{leaf.title}: born with {_connections(reads)} in and {_connections(feeds)} out"
+                self.lives[edit.layer][unit] = Life(number, words)
+
+    def _deaths(self, leaf: Leaf, number: int) -> None:
+        edit = leaf.edit
+        if isinstance(edit, RemoveLayer):
+            for life in self.lives[edit.layer].values():
+                life.died, life.cause = (number, leaf.title) if life.died is None else (life.died, life.cause)
+        elif isinstance(edit, RemoveUnits):
+            reads, feeds = ends_of(leaf.before, edit.layer)
+            for unit in edit.units.tolist():
+                place = leaf.before.unit_columns(edit.layer).position[unit]
+                life = self.lives[edit.layer][unit]
+                is_input = leaf.before.layer(edit.layer).kind == "input"
+                life.died, life.cause = number, f"{leaf.title}: {_end(int(reads[place]), int(feeds[place]), is_input)}"
+
+    def _threshold(self, leaf: Leaf, edit: SetMask) -> Iterator[dict[str, Any]]:
+        columns = leaf.before.connection_columns(edit.projection)
+        gone = edit.entries[~edit.active]
+        gone = gone[columns.mask.reshape(-1)[gone]]
+        if not len(gone):
+            return
+        size = np.abs(effective_weight(leaf.before, edit.projection))
+        rest = columns.mask.reshape(-1).copy()
+        rest[gone] = False
+        found: dict[str, Any] = {
+            "projection": edit.projection,
+            "edit": leaf.title,
+            "pruned": len(gone),
+            "largest": float(size.reshape(-1)[gone].max()),
+            "kept": float(size.reshape(-1)[rest].min()) if rest.any() else None,
+            "magnitude": leaf.title.startswith("prune "),
+        }
+        if self.wants_lamp:
+            found["lamp"] = float(lamp(size).reshape(-1)[gone].max())
+        yield found
+
+
+def _born_with(structure: Structure, edit: AddUnits) -> tuple[int, int]:
+    """Connections that new units read and feed, all together."""
+    into = {projection.name for projection in structure.incoming(edit.layer)}
+    counts = {name: int(np.count_nonzero(block.mask)) for name, block in edit.blocks.items()}
+    reads = sum(count for name, count in counts.items() if name in into)
+    return reads, sum(counts.values()) - reads
+
+
+def ends_of(structure: Structure, layer: str) -> tuple[AnyArray, AnyArray]:
+    """(units,) each: how many active connections lead into and out of the units of a layer."""
+    reads, feeds = (np.zeros(len(structure.unit_columns(layer)), np.int64) for _ in range(2))
+    for projection in structure.incoming(layer):
+        reads += _along(structure, projection.name, 0, layer)
+    for projection in structure.outgoing(layer):
+        feeds += _along(structure, projection.name, 1, layer)
+    return reads, feeds
+
+
+def _along(structure: Structure, projection: str, axis: int, layer: str) -> AnyArray:
+    """(units,): active connections of a projection by unit at one of its ends: 0 the target, 1 the source."""
+    columns, units = structure.connection_columns(projection), structure.unit_columns(layer)
+    counts = np.zeros(len(units), np.int64)
+    if columns.links is not None:
+        by_link = columns.mask.reshape(len(columns.links), -1).sum(axis=1) if len(columns.links) else ()
+        np.add.at(counts, units.positions(columns.links[:, 1 - axis]), by_link)
+    elif columns.mask.ndim > 1:
+        counts += columns.mask.sum(axis=tuple(a for a in range(columns.mask.ndim) if a != axis), dtype=np.int64)
+    return counts
+
+
+def _end(reads: int, feeds: int, is_input: bool) -> str:
+    if is_input or not feeds:
+        return "nothing read it any more" if is_input or reads else "no connection was left"
+    return f"it read nothing any more, {_connections(feeds)} out fell with it" if not reads else _whole(reads, feeds)
+
+
+def _whole(reads: int, feeds: int) -> str:
+    return f"removed as a whole, with {_connections(reads)} in and {_connections(feeds)} out"
+
+
+def _connections(count: int) -> str:
+    return f"{count:,} connection{'' if count == 1 else 's'}"

@@ -1,0 +1,127 @@
+"""The words and tables of a report that need no script: what a busy person reads first, and what was run."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+STAGE_WORDS = {"seed": "seed, trained", "grown": "grown", "final": "final"}
+NOT_KNOWN = "\N{EN DASH}"
+HEADINGS = ("connections", "units", "parameters", "FLOPs", "active FLOPs", "validation", "test")
+
+
+def summary(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Lead, figures and table of results of what `collect` gives."""
+    stages = _stages(data)
+    first, last = stages[0], stages[-1]
+    grown = max(stages, key=lambda stage: stage["connections"])
+    return {
+        "lead": _lead(data, stages),
+        "figures": _figures(data, first, grown, last),
+        "headings": HEADINGS,
+        "table": [_cells(stage) for stage in stages],
+        "baseline": _baseline(data),
+    }
+
+
+def _stages(data: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of the result table; of an unfinished run what its moments tell."""
+    if data["result"]:
+        return [
+            dict(stage) | {"words": STAGE_WORDS.get(stage["stage"], stage["stage"])}
+            for stage in data["result"]["stages"]
+        ]
+    rows = {row["step"]: row for row in data["rows"]}
+    first, last = data["moments"][0], data["moments"][-1]
+    words = "the seed as it was made" if first is last else "so far"
+    found = [_of_moment(first, rows, "the seed as it was made"), _of_moment(last, rows, words)]
+    return found[:1] if first is last else found
+
+
+def _of_moment(moment: Mapping[str, Any], rows: Mapping[int, Mapping[str, Any]], words: str) -> dict[str, Any]:
+    counts = {name: moment[name] for name in ("units", "connections", "parameters", "flops")}
+    row = rows.get(moment["step"], {})
+    missing = {"active_flops": None, "test_accuracy": None}
+    return {"words": words, **counts, **missing, "validation_accuracy": row.get("accuracy")}
+
+
+def _lead(data: Mapping[str, Any], stages: list[dict[str, Any]]) -> str:
+    first, last = stages[0]["connections"], stages[-1]["connections"]
+    grown = max(moment["connections"] for moment in data["moments"])
+    if not data["result"]:
+        return f"This run goes on. It began with {first:,} connections and has {last:,} now."
+    share = f", {grown / last:.1f} times fewer" if last and grown > last else ""
+    return f"A seed of {first:,} connections grew to {grown:,} and was pruned to {last:,}{share}."
+
+
+def _figures(
+    data: Mapping[str, Any], first: Mapping[str, Any], grown: Mapping[str, Any], last: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    def counted(name: str, title: str) -> dict[str, Any]:
+        notes = [f"seed {first[name]:,}", f"grown {grown[name]:,}"]
+        return {"title": title, "value": f"{last[name]:,}", "notes": notes}
+
+    def shared(name: str, title: str) -> dict[str, Any]:
+        known = [(word, stage[name]) for word, stage in (("seed", first), ("grown", grown)) if stage[name] is not None]
+        return {"title": title, "value": percent(last[name]), "notes": [f"{word} {percent(s)}" for word, s in known]}
+
+    seconds: float = data["result"]["seconds"] if data["result"] else 0.0
+    seconds = seconds or (data["rows"][-1]["seconds"] if data["rows"] else 0.0)
+    kept = sum(row["accepted"] for row in data["rows"])
+    steps = [f"{kept} steps kept", f"{len(data['rows']) - kept} refused"]
+    return [
+        counted("connections", "Connections"),
+        counted("parameters", "Parameters"),
+        counted("flops", "FLOPs"),
+        shared("test_accuracy", "Test accuracy"),
+        shared("validation_accuracy", "Validation accuracy"),
+        {"title": "Time", "value": duration(seconds), "notes": steps},
+    ]
+
+
+def _cells(stage: Mapping[str, Any]) -> list[str]:
+    active = stage["active_flops"]
+    return [
+        stage["words"],
+        *(f"{stage[name]:,}" for name in ("connections", "units", "parameters", "flops")),
+        NOT_KNOWN if active is None else f"{active:,.0f}",
+        percent(stage["validation_accuracy"]),
+        percent(stage["test_accuracy"]),
+    ]
+
+
+def _baseline(data: Mapping[str, Any]) -> list[str] | None:
+    found: dict[str, Any] | None = data["result"]["baseline"] if data["result"] else None
+    if not found:
+        return None
+    name = str(found["name"]).replace("_", " ")
+    return [name, f"{found['weights']:,}", "", "", "", "", "", percent(found["test_accuracy"])]
+
+
+def percent(share: float | None) -> str:
+    """A share of 1 in percent; a dash where it is not known."""
+    return NOT_KNOWN if share is None else f"{share:.2%}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that people would say: `45 s`, `12 min`, `1 h 5 min`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def fields(content: Any) -> Any:
+    """A recipe's or environment's fields: records as pairs, lists of records as numbered pairs, the rest as text."""
+    if isinstance(content, dict):
+        record = cast(dict[str, Any], content)
+        return [(key.replace("_", " "), fields(value)) for key, value in record.items() if value is not None]
+    entries = cast(list[Any], content if isinstance(content, list) else [content])
+    if any(isinstance(entry, dict) for entry in entries):
+        return [_numbered(number, entry) for number, entry in enumerate(entries, 1)]
+    return ", ".join(str(entry) for entry in entries)
+
+
+def _numbered(number: int, entry: Any) -> tuple[str, Any]:
+    """One of a list of records, headed by its kind where it has one."""
+    record = cast(dict[str, Any], entry) if isinstance(entry, dict) else {"value": entry}
+    kind = str(record.get("kind", number)).replace("_", " ")
+    return kind, fields({key: value for key, value in record.items() if key != "kind"} or {"kind": kind})

@@ -1,0 +1,93 @@
+"""A browser for the tests of the page, if there is one; if not, a warning says what was not tested."""
+
+import shutil
+import subprocess
+import tarfile
+import warnings
+
+import pytest
+
+AXE = "axe-core@4.14.1"
+
+
+def missing(words):
+    """Skip, and say so in the summary whatever its verbosity."""
+    warnings.warn(f"NOT TESTED: the report in a browser: {words}", stacklevel=2)
+    pytest.skip(words)
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A running headless Chromium."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        missing("there is no chromium: apt-get install chromium")
+    try:
+        from playwright.sync_api import Error, sync_playwright
+    except ImportError:
+        missing("there is no playwright: pip install playwright")
+    with sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        except Error as error:
+            missing(f"chromium does not start: {str(error).splitlines()[0]}")
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def axe(request, chromium):  # noqa: ARG001  (nothing is fetched where there is no browser)
+    """The source of axe-core, fetched by npm once and kept with pytest's cache."""
+    folder = request.config.cache.mkdir("axe")
+    place = folder / f"{AXE}.min.js"
+    if not place.exists():
+        npm = shutil.which("npm")
+        if npm is None:
+            missing("there is no npm to fetch axe-core with")
+        done = subprocess.run([npm, "pack", AXE, "--silent"], cwd=folder, capture_output=True, check=False, timeout=120)
+        archives = list(folder.glob("axe-core-*.tgz"))
+        if done.returncode or not archives:
+            missing("npm could not fetch axe-core")
+        with tarfile.open(archives[0]) as archive:
+            content = archive.extractfile("package/axe.min.js")
+            assert content is not None
+            place.write_bytes(content.read())
+    return place.read_text()
+
+
+class Opened:
+    """A report in the browser, and all that it asked for or complained about."""
+
+    def __init__(self, chromium, path, width, scheme):
+        self.requests, self.complaints = [], []
+        self.context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        self.page = self.context.new_page()
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("console", lambda message: self.complaints.append(f"{message.type}: {message.text}"))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.goto(path.as_uri())
+        self.page.wait_for_selector("html[data-ready=yes]", timeout=60_000)
+        self.ready = self.page.evaluate("performance.now()")
+
+    def draw_all(self):
+        """Draw also what was not yet scrolled to."""
+        self.page.evaluate("report.drawAll()")
+
+    def text(self, selector):
+        return self.page.inner_text(selector)
+
+
+@pytest.fixture
+def opened(chromium):
+    """Opens reports; when the test is over, none may have asked for anything or complained."""
+    reports = []
+
+    def open_report(path, width=1440, scheme="light"):
+        reports.append(Opened(chromium, path, width, scheme))
+        return reports[-1]
+
+    yield open_report
+    for one in reports:
+        assert {url.split("#")[0].split("?")[0] for url in one.requests} == {one.page.url.split("#")[0]}
+        assert one.complaints == []
+        one.context.close()

@@ -1,0 +1,319 @@
+"""The report as people use it: in Chromium, by mouse and by keys, on a wide and on a narrow screen."""
+
+import io
+import re
+from xml.etree import ElementTree
+
+import numpy as np
+import pygraphviz
+import pytest
+from PIL import Image
+
+from nestgraph.edits import prune_connections
+from nestgraph.reporting import report
+from nestgraph.seeds import lenet_5
+from tests.render.samples import chain, mlp, residual
+from tests.reporting.reading import connections
+from tests.reporting.runs import conv_seed, whole_run, write_run
+from tests.reporting.test_page import HOSTILE, hostile_run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """(the file of a report, the networks of its moments)."""
+    folder = tmp_path_factory.mktemp("run")
+    kept = whole_run(folder)
+    return report(folder), kept
+
+
+def grouped(number):
+    return f"{number:,}"
+
+
+def test_it_opens_on_the_summary_at_the_last_moment(opened, run):
+    path, kept = run
+    view = opened(path)
+    assert view.text("h1") == "small · seed 0"
+    assert grouped(kept[-1].connection_count) in view.text(".figures")
+    assert grouped(kept[-1].connection_count) in view.text("#words")
+    assert view.page.query_selector("#overview svg") is not None
+    assert view.page.evaluate("document.querySelector('h1').getBoundingClientRect().top < innerHeight")
+
+
+def test_the_slider_and_the_arrow_keys_go_through_the_moments(opened, run):
+    path, kept = run
+    view = opened(path)
+    assert int(view.page.get_attribute("#slider", "max")) == len(kept) - 1
+    for key, moment in (("Home", 0), ("ArrowRight", 1), ("ArrowRight", 2), ("ArrowLeft", 1), ("End", len(kept) - 1)):
+        view.page.keyboard.press(key)
+        assert f"{grouped(kept[moment].connection_count)} connections" in view.text("#words")
+        assert view.page.input_value("#slider") == str(moment)
+    view.page.fill("#slider", "2")
+    assert f"{grouped(kept[2].connection_count)} connections" in view.text("#words")
+    view.draw_all()
+    assert f"All {grouped(kept[2].connection_count)} connections shown" in view.text("#neurons figcaption")
+    view.page.reload()
+    view.page.wait_for_selector("html[data-ready=yes]")
+    assert f"{grouped(kept[2].connection_count)} connections" in view.text("#words")  # kept in the address
+
+
+def test_every_view_has_the_numbers_of_the_network(opened, run):
+    path, kept = run
+    view = opened(path)
+    for moment, network in enumerate(kept):
+        view.page.evaluate("moment => report.set({moment})", moment)
+        view.draw_all()
+        layers = view.page.text_content("#layers svg")
+        for name in network.layer_names[1:]:
+            incoming = [network.connection_columns(p.name) for p in network.incoming(name)]
+            live, possible = sum(c.active for c in incoming), sum(c.mask.size for c in incoming)
+            assert f"{grouped(live)} of {grouped(possible)}" in layers
+        bars = view.page.eval_on_selector_all(
+            "#weights rect title", "nodes => nodes.map(node => parseInt(node.textContent))"
+        )
+        assert sum(bars) == network.connection_count
+        assert len(view.page.query_selector_all("#neurons .unit")) == network.unit_count
+
+
+@pytest.mark.parametrize(("one", "other"), [(1, 2), (2, 3), (3, 1), (0, 4)])
+def test_a_difference_counts_and_marks_what_came_and_went(opened, run, one, other):
+    path, kept = run
+    view = opened(path)
+    view.page.evaluate("([against, moment]) => report.set({against, moment})", [one, other])
+    view.draw_all()
+    rows = view.page.eval_on_selector_all(
+        "#difference-table tbody tr", "rows => rows.map(row => [...row.children].map(cell => cell.textContent))"
+    )
+    found = {name: [int(re.sub(r"[^0-9]", "", cell)) for cell in cells] for name, *cells in rows}
+    before, after = kept[one], kept[other]
+    for name in before.layer_names:
+        then, now = set(before.units(name).tolist()), set(after.units(name).tolist())
+        assert found[f"units of {name}"] == [len(now - then), len(then - now), len(now & then)]
+    for name in before.projection_names:
+        then, now = connections(before, name).keys(), connections(after, name).keys()
+        ends = f"{before.projection(name).source} → {before.projection(name).target}"
+        assert found[ends] == [len(now - then), len(then - now), len(now & then)]
+    signs = view.page.eval_on_selector_all("#neurons .unit > text", "nodes => nodes.map(node => node.textContent)")
+    units = [found[f"units of {name}"] for name in before.layer_names]
+    assert signs.count("+") == sum(added for added, *_ in units)
+    assert signs.count("−") == sum(removed for _, removed, _ in units)  # noqa: RUF001  (a minus sign)
+
+
+def test_the_key_d_turns_the_difference_to_the_moment_before_on_and_off(opened, run):
+    path, _ = run
+    view = opened(path)
+    assert not view.page.is_visible("#difference")
+    view.page.keyboard.press("d")
+    view.page.wait_for_selector("#difference", state="visible")
+    assert view.text("#difference-words").startswith("From step 3 (prune) to step 5 (finish)")
+    view.page.keyboard.press("d")
+    view.page.wait_for_selector("#difference", state="hidden")
+    view.page.select_option("#against", "0")
+    view.page.wait_for_selector("#difference", state="visible")
+
+
+def test_the_card_of_a_unit_says_why_and_lists_what_it_reads_and_feeds(opened, run):
+    path, kept = run
+    view = opened(path)
+    view.draw_all()
+    view.page.dispatch_event('#neurons [data-unit="fc1/6"]', "click")
+    card = view.text("#card")
+    assert "step 1, grow: grow 1 neurons: born with 36 connections in and 2 connections out" in card
+    into = {key: weight for key, weight in connections(kept[-1], "conv1_to_fc1").items() if key[0] == 6}
+    out = {key: weight for key, weight in connections(kept[-1], "fc1_to_digit").items() if key[1] == 6}
+    assert f"In: {len({key[1] for key in into})} units, {len(into)} connections" in card
+    assert f"Out: {len(out)} units, {len(out)} connections" in card
+    assert view.page.evaluate("document.activeElement.className") == "close"
+    view.page.keyboard.press("Escape")
+    assert not view.page.is_visible("#card")
+
+    view.page.evaluate("report.set({moment: 1})")
+    view.draw_all()
+    view.page.focus('#neurons [data-unit="fc1/2"]')
+    view.page.keyboard.press("Enter")
+    card = view.text("#card")
+    assert "lives" in card
+    assert "step 3, prune: prune 1 units: removed as a whole" in card
+    view.page.click("#card ul:last-of-type button >> nth=-1")  # the step that took its connections
+    assert "step 3" in view.text("#words")
+
+
+def test_arrow_keys_go_from_unit_to_unit_in_the_diagram(opened, run):
+    path, _ = run
+    view = opened(path)
+    view.draw_all()
+    assert len(view.page.query_selector_all('#neurons .unit[tabindex="0"]')) == 1
+    view.page.focus('#neurons .unit[tabindex="0"]')
+    before = view.text("#words")
+    view.page.keyboard.press("ArrowDown")
+    assert view.page.evaluate("document.activeElement.dataset.unit") == "conv1/0"
+    assert view.text("#words") == before
+    view.page.keyboard.press("Enter")
+    assert view.text("#card h2") == "conv1 0"
+
+
+def test_search_finds_units_of_any_moment(opened, run):
+    path, _ = run
+    view = opened(path)
+    view.page.keyboard.press("/")
+    assert view.page.evaluate("document.activeElement.id") == "search"
+    view.page.keyboard.type("fc1 2")
+    assert view.page.eval_on_selector_all("#found li", "items => items.map(item => item.textContent)") == ["fc1 2"]
+    view.page.keyboard.press("Enter")
+    assert view.text("#card h2") == "fc1 2"
+    assert "is gone" in view.text("#card")
+    view.page.fill("#search", "no such thing")
+    assert not view.page.is_visible("#found")
+
+
+def test_the_key_for_help_lists_the_keys(opened, run):
+    path, _ = run
+    view = opened(path)
+    view.page.keyboard.press("?")
+    assert "search a layer or unit" in view.text("#keys")
+    moment = view.page.input_value("#slider")
+    view.page.keyboard.press("ArrowLeft")
+    assert view.page.input_value("#slider") == moment  # the dialog has the keys
+    view.page.keyboard.press("Escape")
+    assert not view.page.is_visible("#keys")
+
+
+def test_play_runs_through_the_moments(opened, run):
+    path, kept = run
+    view = opened(path)
+    view.page.keyboard.press("p")
+    assert view.page.input_value("#slider") == "0"
+    view.page.wait_for_selector("#play[aria-label=Play]", timeout=20_000)
+    assert view.page.input_value("#slider") == str(len(kept) - 1)
+
+
+def test_pictures_are_copied_as_svg_and_dot(opened, run):
+    path, kept = run
+    view = opened(path)
+    view.draw_all()
+    for host in ("overview", "layers", "neurons", "inputs", "weights", "curves"):
+        view.page.click(f"#{host} .copy button:has-text('Copy SVG')")
+        tree = ElementTree.fromstring(view.page.evaluate("report.copied"))
+        assert tree.tag.endswith("svg")
+        assert len(list(tree.iter())) > 5
+    view.page.click("#layers .copy button:has-text('Copy DOT')")
+    graph = pygraphviz.AGraph(view.page.evaluate("report.copied"))
+    assert set(graph.nodes()) == set(kept[-1].layer_names)
+    view.page.click("#neurons .copy button:has-text('Copy DOT')")
+    graph = pygraphviz.AGraph(view.page.evaluate("report.copied"))
+    assert graph.number_of_edges() == kept[-1].graph.number_of_edges()
+
+
+def test_hostile_text_never_runs_and_stays_text(opened, tmp_path):
+    hostile_run(tmp_path)
+    view = opened(report(tmp_path))
+    page = view.page
+    for moment in range(5):
+        page.evaluate("moment => report.set({moment, against: 1, unit: `fc1/${moment}`})", moment)
+        view.draw_all()
+    assert HOSTILE in page.text_content("#card")
+    assert HOSTILE in page.text_content("#words")
+    assert HOSTILE in page.text_content("#steps")
+    assert HOSTILE in page.text_content("#difference") + page.text_content(".recipe")
+    for kind in ("SVG", "DOT"):
+        page.evaluate("report.set({unit: null})")
+        page.click(f"#layers .copy button:has-text('Copy {kind}')")
+        copied = page.evaluate("report.copied")
+        if kind == "SVG":
+            assert not [node for node in ElementTree.fromstring(copied).iter() if node.tag.endswith(("script", "img"))]
+        else:
+            graph = pygraphviz.AGraph(copied)
+            assert HOSTILE in graph.get_node("fc1").attr["label"]
+    assert page.evaluate("window.canary") is None
+    assert page.eval_on_selector_all("img, iframe, object, embed", "nodes => nodes.length") == 0
+
+
+@pytest.mark.parametrize("width", [1440, 400])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_and_nothing_overflows(opened, axe, run, width, scheme, tmp_path):
+    path, _ = run
+    view = opened(path, width, scheme)
+    view.page.evaluate("report.set({moment: 3, against: 1, unit: 'fc1/6'})")
+    view.draw_all()
+    view.page.evaluate(axe)
+    broken = view.page.evaluate(
+        "axe.run().then(({violations}) => violations.map(({id, impact, nodes}) => [impact, id, nodes[0].html]))"
+    )
+    assert [entry for entry in broken if entry[0] in ("serious", "critical")] == []
+    assert view.page.evaluate("document.documentElement.scrollWidth") <= width
+    view.page.keyboard.press("Escape")
+    view.page.screenshot(path=tmp_path / f"report-{width}-{scheme}.png", full_page=True)
+
+
+def look(page, selector):
+    """Mean colour of what is inked, and whether the line has gaps."""
+    image = np.asarray(Image.open(io.BytesIO(page.locator(selector).screenshot())).convert("RGB"), float)
+    away = np.abs(image - 255).sum(axis=2)
+    inked = away > 60
+    return image[inked].mean(axis=0), bool((~inked.any(axis=0))[2:-2].any())
+
+
+@pytest.mark.parametrize("sight", ["none", "deuteranopia", "protanopia", "tritanopia", "achromatopsia"])
+def test_added_and_removed_can_be_told_apart_by_everyone(opened, run, sight):
+    path, _ = run
+    view = opened(path)
+    view.page.evaluate("report.set({moment: 3, against: 1})")
+    view.draw_all()
+    view.page.locator("#neurons figcaption").scroll_into_view_if_needed()
+    view.context.new_cdp_session(view.page).send("Emulation.setEmulatedVisionDeficiency", {"type": sight})
+    (added, solid), (removed, dashed) = (look(view.page, f"#neurons .key >> nth={n} >> i") for n in (0, 1))
+    assert (solid, dashed) == (False, True)
+    if sight != "achromatopsia":
+        assert np.abs(added - removed).max() > 60
+    assert view.text("#neurons .key >> nth=0") == "+ added"
+
+
+def test_a_page_of_a_run_that_goes_on_reads_itself_again_and_keeps_its_place(opened, tmp_path):
+    kept = whole_run(tmp_path, finished=False)
+    view = opened(report(tmp_path, reload=0.3))
+    with view.page.expect_navigation():
+        view.page.evaluate("report.set({moment: 1})")
+    view.page.wait_for_selector("html[data-ready=yes]")
+    assert f"{grouped(kept[1].connection_count)} connections" in view.text("#words")
+    assert "This run goes on." in view.text(".lead")
+
+
+def test_a_run_that_has_only_begun_is_shown(opened, tmp_path):
+    write_run(tmp_path, conv_seed(), [], finished=False)
+    view = opened(report(tmp_path), 400)
+    view.draw_all()
+    assert "the seed as it was made" in view.text("#words")
+
+
+@pytest.mark.parametrize("network", [residual(), chain(100), mlp(65, 3)], ids=["residual", "chain", "no image"])
+def test_networks_of_other_forms_are_shown(opened, tmp_path, network):
+    write_run(tmp_path, network, [("seed", "train", None, True), ("finish", "train", None, True)], finished=False)
+    view = opened(report(tmp_path))
+    view.page.evaluate("report.set({moment: 1, against: 0})")
+    view.draw_all()
+    assert len(view.page.query_selector_all("#neurons .unit")) == network.unit_count
+    width, height = view.page.eval_on_selector(
+        "#layers svg", "svg => [svg.viewBox.baseVal.width, svg.viewBox.baseVal.height]"
+    )
+    assert width <= 1400
+    assert width / height < 4 or len(network.layer_names) < 6
+    assert view.page.is_visible("#inputs-section") == (network.layer(network.input_names[0]).size is not None)
+
+
+@pytest.mark.slow
+def test_a_run_of_the_size_of_lenet_5_fits_in_10_mb_and_opens_in_2_s(opened, tmp_path):
+    """46,494 connections when grown, 30 steps: as the LeNet-5 run of docs/results.md."""
+    steps = [("seed", "train", None, True), *[("prune", "prune", share, True) for _ in range(29)]]
+    kept = write_run(tmp_path, lenet_5(density=0.108, seed=0), steps)
+    assert kept[0].connection_count > 46_000
+    path = report(tmp_path)
+    assert path.stat().st_size < 10e6
+    view = opened(path)
+    assert view.ready < 2000
+
+
+def share(network):
+    """Without the smallest 7% of the largest projection."""
+    columns = network.connection_columns("conv2_to_fc1")
+    sizes = np.where(columns.mask, np.abs(columns.weight), np.inf).ravel()
+    return prune_connections(network, {"conv2_to_fc1": np.sort(np.argsort(sizes)[: int(0.07 * columns.active)])})
