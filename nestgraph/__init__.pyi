@@ -9,19 +9,35 @@ from .graph import Cost as Cost
 from .graph import Network as Network
 from .graph import cost as cost
 from .graph import plain_graph as plain_graph
+from .interop.edge_list import from_edges as from_edges
+from .interop.edge_list import to_edges as to_edges
+from .interop.edge_list import to_nodes as to_nodes
+from .interop.edge_list import write_edges as write_edges
+from .interop.export import export as export
+from .interop.export import exported_program as exported_program
+from .interop.importing import import_module as import_module
+from .interop.neat import from_neat as from_neat
+from .interop.report import import_report as import_report
 from .lowering import Workbench as Workbench
 from .lowering import carry_optimizer as carry_optimizer
 from .lowering import collect as collect
 from .lowering import lower as lower
+from .lowering import network_of as network_of
+from .lowering.compact import compact as compact
 from .render import draw as draw
+from .reporting import LiveReport as LiveReport
+from .reporting import report as report
+from .snapshot import Limits as Limits
 from .snapshot import load as load
 from .snapshot import read_journal as read_journal
 from .snapshot import replay as replay
 from .snapshot import save as save
 from .train.data import load_dataset as load_dataset
 from .train.data import load_image_folder as load_image_folder
+from .train.interruption import Interrupted as Interrupted
 from .train.recipe import Recipe as Recipe
 from .train.recipe import load_recipe as load_recipe
+from .train.resuming import resume as resume
 from .train.runs import Run as Run
 from .train.sweep import load_sweep as load_sweep
 from .train.sweep import run_sweep as run_sweep
@@ -31,6 +47,9 @@ from .train.trainer import Trainer as Trainer
 __all__ = [
     "Cost",
     "Editor",
+    "Interrupted",
+    "Limits",
+    "LiveReport",
     "NestgraphError",
     "Network",
     "Recipe",
@@ -39,23 +58,36 @@ __all__ = [
     "Workbench",
     "carry_optimizer",
     "collect",
+    "compact",
     "cost",
     "diff",
     "draw",
     "edits",
+    "export",
+    "exported_program",
+    "from_edges",
+    "from_neat",
+    "import_module",
+    "import_report",
     "load",
     "load_dataset",
     "load_image_folder",
     "load_recipe",
     "load_sweep",
     "lower",
+    "network_of",
     "plain_graph",
     "policies",
     "read_journal",
     "replay",
+    "report",
+    "resume",
     "run_sweep",
     "save",
     "seeds",
     "spec",
     "synthesize",
+    "to_edges",
+    "to_nodes",
+    "write_edges",
 ]

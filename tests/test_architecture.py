@@ -20,7 +20,8 @@ RANKS = {
     **dict.fromkeys(("lowering", "policies", "render"), 4),
     "interop": 5,
     "train": 6,
-    **dict.fromkeys(("cli", "__main__"), 7),
+    "reporting": 7,
+    **dict.fromkeys(("cli", "__main__"), 8),
 }
 """Each part of the package: it may import parts of a lower rank only (of rank 0 also each other)."""
 
@@ -136,7 +137,7 @@ def test_no_modules_import_each_other_in_a_circle():
     assert list(nx.nodes_with_selfloops(graph)) == []
 
 
-@pytest.mark.parametrize("package", ["spec", "graph", "edits", "snapshot", "seeds", "policies", "render"])
+@pytest.mark.parametrize("package", ["spec", "graph", "edits", "snapshot", "seeds", "policies", "render", "reporting"])
 def test_what_does_not_train_never_loads_torch(package):
     if f"nestgraph.{package}" not in MODULES:
         pytest.skip(f"there is no {package}")

@@ -5,7 +5,11 @@ from typing import Annotated, Literal
 
 import typer
 
-from nestgraph.cli.output import INTERRUPTED, NO, SETTINGS, answer, complain, facts, suggest, table
+from nestgraph.cli.models import EXPORT_EXAMPLE, IMPORT_EXAMPLE, export_model, import_model
+from nestgraph.cli.options import Device, Json, Snapshot, Theme, View, check_picture
+from nestgraph.cli.output import INTERRUPTED, NO, SETTINGS, answer, complain, facts, say, suggest, table
+from nestgraph.cli.reports import REPORT_EXAMPLE, observed, write_report
+from nestgraph.cli.runs import RESUME_EXAMPLE, interrupted, resume_run, tell
 from nestgraph.cli.verbs import Verb, Verbs
 
 EXAMPLES = """\
@@ -23,10 +27,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Json = Annotated[bool, typer.Option("--json", help="Print facts as JSON.")]
-Snapshot = Annotated[Path, typer.Argument(metavar="SNAPSHOT", help="A network snapshot (.json).")]
-Device = Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to compute.")]
 
 
 def main() -> None:
@@ -53,7 +53,7 @@ def settings(
     """Neural networks as graphs that grow and shrink to fit their data.
 
     Facts go to stdout, messages to stderr. The exit code is 0 when done, 1 when the answer is no (an invalid snapshot,
-    networks that differ, a run that failed), 2 for wrong usage, 130 after Ctrl-C.
+    networks that differ, a run that failed), 2 for wrong usage, 130 after Ctrl-C, 143 after SIGTERM.
     """
     SETTINGS.quiet, SETTINGS.debug = quiet, debug
 
@@ -66,6 +66,7 @@ def synthesize(
     seeds: Annotated[int, typer.Option(min=1, max=100, metavar="N", help="How many runs, one seed each.")] = 1,
     device: Device = "cpu",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="Keep report.html up to date as the run goes.")] = False,
     as_json: Json = False,
 ) -> None:
     """Grow and prune a network by a recipe.
@@ -77,30 +78,21 @@ def synthesize(
     try:
         import nestgraph as ng
         from nestgraph.cli.progress import RunProgress
-        from nestgraph.cli.results import result_rows
 
         plan = ng.load_recipe(recipe)
         base = out or Path("runs") / plan.name
         runs: list[ng.Run] = []
         for number in range(seed, seed + seeds):
             folder = base if seeds == 1 else base / f"seed-{number}"
-            with RunProgress(f"{plan.name} seed {number}") as progress:
-                runs.append(ng.synthesize(plan, folder, number, device, progress, overwrite))
-    except KeyboardInterrupt:
-        written = (
-            f"what was written to {folder} so far is whole" if folder and folder.exists() else "nothing was written"
-        )
-        complain(f"interrupted: {written}")
-        raise typer.Exit(INTERRUPTED) from None
-    results = [run.result for run in runs]
-    facts([result.model_dump(mode="json") for result in results], table(result_rows(results)), as_json)
-    ours = plan.data.path or plan.data.normalisation  # data that its name alone does not tell
-    data = str(runs[-1].folder / "recipe.json") if ours else plan.data.name
-    suggest("evaluate", runs[-1].folder / "final.json", "--data", data, "--seed", str(results[-1].seed))
-    worst, target = min(result.stages[-1].validation_accuracy for result in results), plan.pruning.target_accuracy
-    if target is not None and worst < target:
-        complain(f"target missed (expected a validation accuracy of {target:.2%}, got {worst:.2%})")
-        raise typer.Exit(NO)
+            with RunProgress(f"{plan.name} seed {number}") as progress, observed(progress, folder, live) as observer:
+                runs.append(ng.synthesize(plan, folder, number, device, observer, overwrite))
+    except KeyboardInterrupt as error:
+        raise interrupted(error, folder) from None
+    tell(runs, as_json)
+
+
+app.command("resume", cls=Verb, epilog=RESUME_EXAMPLE)(resume_run)
+app.command("report", cls=Verb, epilog=REPORT_EXAMPLE)(write_report)
 
 
 @app.command(cls=Verb, epilog="nestgraph sweep seed-width --seeds 3 --out runs/seed-width")
@@ -128,9 +120,9 @@ def sweep(
     folder = out or Path("runs") / plan.name
     try:
         content = run_sweep(plan, folder, RunProgress, device)
-    except KeyboardInterrupt:
-        complain(f"interrupted: finished runs in {folder} are kept, and the same command goes on from there")
-        raise typer.Exit(INTERRUPTED) from None
+    except KeyboardInterrupt as error:
+        complain(f"interrupted: runs in {folder} are kept, and the same command goes on from there")
+        raise typer.Exit(getattr(error, "exit_code", INTERRUPTED)) from None
     facts(content.model_dump(mode="json"), table(sweep_rows(content)), as_json)
     suggest("summary", folder / content.rows[0].variation / f"seed-{plan.seeds[0]}" / "final.json")
 
@@ -240,14 +232,23 @@ def verify(snapshot: Snapshot, as_json: Json = False) -> None:
 def draw(
     snapshot: Snapshot,
     picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="Where to: .svg, .png, .pdf or .dot.")],
-    view: Annotated[Literal["layers", "neurons"] | None, typer.Option(help="By default what fits.")] = None,
+    view: View = None,
+    theme: Theme = "light",
+    among: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="SNAPSHOT", help="A version of the network whose units keep their places; repeatable."),
+    ] = None,
 ) -> None:
-    """Draw a network's layers or neurons."""
+    """Draw a network.
+
+    By its layers, its neurons, the matrix of each projection's connections, what it reads of the input image, or the
+    areas of its convolutions.
+    """
+    check_picture(picture, "PICTURE")
     import nestgraph as ng
 
-    if picture.suffix.lower() not in (".svg", ".png", ".pdf", ".dot"):
-        raise typer.BadParameter(f"expected .svg, .png, .pdf or .dot, got {str(picture)!r}", param_hint="PICTURE")
-    ng.draw(ng.load(snapshot), picture, view=view)
+    versions = [ng.load(version) for version in among or []]
+    ng.draw(ng.load(snapshot), picture, view, theme=theme, among=versions)
     answer(str(picture))
     suggest("evaluate", snapshot, "--data", "NAME")
 
@@ -256,6 +257,11 @@ def draw(
 def diff(
     old: Annotated[Path, typer.Argument(metavar="OLD", help="A network snapshot.")],
     new: Annotated[Path, typer.Argument(metavar="NEW", help="Another one.")],
+    picture: Annotated[
+        Path | None, typer.Option("--draw", metavar="PICTURE", help="Draw it, too: .svg, .png, .pdf or .dot.")
+    ] = None,
+    view: View = None,
+    theme: Theme = "light",
     as_json: Json = False,
 ) -> None:
     """Show what changed from one network to another.
@@ -263,6 +269,8 @@ def diff(
     Units are matched by id. In JSON the answer is the batch of edits that leads from OLD to NEW. The exit code is 1 if
     they differ.
     """
+    if picture is not None:
+        check_picture(picture, "--draw")
     import nestgraph as ng
     from nestgraph.cli.differences import difference_rows, edit_words
 
@@ -274,6 +282,10 @@ def diff(
         answer(f"{table(difference_rows(before, after))}\nedits: {edit_words(edits)}")
     else:
         answer(f"equal: {before!r}")
+    if picture is not None:
+        from nestgraph.render import draw_difference
+
+        say(f"drawn: {draw_difference(before, after, picture, view, theme=theme)}")
     suggest("draw", new, new.with_suffix(".svg"))
     if edits.edits:
         raise typer.Exit(NO)
@@ -320,3 +332,7 @@ def schema(
     else:
         facts(known[name], "", as_json=True)
     suggest("verify", "SNAPSHOT")
+
+
+app.command("import", cls=Verb, epilog=IMPORT_EXAMPLE)(import_model)
+app.command("export", cls=Verb, epilog=EXPORT_EXAMPLE)(export_model)

@@ -7,7 +7,22 @@ from pathlib import Path
 from tests.cli.running import run, write_snapshots
 
 FOLDER = Path(__file__).parent / "golden"
-VERBS = ("synthesize", "sweep", "results", "evaluate", "summary", "verify", "draw", "diff", "data", "schema")
+VERBS = (
+    "import",
+    "export",
+    "synthesize",
+    "resume",
+    "report",
+    "sweep",
+    "results",
+    "evaluate",
+    "summary",
+    "verify",
+    "draw",
+    "diff",
+    "data",
+    "schema",
+)
 CASES = {
     "help": ("--help",),
     **{f"{verb}-help": (verb, "--help") for verb in VERBS},

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 import nestgraph as ng
 from nestgraph.cli.app import app
 from nestgraph.graph import ConnectionColumns, Network
-from nestgraph.snapshot.document import LayerDocument, NetworkDocument, ProjectionDocument
+from nestgraph.snapshot.document import VERSION, LayerDocument, NetworkDocument, ProjectionDocument
 from nestgraph.spec import Activation, Layer
 
 TINY = """
@@ -81,7 +81,12 @@ def island_json() -> str:
         for name in broken.projection_names
     )
     document = NetworkDocument.model_construct(
-        format="nestgraph.network", version=1, digest="0" * 64, layers=tuple(units), projections=tuple(links)
+        format="nestgraph.network",
+        version=VERSION,
+        digest="0" * 64,
+        sidecar=False,
+        layers=tuple(units),
+        projections=tuple(links),
     )
     return document.model_dump_json()
 

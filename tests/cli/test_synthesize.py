@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
+from importlib.metadata import version
 from statistics import median
 
 import pytest
@@ -54,7 +55,9 @@ def test_json_is_the_results_and_a_second_run_is_refused_until_overwritten(folde
     words = ("synthesize", "tiny.toml", "--out", "here", "--quiet", "--json")
     first = run(*words)
     assert (first.exit_code, first.stderr) == (0, "")
-    assert json.loads(first.stdout) == [json.loads((folder / "here/result.json").read_text())]
+    (told,) = json.loads(first.stdout)
+    assert told.pop("seconds") > 0  # what the clock says is in timing.jsonl alone
+    assert told == json.loads((folder / "here/result.json").read_text())
     again = run(*words)
     assert (again.exit_code, again.stdout) == (1, "")
     assert again.stderr.startswith("here: expected a new or empty folder")
@@ -164,17 +167,18 @@ def test_elsewhere_a_phase_is_a_few_plain_lines(monkeypatch, capsys):
     assert "refused" in lines[1]
 
 
-def test_ctrl_c_leaves_whole_files_and_one_sentence(folder):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_leaves_whole_files_and_says_how_to_go_on(folder, number, code):
     (folder / "tiny.toml").write_text(TINY.format(edits=100_000))
     reset = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}  # a shell may have it ignored
     with subprocess.Popen(PROGRAM, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **reset) as child:
         lines = [child.stderr.readline() for _ in range(3)]
-        child.send_signal(signal.SIGINT)
+        child.send_signal(number)
         began = time.monotonic()
         table, rest = child.communicate(timeout=30)
     assert time.monotonic() - began < 10
-    assert (child.returncode, table) == (130, b"")
-    assert rest.splitlines()[-1] == b"interrupted: what was written to here so far is whole"
+    assert (child.returncode, table) == (code, b"")
+    assert rest.splitlines()[-1] == b"interrupted: go on with: nestgraph resume here"
     assert b"\r" not in b"".join(lines) + rest
     assert b"Traceback" not in rest
 
@@ -187,4 +191,52 @@ def test_ctrl_c_leaves_whole_files_and_one_sentence(folder):
         Measurement.model_validate_json(line)
     replayed = ng.replay(ng.load(here / "seed.json"), ng.read_journal(here / "journal.jsonl"))
     assert replayed.history
-    assert not [path.name for path in here.iterdir() if path.suffix == ".part"]
+    assert not [path.name for path in here.rglob("*") if path.suffix == ".part"]
+
+
+@pytest.fixture
+def interrupted(folder):
+    """A run that was interrupted during growth, in the folder `here`."""
+
+    def stop(row, _left):
+        if row.phase == "grow":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt, match="resume"):
+        ng.synthesize(ng.load_recipe("tiny.toml"), "here", progress=stop)
+    return folder / "here"
+
+
+def test_resume_ends_as_the_run_without_an_interruption(folder, interrupted):
+    assert not (interrupted / "result.json").exists()
+    resumed = run("resume", "here", "--json")
+    assert resumed.exit_code == 0, resumed.stderr
+    assert run("synthesize", "tiny.toml", "--out", "there").exit_code == 0
+    there = folder / "there"
+    names = {path.name for path in there.iterdir()}
+    assert {path.name for path in interrupted.iterdir()} == names
+    assert [name for name in names if (interrupted / name).read_bytes() != (there / name).read_bytes()] == [
+        "timing.jsonl"
+    ]
+    assert json.loads(run("resume", "here", "--json").stdout) == json.loads(resumed.stdout)  # done is done
+
+
+def test_resume_refuses_what_is_no_unfinished_run(folder):
+    (folder / "empty").mkdir()
+    for words, sentence in ((["missing"], "missing: expected the folder of a run"), (["empty"], "empty: expected an")):
+        result = run("resume", *words)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr.startswith(sentence)
+        assert result.stderr.count("\n") == 1
+
+
+def test_a_changed_environment_is_said_and_allowed_only_on_demand(interrupted):
+    path = interrupted / "state" / "begun.json"
+    path.write_text(path.read_text().replace(f'"torch": "{version("torch")}"', '"torch": "1.0"'))
+    refused = run("resume", "here")
+    assert refused.exit_code == 1
+    assert f"libraries.torch (expected 1.0, got {version('torch')})" in refused.stderr
+    allowed = run("resume", "here", "--allow-changes")
+    assert allowed.exit_code == 0, allowed.stderr
+    facts = json.loads((interrupted / "environment.json").read_text())
+    assert (facts["libraries"]["torch"], facts["resumed_with"]["libraries"]["torch"]) == ("1.0", version("torch"))
