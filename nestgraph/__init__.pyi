@@ -25,6 +25,7 @@ from .lowering import lower as lower
 from .lowering import network_of as network_of
 from .lowering.compact import compact as compact
 from .render import draw as draw
+from .render import draw_difference as draw_difference
 from .reporting import LiveReport as LiveReport
 from .reporting import report as report
 from .snapshot import Limits as Limits
@@ -62,6 +63,7 @@ __all__ = [
     "cost",
     "diff",
     "draw",
+    "draw_difference",
     "edits",
     "export",
     "exported_program",

@@ -139,8 +139,11 @@ class Editor:
 
     def _embodied(self, network: Network) -> Network:
         """The network with the bodies of opaque layers that went and came back: edits hold none."""
-        lost = {n: body for n, (layer, body) in self._bodies.items() if n not in network.bodies and network.has_layer(n)}
-        lost = {name: body for name, body in lost.items() if network.layer(name) == self._bodies[name][0]}
+        lost = {
+            name: body
+            for name, (layer, body) in self._bodies.items()
+            if name not in network.bodies and network.has_layer(name) and network.layer(name) == layer
+        }
         return network.with_bodies(lost) if lost else network
 
     def _advance(self, edit: Edit, applied: Applied) -> Applied:

@@ -17,8 +17,9 @@ from matplotlib.patches import Rectangle
 
 from nestgraph.errors import RenderError
 from nestgraph.graph.structure import Structure
-from nestgraph.render.chart import HEAT, write_chart
-from nestgraph.render.style import FAINT, INK, MUTED, PAPER
+from nestgraph.render.chart import write_chart
+from nestgraph.render.style import FAINT, HEAT, INK, MUTED, OFF, ON, PAPER
+from nestgraph.render.theme import Theme
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.projection import Conv
 
@@ -26,7 +27,6 @@ MOST_OUTPUTS, MOST_INPUTS, MOST_BLOCKS = 20, 12, 12
 TILE, LEFT, TOP, RIGHT, BOTTOM, GAP = 0.42, 0.75, 0.56, 0.15, 0.72, 0.06  # inches
 NARROWEST = 7.2  # inches, for the words
 SEAM = 0.09  # share of a tile that separates it from the next
-ON, OFF = "#1E66A5", "#E1E5EA"
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,21 +49,21 @@ class Block:
     coverage: AnyArray
 
 
-def area_maps(network: Structure, path: str | os.PathLike[str]) -> Path:
+def area_maps(network: Structure, path: str | os.PathLike[str], theme: Theme = "light") -> Path:
     """Draw the areas of a network's convolutions into an .svg, .png or .pdf file; returns its path.
 
     A block for each convolution: a column for each output map, its coverage on top (the share of its kernels that is
     computed at each position), below it a tile for each input map with the area of their kernel.
 
     Raises:
-        RenderError: there is no convolution, the suffix is unknown, or the file cannot be written.
+        RenderError: there is no convolution, the suffix or theme is unknown, or the file cannot be written.
     """
     names = [name for name in network.projection_names if isinstance(network.projection(name), Conv)]
     if not names:
         raise RenderError("area_maps expected a network with a convolution, got none: draw its input_heat_map")
     blocks = [area_block(network, name) for name in names[:MOST_BLOCKS]]
     left_out = f"{len(names) - MOST_BLOCKS} more convolutions not shown" if len(names) > MOST_BLOCKS else ""
-    return write_chart(path, lambda: _figure(blocks, left_out))
+    return write_chart(path, lambda: _figure(blocks, left_out), theme)
 
 
 def area_block(structure: Structure, name: str) -> Block:
@@ -150,6 +150,14 @@ def mosaic(tiles: AnyArray) -> AnyArray:
     padded = np.full((rows, columns, high + seams[0], wide + seams[1], 3), 255, np.uint8)
     padded[:, :, :high, :wide] = tiles
     return padded.swapaxes(1, 2).reshape(rows * padded.shape[2], columns * padded.shape[3], 3)
+
+
+def mosaic_of(marks: AnyArray) -> AnyArray:
+    """Uint8 (rows, columns): areas (out, in, P, Q) as tiles, 255 where marked, with seams between them."""
+    tiles = np.where(marks, 255, 0).astype(np.uint8).swapaxes(0, 1)
+    seamed = np.pad(tiles, ((0, 0), (0, 0), (0, 1), (0, 1)))
+    rows, columns, high, wide = seamed.shape
+    return seamed.swapaxes(1, 2).reshape(rows * high, columns * wide)
 
 
 def _centres(units: Sequence[int]) -> list[float]:

@@ -13,26 +13,25 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.patches import Circle, FancyBboxPatch
 from matplotlib.path import Path
 from matplotlib.style import context
 from PIL import Image
 
-from nestgraph.render.scene import Box, Curve, Curves, Disc, Mark, Scene, Squares, Words
-from nestgraph.render.style import PAPER
+from nestgraph.render.files import small_png
+from nestgraph.render.scene import Box, Curve, Curves, Disc, Mark, Raster, Scene, Squares, Words
 
 POINTS_PER_INCH = 72
 SHARPNESS = 2.0  # pixels a point
 MOST_PIXELS = 12_000  # along one side
-DASHES = (4.0, 2.5)
-COLOURS = 256  # of a PNG: few colours make small files
 
 
 def painted(scene: Scene, picture_format: Literal["png", "pdf"]) -> bytes:
     """The scene as the bytes of a picture, the same for the same scene."""
     with context("default"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # a label in a script the font lacks is drawn as boxes
-        figure = Figure(figsize=(scene.width / POINTS_PER_INCH, scene.height / POINTS_PER_INCH), facecolor=PAPER)
+        figure = Figure(figsize=(scene.width / POINTS_PER_INCH, scene.height / POINTS_PER_INCH), facecolor=scene.paper)
         axes = figure.add_axes((0, 0, 1, 1), xlim=(0, scene.width), ylim=(scene.height, 0))
         axes.set_axis_off()
         for order, mark in enumerate(scene.marks):
@@ -44,10 +43,7 @@ def _png(figure: Figure, scene: Scene) -> bytes:
     figure.set_dpi(POINTS_PER_INCH * min(SHARPNESS, MOST_PIXELS / max(scene.width, scene.height)))
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    image = Image.fromarray(np.asarray(canvas.buffer_rgba())[:, :, :3])
-    picture = io.BytesIO()
-    image.quantize(COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(picture, "png")
-    return picture.getvalue()
+    return small_png(Image.fromarray(np.asarray(canvas.buffer_rgba())[:, :, :3]))
 
 
 def _pdf(figure: Figure) -> bytes:
@@ -66,6 +62,11 @@ def _draw(mark: Mark, axes: Axes, order: int) -> None:
         _draw_curves(mark, axes, order)
     elif isinstance(mark, Squares):
         _draw_squares(mark, axes, order)
+    elif isinstance(mark, Raster):
+        extent = (mark.x, mark.x + mark.width, mark.y + mark.height, mark.y)
+        image = AxesImage(axes, extent=extent, interpolation="nearest", origin="upper", zorder=order)
+        image.set_data(mark.palette[mark.pixels])
+        axes.add_artist(image)
     else:
         _draw_words(mark, axes, order)
 
@@ -74,22 +75,24 @@ def _draw_box(mark: Box, axes: Axes, order: int) -> None:
     style = f"round,pad=0,rounding_size={mark.radius}" if mark.radius else "square,pad=0"
     patch = FancyBboxPatch((mark.x, mark.y), mark.width, mark.height, boxstyle=style, zorder=order)
     patch.set(facecolor=mark.fill, edgecolor=mark.stroke, linewidth=mark.stroke_width)
-    if mark.dashed:
-        patch.set_linestyle((0, DASHES))
+    if mark.dashes:
+        patch.set_linestyle((0, mark.dashes))
     axes.add_artist(patch)
 
 
 def _draw_disc(mark: Disc, axes: Axes, order: int) -> None:
     patch = Circle((mark.x, mark.y), mark.radius, zorder=order)
     patch.set(facecolor=mark.fill, edgecolor=mark.stroke, linewidth=mark.stroke_width)
+    if mark.dashes:
+        patch.set_linestyle((0, mark.dashes))
     axes.add_artist(patch)
 
 
 def _draw_curves(mark: Curves, axes: Axes, order: int) -> None:
     lines = PathCollection([_path(curve) for curve in mark.curves], facecolors="none", edgecolors=mark.colour)
     lines.set(linewidth=mark.width, alpha=mark.opacity, zorder=order)
-    if mark.dashed:
-        lines.set_linestyle((0, tuple(length / mark.width for length in DASHES)))
+    if mark.dashes:
+        lines.set_linestyle((0, tuple(length / mark.width for length in mark.dashes)))
     axes.add_collection(lines, autolim=False)
 
 

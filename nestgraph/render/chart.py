@@ -10,16 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.style import context
 
 from nestgraph.render.files import picture_path, write_whole
-from nestgraph.render.style import PANEL
+from nestgraph.render.theme import Theme, check_theme, shade_figure
 
-HEAT = LinearSegmentedColormap.from_list("heat", ["#F3EFB0", "#A5D5B5", "#41A9BF", "#1E66A5", "#16295E"])
-"""From little to much, by lightness alone, so that the colour-blind and a grey printer read it too."""
-HOLE = PANEL
 FORMATS = ("svg", "png", "pdf")
 STYLE: dict[str, Any] = {
     "svg.hashsalt": "nestgraph",
@@ -34,16 +30,27 @@ METADATA: dict[str, dict[str, None]] = {
 }
 
 
-def write_chart(path: str | os.PathLike[str], make: Callable[[], Figure]) -> Path:
+def write_chart(path: str | os.PathLike[str], make: Callable[[], Figure], theme: Theme = "light") -> Path:
     """Make a figure in the style of all charts and write it as .svg, .png or .pdf; returns the path.
 
     Raises:
-        RenderError: the suffix is unknown, or the file cannot be written.
+        RenderError: the suffix or theme is unknown, or the file cannot be written.
     """
     target, picture_format = picture_path(path, FORMATS)
+    return write_whole(target, chart(make, picture_format, theme))
+
+
+def chart(make: Callable[[], Figure], picture_format: str, theme: Theme = "light") -> bytes:
+    """The bytes of a figure in the style of all charts.
+
+    Raises:
+        RenderError: the theme is unknown.
+    """
+    check_theme(theme)
     picture = io.BytesIO()
     with context(["default", STYLE]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # a label in a script the font lacks is drawn as boxes
         figure = make()
+        shade_figure(figure, theme)
         figure.canvas.print_figure(picture, format=picture_format, dpi=160, metadata=METADATA[picture_format])
-    return write_whole(target, picture.getvalue())
+    return picture.getvalue()

@@ -17,11 +17,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, PercentFormatter, StrMethodFormatter
 
 from nestgraph.errors import RenderError
-from nestgraph.render.chart import write_chart
-from nestgraph.render.style import BLUE, FAINT, GREY, INK, MUTED, PAPER, PURPLE, VERMILION, plain
+from nestgraph.render.chart import chart, write_chart
+from nestgraph.render.style import BLUE, FAINT, GREY, INK, MUTED, PANEL, PAPER, PURPLE, SHADES, VERMILION, plain
+from nestgraph.render.theme import Theme
 
 NUMBERS = ("step", "connections", "accuracy")
-SHADES = {"seed": "#ECEEF1", "grow": "#DCEBF5", "shift": "#F7E8F1", "prune": "#FBE6D8"}
 MARKERS = {"seed": ("s", GREY), "grow": ("^", BLUE), "shift": ("D", PURPLE), "prune": ("v", VERMILION)}
 OTHER = ("o", INK)
 
@@ -45,19 +45,30 @@ class Span:
     end: float
 
 
-def curves(metrics: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> Path:
+def curves(metrics: Sequence[Mapping[str, Any]], path: str | os.PathLike[str], theme: Theme = "light") -> Path:
     """Draw a run's log into an .svg, .png or .pdf file; returns its path.
 
     Args:
         metrics: by step, mappings with `step`, `phase` (seed, grow, shift, prune), `connections` and `accuracy`
             (a share from 0 to 1, on validation data); other keys are ignored.
         path: the file to write.
+        theme: light or dark.
 
     Raises:
         RenderError: the suffix is unknown, the log is empty or an entry lacks a number, or the file cannot be written.
     """
     points = _points(metrics)
-    return write_chart(path, lambda: _figure(points))
+    return write_chart(path, lambda: _figure(points), theme)
+
+
+def curves_svg(metrics: Sequence[Mapping[str, Any]]) -> str:
+    """The same as SVG text, for a notebook.
+
+    Raises:
+        RenderError: as `curves`.
+    """
+    points = _points(metrics)
+    return chart(lambda: _figure(points), "svg").decode()
 
 
 def _points(metrics: Sequence[Mapping[str, Any]]) -> tuple[Point, ...]:
@@ -103,7 +114,7 @@ def _figure(points: tuple[Point, ...]) -> Figure:
 
 def _against_step(axes: Axes, points: Sequence[Point], values: Sequence[float], name: str, colour: str) -> None:
     for span in _spans(points):
-        axes.axvspan(span.start, span.end, color=SHADES.get(span.phase, "#F5F6F8"), linewidth=0, zorder=0)
+        axes.axvspan(span.start, span.end, color=SHADES.get(span.phase, PANEL), linewidth=0, zorder=0)
         axes.axvline(span.start, color=FAINT, linewidth=0.6, zorder=1)
     steps = [point.step for point in points]
     marker = "o" if len(points) <= 80 else ""

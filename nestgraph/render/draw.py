@@ -1,45 +1,118 @@
-"""Drawing a network: the two diagrams as files in four formats, and as what a notebook shows."""
+"""Drawing a network, and the difference of two: every view as a file, in four formats and two themes."""
 
 import os
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from nestgraph.errors import RenderError
 from nestgraph.graph.network import Network
+from nestgraph.render.area_maps import area_maps
 from nestgraph.render.canvas import painted
 from nestgraph.render.engine import NoEngineError, laid_out
 from nestgraph.render.files import picture_path, write_whole
+from nestgraph.render.heat_map import input_heat_map
 from nestgraph.render.layer_diagram import layer_diagram
-from nestgraph.render.neuron_diagram import MAX_EDGES, MAX_UNITS, neuron_diagram, neuron_scene
+from nestgraph.render.layer_difference import layer_difference
+from nestgraph.render.map_difference import area_difference, input_difference
+from nestgraph.render.matrix import matrix_difference, matrix_scene
+from nestgraph.render.neuron_diagram import MAX_EDGES, MAX_UNITS, neuron_scene
+from nestgraph.render.neuron_difference import neuron_difference
 from nestgraph.render.neuron_dot import neuron_dot
+from nestgraph.render.scene import Scene
 from nestgraph.render.selection import edge_total
+from nestgraph.render.svg import svg
+from nestgraph.render.theme import Theme, check_theme, shaded, shaded_dot
 
-View = Literal["layers", "neurons"]
+View = Literal["layers", "neurons", "matrix", "inputs", "areas"]
+VIEWS: tuple[View, ...] = ("layers", "neurons", "matrix", "inputs", "areas")
 MOST_COLUMNS = 16  # of a neuron diagram that is chosen unasked
-NOTEBOOK_BYTES = 200_000
-NOTEBOOK_LIMITS = ((MAX_UNITS, MAX_EDGES), (120, 600))
+DIFFERENCES: Mapping[View, Callable[[Network, Network], Scene]] = {
+    "neurons": neuron_difference,
+    "matrix": matrix_difference,
+    "inputs": input_difference,
+    "areas": area_difference,
+}
 
 
-def draw(network: Network, path: str | os.PathLike[str], view: View | None = None) -> Path:
-    """Draw a network into a file whose suffix (.dot, .svg, .png, .pdf) names the format; returns its path.
+def draw(
+    network: Network,
+    path: str | os.PathLike[str],
+    view: View | None = None,
+    *,
+    theme: Theme = "light",
+    among: Sequence[Network] = (),
+) -> Path:
+    """Draw a network into a file whose suffix (.svg, .png, .pdf, and .dot for layers and neurons) names the format.
 
-    Without a view, a network of up to 300 units, 2,000 edges and 16 layers is drawn by neurons, a larger one by
-    layers. The same network gives the same bytes on one machine.
+    The same network gives the same bytes on one machine.
+
+    Args:
+        network: what to draw.
+        path: the file to write.
+        view: `layers`, a box a layer; `neurons`, every unit and edge or the strongest; `matrix`, the connections of
+            each projection as a raster; `inputs`, what is read of the input image; `areas`, where convolutions are
+            computed. Without one, a network of up to 300 units, 2,000 edges and 16 layers is drawn by neurons, a
+            larger one by layers.
+        theme: light or dark.
+        among: other versions of the network. In the view of neurons, a unit has one place in the pictures of all, and
+            one that is absent leaves a hole.
+
+    Returns:
+        The path.
 
     Raises:
-        RenderError: the suffix or view is unknown, the file cannot be written, or there is no Graphviz for a diagram
-            of layers; then its DOT text is written beside the path, and the message says where.
+        RenderError: the suffix, view or theme is unknown, the network has no such view, the file cannot be written, or
+            there is no Graphviz for a diagram of layers; then its DOT text is written beside the path, and the message
+            says where.
     """
+    chosen = _checked(view, theme) or fitting_view(network)
     target, picture_format = picture_path(path)
-    if view not in ("layers", "neurons", None):
-        raise RenderError(f"draw expected the view 'layers' or 'neurons', got {str(view)[:40]!r}")
-    if (view or _fitting_view(network)) == "neurons":
-        return write_whole(target, _neurons(network, picture_format))
-    return _draw_layers(network, target, picture_format)
+    if chosen == "layers":
+        return _laid_out(layer_diagram(network), target, picture_format, theme)
+    if chosen == "neurons" and picture_format == "dot":
+        return write_whole(target, shaded_dot(neuron_dot(network), theme))
+    if chosen == "inputs":
+        return input_heat_map({target.stem: network}, path, theme=theme)
+    if chosen == "areas":
+        return area_maps(network, path, theme)
+    scene = neuron_scene(network, among=among) if chosen == "neurons" else matrix_scene(network)
+    return _painted(scene, target, picture_format, theme)
 
 
-def _fitting_view(network: Network) -> View:
+def draw_difference(
+    old: Network,
+    new: Network,
+    path: str | os.PathLike[str],
+    view: View | None = None,
+    *,
+    theme: Theme = "light",
+) -> Path:
+    """Draw what changed from one network to another; see `draw` for paths, views and themes.
+
+    Units are matched by id. What was added is blue, solid and +; removed vermilion, dashed and -; changed purple
+    and ~; what stayed the same is grey, and dormant light grey.
+
+    Raises:
+        RenderError: as `draw`; or the networks have no convolution, or no image as input, in common.
+    """
+    fitting: View = "neurons" if fitting_view(old) == fitting_view(new) == "neurons" else "layers"
+    chosen = _checked(view, theme) or fitting
+    target, picture_format = picture_path(path)
+    if chosen == "layers":
+        return _laid_out(layer_difference(old, new), target, picture_format, theme)
+    return _painted(DIFFERENCES[chosen](old, new), target, picture_format, theme)
+
+
+def _checked(view: View | None, theme: Theme) -> View | None:
+    if view is not None and view not in VIEWS:
+        raise RenderError(f"draw expected a view among {', '.join(map(repr, VIEWS))}, got {str(view)[:40]!r}")
+    check_theme(theme)
+    return view
+
+
+def fitting_view(network: Network) -> View:
+    """By neurons where all of a network fits in, else by layers."""
     fits = (
         network.unit_count <= MAX_UNITS
         and len(network.layer_names) <= MOST_COLUMNS
@@ -48,39 +121,24 @@ def _fitting_view(network: Network) -> View:
     return "neurons" if fits else "layers"
 
 
-def _neurons(network: Network, picture_format: str) -> str | bytes:
+def _painted(scene: Scene, target: Path, picture_format: str, theme: Theme) -> Path:
     if picture_format == "dot":
-        return neuron_dot(network)
+        raise RenderError(f"expected .svg, .png or .pdf for this view, got {str(target)[:200]!r}")
+    toned = shaded(scene, theme)
     if picture_format == "svg":
-        return neuron_diagram(network)
-    return painted(neuron_scene(network), "png" if picture_format == "png" else "pdf")
+        return write_whole(target, svg(toned))
+    return write_whole(target, painted(toned, "png" if picture_format == "png" else "pdf"))
 
 
-def _draw_layers(network: Network, target: Path, picture_format: str) -> Path:
-    text = layer_diagram(network)
+def _laid_out(text: str, target: Path, picture_format: str, theme: Theme) -> Path:
+    toned = shaded_dot(text, theme)
     if picture_format == "dot":
-        return write_whole(target, text)
+        return write_whole(target, toned)
     try:
-        return write_whole(target, laid_out(text, picture_format))
+        return write_whole(target, laid_out(toned, picture_format))
     except NoEngineError as error:
-        written = write_whole(target.with_suffix(".dot"), text)
+        written = write_whole(target.with_suffix(".dot"), toned)
         raise RenderError(
             f"drawing {target.name} {error}; the DOT text is in {written}: "
             "install pygraphviz or Graphviz, or draw the view 'neurons', which needs neither"
         ) from error
-
-
-def mimebundle(network: Network) -> dict[str, str]:
-    """What a notebook shows: a line of text, and an SVG picture where one of up to 200 kB can be drawn."""
-    bundle = {"text/plain": repr(network)}
-    picture = _notebook_picture(network)
-    return bundle if picture is None else bundle | {"image/svg+xml": picture}
-
-
-def _notebook_picture(network: Network) -> str | None:
-    if _fitting_view(network) == "layers":
-        with suppress(RenderError):
-            picture = laid_out(layer_diagram(network), "svg").decode()
-            return picture if len(picture.encode()) <= NOTEBOOK_BYTES else None
-    pictures = (neuron_diagram(network, *limits) for limits in NOTEBOOK_LIMITS)
-    return next((picture for picture in pictures if len(picture.encode()) <= NOTEBOOK_BYTES), None)

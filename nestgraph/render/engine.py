@@ -1,5 +1,6 @@
 """Where Graphviz comes from: `dot` on the path, else the one inside the pygraphviz wheel."""
 
+import io
 import os
 import re
 import shutil
@@ -8,9 +9,13 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from PIL import Image
+
 from nestgraph.errors import RenderError
+from nestgraph.render.files import small_png
 
 SECONDS = 120
+LARGE_PNG = 1_000_000  # bytes, above which few colours do
 BUNDLED = Path(__file__).with_name("bundled.py")
 
 
@@ -56,4 +61,7 @@ def _undated(picture: bytes, picture_format: str) -> bytes:
         return bare if family is None else bare.replace(family[0], b"").replace(b"<svg", b"<svg" + family[0], 1)
     if picture_format == "pdf":
         return re.sub(rb"(/CreationDate \(D:)[0-9]{14}", rb"\g<1>19700101000000", picture)
-    return picture
+    if len(picture) <= LARGE_PNG:
+        return picture
+    with Image.open(io.BytesIO(picture)) as image:
+        return small_png(image.convert("RGB"))

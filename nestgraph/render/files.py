@@ -1,13 +1,17 @@
 """Writing pictures: the format from the suffix, whole or not at all."""
 
+import io
 import os
 from collections.abc import Collection
 from pathlib import Path
+
+from PIL import Image
 
 from nestgraph.errors import RenderError, SnapshotError
 from nestgraph.snapshot import write_atomically
 
 FORMATS = ("dot", "svg", "png", "pdf")
+COLOURS = 256
 
 
 def picture_path(path: str | os.PathLike[str], allowed: Collection[str] = FORMATS) -> tuple[Path, str]:
@@ -22,6 +26,13 @@ def picture_path(path: str | os.PathLike[str], allowed: Collection[str] = FORMAT
         endings = ", ".join(f".{ending}" for ending in allowed)
         raise RenderError(f"a picture expected a path that ends in one of {endings}, got {str(target)[:200]!r}")
     return target, suffix
+
+
+def small_png(image: Image.Image) -> bytes:
+    """An image as PNG in few colours, which makes small files."""
+    picture = io.BytesIO()
+    image.quantize(COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(picture, "png")
+    return picture.getvalue()
 
 
 def write_whole(path: Path, picture: str | bytes) -> Path:

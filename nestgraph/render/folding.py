@@ -1,7 +1,7 @@
 """Which boxes the layer diagram has, and where: equal runs folded into one box, long diagrams wrapped into rows."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from nestgraph.graph.structure import Structure
@@ -12,11 +12,15 @@ BOX_ASPECT = 1.4  # height over width of the place a box takes, with its gaps
 ASPECT = 2.2  # width over height that a wrapped diagram aims at
 
 
+MOST_BOXES = 240  # of a diagram; a layout of thousands takes minutes
+
+
 @dataclass(frozen=True)
 class Run:
-    """Consecutive layers drawn as one box, first to last."""
+    """Layers drawn as one box, first to last: a chain of equal ones, or of a huge network what lies in its middle."""
 
     names: tuple[str, ...]
+    middle: bool = False
 
     @property
     def key(self) -> str:
@@ -24,26 +28,36 @@ class Run:
         return self.names[0]
 
 
-def runs(structure: Structure) -> tuple[Run, ...]:
-    """All layers in order; chains of at least `SHORTEST_RUN` equal layers share a run."""
+def runs(structure: Structure, apart: Collection[str] = ()) -> tuple[Run, ...]:
+    """All layers in order; chains of at least `SHORTEST_RUN` equal layers share a run, but for those kept apart.
+
+    Of more than `MOST_BOXES` boxes those in the middle become one.
+    """
     found: list[Run] = []
     placed: set[str] = set()
     for name in structure.layer_names:
         if name in placed:
             continue
-        chain = tuple(_chain(structure, name))
+        chain = tuple(_chain(structure, name, apart))
         names = chain if len(chain) >= SHORTEST_RUN else (name,)
         placed.update(names)
         found.append(Run(names))
-    return tuple(found)
+    return tuple(found) if len(found) <= MOST_BOXES else _ends(found)
 
 
-def _chain(structure: Structure, name: str) -> Iterator[str]:
+def _ends(found: Sequence[Run]) -> tuple[Run, ...]:
+    """The first and the last boxes, and one for all between them."""
+    half = MOST_BOXES // 2
+    between = Run(tuple(name for run in found[half:-half] for name in run.names), middle=True)
+    return (*found[:half], between, *found[-half:])
+
+
+def _chain(structure: Structure, name: str, apart: Collection[str]) -> Iterator[str]:
     yield name
-    wanted = _shape(structure, name)
+    wanted = None if name in apart else _shape(structure, name)
     while len(structure.outgoing(name)) == 1 and not structure.layer(name).output:
         name = structure.outgoing(name)[0].target
-        if wanted is None or _shape(structure, name) != wanted:
+        if wanted is None or name in apart or _shape(structure, name) != wanted:
             return
         yield name
 
@@ -92,7 +106,9 @@ def grid(structure: Structure, boxes: tuple[Run, ...]) -> Grid:
     run_of = {name: run.key for run in boxes for name in run.names}
     ranks: dict[str, int] = {}
     for run in boxes:
-        sources = [ranks[run_of[projection.source]] for projection in structure.incoming(run.key)]
+        inner = set(run.names)
+        into = {p.source for name in (run.names if run.middle else run.names[:1]) for p in structure.incoming(name)}
+        sources = [ranks[run_of[source]] for source in into - inner]
         ranks[run.key] = 1 + max(sources, default=-1)
     count = 1 + max(ranks.values())
     if count <= LONGEST_ROW:

@@ -21,8 +21,10 @@ from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from nestgraph.errors import RenderError
 from nestgraph.graph.network import Network
 from nestgraph.graph.readings import readings
-from nestgraph.render.chart import HEAT, HOLE, write_chart
-from nestgraph.render.style import FAINT, INK, MUTED, PAPER, plain
+from nestgraph.render.chart import write_chart
+from nestgraph.render.style import FAINT, HEAT, INK, MUTED, PAPER, plain
+from nestgraph.render.style import PANEL as HOLE
+from nestgraph.render.theme import Theme
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.projection import Dense
 
@@ -33,7 +35,9 @@ PANEL, GAP, LEFT, TOP, BOTTOM, BAR = 2.4, 0.14, 0.1, 0.55, 0.22, 0.95  # inches
 HOLES = "Empty places: pixels that nothing reads"
 
 
-def input_heat_map(networks: Mapping[str, Network], path: str | os.PathLike[str], size: Size | None = None) -> Path:
+def input_heat_map(
+    networks: Mapping[str, Network], path: str | os.PathLike[str], size: Size | None = None, theme: Theme = "light"
+) -> Path:
     """Draw how much networks read each input pixel into an .svg, .png or .pdf file; returns its path.
 
     A panel for each network, all on one scale: above, the live connections of each pixel; below, the sum of their
@@ -44,6 +48,7 @@ def input_heat_map(networks: Mapping[str, Network], path: str | os.PathLike[str]
         networks: by title, such as those of a run's stages; each with one input layer.
         path: the file to write.
         size: (height, width) of the image that a flat input is; by default a square. Maps have their own size.
+        theme: light or dark.
 
     Raises:
         RenderError: there are no or too many networks, an input is no image of that size, the suffix is unknown, or
@@ -55,7 +60,7 @@ def input_heat_map(networks: Mapping[str, Network], path: str | os.PathLike[str]
     swept = any(not isinstance(p, Dense) for n in networks.values() for p in n.outgoing(n.input_names[0]))
     names = ("Readings per pixel" if swept else "Live connections per pixel", "Sum of |weight| per pixel")
     hole = HOLES if any((image == 0).any() for image in rows[0]) else ""
-    return write_chart(path, lambda: _figure(networks, names, rows, hole))
+    return write_chart(path, lambda: _figure(networks, names, rows, hole), theme)
 
 
 def pixel_readings(network: Network, size: Size | None = None, strength: bool = False) -> AnyArray:

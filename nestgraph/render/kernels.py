@@ -10,6 +10,7 @@ from nestgraph.render.scene import Mark, Squares
 from nestgraph.render.selection import edge_norms
 from nestgraph.render.style import BLUE, VERMILION
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.projection import Argument, Dense
 
 
 def strongest_kernels(structure: Structure, layer: str) -> dict[int, AnyArray]:
@@ -17,7 +18,7 @@ def strongest_kernels(structure: Structure, layer: str) -> dict[int, AnyArray]:
     found: dict[int, tuple[float, AnyArray]] = {}
     for projection in structure.incoming(layer):
         columns = structure.connection_columns(projection.name)
-        if projection.kind == "dense" or projection.kernel is None:
+        if isinstance(projection, Dense | Argument) or projection.kernel is None:
             continue
         norms = edge_norms(columns)
         if columns.links is not None:

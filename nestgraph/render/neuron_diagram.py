@@ -1,6 +1,7 @@
 """The neuron diagram: every unit, or the strongest of each layer, with its edges by sign and size, as a scene."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -8,8 +9,20 @@ from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.graph.summary import operation_words
 from nestgraph.render.kernels import kernel_marks
-from nestgraph.render.neuron_plan import BAR, ID_STRIP, Column, Plan, plan
-from nestgraph.render.scene import Box, Curve, Curves, Disc, Mark, Scene, Words
+from nestgraph.render.neuron_plan import BAR, ID_STRIP, Column, Frame, Plan, plan
+from nestgraph.render.scene import (
+    DASH_DOT_DOTTED,
+    DASH_DOTTED,
+    DASHED,
+    DOTTED,
+    Box,
+    Curve,
+    Curves,
+    Disc,
+    Mark,
+    Scene,
+    Words,
+)
 from nestgraph.render.selection import fans, select
 from nestgraph.render.style import (
     BLUE,
@@ -26,6 +39,8 @@ from nestgraph.render.style import (
     unit_words,
 )
 from nestgraph.render.svg import svg
+from nestgraph.render.union import union
+from nestgraph.spec.projection import Argument, is_gate
 
 MAX_UNITS = 300
 MAX_EDGES = 2000
@@ -33,45 +48,63 @@ HEADING_WIDTH = 146.0
 SMALLEST_ID = 13.0  # points: discs and tiles below this side carry their id as a tooltip only
 
 
-def neuron_diagram(network: Network, max_units: int = MAX_UNITS, max_edges: int = MAX_EDGES) -> str:
+def neuron_diagram(
+    network: Network, max_units: int = MAX_UNITS, max_edges: int = MAX_EDGES, among: Sequence[Network] = ()
+) -> str:
     """The neuron diagram as SVG text; see `neuron_scene`."""
-    return svg(neuron_scene(network, max_units, max_edges))
+    return svg(neuron_scene(network, max_units, max_edges, among))
 
 
-def neuron_scene(network: Network, max_units: int = MAX_UNITS, max_edges: int = MAX_EDGES) -> Scene:
+def neuron_scene(
+    network: Network, max_units: int = MAX_UNITS, max_edges: int = MAX_EDGES, among: Sequence[Network] = ()
+) -> Scene:
     """Draw units and edges at computed places.
 
     A column is a layer, its units are ordered by id; feature maps are tiles that show their strongest kernel. Positive
     edges are blue and solid, negative ones vermilion and dashed, thicker where stronger. Up to `max_units` units
     and `max_edges` edges are all drawn; above that the strongest of each layer and projection are, with bars for
     the fans of each unit, and the picture states in words what it leaves out.
+
+    Among other versions of the network every unit has the place that it has in their pictures, and one that does not
+    live leaves a hole.
     """
-    places = plan(network, select(network, max_units, max_edges))
+    places = _places(network, max_units, max_edges, among)
     marks = [
         *_title(network),
-        *(mark for column in places.columns for mark in _heading(column)),
+        *(mark for column in places.columns for mark in heading(column)),
         *_edges(places),
         *(mark for column in places.columns for mark in _units(network, places, column)),
         *_legend(places),
     ]
-    name = f"Neural network {_widths(network)}"
+    name = f"Neural network {widths(network)}"
     return Scene(places.width, places.height, name, places.selection.statement(), tuple(marks))
 
 
-def _widths(network: Structure) -> str:
-    widths = [str(len(network.unit_columns(name))) for name in network.layer_names]
-    return "-".join(widths) if len(widths) <= 8 else f"of {len(widths)} layers"
+def _places(network: Network, max_units: int, max_edges: int, among: Sequence[Network]) -> Plan:
+    if not among:
+        return plan(network, select(network, max_units, max_edges))
+    versions = (*(version for version in among if version is not network), network)
+    every = union(versions)
+    units = select(every, max_units, max_edges).units
+    return plan(network, select(network, max_units, max_edges, units), Frame(every, units))
+
+
+def widths(network: Structure) -> str:
+    """The units of each layer, such as `784-300-10`, or how many layers there are."""
+    counts = [str(len(network.unit_columns(name))) for name in network.layer_names]
+    return "-".join(counts) if len(counts) <= 8 else f"of {len(counts)} layers"
 
 
 def _title(network: Structure) -> Iterator[Mark]:
     left = 28.0
     possible = sum(network.connection_columns(name).mask.size for name in network.projection_names)
     live = f"{network.connection_count:,} of {possible:,} connections live, {network.unit_count:,} units"
-    yield Words(left, 34, _widths(network).removeprefix("of "), 17, bold=True)
+    yield Words(left, 34, widths(network).removeprefix("of "), 17, bold=True)
     yield Words(left, 53, live, 11, MUTED)
 
 
-def _heading(column: Column) -> Iterator[Mark]:
+def heading(column: Column, *changes: str) -> Iterator[Mark]:
+    """The name, label, units and operations above a column, and how the first two changed."""
     layer = column.layer
     size = size_words(layer)
     units = unit_words(layer, column.total) + (f" of {size}" if size else "")
@@ -80,8 +113,9 @@ def _heading(column: Column) -> Iterator[Mark]:
     lines = [Words(column.x, 88, fitted(layer.name, 13, HEADING_WIDTH, bold=True), 13, bold=True, anchor="middle")]
     rows = [
         (plain(layer.label), MUTED, True),
-        (units, INK, False),
-        (operation_words(layer).replace("_", " "), MUTED, False),
+        (units if column.total else "absent", INK, False),
+        *((change, INK, False) for change in changes),
+        ("" if changes else operation_words(layer).replace("_", " "), MUTED, False),
     ]
     filled = [(text, colour, slant) for text, colour, slant in rows if text]
     for place, (text, colour, slant) in enumerate(filled):
@@ -92,18 +126,31 @@ def _heading(column: Column) -> Iterator[Mark]:
 
 def _edges(places: Plan) -> Iterator[Mark]:
     """Edges grouped by style, the strongest on top."""
-    groups: dict[tuple[int, bool], list[Curve]] = {}
+    groups: dict[tuple[int, bool, bool], list[Curve]] = {}
+    arguments: list[Curve] = []
     for stroke in places.strokes:
-        groups.setdefault((stroke.level, stroke.value >= 0), []).append(stroke.curve)
-    for (level, positive), curves in sorted(groups.items(), key=lambda group: group[0]):
-        yield edge_style(places, level, positive, tuple(curves))
+        curve = stroke.curve if places.roomy else replace(stroke.curve, title="")
+        if isinstance(stroke.projection, Argument):
+            arguments.append(curve)
+        else:
+            style = stroke.level, stroke.value >= 0, is_gate(stroke.projection)
+            groups.setdefault(style, []).append(curve)
+    if arguments:
+        yield Curves(GREY, 0.8, 0.9, DOTTED, tuple(arguments))
+    for (level, positive, gate), curves in sorted(groups.items(), key=lambda group: group[0]):
+        yield edge_style(places, level, positive, tuple(curves), gate)
 
 
-def edge_style(places: Plan, level: int, positive: bool, curves: tuple[Curve, ...]) -> Curves:
-    """The look of edges of one sign and size: thinner all together where there are many."""
-    crowd = max(1.0, places.selection.edge_count / 300)
-    width = (0.5 + 0.45 * (level - 1)) * crowd**-0.3
-    return Curves(BLUE if positive else VERMILION, width, round(0.3 + 0.14 * level, 2), not positive, curves)
+def edge_width(places: Plan, level: int) -> float:
+    """How thick an edge is drawn: thinner all together where there are many."""
+    return (0.5 + 0.45 * (level - 1)) * max(1.0, places.selection.edge_count / 300) ** -0.3
+
+
+def edge_style(places: Plan, level: int, positive: bool, curves: tuple[Curve, ...], gate: bool = False) -> Curves:
+    """The look of edges of one sign and size."""
+    dashes = (DASH_DOTTED if positive else DASH_DOT_DOTTED) if gate else () if positive else DASHED
+    colour = BLUE if positive else VERMILION
+    return Curves(colour, edge_width(places, level), round(0.3 + 0.14 * level, 2), dashes, curves)
 
 
 def _units(network: Structure, places: Plan, column: Column) -> Iterator[Mark]:
@@ -115,13 +162,13 @@ def _units(network: Structure, places: Plan, column: Column) -> Iterator[Mark]:
     if column.tiles:
         yield from kernel_marks(network, column)
     if column.hidden:
-        yield from _hidden(column)
+        yield from hidden_box(column)
 
 
 def _disc(column: Column, unit: int, y: float, title: str) -> Iterator[Mark]:
     fill = PANEL if column.layer.kind == "input" else PAPER
     heavy = column.layer.output or column.layer.kind == "input"
-    yield Disc(column.x, y, column.side / 2, fill, MUTED, 1.6 if heavy else 1.0, title)
+    yield Disc(column.x, y, column.side / 2, fill, MUTED, 1.6 if heavy else 1.0, title=title)
     if column.side >= SMALLEST_ID:
         size = min(8.0, column.side * 1.25 / max(2, len(str(unit))))
         yield Words(column.x, y + size * 0.36, str(unit), size, INK, anchor="middle")
@@ -153,16 +200,17 @@ def _fan_bars(network: Structure, column: Column) -> Iterator[Mark]:
             yield Box(left, y - thickness / 2, length, thickness, GREY, title=title)
 
 
-def _hidden(column: Column) -> Iterator[Mark]:
-    y = max(column.places.values()) + column.pitch / 2 + 8
-    yield Box(column.x - 52, y, 104, 20, PAPER, GREY, 1.0, 4.0, dashed=True)
+def hidden_box(column: Column) -> Iterator[Mark]:
+    """How many units are not shown, below a column."""
+    y = column.bottom + 8
+    yield Box(column.x - 52, y, 104, 20, PAPER, GREY, 1.0, 4.0, DASHED)
     yield Words(column.x, y + 13.5, column.hidden_words, 9.5, MUTED, anchor="middle")
 
 
 def _legend(places: Plan) -> Iterator[Mark]:
     y, left = places.bottom + 32, 28.0
     yield Box(left, y - 14, places.width - 2 * left, 1, FAINT)
-    yield Words(left, y + 12, _sentence(places.selection.statement()), 12, bold=True)
+    yield Words(left, y + 12, sentence(places.selection.statement()), 12, bold=True)
     for positive, x, name in ((True, left, "positive weight"), (False, left + 150, "negative weight")):
         for level in (2, 4):
             place = y + 32 + 2 * level
@@ -174,8 +222,14 @@ def _legend(places: Plan) -> Iterator[Mark]:
         notes.append("tile: a map's strongest kernel, filled positive, hollow negative")
     if places.bars:
         notes.append("grey bars: connections in (left) and out (right)")
+    kinds = [edges.projection for edges in places.selection.edges]
+    if any(map(is_gate, kinds)):
+        notes.append("dash-dotted: a gate, which multiplies")
+    if any(isinstance(kind, Argument) for kind in kinds):
+        notes.append("dotted grey: read by an opaque layer")
     yield Words(left, y + 59, "; ".join(notes), 10, MUTED)
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
+    """A text with its first letter raised."""
     return text[:1].upper() + text[1:]

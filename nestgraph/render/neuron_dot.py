@@ -10,7 +10,8 @@ from nestgraph.graph.view import Node
 from nestgraph.render.neuron_diagram import MAX_EDGES, MAX_UNITS
 from nestgraph.render.neuron_plan import Column, Plan, Stroke, plan
 from nestgraph.render.selection import select
-from nestgraph.render.style import BLUE, INK, MUTED, PAPER, VERMILION, plain, unit_words
+from nestgraph.render.style import BLUE, GREY, INK, MUTED, PAPER, VERMILION, plain, unit_words
+from nestgraph.spec.projection import Argument, is_gate
 
 POINTS_PER_INCH = 72
 
@@ -48,14 +49,17 @@ def _key(node: Node) -> str:
 
 
 def _look(stroke: Stroke) -> dict[str, str]:
+    tooltip = graphviz.escape(stroke.curve.title)
+    if isinstance(stroke.projection, Argument):
+        return {"color": GREY, "style": "dotted", "tooltip": tooltip}
     positive = stroke.value >= 0
     style = "solid" if positive else "dashed"
     return {
         "color": BLUE if positive else VERMILION,
         "style": style,
         "penwidth": f"{0.3 + 0.4 * stroke.level:.1f}",
-        "tooltip": graphviz.escape(stroke.curve.title),
-    }
+        "tooltip": tooltip,
+    } | ({"arrowhead": "odot"} if is_gate(stroke.projection) else {})
 
 
 def _add_column(dot: graphviz.Digraph, places: Plan, column: Column) -> None:
@@ -71,7 +75,7 @@ def _add_column(dot: graphviz.Digraph, places: Plan, column: Column) -> None:
         dot.node(f"{layer.name} {unit}", label=str(unit), shape=shape, width=side, height=side, pos=pos)
     if column.hidden:
         look = {"shape": "box", "style": "dashed", "width": "1.4", "height": "0.28"}
-        below = max(column.places.values()) + column.pitch / 2 + 18
+        below = column.bottom + 18
         dot.node(f"{layer.name} more", label=column.hidden_words, pos=_pos(places, column.x, below), **look)
 
 

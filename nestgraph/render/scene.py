@@ -3,10 +3,22 @@
 Lengths are points, x runs to the right and y downward. Marks are drawn in order.
 """
 
+import io
 from dataclasses import dataclass
 from typing import Literal
 
-from nestgraph.render.style import INK
+import numpy as np
+from PIL import Image
+
+from nestgraph.render.style import INK, PAPER
+from nestgraph.spec.arrays import AnyArray
+
+Dashes = tuple[float, ...]
+"""Lengths of dashes and gaps in turn; none is a solid line."""
+DASHED: Dashes = (4.0, 2.5)
+DOTTED: Dashes = (1.0, 2.5)
+DASH_DOTTED: Dashes = (6.0, 2.0, 1.0, 2.0)
+DASH_DOT_DOTTED: Dashes = (6.0, 2.0, 1.0, 2.0, 1.0, 2.0)
 
 
 @dataclass(frozen=True)
@@ -21,7 +33,7 @@ class Box:
     stroke: str = "none"
     stroke_width: float = 1.0
     radius: float = 0.0
-    dashed: bool = False
+    dashes: Dashes = ()
     title: str = ""
 
 
@@ -35,6 +47,7 @@ class Disc:
     fill: str
     stroke: str
     stroke_width: float = 1.0
+    dashes: Dashes = ()
     title: str = ""
 
 
@@ -66,7 +79,7 @@ class Curves:
     colour: str
     width: float
     opacity: float
-    dashed: bool
+    dashes: Dashes
     curves: tuple[Curve, ...]
 
 
@@ -93,7 +106,47 @@ class Words:
     anchor: Literal["start", "middle", "end"] = "start"
 
 
-Mark = Box | Disc | Curves | Squares | Words
+@dataclass(frozen=True, eq=False)
+class Raster:
+    """An image stretched over a rectangle, pixel by pixel.
+
+    Attributes:
+        x: the left edge.
+        y: the upper edge.
+        width: of the rectangle.
+        height: of the rectangle.
+        pixels: uint8 (rows, columns): places on the scale.
+        stops: colours at equal distances along the scale from 0 to 255.
+        title: a tooltip.
+    """
+
+    x: float
+    y: float
+    width: float
+    height: float
+    pixels: AnyArray
+    stops: tuple[str, ...]
+    title: str = ""
+
+    @property
+    def palette(self) -> AnyArray:
+        """The scale: uint8 (256, 3)."""
+        stops = np.array([list(bytes.fromhex(colour[1:])) for colour in self.stops], float)
+        places, given = np.linspace(0, len(stops) - 1, 256), np.arange(len(stops))
+        ramps: list[AnyArray] = [np.interp(places, given, channel) for channel in stops.T]
+        return np.rint(np.stack(ramps, axis=1)).astype(np.uint8)
+
+    @property
+    def png(self) -> bytes:
+        """The pixels as a PNG file."""
+        image = Image.fromarray(self.pixels).convert("P")
+        image.putpalette(self.palette.tobytes())
+        picture = io.BytesIO()
+        image.save(picture, "png")
+        return picture.getvalue()
+
+
+Mark = Box | Disc | Curves | Squares | Words | Raster
 
 
 @dataclass(frozen=True)
@@ -105,3 +158,4 @@ class Scene:
     title: str
     description: str
     marks: tuple[Mark, ...]
+    paper: str = PAPER

@@ -13,12 +13,14 @@ import numpy as np
 
 from nestgraph.errors import RenderError
 from nestgraph.graph.columns import ConnectionColumns
+from nestgraph.graph.pairs import joined_by
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.projection import Projection
+from nestgraph.spec.projection import Argument, Projection
 
 MOST_NEURONS = 40  # of a layer, in a diagram that leaves units out
 MOST_MAPS = 24
+MOST_LAYERS = 100  # of a diagram: the first and the last of deeper networks
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Selection:
     units: Mapping[str, AnyArray]
     edges: tuple[Edges, ...]
     unit_total: int
+    layer_total: int
     edge_total: int
     connection_total: int
 
@@ -79,6 +82,8 @@ class Selection:
             edges = f"{self.edge_total:,} edges with " if blocks else ""
             return f"everything is shown: {self.unit_total:,} units, {edges}{self.connection_total:,} connections"
         units = _ratio(self.unit_count, self.unit_total, "units")
+        if len(self.units) < self.layer_total:
+            units += f" of {len(self.units):,} of {self.layer_total:,} layers"
         connections = _ratio(self.connection_count, self.connection_total, "connections")
         if not blocks:
             return f"{connections} shown; {units}"
@@ -90,21 +95,26 @@ def _ratio(shown: int, total: int, what: str) -> str:
     return f"all {total:,} {what}" if shown == total else f"{shown:,} of {total:,} {what}"
 
 
-def select(structure: Structure, max_units: int, max_edges: int) -> Selection:
-    """Choose the units and edges to show.
+def select(
+    structure: Structure, max_units: int, max_edges: int, units: Mapping[str, AnyArray] | None = None
+) -> Selection:
+    """Choose the units and edges to show; where `units` are given, by layer, the edges between those that live.
 
     Raises:
         RenderError: a limit is below 1.
     """
     if min(max_units, max_edges) < 1:
         raise RenderError(f"a diagram expected room for a unit and an edge, got limits {max_units} and {max_edges}")
-    units = _units(structure, max_units)
-    candidates = [_edges(structure, name, units) for name in structure.projection_names]
+    units = _ends(_units(structure, max_units)) if units is None else _living(structure, units)
+    records = map(structure.projection, structure.projection_names)
+    names = [p.name for p in records if p.source in units and p.target in units]
+    candidates = [_edges(structure, name, units) for name in names]
     caps = shares([len(edges.value) for edges in candidates], max_edges)
     return Selection(
         units=units,
         edges=tuple(_strongest(edges, count) for edges, count in zip(candidates, caps, strict=True)),
         unit_total=structure.unit_count,
+        layer_total=len(structure.layer_names),
         edge_total=edge_total(structure),
         connection_total=structure.connection_count,
     )
@@ -112,8 +122,8 @@ def select(structure: Structure, max_units: int, max_edges: int) -> Selection:
 
 def edge_total(structure: Structure) -> int:
     """The number of edges: pairs of units joined by a projection, whatever block of weights each carries."""
-    every = (structure.connection_columns(name) for name in structure.projection_names)
-    return sum(int(np.count_nonzero(columns.edges if columns.links is None else columns.live)) for columns in every)
+    every = (joined_by(structure, structure.projection(name)) for name in structure.projection_names)
+    return sum(int(pairs.degrees()[0].sum()) for pairs in every)
 
 
 def shares(counts: Sequence[int], budget: int) -> list[int]:
@@ -145,11 +155,29 @@ def _units(structure: Structure, max_units: int) -> dict[str, AnyArray]:
     }
 
 
+def _ends(units: dict[str, AnyArray]) -> dict[str, AnyArray]:
+    """Those of the first and the last layers, where there are too many to draw."""
+    if len(units) <= MOST_LAYERS:
+        return units
+    names, half = list(units), MOST_LAYERS // 2
+    return {name: units[name] for name in (*names[:half], *names[-half:])}
+
+
+def _living(structure: Structure, units: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
+    return {
+        name: units[name][np.isin(units[name], structure.units(name))]
+        for name in structure.layer_names
+        if name in units
+    }
+
+
 def _scores(structure: Structure) -> dict[str, AnyArray]:
     """For each unit the sum of the strengths of its edges in and out."""
     scores = {name: np.zeros(len(structure.unit_columns(name))) for name in structure.layer_names}
     for name in structure.projection_names:
         projection, columns = structure.projection(name), structure.connection_columns(name)
+        if isinstance(projection, Argument):
+            continue
         strength = edge_norms(columns)
         strength = strength / (float(strength.max(initial=0)) or 1.0)
         if columns.links is None:
@@ -167,7 +195,8 @@ def edge_norms(columns: ConnectionColumns) -> AnyArray:
     axes = columns.weight.ndim - (1 if columns.links is not None else 2)
     if not axes:
         return np.abs(columns.weight)
-    return np.sqrt(np.square(columns.weight).sum(axis=tuple(range(-axes, 0))))
+    flat = columns.weight.reshape(*columns.weight.shape[:-axes], math.prod(columns.weight.shape[-axes:]))
+    return np.sqrt(np.einsum("...i,...i->...", flat, flat))  # without an array of all squares
 
 
 def _edges(structure: Structure, name: str, shown: Mapping[str, AnyArray]) -> Edges:
@@ -177,9 +206,12 @@ def _edges(structure: Structure, name: str, shown: Mapping[str, AnyArray]) -> Ed
     if columns.links is None:
         rows = np.flatnonzero(np.isin(targets, shown[projection.target]))
         cells = np.flatnonzero(np.isin(sources, shown[projection.source]))
-        row, cell = np.nonzero(columns.edges[np.ix_(rows, cells)])
+        row, cell = np.nonzero(joined_by(structure, projection).matrix()[np.ix_(rows, cells)])
         place = (rows[row], cells[cell])
         source, target = sources[place[1]], targets[place[0]]
+        if isinstance(projection, Argument):
+            nothing = np.zeros(len(row))
+            return Edges(projection, source, target, nothing, nothing, nothing.astype(np.int64))
     else:
         kept = columns.live & np.isin(columns.links[:, 0], shown[projection.source])
         place = np.flatnonzero(kept & np.isin(columns.links[:, 1], shown[projection.target]))
@@ -225,6 +257,8 @@ def fans(structure: Structure, layer: str) -> tuple[AnyArray, AnyArray]:
 
 def _fan(structure: Structure, projection: Projection, axis: int) -> AnyArray:
     columns = structure.connection_columns(projection.name)
+    if isinstance(projection, Argument):
+        return np.zeros(len(structure.units(projection.source if axis else projection.target)), np.int64)
     if columns.links is None:
         others = tuple(other for other in range(columns.mask.ndim) if other != axis)
         return columns.mask.sum(axis=others)
@@ -239,7 +273,5 @@ def _link_positions(
 ) -> tuple[AnyArray, AnyArray]:
     assert columns.links is not None
     ends = ((projection.source, columns.links[:, 0]), (projection.target, columns.links[:, 1]))
-    source, target = (
-        np.array([structure.unit_columns(layer).position[int(unit)] for unit in ids], np.int64) for layer, ids in ends
-    )
+    source, target = (structure.unit_columns(layer).positions(ids) for layer, ids in ends)
     return source, target

@@ -2,9 +2,11 @@
 
 import unicodedata
 
+from matplotlib.colors import LinearSegmentedColormap
+
 from nestgraph.graph.geometry import output_size
 from nestgraph.spec.layer import Layer
-from nestgraph.spec.projection import Conv, OneToOne, Projection
+from nestgraph.spec.projection import Argument, Conv, OneToOne, Projection, is_gate
 
 BLUE = "#0072B2"
 VERMILION = "#D55E00"
@@ -15,6 +17,10 @@ GREY = "#9AA1AB"
 FAINT = "#D5D9DF"
 PANEL = "#F5F6F8"
 PAPER = "#FFFFFF"
+ON, OFF = "#1E66A5", "#E1E5EA"
+HEAT = LinearSegmentedColormap.from_list("heat", ["#F3EFB0", "#A5D5B5", "#41A9BF", "#1E66A5", "#16295E"])
+"""From little to much, by lightness alone, so that the colour-blind and a grey printer read it too."""
+SHADES = {"seed": "#ECEEF1", "grow": "#DCEBF5", "shift": "#F7E8F1", "prune": "#FBE6D8"}  # of a run's phases
 
 UNIT_WORDS = {"input": ("input", "inputs"), "neurons": ("neuron", "neurons"), "feature_maps": ("map", "maps")}
 
@@ -53,8 +59,12 @@ def size_words(layer: Layer) -> str:
 
 
 def projection_words(projection: Projection) -> str:
-    """Kind and kernel of a projection, such as `conv 3x3, stride 2`."""
+    """Kind and kernel of a projection, such as `conv 3x3, stride 2`; `x` for a gate."""
+    if is_gate(projection):
+        return "x"
     words = [projection.kind.replace("_", " ")]
+    if isinstance(projection, Argument):
+        words[0] += f" {projection.place}"
     if isinstance(projection, Conv | OneToOne) and projection.kernel is not None:
         words[0] += f" {projection.kernel[0]}x{projection.kernel[1]}"
         if projection.stride != (1, 1):

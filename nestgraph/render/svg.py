@@ -1,13 +1,13 @@
 """A scene as SVG text: only shapes and escaped text, no script, handler, style sheet or reference."""
 
+from base64 import b64encode
 from collections.abc import Iterator
 from xml.sax.saxutils import escape, quoteattr
 
-from nestgraph.render.scene import Box, Curve, Curves, Disc, Mark, Scene, Squares, Words
-from nestgraph.render.style import PAPER, plain
+from nestgraph.render.scene import Box, Curve, Curves, Dashes, Disc, Mark, Raster, Scene, Squares, Words
+from nestgraph.render.style import plain
 
 FONTS = "Helvetica, Arial, 'DejaVu Sans', sans-serif"
-DASHES = "4 2.5"
 
 
 def svg(scene: Scene) -> str:
@@ -17,7 +17,7 @@ def svg(scene: Scene) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
         f' role="img" font-family={quoteattr(FONTS)}>',
         f"<title>{_text(scene.title)}</title><desc>{_text(scene.description)}</desc>",
-        f'<rect width="{width}" height="{height}" fill="{PAPER}"/>',
+        f'<rect width="{width}" height="{height}" fill="{scene.paper}"/>',
     ]
     for mark in scene.marks:
         lines.extend(_lines(mark))
@@ -29,12 +29,15 @@ def _lines(mark: Mark) -> Iterator[str]:
         yield _box(mark)
     elif isinstance(mark, Disc):
         places = _attributes(cx=mark.x, cy=mark.y, r=mark.radius, stroke_width=mark.stroke_width)
-        yield _titled("circle", f'{places} fill="{mark.fill}" stroke="{mark.stroke}"', mark.title)
+        paint = f'fill="{mark.fill}" stroke="{mark.stroke}"{_dashes(mark.dashes)}'
+        yield _titled("circle", f"{places} {paint}", mark.title)
     elif isinstance(mark, Curves):
         yield from _curves(mark)
     elif isinstance(mark, Squares):
         paint = f'fill="{mark.colour}"' if mark.filled else f'fill="none" stroke="{mark.colour}"'
         yield f'<path {paint} d="{"".join(_square(*square) for square in mark.squares)}"/>'
+    elif isinstance(mark, Raster):
+        yield _raster(mark)
     else:
         yield _words(mark)
 
@@ -42,15 +45,24 @@ def _lines(mark: Mark) -> Iterator[str]:
 def _box(mark: Box) -> str:
     places = _attributes(x=mark.x, y=mark.y, width=mark.width, height=mark.height, stroke_width=mark.stroke_width)
     round_corners = f' rx="{_number(mark.radius)}"' if mark.radius else ""
-    dashes = f' stroke-dasharray="{DASHES}"' if mark.dashed else ""
     paint = f'fill="{mark.fill}" stroke="{mark.stroke}"'
-    return _titled("rect", f"{places} {paint}{round_corners}{dashes}", mark.title)
+    return _titled("rect", f"{places} {paint}{round_corners}{_dashes(mark.dashes)}", mark.title)
+
+
+def _raster(mark: Raster) -> str:
+    places = _attributes(x=mark.x, y=mark.y, width=mark.width, height=mark.height)
+    data = b64encode(mark.png).decode()
+    look = 'preserveAspectRatio="none" image-rendering="pixelated"'
+    return _titled("image", f'{places} {look} href="data:image/png;base64,{data}"', mark.title)
+
+
+def _dashes(dashes: Dashes) -> str:
+    return f' stroke-dasharray="{" ".join(map(_number, dashes))}"' if dashes else ""
 
 
 def _curves(mark: Curves) -> Iterator[str]:
     style = _attributes(stroke_width=mark.width, stroke_opacity=mark.opacity)
-    dashes = f' stroke-dasharray="{DASHES}"' if mark.dashed else ""
-    yield f'<g fill="none" stroke="{mark.colour}" {style}{dashes}>'
+    yield f'<g fill="none" stroke="{mark.colour}" {style}{_dashes(mark.dashes)}>'
     for curve in mark.curves:
         yield _titled("path", f'd="{_route(curve)}"', curve.title)
     yield "</g>"

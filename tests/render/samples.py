@@ -7,7 +7,7 @@ import numpy as np
 from nestgraph.edits import drop_islands
 from nestgraph.graph import ConnectionColumns, Network, Structure, UnitColumns
 from nestgraph.graph.geometry import weight_shape
-from nestgraph.spec import Activation, BatchNorm, Conv, Dense, Layer, OneToOne, Pooling
+from nestgraph.spec import Activation, Argument, BatchNorm, Conv, Dense, Layer, OneToOne, Pooling
 
 RELU = (Activation(function="relu"),)
 POOLED = (*RELU, Pooling(function="max", kernel=(2, 2), stride=(2, 2)))
@@ -94,3 +94,33 @@ def residual(label="sum of branch and skip"):
         Dense(source="b", target="y"),
     ]
     return built(layers, projections, {"stem": 3, "a": 3, "b": 3, "y": 2}, 0.8)
+
+
+def gated(label="softmax: no kind covers it"):
+    """An opaque layer of neurons that reads two others, and whose units gate a sum."""
+    layers = [
+        Layer(name="x", kind="input", features=3),
+        Layer(name="a", kind="neurons", label=label),
+        Layer(name="o", kind="neurons", bias=False, opaque=label, label=label),
+        Layer(name="m", kind="neurons", operations=RELU),
+        Layer(name="y", kind="neurons", output=True),
+    ]
+    same = np.stack([np.arange(2)] * 2, 1)
+    units = {layer.name: UnitColumns.neutral(layer.features or 2, layer.column_names) for layer in layers}
+    records = [
+        Dense(source="x", target="a"),
+        Argument(source="a", target="o", place=0),
+        Argument(source="x", target="o", place=1),
+        Dense(source="a", target="m"),
+        OneToOne(source="o", target="m", gate=True),
+        Dense(source="m", target="y"),
+    ]
+    connections = {
+        record.name: ConnectionColumns.of(np.zeros(0))
+        if record.kind == "argument"
+        else ConnectionColumns.of(np.ones(2), links=same)
+        if record.kind == "one_to_one"
+        else ConnectionColumns.of(np.linspace(-1, 1, 2 * len(units[record.source])).reshape(2, -1))
+        for record in records
+    }
+    return Network(layers, records, units, connections)

@@ -18,7 +18,7 @@ from nestgraph.render.area_maps import (
     coverage_tiles,
     mosaic,
 )
-from nestgraph.render.chart import HEAT
+from nestgraph.render.style import HEAT
 from nestgraph.seeds import lenet_5, mlp
 from nestgraph.spec import Conv
 from tests.strategies import networks

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from PIL import Image
 
+import nestgraph
 from nestgraph.errors import RenderError
 from nestgraph.render import draw, engine, layer_diagram, mimebundle, neuron_dot
 from nestgraph.render.engine import laid_out
-from tests.render.samples import chain, lenet_5, mlp, residual
+from tests.render.samples import chain, gated, lenet_5, mlp, residual
 from tests.strategies import networks
 
 VIEWS = ("layers", "neurons")
@@ -52,6 +53,14 @@ def test_the_same_network_gives_the_same_bytes(tmp_path, monkeypatch, view, suff
     assert b"19700101" in first or b"Date" not in first
 
 
+@pytest.mark.parametrize("view", ["matrix", "inputs", "areas"])
+@pytest.mark.parametrize("suffix", ["svg", "png", "pdf"])
+def test_rasters_and_maps_repeat_too(tmp_path, monkeypatch, view, suffix):
+    first = draw(residual(), tmp_path / f"same.{suffix}", view).read_bytes()
+    monkeypatch.setattr("time.time", lambda: 2_000_000_000.0)
+    assert draw(residual(), tmp_path / f"same.{suffix}", view).read_bytes() == first
+
+
 def test_svg_names_no_version_and_no_foreign_document():
     text = laid_out(layer_diagram(mlp(3, 2)), "svg")
     assert b"<!--" not in text
@@ -73,7 +82,7 @@ def test_other_suffixes_are_refused_with_the_four(tmp_path, name):
 
 
 def test_other_views_are_refused(tmp_path):
-    with pytest.raises(RenderError, match="'layers' or 'neurons'"):
+    with pytest.raises(RenderError, match="'layers', 'neurons', 'matrix', 'inputs', 'areas'"):
         draw(mlp(2, 1), tmp_path / "net.svg", "heat")
 
 
@@ -142,6 +151,31 @@ def test_notebooks_get_one_line_and_a_small_picture():
         assert len(bundle["image/svg+xml"].encode()) <= 200_000
         ElementTree.fromstring(bundle["image/svg+xml"])
     assert set(mimebundle(chain(300))) == {"text/plain"}
+
+
+def test_notebooks_show_editors_and_edits():
+    editor = nestgraph.Editor(mlp(4, 3, 2))
+    editor.apply(nestgraph.edits.remove_units(editor.network, "fc1", [1]))
+    data = editor._repr_mimebundle_()
+    assert data["text/plain"].startswith("<Editor: 1 edits applied>")
+    assert data["image/svg+xml"] == mimebundle(editor.network)["image/svg+xml"]
+    steps = nestgraph.diff(mlp(4, 3, 2), editor.network)
+    card = steps._repr_mimebundle_()
+    assert len(card["text/plain"].splitlines()) == 1 + len(steps.edits)
+    assert "- RemoveUnits on layer 'fc1'" in card["text/plain"]
+    ElementTree.fromstring(card["image/svg+xml"])
+    many = nestgraph.edits.Batch(edits=steps.edits * 1000)
+    shown = many._repr_mimebundle_()
+    assert "more" in shown["text/plain"]
+    assert sum(len(value.encode()) for value in shown.values()) < 20_000
+
+
+def test_notebooks_show_opaque_layers_and_gates():
+    network = gated()
+    text = mimebundle(network)["image/svg+xml"]
+    assert "dash-dotted: a gate, which multiplies" in text
+    assert "dotted grey: read by an opaque layer" in text
+    assert "x 0 → o 1: argument" in text
 
 
 @pytest.mark.usefixtures("no_engine")

@@ -1,8 +1,10 @@
 """What networks read of the image, held against counting one reading at a time."""
 
+import math
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nestgraph.edits import remove_units
@@ -29,8 +31,9 @@ def counted(network, name, strength):
             total[tuple(at[1:])] += worth
             continue
         source = at[1] if columns.links is None else places[int(columns.links[at[0], 0])]
-        if projection.kernel is None:
-            total[source] += worth
+        if projection.kernel is None:  # a single value that gates a map is read at each of its positions
+            sizes = network.layer(projection.target).size or (), size
+            total[source] += worth * (math.prod(sizes[0]) // math.prod(sizes[1]))
             continue
         kernel = at[-2:] * projection.dilation - projection.padding
         for position in np.ndindex(*network.layer(projection.target).size):
@@ -45,6 +48,7 @@ def _kept(area, at, position):
     return area[(at[0] % area.shape[0], at[1] % area.shape[1], *position)]
 
 
+@settings(deadline=None)
 @given(networks(), st.booleans())
 def test_readings_equal_a_count(network, strength):
     for name in network.projection_names:

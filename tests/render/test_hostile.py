@@ -1,6 +1,7 @@
 """Labels are text: whatever they hold, a picture has no script, handler, style sheet, markup or reference."""
 
 import io
+import json
 import re
 from xml.etree import ElementTree
 
@@ -11,13 +12,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from nestgraph.render import curves, layer_diagram, neuron_diagram, neuron_dot
+import nestgraph  # noqa: F401  (which fills the slot of notebooks)
+from nestgraph.edits import Batch, Editor, diff
+from nestgraph.render import (
+    curves,
+    draw,
+    draw_difference,
+    layer_diagram,
+    neuron_diagram,
+    neuron_dot,
+    write_interchange,
+)
 from nestgraph.render.canvas import painted
 from nestgraph.render.engine import laid_out
 from nestgraph.render.neuron_diagram import neuron_scene
 from nestgraph.spec import Layer
 from nestgraph.spec.record import MAX_TEXT, check_text
-from tests.render.samples import mlp
+from tests.render.samples import gated, mlp
 
 LABELS = (
     '"; DROP TABLE layers; --',
@@ -35,7 +46,20 @@ LABELS = (
     "{a|b} <port> %s {0} {x!r}",
     "x" * MAX_TEXT,
 )
-ALLOWED_TAGS = {"svg", "g", "title", "desc", "rect", "path", "circle", "text", "polygon", "polyline", "ellipse"}
+ALLOWED_TAGS = {
+    "image",
+    "svg",
+    "g",
+    "title",
+    "desc",
+    "rect",
+    "path",
+    "circle",
+    "text",
+    "polygon",
+    "polyline",
+    "ellipse",
+}
 free_text = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), min_size=1, max_size=60)
 
 
@@ -54,7 +78,7 @@ def check_svg(text):
         assert element.tag.rpartition("}")[2] in ALLOWED_TAGS
         for name, value in element.attrib.items():
             assert not name.lower().startswith("on")
-            assert not name.endswith("href")
+            assert not name.endswith("href") or re.fullmatch("data:image/png;base64,[A-Za-z0-9+/=]+", value)
             assert name != "style"
             assert "javascript:" not in value
             assert "url(" not in value
@@ -125,6 +149,39 @@ def test_hostile_phases_are_text_in_curves(tmp_path, label):
             assert not name.endswith("}href") or value.startswith("#")
     shown = letters("".join(text for element in root.iter() for text in element.itertext()))
     assert letters(label)[:8] in shown
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_hostile_labels_are_text_in_every_other_view_and_difference(tmp_path, label):
+    old, new = mlp(4, 2, 1, label=label), mlp(4, 3, 1, label=label)
+    opaque = gated(label)
+    for view in ("layers", "neurons", "matrix", "inputs"):
+        for theme in ("light", "dark"):
+            check_svg(draw_difference(old, new, tmp_path / "d.svg", view, theme=theme).read_text())
+            if view != "inputs":
+                check_svg(draw(opaque, tmp_path / "o.svg", view, theme=theme).read_text())
+                draw(opaque, tmp_path / "o.png", view, theme=theme)
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_hostile_words_are_text_in_notebooks_and_files(tmp_path, label):
+    network = gated(label)
+    batch = Batch(edits=diff(network, mlp(4, 3, 1)).edits, title=label)
+    for shown in (network, Editor(network), batch):
+        data = shown._repr_mimebundle_()
+        assert set(data) == {"text/plain", "image/svg+xml"}
+        assert sum(map(len, data.values())) < 300_000
+        check_svg(data["image/svg+xml"])
+    assert letters(label)[:12] in letters(shown_words(check_svg(batch._repr_mimebundle_()["image/svg+xml"])))
+    for form in ("graphml", "node-link", "model-explorer"):
+        for path in write_interchange(network, tmp_path / f"net.{form}", form):
+            if form == "graphml":
+                tags = {element.tag.rpartition("}")[2] for element in ElementTree.parse(path).iter()}
+                assert tags <= {"graphml", "key", "graph", "node", "edge", "data"}
+            else:
+                assert letters(label)[:12] in letters(json.dumps(json.loads(path.read_text()), ensure_ascii=False)) or (
+                    path.name.count(".") > 1 or "\\" in label or '"' in label
+                )
 
 
 def test_a_layer_name_cannot_carry_markup():
