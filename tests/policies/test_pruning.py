@@ -5,9 +5,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from nestgraph.edits import RemoveUnits, SetMask, SetValues, fold_batch_norm
+from nestgraph.edits import RemoveUnits, SetMask, SetValues, coupled, fold_batch_norm
+from nestgraph.edits.coupling import held_units
 from nestgraph.errors import EditError
 from nestgraph.graph import violations
+from nestgraph.graph.pinning import pinned
 from nestgraph.policies import Evidence, MagnitudePruning, RandomPruning, Snip, UnitPruning, effective_weight
 from nestgraph.policies.policy import plastic_projections
 from nestgraph.seeds import mlp
@@ -53,11 +55,11 @@ def folded(network):
 
 
 def protected(network):
-    """The strongest connection into each output unit, by projection and position."""
+    """The strongest connection into each unit that must stay fed, by projection and position."""
     found = set()
     for p in plastic_projections(network):
         strength = np.abs(effective_weight(network, p.name))
-        if network.layer(p.target).output and p.kind != "one_to_one":
+        if (network.layer(p.target).output or p.target in pinned(network)) and p.kind != "one_to_one":
             rows = np.where(network.connection_columns(p.name).mask, strength, -1).reshape(len(strength), -1)
             found |= {(p.name, row * rows.shape[1] + int(place)) for row, place in enumerate(rows.argmax(axis=1))}
     return found
@@ -200,16 +202,18 @@ def test_units_fall_only_below_the_threshold_and_the_quietest_first(network, thr
     for part in edit.edits:
         first = part.edits[0]
         assert isinstance(first, RemoveUnits)
-        layer, sizes = network.layer(first.layer), activity[first.layer]
+        layer, sizes, ids = network.layer(first.layer), activity[first.layer], network.units(first.layer)
         assert layer.kind != "input"
         assert not layer.output
-        quiet = np.isin(network.units(layer.name), first.units)
-        assert (sizes[quiet] < threshold * sizes.mean()).all()
-        assert quiet.sum() <= fraction * len(sizes)
-        fallen = quiet | ~np.isin(network.units(layer.name), remaining.get(layer.name, ()))
+        strands = {tuple(sorted(coupled(network, layer.name, [unit])[layer.name])) for unit in first.units}
+        quietest = np.array([sizes[np.isin(ids, strand)].min() for strand in strands])
+        assert (quietest < threshold * sizes.mean()).all()
+        assert len(strands) <= fraction * len(sizes)
+        fallen = np.isin(ids, first.units) | ~np.isin(ids, remaining.get(layer.name, ()))
+        kept = np.isin(ids, held_units(network).get(layer.name, ()))
         below = np.count_nonzero(sizes < threshold * sizes.mean())
-        assert fallen.sum() >= min(int(len(sizes) * fraction), below)
-        assert not (sizes[quiet][:, None] > sizes[~fallen]).any()
+        assert (fallen | kept).sum() >= min(int(len(sizes) * fraction), below)
+        assert not (quietest[:, None] > sizes[~fallen & ~kept]).any()
 
 
 def test_a_silent_unit_goes_and_nothing_changes():
