@@ -1,5 +1,6 @@
 """Two versions of a network edge by edge: what became of every unit and every pair of units."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -156,7 +157,7 @@ def _live_rows(version: Structure, part: Part) -> AnyArray:
     """The weights and masks of live links as bits, uint32 (links, entries)."""
     columns = version.connection_columns(part.name)
     rows = np.stack([columns.weight.view(np.uint32), columns.mask.astype(np.uint32)], axis=-1)
-    return rows.reshape(len(rows), -1)[columns.live]
+    return rows.reshape(len(rows), math.prod(rows.shape[1:]))[columns.live]
 
 
 def _differing(every: AnyArray, old: tuple[AnyArray, AnyArray], new: tuple[AnyArray, AnyArray]) -> AnyArray:

@@ -13,14 +13,34 @@ from tests.bench.models import MODELS, built, narrowed
 QUICK = ("resnet20_cifar10",)
 
 
-@pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
-)
+EACH = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
+
+
+@pytest.mark.parametrize("name", EACH)
 def test_a_public_model_is_imported_narrowed_made_compact_and_exported(name):
     row = narrowed(name, onnx=name not in QUICK)
     assert row["opaque"] == 0
     assert row["editable"] >= 0.6 * row["layers"]
     assert row["flops"][1] < 0.75 * row["flops"][0]
+
+
+@pytest.mark.parametrize("name", EACH)
+def test_a_step_of_training_moves_the_statistics_as_it_moves_the_module_s(name):
+    model, images = built(name)
+    network = ng.import_module(model, images)
+    lowered = ng.lower(network)
+    with torch.no_grad():
+        for module in (model.train(), lowered.train()):
+            module(images)
+    norms = [part for part in model.modules() if isinstance(part, nn.BatchNorm2d)]
+    after = ng.collect(network, lowered)
+    normalised = [after.unit_columns(layer).values for layer in after.layer_names if after.layer(layer).batch_norm]
+    assert len(normalised) == len(norms)
+    for column, attribute in (("mean", "running_mean"), ("variance", "running_var")):
+        if norms:  # in the order of size, since layers and modules are in orders of their own
+            got = np.sort(np.concatenate([values[column] for values in normalised]))
+            wanted = np.sort(np.concatenate([getattr(norm, attribute).numpy() for norm in norms]))
+            np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
 
 
 class Dense(nn.Module):

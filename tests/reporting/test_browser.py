@@ -270,7 +270,7 @@ def test_added_and_removed_can_be_told_apart_by_everyone(opened, run, sight):
 
 def test_a_page_of_a_run_that_goes_on_reads_itself_again_and_keeps_its_place(opened, tmp_path):
     kept = whole_run(tmp_path, finished=False)
-    view = opened(report(tmp_path, reload=0.3))
+    view = opened(report(tmp_path, reload=4))
     with view.page.expect_navigation():
         view.page.evaluate("report.set({moment: 1})")
     view.page.wait_for_selector("html[data-ready=yes]")
