@@ -103,6 +103,7 @@ def _emit_sum(emission: Emission, name: str, outputs: Nodes) -> fx.Node:
     if layer.opaque is not None:
         return emit_body(emission, name, [outputs[argument.source] for argument in network.arguments(name)])
     incoming = [p for p in network.summed(name) if network.connection_columns(p.name).weight.size]
+    gates = [p for p in network.gates(name) if network.connection_columns(p.name).weight.size]
     bias = _emit_bias(emission, name) if layer.bias else None
     carrier = next((projection for projection in incoming if folds_bias(emission, projection)), None)
     terms = [
@@ -116,7 +117,7 @@ def _emit_sum(emission: Emission, name: str, outputs: Nodes) -> fx.Node:
     total = terms[0]
     for term in terms[1:]:
         total = emission.call(torch.add, total, term)
-    for gate in network.gates(name):
+    for gate in gates:
         total = emission.call(torch.mul, total, PROJECTIONS[gate.kind](emission, gate, outputs[gate.source], None))
     if total in outputs.values():  # a plain skip: a node of its own keeps the layer's gradient apart
         total = emission.graph.call_method("view_as", (total, total))

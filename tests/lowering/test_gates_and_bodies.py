@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
 from torch import nn
 
 from nestgraph.edits import AddUnits, Editor, RemoveUnits, SetMask, drop_islands, prune_connections, remove_units
@@ -14,10 +15,13 @@ from nestgraph.graph.pinning import pinned
 from nestgraph.graph.reference import forward, predict
 from nestgraph.lowering import Workbench, lower
 from nestgraph.lowering.opaque import ModuleBody
+from nestgraph.lowering.slots import slots
 from nestgraph.policies import Evidence, MagnitudePruning, UnitPruning
 from nestgraph.policies.maps import map_layers
 from nestgraph.snapshot.files import from_bytes, to_bytes
 from nestgraph.spec import Activation, AdaptivePooling, Argument, Conv, Dense, Layer, OneToOne
+from tests.laws import quick
+from tests.strategies import networks
 
 RELU, SIGMOID = Activation(function="relu"), Activation(function="sigmoid")
 
@@ -268,3 +272,12 @@ def test_policies_leave_what_is_frozen():
         network = batch.apply(network).network
     assert network.connection_columns("x_to_a").mask.sum(axis=1).tolist() == [1] * 4
     assert map_layers(network) == ()
+
+
+@quick(150)
+@given(networks())
+def test_every_parameter_is_a_column_of_the_network(network):
+    """Also where a projection has lost its last link: an optimizer over the module finds nothing else."""
+    module = lower(network)
+    columns = {id(slot.tensor(module)) for slot in slots(network)}
+    assert {id(parameter) for parameter in module.parameters()} <= columns
