@@ -48,14 +48,14 @@ def built(layers, joined, values, bodies=()):
         columns = UnitColumns.neutral(count, layer.column_names).values
         units[layer.name] = UnitColumns.of(np.arange(count), {**columns, **values.get(layer.name, (0, {}))[1]})
     connections = {}
-    for record, given in joined:
+    for record, block in joined:
         if isinstance(record, Argument):
             connections[record.name] = ConnectionColumns.of(np.zeros(0))
         elif isinstance(record, OneToOne):
-            links = np.stack([np.arange(given)] * 2, 1)
-            connections[record.name] = ConnectionColumns.of(np.ones(given), links=links)
+            links = np.stack([np.arange(block)] * 2, 1)
+            connections[record.name] = ConnectionColumns.of(np.ones(block), links=links)
         else:
-            connections[record.name] = ConnectionColumns.of(given)
+            connections[record.name] = ConnectionColumns.of(block)
     network = Network.of(Structure(layers, [record for record, _ in joined], units, connections))
     return network.with_bodies(dict(bodies))
 
