@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from nestgraph.cli.models import EXPORT_EXAMPLE, IMPORT_EXAMPLE, export_model, import_model
-from nestgraph.cli.options import Device, Json, Snapshot, Theme, View, check_picture
+from nestgraph.cli.options import Device, Json, Live, Snapshot, Tensorboard, Theme, View, check_picture
 from nestgraph.cli.output import INTERRUPTED, NO, SETTINGS, answer, complain, facts, say, suggest, table
 from nestgraph.cli.reports import REPORT_EXAMPLE, observed, write_report
 from nestgraph.cli.runs import RESUME_EXAMPLE, interrupted, resume_run, tell
@@ -66,7 +66,8 @@ def synthesize(
     seeds: Annotated[int, typer.Option(min=1, max=100, metavar="N", help="How many runs, one seed each.")] = 1,
     device: Device = "cpu",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run.")] = False,
-    live: Annotated[bool, typer.Option("--live", help="Keep report.html up to date as the run goes.")] = False,
+    live: Live = False,
+    tensorboard: Tensorboard = False,
     as_json: Json = False,
 ) -> None:
     """Grow and prune a network by a recipe.
@@ -84,7 +85,8 @@ def synthesize(
         runs: list[ng.Run] = []
         for number in range(seed, seed + seeds):
             folder = base if seeds == 1 else base / f"seed-{number}"
-            with RunProgress(f"{plan.name} seed {number}") as progress, observed(progress, folder, live) as observer:
+            progress = RunProgress(f"{plan.name} seed {number}")
+            with observed(progress, folder, live, tensorboard) as observer, progress:
                 runs.append(ng.synthesize(plan, folder, number, device, observer, overwrite))
     except KeyboardInterrupt as error:
         raise interrupted(error, folder) from None

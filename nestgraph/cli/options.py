@@ -12,6 +12,10 @@ View = Annotated[
     typer.Option(help="Of layers or neurons what fits, by default."),
 ]
 Theme = Annotated[Literal["light", "dark"], typer.Option(help="The colours.")]
+Live = Annotated[bool, typer.Option("--live", help="Keep report.html up to date as the run goes.")]
+Tensorboard = Annotated[
+    bool, typer.Option("--tensorboard", help="Write event files for TensorBoard into the run folder.")
+]
 Device = Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to compute.")]
 
 

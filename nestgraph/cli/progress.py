@@ -1,13 +1,15 @@
-"""Progress of a run on stderr: a live line on a terminal, a few plain lines elsewhere."""
+"""Progress of a run on stderr: a live display on a terminal, a few plain lines elsewhere."""
 
 import sys
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
-from nestgraph.cli.output import SETTINGS, say
+from nestgraph.cli.live_display import RunDisplay
+from nestgraph.cli.output import SETTINGS, plain, say
 
 if TYPE_CHECKING:
     from nestgraph.train.runs import Measurement
@@ -17,32 +19,38 @@ class RunProgress:
     """Shows the phase, size, accuracy and the time left of a run. Use as a context manager and call it with rows."""
 
     def __init__(self, title: str) -> None:
-        self._title = title
+        self._title = plain(title)
         console = Console(stderr=True)
         # FORCE_COLOR makes rich take a pipe for a terminal; here that would bring carriage returns into log files.
-        self._live = sys.stderr.isatty() and not console.is_dumb_terminal and not SETTINGS.quiet
+        capable = sys.stderr.isatty() and not console.is_dumb_terminal and not console.no_color
         self._phase, self._steps, self._printed_at = "", 0, 0.0
         words = TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True))
-        columns = (SpinnerColumn(), TimeElapsedColumn(), words)
-        self._bar = Progress(*columns, console=console, transient=True, expand=True, disable=not self._live)
-        self._task = self._bar.add_task(f"{title}  starting", total=None)
+        spinner = SpinnerColumn("line" if console.options.ascii_only else "dots")
+        self._head = Progress(spinner, TimeElapsedColumn(), words, console=console, expand=True)
+        self._task = self._head.add_task(f"{self._title}  starting", total=None)
+        self._display, whole = RunDisplay(), None
+        if capable and not SETTINGS.quiet:
+            whole = Live(Group(self._head, self._display), console=console, transient=True)
+        self._live = whole
 
     def __enter__(self) -> "RunProgress":
-        self._bar.start()
+        if self._live:
+            self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        if self._live:
+            self._live.stop()
 
     def __call__(self, row: "Measurement", remaining: float | None) -> None:
         """Take in a measurement."""
-        line = f"{self._title}  {describe(row, remaining)}"
         self._steps = self._steps + 1 if row.phase == self._phase else 0
         self._phase = row.phase
         if self._live:
-            self._bar.update(self._task, description=line)
+            self._head.update(self._task, description=f"{self._title}  {headline(row, remaining)}")
+            self._display.add(row)
         elif self._worth_a_line(row.seconds):
-            say(line)
+            say(f"{self._title}  {describe(row, remaining)}")
             self._printed_at = row.seconds
 
     def _worth_a_line(self, seconds: float) -> bool:
@@ -50,14 +58,23 @@ class RunProgress:
         return self._steps & (self._steps - 1) == 0 or seconds - self._printed_at > 30
 
 
+def headline(row: "Measurement", remaining: float | None) -> str:
+    """What of a row the curves and edits below do not show."""
+    return f"{row.phase}{time_left(row, remaining)}  {row.units:,} units  loss {row.loss:.4f}"
+
+
 def describe(row: "Measurement", remaining: float | None) -> str:
     """One row in words."""
     kept = "" if row.accepted else "  refused"
-    left = "" if remaining is None or row.phase == "finish" else f"  ~{duration(remaining)} left in phase"
     return (
         f"{row.phase:<6} {row.connections:>7,} connections  {row.units:>4} units  "
-        f"validation {row.accuracy:6.2%}  loss {row.loss:.4f}{left}  {row.edit}{kept}"
+        f"validation {row.accuracy:6.2%}  loss {row.loss:.4f}{time_left(row, remaining)}  {row.edit}{kept}"
     )
+
+
+def time_left(row: "Measurement", remaining: float | None) -> str:
+    """The time that the phase probably still takes, in words; nothing where that is unknown."""
+    return "" if remaining is None or row.phase == "finish" else f"  ~{duration(remaining)} left in phase"
 
 
 def duration(seconds: float) -> str:

@@ -1,7 +1,7 @@
-"""The verb that writes a run's report, and reports that are written while a run goes on."""
+"""The verb that writes a run's report, and what is written for people while a run goes on."""
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,16 +33,25 @@ def write_report(
 
 
 @contextmanager
-def observed(progress: "Observer", folder: Path, live: bool) -> "Generator[Observer]":
-    """The observer of a run: `progress`, and with `live` one that keeps the report up to date as well."""
-    if not live:
-        yield progress
-        return
-    from nestgraph.reporting import LiveReport
+def observed(progress: "Observer", folder: Path, live: bool, tensorboard: bool) -> "Generator[Observer]":
+    """The observer of a run: `progress`, and behind it those that keep a report and event files up to date.
 
-    observer = LiveReport(folder, then=progress)
-    say(f"report: {observer.path}")
-    try:
+    To be entered before a live display, which what is said here would break into.
+
+    Raises:
+        TrainingError: the package tensorboard is wanted and missing.
+    """
+    with ExitStack() as stack:
+        observer = progress
+        if tensorboard:
+            from nestgraph.train.event_files import EventFiles
+
+            observer = events = stack.enter_context(closing(EventFiles(folder, then=observer)))
+            say(f"event files: {events.path}")
+        if live:
+            from nestgraph.reporting import LiveReport
+
+            observer = report = LiveReport(folder, then=observer)
+            stack.callback(report.finish)
+            say(f"report: {report.path}")
         yield observer
-    finally:
-        observer.finish()

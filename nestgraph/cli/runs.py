@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from nestgraph.cli.options import Json
+from nestgraph.cli.options import Json, Live, Tensorboard
 from nestgraph.cli.output import INTERRUPTED, NO, complain, facts, say, suggest, table
 from nestgraph.cli.reports import observed
 
@@ -23,7 +23,8 @@ def resume_run(
     allow_changes: Annotated[
         bool, typer.Option("--allow-changes", help="Go on with other threads, libraries, machine or device.")
     ] = False,
-    live: Annotated[bool, typer.Option("--live", help="Keep report.html up to date as the run goes.")] = False,
+    live: Live = False,
+    tensorboard: Tensorboard = False,
     as_json: Json = False,
 ) -> None:
     """Go on with an interrupted run.
@@ -35,7 +36,8 @@ def resume_run(
         from nestgraph.cli.progress import RunProgress
         from nestgraph.train.resuming import resume
 
-        with RunProgress(run.name) as progress, observed(progress, run, live) as observer:
+        progress = RunProgress(run.name)
+        with observed(progress, run, live, tensorboard) as observer, progress:
             done = resume(run, device, observer, allow_changes)
     except KeyboardInterrupt as error:
         raise interrupted(error, run) from None

@@ -14,6 +14,7 @@ from nestgraph.graph.network import Network
 from nestgraph.snapshot import JournalWriter, load, save, write_atomically
 from nestgraph.snapshot.disk import reported, shown
 from nestgraph.snapshot.journal import Action
+from nestgraph.train.event_files import EVENT_FILES
 from nestgraph.train.pictures import draw_run, draw_stage
 from nestgraph.train.recipe import Recipe, parse_recipe
 from nestgraph.train.runs import STAGES, TIMING, Fault, Measurement, Result, Timing, read_metrics, read_timing
@@ -92,6 +93,8 @@ class RunFolder:
         snapshots = [f"{stage}{end}" for stage in STAGES for end in (".json", "-layers.svg", "-neurons.svg")]
         for name in (*GROWING, TIMING, *snapshots, *CLOSING):
             (self.folder / name).unlink(missing_ok=True)
+        for path in self.folder.glob(EVENT_FILES):
+            path.unlink()
 
     @property
     def lengths(self) -> dict[str, int]:

@@ -4,7 +4,8 @@ recipe.json and environment.json say what was run; journal.jsonl, metrics.jsonl 
 faults.jsonl grow while it runs; seed.json, grown.json and final.json are snapshots, drawn as SVG beside them.
 curves.svg, inputs.svg (what each stage reads of the image), areas.svg (where convolutions compute, if not everywhere)
 and result.json close it. All of these are the same bytes whenever the run is done again; what the clock said is in
-timing.jsonl alone. The folder state holds what an unfinished run goes on from: see `checkpoint`.
+timing.jsonl alone. The folder state holds what an unfinished run goes on from: see `checkpoint`. The folder tensorboard
+holds event files, where they are asked for: see `event_files`.
 """
 
 import warnings
@@ -13,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import NonNegativeInt, TypeAdapter
+from pydantic import Field, NonNegativeInt, TypeAdapter
 
 from nestgraph.edits.editor import Editor
 from nestgraph.errors import NestgraphError, SnapshotError
@@ -33,7 +34,8 @@ Remedy = Literal["tried again", "taken back", "ended the run"]
 class Measurement(Record):
     """One row of metrics.jsonl: the network after an edit and its training, and whether it was kept.
 
-    `loss` and `accuracy` are of the validation split; `seconds` since the run began, which are in timing.jsonl.
+    `loss` and `accuracy` are of the validation split; `seconds` since the run began, which are in timing.jsonl;
+    `parameters` only observers of the run are told, no file holds them.
     """
 
     step: NonNegativeInt
@@ -46,6 +48,7 @@ class Measurement(Record):
     loss: float
     accuracy: float
     seconds: float = 0.0
+    parameters: NonNegativeInt | None = Field(default=None, exclude=True)
 
 
 class Timing(Record):

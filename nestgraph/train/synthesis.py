@@ -302,6 +302,7 @@ class Synthesis:
             loss=score.loss,
             accuracy=score.accuracy,
             seconds=round(now - self._began, 3),
+            parameters=total.parameters,
         )
         self.rows.append(row)
         self.folder.measured(row)

@@ -1,5 +1,6 @@
 """Runs from the command line: tables, progress on terminals and in pipes, and Ctrl-C."""
 
+import importlib.util
 import json
 import os
 import pty
@@ -111,36 +112,37 @@ def terminal(monkeypatch, **environment: str):
 def shown_progress(monkeypatch, **environment: str) -> str:
     with terminal(monkeypatch, **environment) as received, RunProgress("tiny seed 0") as progress:
         progress(row(4), 12.0)
-        time.sleep(0.2)  # two refreshes
+        time.sleep(0.6)  # two refreshes
     return b"".join(received).decode()
 
 
-def test_a_terminal_shows_one_live_line(monkeypatch):
+def test_a_terminal_shows_a_live_display(monkeypatch):
     received = shown_progress(monkeypatch)
-    assert "tiny seed 0  grow     1,234 connections     9 units  validation 75.00%" in received
-    assert "~12 s left in phase  [red]wake[/red] 3" in received
-    assert "\r\x1b[2K" in received
+    words = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", received)
+    assert "tiny seed 0  grow  ~12 s left in phase  9 units  loss 0.5000" in words
+    for line in (
+        r"validation   75.00%  ▁  75.00% to 75.00%",
+        r"connections   1,234  ▁  1,234 to 1,234",
+        r"step 4  kept  \[red\]wake\[/red\] 3",
+    ):
+        assert re.search(line, words)
+    assert "\r\x1b[2K\x1b[1A" in received  # it moves up, to draw over what was there
     assert "\x1b[3" in received  # a colour
 
 
-def test_a_terminal_gets_no_colour_where_there_should_be_none(monkeypatch):
-    received = shown_progress(monkeypatch, NO_COLOR="1")
-    assert "1,234 connections" in received
-    assert "\x1b[3" not in received
-
-
-def test_a_narrow_terminal_keeps_the_live_line_on_one_line(monkeypatch):
+def test_a_narrow_terminal_wraps_no_line(monkeypatch):
     received = shown_progress(monkeypatch, COLUMNS="60")
-    frames = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", frame).rstrip("\n") for frame in received.split("\r")]
-    assert received.count("\n") == 1
-    assert max(map(len, frames)) <= 60
-    assert any("0:00:00 tiny seed 0  grow     1,234 connections" in frame for frame in frames)
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", received).replace("\r", "\n").splitlines()
+    assert max(map(len, lines)) <= 60
+    assert any("0:00:00 tiny seed 0  grow  ~12 s left in phase" in line for line in lines)
 
 
-def test_a_terminal_that_cannot_move_its_cursor_gets_plain_lines(monkeypatch):
-    received = shown_progress(monkeypatch, TERM="dumb")
+@pytest.mark.parametrize("setting", [{"TERM": "dumb"}, {"NO_COLOR": "1"}])
+def test_a_terminal_that_is_asked_for_less_gets_plain_lines(monkeypatch, setting):
+    received = shown_progress(monkeypatch, **setting)
     assert received.replace("\r\n", "\n").count("\n") == 1
-    assert "\x1b" not in received
+    assert "1,234 connections" in received
+    assert not set("\r\x1b") & set(received.replace("\r\n", "\n"))
 
 
 def test_a_run_on_a_terminal_is_live_there_and_plain_on_stdout(monkeypatch, capsys):
@@ -192,6 +194,31 @@ def test_a_signal_leaves_whole_files_and_says_how_to_go_on(folder, number, code)
     replayed = ng.replay(ng.load(here / "seed.json"), ng.read_journal(here / "journal.jsonl"))
     assert replayed.history
     assert not [path.name for path in here.rglob("*") if path.suffix == ".part"]
+
+
+def test_event_files_are_beside_the_run_and_go_with_it(folder):
+    words = ("synthesize", "tiny.toml", "--out", "here", "--json")
+    assert run(*words).exit_code == 0
+    before = {path.name: path.read_bytes() for path in (folder / "here").iterdir() if path.name != "timing.jsonl"}
+    told = run(*words, "--overwrite", "--tensorboard")
+    assert (told.exit_code, told.stderr.splitlines()[0]) == (0, "event files: here/tensorboard")
+    assert {name: (folder / "here" / name).read_bytes() for name in before} == before
+    assert len(list((folder / "here/tensorboard").iterdir())) == 1
+    (folder / "here/tensorboard/notes.txt").write_text("mine")
+    assert run(*words, "--overwrite").exit_code == 0
+    assert [path.name for path in (folder / "here/tensorboard").iterdir()] == ["notes.txt"]
+
+
+def test_event_files_without_their_package_are_refused_before_the_run(folder, interrupted, monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tensorboard" else found(name))
+    for words in (["synthesize", "tiny.toml", "--out", "there"], ["resume", "here"]):
+        result = run(*words, "--tensorboard")
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr.endswith("got none of that name: pip install 'nestgraph[tensorboard]'\n")
+        assert result.stderr.count("\n") == 1
+    assert not (folder / "there").exists()
+    assert not (interrupted / "result.json").exists()
 
 
 @pytest.fixture
