@@ -35,6 +35,7 @@ from .snapshot import replay as replay
 from .snapshot import save as save
 from .train.data import load_dataset as load_dataset
 from .train.data import load_image_folder as load_image_folder
+from .train.event_files import EventFiles as EventFiles
 from .train.interruption import Interrupted as Interrupted
 from .train.recipe import Recipe as Recipe
 from .train.recipe import load_recipe as load_recipe
@@ -48,6 +49,7 @@ from .train.trainer import Trainer as Trainer
 __all__ = [
     "Cost",
     "Editor",
+    "EventFiles",
     "Interrupted",
     "Limits",
     "LiveReport",

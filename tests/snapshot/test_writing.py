@@ -47,7 +47,7 @@ def grow_old(folder):
 @needs_strace
 @LAYOUTS
 def test_a_save_killed_at_any_call_leaves_the_old_or_the_new_network(path, sidecar_above):
-    action, seen = save_new(path, sidecar_above), []
+    action, seen, left = save_new(path, sidecar_above), [], 0
     calls = calls_of(action)
     assert {call for call, _ in calls} == set(CALLS)
     assert len(calls) >= (10 if sidecar_above else 20)
@@ -58,9 +58,10 @@ def test_a_save_killed_at_any_call_leaves_the_old_or_the_new_network(path, sidec
         found = load(path)
         assert found in (SMALL, NEW)
         seen.append(found)
+        left += len(leftovers(path.parent))
     assert SMALL in seen
     assert NEW in seen
-    assert leftovers(path.parent)
+    assert left  # a slow machine has swept the first ones by the end
     grow_old(path.parent)
     save(NEW, path, sidecar_above)
     assert load(path) == NEW
