@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from nestgraph.cli.editing import EDIT_EXAMPLE, edit_network
 from nestgraph.cli.models import EXPORT_EXAMPLE, IMPORT_EXAMPLE, export_model, import_model
 from nestgraph.cli.options import Device, Json, Live, Snapshot, Tensorboard, Theme, View, check_picture
 from nestgraph.cli.output import INTERRUPTED, NO, SETTINGS, answer, complain, facts, say, suggest, table
@@ -268,8 +269,8 @@ def diff(
 ) -> None:
     """Show what changed from one network to another.
 
-    Units are matched by id. In JSON the answer is the batch of edits that leads from OLD to NEW. The exit code is 1 if
-    they differ.
+    Units are matched by id. In JSON the answer is the batch of edits that leads from OLD to NEW, which `nestgraph edit`
+    applies. The exit code is 1 if they differ.
     """
     if picture is not None:
         check_picture(picture, "--draw")
@@ -291,6 +292,9 @@ def diff(
     suggest("draw", new, new.with_suffix(".svg"))
     if edits.edits:
         raise typer.Exit(NO)
+
+
+app.command("edit", cls=Verb, epilog=EDIT_EXAMPLE)(edit_network)
 
 
 @app.command(cls=Verb, epilog="nestgraph data")

@@ -1,7 +1,7 @@
 """Edits: the only way to change a network, each with its inverse, and recipe functions that compose them."""
 
 from nestgraph.edits.areas import shrink_areas
-from nestgraph.edits.batch import EDIT, AnyEdit, Batch
+from nestgraph.edits.batch import EDIT, AnyEdit, Batch, Reason
 from nestgraph.edits.bypassing import bypass_layer
 from nestgraph.edits.connections import SetArea, SetMask, SetValues
 from nestgraph.edits.coupling import coupled
@@ -44,6 +44,7 @@ __all__ = [
     "Editor",
     "IndexMap",
     "Preview",
+    "Reason",
     "RemoveLayer",
     "RemoveProjection",
     "RemoveUnits",

@@ -66,7 +66,7 @@ class Preview:
             return f"cannot be: {self.reason}"
         lines = [self.words or "edit"]
         for title, units in (("units gone", self.gone), ("units new", self.born), ("coupled", self.coupled)):
-            lines += [f"{title}: {_listing(units)}"] if units else []
+            lines += [f"{title}: {listing(units)}"] if units else []
         if self.by_layer:
             lines += _table([*self.by_layer.items(), ("total", self.change)])
         if self.output_change is not None:
@@ -160,7 +160,8 @@ def _output_change(old: Network, new: Network, sample: Inputs) -> tuple[float | 
     return largest, float(changes.mean()) if len(changes) else 0.0, same
 
 
-def _listing(units: Units) -> str:
+def listing(units: Units) -> str:
+    """Units by layer in words, a few of each."""
     return "; ".join(f"{name} {_some(ids)}" for name, ids in units.items())
 
 

@@ -10,7 +10,7 @@ from nestgraph.edits.operations import normalisation_factor
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.policies.evidence import Evidence, EvidenceKind
-from nestgraph.policies.policy import Policy
+from nestgraph.policies.policy import Policy, last_chosen
 from nestgraph.policies.pruning import keeps_units
 from nestgraph.policies.ranking import NEVER, Fraction, Scope, largest
 from nestgraph.spec.arrays import AnyArray
@@ -46,7 +46,8 @@ class AreaPruning(Policy):
         areas = {name: np.ones(entries.shape, bool) for name, entries in computed.items()}
         for name, entries in chosen.items():
             areas[name].flat[entries] = False
-        return shrink_areas(network, areas)
+        reasons = last_chosen("mean |response|", scores, chosen, weakest=True)
+        return shrink_areas(network, areas).model_copy(update={"reasons": reasons})
 
 
 def _computed(structure: Structure, name: str, granularity: str) -> AnyArray:

@@ -7,7 +7,7 @@ import numpy as np
 from nestgraph.graph.network import Network
 from nestgraph.policies.evidence import Evidence, EvidenceKind
 from nestgraph.policies.pruning import ConnectionPruning
-from nestgraph.policies.waking import Waking, random_scores
+from nestgraph.policies.waking import CHANCE, Waking, random_scores
 from nestgraph.spec.arrays import AnyArray
 
 
@@ -16,6 +16,11 @@ class RandomGrowth(Waking):
 
     kind: Literal["random_growth"] = "random_growth"
     needs: ClassVar[frozenset[EvidenceKind]] = frozenset({"gradients"})  # for the weight, where it is a gradient step
+
+    @property
+    def measure(self) -> str:
+        """What connections are ranked by."""
+        return CHANCE
 
     def scores(self, network: Network, projection: str, evidence: Evidence, rng: np.random.Generator) -> AnyArray:  # noqa: ARG002
         """Random scores of dormant entries."""
@@ -26,6 +31,11 @@ class RandomPruning(ConnectionPruning):
     """Remove active connections at random."""
 
     kind: Literal["random_pruning"] = "random_pruning"
+
+    @property
+    def measure(self) -> str:
+        """What connections are ranked by."""
+        return CHANCE
 
     def strength(self, network: Network, projection: str, evidence: Evidence, rng: np.random.Generator) -> AnyArray:  # noqa: ARG002
         """A random number for each connection."""
@@ -40,6 +50,11 @@ class Snip(ConnectionPruning):
 
     kind: Literal["snip"] = "snip"
     needs: ClassVar[frozenset[EvidenceKind]] = frozenset({"gradients"})
+
+    @property
+    def measure(self) -> str:
+        """What connections are ranked by."""
+        return "|weight x gradient|"
 
     def strength(self, network: Network, projection: str, evidence: Evidence, rng: np.random.Generator) -> AnyArray:  # noqa: ARG002
         """|weight * gradient|."""

@@ -9,10 +9,10 @@ from nestgraph.edits.batch import Batch
 from nestgraph.edits.pruning import prune_connections
 from nestgraph.graph.network import Network
 from nestgraph.policies.evidence import Evidence, EvidenceKind
-from nestgraph.policies.policy import Policy, plastic_projections
-from nestgraph.policies.pruning import effective_weight, weakness
+from nestgraph.policies.policy import Policy, last_chosen, plastic_projections
+from nestgraph.policies.pruning import WEIGHT, effective_weight, weakness
 from nestgraph.policies.ranking import NEVER, Fraction, Scope, budget, chosen, groups
-from nestgraph.policies.waking import Factor, gradient_scores, random_scores, woken
+from nestgraph.policies.waking import CHANCE, GRADIENT, Factor, gradient_scores, random_scores, woken
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.record import Name
 
@@ -37,6 +37,11 @@ class Rewiring(Policy, ABC):
     weight: Literal["zero", "random"] = "zero"
     rate: Factor = 0.1
 
+    @property
+    @abstractmethod
+    def measure(self) -> str:
+        """What connections are woken by, in words for people."""
+
     @abstractmethod
     def scores(self, network: Network, projection: str, evidence: Evidence, rng: np.random.Generator) -> AnyArray:
         """Which dormant entries are woken first; `NEVER` where none can be."""
@@ -58,7 +63,8 @@ class Rewiring(Policy, ABC):
         structure, _ = Batch(edits=tuple(edits)).change(network)
         pruned = prune_connections(structure, dropped)
         total = sum(map(len, dropped.values()))
-        return Batch(edits=(*edits, *pruned.edits), title=f"move {total} connections")
+        reasons = last_chosen(self.measure, scores, grown) + last_chosen(WEIGHT, weak, dropped, weakest=True)
+        return Batch(edits=(*edits, *pruned.edits), title=f"move {total} connections", reasons=reasons)
 
 
 def _candidates(pool: dict[str, AnyArray]) -> int:
@@ -71,6 +77,11 @@ class RigL(Rewiring):
     kind: Literal["rigl"] = "rigl"
     needs: ClassVar[frozenset[EvidenceKind]] = frozenset({"gradients"})
 
+    @property
+    def measure(self) -> str:
+        """What connections are woken by."""
+        return GRADIENT
+
     def scores(self, network: Network, projection: str, evidence: Evidence, rng: np.random.Generator) -> AnyArray:  # noqa: ARG002
         """|gradient| of dormant entries."""
         return gradient_scores(network, projection, evidence)
@@ -80,6 +91,11 @@ class SparseEvolution(Rewiring):
     """Wake at random: sparse evolutionary training, SET (Mocanu et al. 2018)."""
 
     kind: Literal["set"] = "set"
+
+    @property
+    def measure(self) -> str:
+        """What connections are woken by."""
+        return CHANCE
 
     def scores(self, network: Network, projection: str, evidence: Evidence, rng: np.random.Generator) -> AnyArray:  # noqa: ARG002
         """Random scores of dormant entries."""

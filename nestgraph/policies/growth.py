@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field, PositiveInt
 
-from nestgraph.edits.batch import AnyEdit, Batch
+from nestgraph.edits.batch import Batch, Reason
 from nestgraph.edits.growing import added_unit
 from nestgraph.edits.layers import Block, UnitValues
 from nestgraph.edits.units import AddUnits
@@ -50,7 +50,8 @@ class NeuronGrowth(Policy):
 
     def propose(self, network: Network, evidence: Evidence, rng: np.random.Generator, scale: float = 1.0) -> Batch:
         """Add neurons to every layer that can be bridged, or to the best of them."""
-        edits: list[AnyEdit] = []
+        edits: list[AddUnits] = []
+        reasons: list[Reason] = []
         structure: Structure = network
         open_layers = [name for name in bridged_layers(network) if self._room(network, name, scale) > 0]
         bridges = {
@@ -60,11 +61,20 @@ class NeuronGrowth(Policy):
         for group in groups(open_layers, self.scope == "global"):
             name = max(group, key=lambda name: self._strength(bridges[name]))
             for _ in range(self._room(network, name, scale)):
+                bridged = self._strength(bridges[name])
                 edit = self._neuron(network, structure, name, bridges[name], rng)
                 if edit is not None:
                     structure, _ = edit.change(structure)
                     edits.append(edit)
-        return Batch(edits=tuple(edits), title=f"grow {len(edits)} neurons")
+                    reasons.append(self._reason(edit, bridged, bridges[name]))
+        return Batch(edits=tuple(edits), title=f"grow {len(edits)} neurons", reasons=tuple(reasons))
+
+    def _reason(self, edit: AddUnits, bridged: float, left: AnyArray) -> Reason:
+        """What a neuron bridges, against what the next one of its layer would."""
+        measure = f"sum of {self._picked(left):,} |bridging gradients|"
+        return Reason(
+            place=edit.layer, unit=int(edit.ids[0]), measure=measure, value=bridged, bound=self._strength(left)
+        )
 
     def _picked(self, bridge: AnyArray) -> int:
         return max(1, round(self.beta * bridge.size))
@@ -79,7 +89,7 @@ class NeuronGrowth(Policy):
 
     def _neuron(
         self, network: Network, structure: Structure, layer: str, bridge: AnyArray, rng: np.random.Generator
-    ) -> AnyEdit | None:
+    ) -> AddUnits | None:
         """One neuron for `structure`, to which `network` has grown in this edit.
 
         What it bridges is struck from `bridge`, so that the next one bridges something else.

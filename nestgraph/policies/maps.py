@@ -1,12 +1,12 @@
 """Growth of feature maps: draw several, keep the best (NeST section 3.1.3)."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import PositiveInt
 
-from nestgraph.edits.batch import AnyEdit, Batch
+from nestgraph.edits.batch import AnyEdit, Batch, Reason
 from nestgraph.edits.coupling import coupled, held_units
 from nestgraph.edits.growing import grow_unit
 from nestgraph.edits.layers import Block
@@ -53,6 +53,7 @@ class MapGrowth(Policy):
             EditError: there are hidden layers of maps, but none can grow.
         """
         edits: list[AnyEdit] = []
+        reasons: list[Reason] = []
         for group in groups(map_layers(network), self.scope == "global"):
             for _ in range(max(1, round(self.units * scale))):
                 drawn = [edit for layer in group for edit in self._candidates(network, layer, rng)]
@@ -61,8 +62,9 @@ class MapGrowth(Policy):
                 if np.isfinite(losses).any():
                     best = int(np.nanargmin(losses))
                     edits.append(drawn[best])
+                    reasons += _reasons(network, tried[best], losses, best)
                     network = tried[best]
-        return Batch(edits=tuple(edits), title=f"grow {len(edits)} maps")
+        return Batch(edits=tuple(edits), title=f"grow {len(edits)} maps", reasons=tuple(reasons))
 
     def _candidates(self, network: Network, layer: str, rng: np.random.Generator) -> list[AnyEdit]:
         full = self.limit is not None and len(network.units(layer)) >= self.limit
@@ -100,6 +102,16 @@ class MapGrowth(Policy):
             fan_in = fan_in + old.reshape(len(old), -1).sum(axis=1)
         deviation = self.alpha * np.sqrt(2 / fan_in).reshape(-1, *([1] * (mask.ndim - 1)))
         return Block(weight=np.where(mask, deviation * rng.standard_normal(shape), 0).astype(np.float32), mask=mask)
+
+
+def _reasons(before: Network, after: Network, losses: list[float], best: int) -> Iterator[Reason]:
+    """The loss of the candidate that was kept, for each of its maps, against that of the next best."""
+    others = [loss for place, loss in enumerate(losses) if place != best and np.isfinite(loss)]
+    bound = min(others, default=None)
+    for layer in before.layer_names:
+        for unit in np.setdiff1d(after.units(layer), before.units(layer)).tolist():
+            measure = f"loss, the lowest of {len(losses)} candidates'"
+            yield Reason(place=layer, unit=unit, measure=measure, value=losses[best], bound=bound)
 
 
 def map_layers(structure: Structure) -> tuple[str, ...]:

@@ -1,16 +1,17 @@
 """The one form of all policies: a frozen record of options that proposes an edit."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from itertools import count
 from typing import ClassVar
 
 import numpy as np
 
-from nestgraph.edits.batch import Batch
+from nestgraph.edits.batch import Batch, Reason
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.policies.evidence import Evidence, EvidenceKind
+from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.projection import Dense, Projection, is_gate, is_trained
 from nestgraph.spec.record import Record
 
@@ -33,6 +34,23 @@ class Policy(Record, ABC):
         Raises:
             EditError: the proposal would cut an output unit off.
         """
+
+
+def last_chosen(
+    measure: str, values: Mapping[str, AnyArray], entries: Mapping[str, AnyArray], weakest: bool = False
+) -> tuple[Reason, ...]:
+    """By projection, the smallest of the values that were chosen as the largest; the largest where the weakest were.
+
+    Args:
+        measure: what the values are.
+        values: by projection.
+        entries: row-major positions of what was chosen, by projection.
+        weakest: whether the smallest were chosen; then the values are what they are ranked by, less than 0.
+    """
+    last = {name: float(values[name].reshape(-1)[at].min()) for name, at in entries.items() if len(at)}
+    return tuple(
+        Reason(place=name, measure=measure, value=-value if weakest else value) for name, value in last.items()
+    )
 
 
 def plastic_projections(structure: Structure, names: Collection[str] | None = None) -> tuple[Projection, ...]:

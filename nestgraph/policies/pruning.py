@@ -1,12 +1,13 @@
 """Pruning by magnitude: connections and units (NeST section 3.2)."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
-from nestgraph.edits.batch import Batch
+from nestgraph.edits.batch import Batch, Reason
 from nestgraph.edits.coupling import held_units
 from nestgraph.edits.operations import normalisation_factor
 from nestgraph.edits.pruning import prune_connections, remove_units
@@ -14,10 +15,13 @@ from nestgraph.graph.network import Network
 from nestgraph.graph.pinning import pinned
 from nestgraph.graph.structure import Structure
 from nestgraph.policies.evidence import Evidence, EvidenceKind
-from nestgraph.policies.policy import Policy, plastic_projections
+from nestgraph.policies.policy import Policy, last_chosen, plastic_projections
 from nestgraph.policies.ranking import NEVER, Fraction, Scope, largest
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.record import Name
+
+WEIGHT, LAMP = "|effective weight|", "LAMP score"
+"""What pruning by magnitude ranks connections by."""
 
 
 class ConnectionPruning(Policy, ABC):
@@ -34,6 +38,11 @@ class ConnectionPruning(Policy, ABC):
     scope: Scope = "projection"
     projections: tuple[Name, ...] | None = None
 
+    @property
+    @abstractmethod
+    def measure(self) -> str:
+        """What connections are ranked by, in words for people."""
+
     @abstractmethod
     def strength(self, network: Network, projection: str, evidence: Evidence, rng: np.random.Generator) -> AnyArray:
         """How much each connection is worth, in the shape of the weights; at least 0."""
@@ -43,7 +52,9 @@ class ConnectionPruning(Policy, ABC):
         names = [p.name for p in plastic_projections(network, self.projections)]
         scores = {name: weakness(network, name, self.strength(network, name, evidence, rng)) for name in names}
         sizes = {name: network.connection_columns(name).active for name in names}
-        return prune_connections(network, largest(scores, sizes, self.fraction * scale, self.scope))
+        chosen = largest(scores, sizes, self.fraction * scale, self.scope)
+        reasons = last_chosen(self.measure, scores, chosen, weakest=True)
+        return prune_connections(network, chosen).model_copy(update={"reasons": reasons})
 
 
 class MagnitudePruning(ConnectionPruning):
@@ -59,6 +70,11 @@ class MagnitudePruning(ConnectionPruning):
 
     kind: Literal["magnitude_pruning"] = "magnitude_pruning"
     score: Literal["weight", "lamp"] = "weight"
+
+    @property
+    def measure(self) -> str:
+        """What connections are ranked by."""
+        return WEIGHT if self.score == "weight" else LAMP
 
     def strength(self, network: Network, projection: str, evidence: Evidence, rng: np.random.Generator) -> AnyArray:  # noqa: ARG002
         """|effective weight|, or its LAMP score."""
@@ -123,6 +139,7 @@ class UnitPruning(Policy):
     def propose(self, network: Network, evidence: Evidence, rng: np.random.Generator, scale: float = 1.0) -> Batch:  # noqa: ARG002
         """Remove the quietest units that are below the threshold."""
         edits: list[Batch] = []
+        reasons: list[Reason] = []
         structure: Structure = network
         held = held_units(network)
         for name in network.layer_names:
@@ -135,9 +152,17 @@ class UnitPruning(Policy):
             if len(living):
                 edits.append(remove_units(structure, name, living))
                 structure, _ = edits[-1].change(structure)
+                reasons += self._reasons(network, name, living, evidence.activity[name])
         removed = network.unit_count - structure.unit_count
-        return Batch(edits=tuple(edits), title=f"prune {removed} units")
+        return Batch(edits=tuple(edits), title=f"prune {removed} units", reasons=tuple(reasons))
 
     def _quiet(self, ids: AnyArray, activity: AnyArray, scale: float) -> AnyArray:
         order = np.argsort(activity, kind="stable")[: int(len(ids) * self.fraction * scale)]
         return ids[order[activity[order] < self.threshold * activity.mean()]]
+
+    def _reasons(self, network: Network, layer: str, units: AnyArray, activity: AnyArray) -> Iterator[Reason]:
+        bound = float(self.threshold * activity.mean())
+        position = network.unit_columns(layer).position
+        for unit in units.tolist():
+            value = float(activity[position[unit]])
+            yield Reason(place=layer, unit=unit, measure="mean |output|", value=value, bound=bound)

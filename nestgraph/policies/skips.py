@@ -9,7 +9,7 @@ from nestgraph.edits.batch import Batch
 from nestgraph.edits.layers import AddProjection, Block
 from nestgraph.graph.network import Network
 from nestgraph.policies.evidence import Evidence, EvidenceKind
-from nestgraph.policies.policy import Policy, possible_skips
+from nestgraph.policies.policy import Policy, last_chosen, possible_skips
 from nestgraph.policies.ranking import NEVER, top
 from nestgraph.policies.waking import Factor
 from nestgraph.spec.arrays import AnyArray
@@ -51,7 +51,9 @@ class SkipGrowth(Policy):
         if self.weight == "gradient":
             weight.flat[entries] = -self.rate * gradient.flat[entries]
         edit = AddProjection(projection=best, connections=Block(weight=weight, mask=mask))
-        return Batch(edits=(edit,), title=f"grow {len(entries)} connections from {best.source} to {best.target}")
+        title = f"grow {len(entries)} connections from {best.source} to {best.target}"
+        reasons = last_chosen("|bridging gradient|", sizes, {best.name: entries})
+        return Batch(edits=(edit,), title=title, reasons=reasons)
 
 
 def _sizes(gradient: AnyArray) -> AnyArray:

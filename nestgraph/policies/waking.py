@@ -12,13 +12,15 @@ from nestgraph.edits.growing import wake_connections
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.policies.evidence import Evidence, EvidenceKind
-from nestgraph.policies.policy import Policy, plastic_projections
+from nestgraph.policies.policy import Policy, last_chosen, plastic_projections
 from nestgraph.policies.ranking import NEVER, Fraction, Scope, largest
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.record import Name
 
 StartingWeight = Literal["zero", "random", "gradient"]
 Factor = Annotated[float, Field(gt=0, le=1e20)]
+GRADIENT, CHANCE = "|gradient|", "a random number"
+"""What connections are woken by."""
 
 
 class Waking(Policy, ABC):
@@ -38,6 +40,11 @@ class Waking(Policy, ABC):
     weight: StartingWeight = "zero"
     rate: Factor = 0.1
 
+    @property
+    @abstractmethod
+    def measure(self) -> str:
+        """What connections are ranked by, in words for people."""
+
     @abstractmethod
     def scores(self, network: Network, projection: str, evidence: Evidence, rng: np.random.Generator) -> AnyArray:
         """What is woken first, in the shape of the weights; `NEVER` where nothing can be."""
@@ -50,7 +57,8 @@ class Waking(Policy, ABC):
         found = largest(scores, sizes, self.fraction * scale, self.scope)
         edits = [woken(network, name, at, self.weight, self.rate, evidence, rng) for name, at in found.items()]
         total = sum(len(edit.entries) for edit in edits)
-        return Batch(edits=tuple(edits), title=f"grow {total} connections")
+        reasons = last_chosen(self.measure, scores, found)
+        return Batch(edits=tuple(edits), title=f"grow {total} connections", reasons=reasons)
 
 
 class ConnectionGrowth(Waking):
@@ -61,6 +69,11 @@ class ConnectionGrowth(Waking):
 
     kind: Literal["connection_growth"] = "connection_growth"
     needs: ClassVar[frozenset[EvidenceKind]] = frozenset({"gradients"})
+
+    @property
+    def measure(self) -> str:
+        """What connections are ranked by."""
+        return GRADIENT
 
     def scores(self, network: Network, projection: str, evidence: Evidence, rng: np.random.Generator) -> AnyArray:  # noqa: ARG002
         """|gradient| of dormant entries."""

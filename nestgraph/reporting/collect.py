@@ -1,6 +1,5 @@
 """What a report shows, collected from a run folder: the run is done again from seed and journal, moment by moment."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ def collect(folder: Path) -> dict[str, Any]:
     """
     records = Records.read(folder)
     numbers = chosen_numbers(records.rows)
-    frames, reasons = Frames(len(numbers)), Reasons(_ranks_by_lamp(records.recipe))
+    frames, reasons = Frames(len(numbers)), Reasons()
     layers: dict[str, Layer] = {}
     projections: dict[str, Projection] = {}
     shown: list[dict[str, Any]] = []
@@ -118,11 +117,6 @@ def _facts(moment: Moment, thresholds: list[dict[str, Any]]) -> dict[str, Any]:
         "by_projection": {name: [c.connections, c.possible, c.flops] for name, c in counts.by_projection.items()},
         "thresholds": thresholds,
     }
-
-
-def _ranks_by_lamp(recipe: Mapping[str, Any]) -> bool:
-    """Whether a recipe prunes by LAMP scores."""
-    return '"score": "lamp"' in json.dumps(recipe.get("pruning"))
 
 
 def chosen_numbers(rows: Sequence[Measurement]) -> list[int]:

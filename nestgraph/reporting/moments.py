@@ -157,10 +157,10 @@ def kept_steps(entries: Sequence[JournalEntry]) -> list[list[JournalEntry]]:
 
 @dataclass(frozen=True)
 class Leaf:
-    """A kernel edit within a step: the title of the proposal that it belongs to, and what it was applied to."""
+    """A kernel edit within a step: the proposal that it belongs to, and what it was applied to."""
 
     edit: AnyEdit
-    title: str
+    proposal: Batch
     before: Structure
 
 
@@ -169,14 +169,14 @@ def leaves(edits: Sequence[AnyEdit], before: Structure) -> Iterator[Leaf]:
 
     A step is a batch of what policies proposed, each a batch with a title; what is nested deeper are its consequences.
     """
-    for edit, title in _flat(edits, "", PROPOSAL):
-        yield Leaf(edit, title, before)
+    for edit, proposal in _flat(edits, Batch(edits=()), PROPOSAL):
+        yield Leaf(edit, proposal, before)
         before, _ = edit.change(before)
 
 
-def _flat(edits: Sequence[AnyEdit], title: str, depth: int) -> Iterator[tuple[AnyEdit, str]]:
+def _flat(edits: Sequence[AnyEdit], proposal: Batch, depth: int) -> Iterator[tuple[AnyEdit, Batch]]:
     for edit in edits:
         if isinstance(edit, Batch):
-            yield from _flat(edit.edits, edit.title if depth and edit.title else title, max(0, depth - 1))
+            yield from _flat(edit.edits, edit if depth and edit.title else proposal, max(0, depth - 1))
         else:
-            yield edit, title
+            yield edit, proposal

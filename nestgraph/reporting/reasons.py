@@ -1,20 +1,17 @@
-"""Why units came and went, and which weights pruning found too small: read from the edits themselves.
+"""Why units came and went, and what connections were chosen by: from the reasons in the journal and the edits."""
 
-The journal holds edits, not the scores that chose them. What pruning by magnitude went by is in the network before the
-edit, so its thresholds are exact; gradients, activities and responses are gone, and only the edit can be named.
-"""
-
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from nestgraph.edits.batch import Batch, Reason
 from nestgraph.edits.connections import SetMask
 from nestgraph.edits.layers import AddLayer, RemoveLayer
 from nestgraph.edits.units import AddUnits, RemoveUnits
 from nestgraph.graph.structure import Structure
-from nestgraph.policies.pruning import effective_weight, lamp
+from nestgraph.policies.pruning import LAMP, WEIGHT, effective_weight
 from nestgraph.reporting.moments import Leaf, Moment, leaves
 from nestgraph.spec.arrays import AnyArray
 
@@ -35,15 +32,13 @@ class Reasons:
 
     Attributes:
         lives: by layer and id.
-        wants_lamp: whether pruning ranked by LAMP scores.
     """
 
-    wants_lamp: bool = False
     lives: dict[str, dict[int, Life]] = field(default_factory=dict[str, dict[int, Life]])
     _before: Structure | None = None
 
     def follow(self, moment: Moment) -> list[dict[str, Any]]:
-        """Take in the next moment; returns its thresholds, one for each projection that an edit pruned."""
+        """Take in the next moment; returns its thresholds, one for each projection that an edit pruned or grew."""
         before, self._before = self._before, moment.network
         if before is None:
             for layer in moment.network.layer_names:
@@ -52,7 +47,7 @@ class Reasons:
         thresholds: list[dict[str, Any]] = []
         for leaf in leaves(moment.edits, before):
             if isinstance(leaf.edit, SetMask):
-                thresholds += self._threshold(leaf, leaf.edit)
+                thresholds += _thresholds(leaf, leaf.edit)
             self._births(leaf, moment.number)
             self._deaths(leaf, moment.number)
         return thresholds
@@ -60,46 +55,60 @@ class Reasons:
     def _births(self, leaf: Leaf, number: int) -> None:
         edit = leaf.edit
         if isinstance(edit, AddLayer):
-            self.lives[edit.layer.name] = {int(unit): Life(number, leaf.title) for unit in edit.ids}
+            self.lives[edit.layer.name] = {int(unit): Life(number, leaf.proposal.title) for unit in edit.ids}
         elif isinstance(edit, AddUnits):
             reads, feeds = _born_with(leaf.before, edit)
             for unit in edit.ids.tolist():
-                words = f"{leaf.title}: born with {_connections(reads)} in and {_connections(feeds)} out"
-                self.lives[edit.layer][unit] = Life(number, words)
+                words = f"{leaf.proposal.title}: born with {_connections(reads)} in and {_connections(feeds)} out"
+                reason = _words(leaf.proposal, edit.layer, unit, "the next best {}")
+                self.lives[edit.layer][unit] = Life(number, words + reason)
 
     def _deaths(self, leaf: Leaf, number: int) -> None:
         edit = leaf.edit
         if isinstance(edit, RemoveLayer):
             for life in self.lives[edit.layer].values():
-                life.died, life.cause = (number, leaf.title) if life.died is None else (life.died, life.cause)
+                if life.died is None:
+                    life.died, life.cause = number, leaf.proposal.title
         elif isinstance(edit, RemoveUnits):
             reads, feeds = ends_of(leaf.before, edit.layer)
             for unit in edit.units.tolist():
                 place = leaf.before.unit_columns(edit.layer).position[unit]
                 life = self.lives[edit.layer][unit]
                 is_input = leaf.before.layer(edit.layer).kind == "input"
-                life.died, life.cause = number, f"{leaf.title}: {_end(int(reads[place]), int(feeds[place]), is_input)}"
+                words = f"{leaf.proposal.title}: {_end(int(reads[place]), int(feeds[place]), is_input)}"
+                reason = _words(leaf.proposal, edit.layer, unit, "below the threshold of {}")
+                life.died, life.cause = number, words + reason
 
-    def _threshold(self, leaf: Leaf, edit: SetMask) -> Iterator[dict[str, Any]]:
-        columns = leaf.before.connection_columns(edit.projection)
-        gone = edit.entries[~edit.active]
-        gone = gone[columns.mask.reshape(-1)[gone]]
-        if not len(gone):
-            return
-        size = np.abs(effective_weight(leaf.before, edit.projection))
-        rest = columns.mask.reshape(-1).copy()
+
+def _thresholds(leaf: Leaf, edit: SetMask) -> Iterator[dict[str, Any]]:
+    """What the last of the connections that an edit woke, and of those that it pruned, was chosen by."""
+    columns = leaf.before.connection_columns(edit.projection)
+    mask = columns.mask.reshape(-1)
+    woken, gone = edit.entries[edit.active & ~mask[edit.entries]], edit.entries[~edit.active & mask[edit.entries]]
+    by = [reason for reason in leaf.proposal.reasons if reason.place == edit.projection and reason.unit is None]
+    facts = {"projection": edit.projection, "edit": leaf.proposal.title}
+    if len(woken):
+        yield facts | {"woken": len(woken)} | _measured(by[:1])
+    if len(gone):
+        size = np.abs(effective_weight(leaf.before, edit.projection)).reshape(-1)
+        rest = mask.copy()
         rest[gone] = False
-        found: dict[str, Any] = {
-            "projection": edit.projection,
-            "edit": leaf.title,
-            "pruned": len(gone),
-            "largest": float(size.reshape(-1)[gone].max()),
-            "kept": float(size.reshape(-1)[rest].min()) if rest.any() else None,
-            "magnitude": leaf.title.startswith("prune "),
-        }
-        if self.wants_lamp:
-            found["lamp"] = float(lamp(size).reshape(-1)[gone].max())
-        yield found
+        sizes = {"largest": float(size[gone].max()), "kept": float(size[rest].min()) if rest.any() else None}
+        last = _measured(by[-1:])
+        yield facts | {"pruned": len(gone)} | sizes | last | {"magnitude": last["measure"] in (WEIGHT, LAMP)}
+
+
+def _measured(reasons: Sequence[Reason]) -> dict[str, Any]:
+    """What connections were chosen by; nothing is known of edits that no policy made."""
+    return {"measure": reasons[0].measure, "value": reasons[0].value} if reasons else {"measure": None, "value": None}
+
+
+def _words(proposal: Batch, layer: str, unit: int, bound: str) -> str:
+    for reason in proposal.reasons:
+        if (reason.place, reason.unit) == (layer, unit):
+            held = "" if reason.bound is None else f", {bound.format(f'{reason.bound:.3g}')}"
+            return f"; {reason.measure} {reason.value:.3g}{held}"
+    return ""
 
 
 def _born_with(structure: Structure, edit: AddUnits) -> tuple[int, int]:

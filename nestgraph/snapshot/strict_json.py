@@ -148,6 +148,8 @@ def _problem(first: dict[str, Any]) -> str:
         return "unknown key (expected only keys of the schema)"
     if first["type"] == "missing":
         return "missing (expected a value, got none)"
+    if first["type"] == "union_tag_not_found":
+        return f"expected an object with a key {first['ctx']['discriminator']}, got none"
     reason = first.get("ctx", {}).get("error")
     if isinstance(reason, Exception):
         return str(reason)

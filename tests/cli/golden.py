@@ -20,6 +20,7 @@ VERBS = (
     "verify",
     "draw",
     "diff",
+    "edit",
     "data",
     "schema",
 )
@@ -31,6 +32,9 @@ CASES = {
     "verify-island": ("verify", "island.json"),
     "diff": ("diff", "before.json", "after.json"),
     "diff-equal": ("diff", "before.json", "before.json"),
+    "edit": ("edit", "before.json", "edit.json", "--out", "new.json"),
+    "edit-preview": ("edit", "before.json", "edit.json", "--preview"),
+    "edit-refused": ("edit", "after.json", "edit.json", "--preview"),
 }
 
 

@@ -92,7 +92,8 @@ def island_json() -> str:
 
 
 def write_snapshots(folder: Path) -> None:
-    """Write before.json, after.json and island.json."""
+    """Write before.json, after.json, edit.json, which leads from one to the other, and island.json."""
     ng.save(before(), folder / "before.json")
     ng.save(after(), folder / "after.json")
+    (folder / "edit.json").write_text(ng.diff(before(), after()).model_dump_json())
     (folder / "island.json").write_text(island_json())

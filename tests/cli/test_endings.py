@@ -41,6 +41,15 @@ PROGRAM = [sys.executable, "-m", "nestgraph.cli"]
             ["draw", "before.json", "a.jpg"],
             "nestgraph draw: invalid value for PICTURE: expected .svg, .png, .pdf or .dot",
         ),
+        (["edit", "before.json"], "nestgraph edit: missing argument 'EDITS'"),
+        (
+            ["edit", "before.json", "edit.json"],
+            "nestgraph edit: invalid value for --out: expected a file to write, or --preview",
+        ),
+        (
+            ["edit", "before.json", "edit.json", "--preview", "--out", "new.json"],
+            "nestgraph edit: invalid value for --out: expected none with --preview",
+        ),
         (["schema", "cats"], "nestgraph schema: invalid value for NAME: expected one of edit,"),
         (["synthesize", "cats"], "expected a recipe name ("),
         (["synthesize", "missing.toml"], "missing.toml: "),
@@ -131,6 +140,7 @@ def test_no_escape_sequence_reaches_the_terminal(snapshots):
     cases = [(verb, file) for verb in ("verify", "summary") for file in files]
     cases += [("synthesize", "recipe.toml"), ("synthesize", HOSTILE), (HOSTILE,), ("draw", "before.json", HOSTILE)]
     cases += [("evaluate", "before.json", "--data", HOSTILE), ("diff", HOSTILE, "after.json"), ("schema", HOSTILE)]
+    cases += [("edit", "before.json", file, "--preview") for file in files]
     for words in cases:
         result = run(*words)
         for text in (result.stdout, result.stderr):

@@ -59,10 +59,14 @@ def test_no_help_loads_anything_heavy(tmp_path):
 
 def test_plain_verbs_do_not_load_torch(snapshots):
     (snapshots / "edges.csv").write_text("x,y,1")
+    (snapshots / "journal.jsonl").touch()
     verbs = {
         "summary before.json": 0,
         "verify before.json": 0,
         "diff before.json after.json": 1,
+        "edit before.json edit.json --out new.json": 0,
+        "edit before.json edit.json --preview": 0,
+        "edit before.json journal.jsonl --out new.json": 0,
         "draw before.json picture.svg": 0,
         "draw before.json picture.png --view layers": 0,
         "schema recipe": 0,

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from nestgraph.edits import Batch, Editor, SetValues, grow_unit, prune_connections, remove_units, shrink_areas
+from nestgraph.edits import Batch, Editor, Reason, SetValues, grow_unit, prune_connections, remove_units, shrink_areas
 from nestgraph.graph import Network, cost
 from nestgraph.graph.geometry import weight_shape
+from nestgraph.policies import Evidence, MagnitudePruning
 from nestgraph.seeds import mlp
 from nestgraph.snapshot import JournalWriter, save
 from nestgraph.spec import Activation, BatchNorm, Conv, Dense, Layer, Pooling
@@ -131,22 +132,25 @@ def grown(network):
     """A new neuron that reads and feeds some."""
     shape = weight_shape(network, network.projection("conv1_to_fc1"))[1:]
     weights = {"conv1_to_fc1": np.full(shape, 0.25), "fc1_to_digit": np.array([0.5, 0, -0.5])}
-    proposed = Batch(edits=(grow_unit(network, "fc1", weights),), title="grow 1 neurons")
+    (unit,) = network.fresh_ids("fc1", 1)
+    reason = Reason(place="fc1", unit=unit, measure="sum of 2 |bridging gradients|", value=1.5, bound=0.125)
+    proposed = Batch(edits=(grow_unit(network, "fc1", weights),), title="grow 1 neurons", reasons=(reason,))
     return Batch(edits=(proposed,), title="grow 1 neurons")
 
 
 def pruned(network):
     """The smallest of one projection, half of the places of another, and a neuron."""
-    columns = network.connection_columns("conv1_to_fc1")
-    entries = np.argsort(np.where(columns.mask, np.abs(columns.weight), np.inf), axis=None, kind="stable")[:20]
-    first = prune_connections(network, {"conv1_to_fc1": np.sort(entries)})
+    share = 20 / network.connection_columns("conv1_to_fc1").active
+    policy = MagnitudePruning(fraction=share, score="lamp", projections=("conv1_to_fc1",))
+    first = policy.propose(network, Evidence(), np.random.default_rng(0))
     between = first.apply(network).network
     area = np.zeros((len(network.units("conv1")), 1, 6, 6), bool)
     area[..., 1:5, 2:] = True
     second = shrink_areas(between, {"image_to_conv1": area})
     between = second.apply(between).network
     third = remove_units(between, "fc1", [2])
-    named = Batch(edits=third.edits, title="prune 1 units")
+    reason = Reason(place="fc1", unit=2, measure="mean |output|", value=0.001, bound=0.05)
+    named = Batch(edits=third.edits, title="prune 1 units", reasons=(reason,))
     return Batch(edits=(first, second, named), title="prune connections, areas and a unit")
 
 

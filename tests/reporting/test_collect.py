@@ -99,8 +99,10 @@ def test_units_live_from_their_birth_to_their_death_and_say_why(kept, data):
             assert bool(why)
             assert bool(cause) == (died is not None)
     neurons = {unit: why for (unit, *_), why in zip(data["layers"][2]["units"], data["layers"][2]["why"], strict=True)}
-    assert neurons[6] == ["grow 1 neurons: born with 36 connections in and 2 connections out", ""]
+    born = "grow 1 neurons: born with 36 connections in and 2 connections out"
+    assert neurons[6] == [f"{born}; sum of 2 |bridging gradients| 1.5, the next best 0.125", ""]
     assert neurons[2][1].startswith("prune 1 units: removed as a whole, with ")
+    assert neurons[2][1].endswith("; mean |output| 0.001, below the threshold of 0.05")
 
 
 def test_factors_areas_and_pixels_are_those_of_the_networks(kept, data):
@@ -130,7 +132,8 @@ def test_thresholds_are_the_largest_that_were_pruned(kept, data):
     assert cut["pruned"] == 20
     assert cut["largest"] == smallest[19]
     assert cut["kept"] == smallest[20]
-    assert cut["lamp"] == pytest.approx(np.sort(lamp(size)[columns.mask])[19])
+    assert cut["measure"] == "LAMP score"
+    assert cut["value"] == pytest.approx(np.sort(lamp(size)[columns.mask])[19])
     assert all(not moment["thresholds"] for moment in data["moments"][:3])
 
 

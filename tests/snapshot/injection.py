@@ -42,7 +42,7 @@ def traced(action, injection=None):
         _act(action, begin, note)
     inject = ["-e", f"inject={injection}"] if injection else []
     with tempfile.NamedTemporaryFile("r") as log:  # a pipe that nobody empties would stop the process
-        options = ["-s", "8", "-e", f"trace={TRACED}", "-e", "signal=none", *inject, "-o", log.name]
+        options = ["-y", "-s", "8", "-e", f"trace={TRACED}", "-e", "signal=none", *inject, "-o", log.name]
         tracer = subprocess.Popen(["strace", *options, "-p", str(child)], stderr=subprocess.PIPE, text=True)
         first = tracer.stderr.readline()
         os.write(go, b"x")

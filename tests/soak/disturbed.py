@@ -11,12 +11,15 @@ import os
 import signal
 import struct
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from tqdm import tqdm
 
 from nestgraph.train import run_folder, runs, steps, synthesis, trainer, training_state
 from nestgraph.train.checkpoint import PHASES, RunState
@@ -135,6 +138,9 @@ def prepare() -> None:
     DataOptions.load = lambda *_: data
     for picture in ("draw_stage", "draw_run"):
         setattr(run_folder, picture, lambda *_: None)
+    # The default lock of these progress bars, which torch.fx makes and never shows, is shared by all children: one
+    # that is killed while it holds it would stop the others for good.
+    tqdm.set_lock(threading.RLock())
 
 
 def work(folder: Path) -> None:
@@ -146,13 +152,17 @@ def work(folder: Path) -> None:
 
 
 @contextmanager
-def child(job: Callable[[], int | None], log: Path):
-    """A child at its job, with its messages in a file; gives its process id."""
+def child(job: Callable[[], int | None], log: Path, patience: int = 0):
+    """A child at its job, with its messages in a file; gives its process id.
+
+    It is ended by SIGALRM where it takes longer than so many seconds (0: it may take forever).
+    """
     process = os.fork()
     if process:
         yield process
         return
     code = 99
+    signal.alarm(patience)
     try:
         out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(out, 1)

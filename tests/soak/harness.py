@@ -31,6 +31,9 @@ WRITERS = (disk, files, sidecar, checkpoint, run_folder, state_files)
 PATIENCE = 5.0
 """Seconds in which a run must have ended after a signal."""
 
+HANGING = 120
+"""Seconds after which a run, which takes less than one, is taken for hung: a failure."""
+
 
 def naive_write(path, data):
     """What `write_atomically` is not: the old content is gone before the new is there."""
@@ -83,7 +86,7 @@ class Harness:
             watch(where)
             work(run)
 
-        with child(job, run.with_suffix(".log")) as process:
+        with child(job, run.with_suffix(".log"), HANGING) as process:
             if delay is not None:
                 time.sleep(delay)
                 os.kill(process, signal.SIGKILL)
@@ -121,7 +124,7 @@ class Harness:
             signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever the parent had
             app(["synthesize", str(recipe), "--out", str(run), "--seed", str(SEED), "--overwrite"])
 
-        with child(job, run.with_suffix(".log")) as process:
+        with child(job, run.with_suffix(".log"), HANGING) as process:
             while reached.moment().event < 3:
                 time.sleep(0.001)
             time.sleep(self.rng.uniform(0, self.seconds / 2))
@@ -138,7 +141,7 @@ class Harness:
 
     def ends_as_expected(self, run: Path, job) -> None:
         """Whether a run ends, with the files of one that nothing disturbed."""
-        with child(lambda: job() and None, run.with_suffix(".log")) as process:
+        with child(lambda: job() and None, run.with_suffix(".log"), HANGING) as process:
             code = ending(process)
         if code:
             self.failures.append(f"{run.name}: exit code {code}: {self.last_line(run)}")

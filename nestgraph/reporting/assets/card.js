@@ -49,12 +49,14 @@ class Card {
     return [html('h3', {}, title), html('ul', {}, ...items), more];
   }
 
-  // What pruning by magnitude went by in the projections that touch the unit, at this moment.
+  // What the connections were chosen by that this moment pruned or woke in the projections that touch the unit.
   scores(layer, moment) {
     const touching = new Set(this.model.projections.filter(({ source, target }) => source === layer.name || target === layer.name).map(({ name }) => name));
     const cuts = this.model.moments[moment].thresholds.filter(({ projection }) => touching.has(projection));
     if (!cuts.length) return [];
-    const words = ({ projection, pruned, largest, kept, magnitude, lamp }) => `${projection}: ${grouped(pruned)} pruned${magnitude ? `, none above ${largest.toPrecision(3)}${lamp === undefined ? '' : ` (LAMP ${lamp.toPrecision(2)})`}` : `, effective weights up to ${largest.toPrecision(3)}`}${kept === null ? '' : `; smallest left ${kept.toPrecision(3)}`}`;
+    const by = ({ measure, value }, side) => (measure ? ` by ${measure}, ${side} ${value.toPrecision(3)}` : '');
+    const left = ({ largest, kept }) => `; effective weights up to ${largest.toPrecision(3)} went${kept === null ? '' : `, the smallest left is ${kept.toPrecision(3)}`}`;
+    const words = (cut) => (cut.woken ? `${cut.projection}: ${grouped(cut.woken)} woken${by(cut, 'at least')}` : `${cut.projection}: ${grouped(cut.pruned)} pruned${by(cut, 'at most')}${left(cut)}`);
     return [html('h3', {}, 'Thresholds of this step'), ...cuts.map((cut) => html('p', { class: 'muted' }, words(cut)))];
   }
 

@@ -163,7 +163,7 @@ function addHistogram(scene, model, state, projection, box) {
   scene.text(inner.x, box.y + 15, clipped(`${projection.source} → ${projection.target}`, 34), { size: 13, bold: true });
   const counts = model.moments[state.moment].by_projection[projection.name];
   scene.text(inner.x + inner.width, box.y + 15, counts ? grouped(counts[0]) : 'none', { anchor: 'end', size: 13 });
-  const lamp = cut && cut.lamp !== undefined && inner.width > 400 ? ` (LAMP ${cut.lamp.toPrecision(2)})` : '';
+  const lamp = cut && cut.measure === 'LAMP score' && inner.width > 400 ? ` (LAMP ${cut.value.toPrecision(2)})` : '';
   scene.text(inner.x, box.y + 32, cut ? `step ${cutStep} pruned ${grouped(cut.pruned)}, none above ${cut.largest.toPrecision(3)}${lamp}` : 'not pruned by size yet', { size: 11.5, fill: 'muted' });
 }
 
