@@ -18,7 +18,7 @@ from nestgraph.snapshot import write_atomically
 
 REPORT = "report.html"
 ASSETS = resources.files("nestgraph.reporting").joinpath("assets")
-SCRIPTS = ("model.js", "scene.js", "network.js", "charts.js", "card.js", "page.js")
+SCRIPTS = ("model.js", "scene.js", "network.js", "charts.js", "distributions.js", "card.js", "page.js")
 ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
 """What could end a script element or begin a comment in one, as JSON writes it instead."""
 

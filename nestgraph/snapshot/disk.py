@@ -154,7 +154,7 @@ def open_regular(path: PathLike, lonely: bool = False) -> BinaryIO:
     file = open(path, "rb", buffering=0 if lonely else -1, opener=lambda name, _: os.open(name, flags))  # noqa: SIM115
     status = os.fstat(file.fileno())
     got = "a pipe or device" if not stat.S_ISREG(status.st_mode) else f"one with {status.st_nlink} names"
-    if not stat.S_ISREG(status.st_mode) or (lonely and status.st_nlink != 1):
+    if not stat.S_ISREG(status.st_mode) or (lonely and status.st_nlink > 1):  # 0: just replaced, and whole
         file.close()
         raise SnapshotError(f"{shown(path)}: cannot be read (expected a regular file, got {got})")
     return file

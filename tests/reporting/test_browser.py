@@ -10,7 +10,9 @@ import pytest
 from PIL import Image
 
 from nestgraph.edits import prune_connections
+from nestgraph.policies import effective_weight
 from nestgraph.reporting import report
+from nestgraph.reporting.reasons import ends_of
 from nestgraph.seeds import lenet_5
 from tests.render.samples import chain, mlp, residual
 from tests.reporting.reading import connections
@@ -73,6 +75,45 @@ def test_every_view_has_the_numbers_of_the_network(opened, run):
         )
         assert sum(bars) == network.connection_count
         assert len(view.page.query_selector_all("#neurons .unit")) == network.unit_count
+        check_fans(view, network)
+        medians = view.page.eval_on_selector_all("#sizes text", "nodes => nodes.map(node => node.textContent)")
+        medians = [float(words.split()[1]) for words in medians if words.startswith("median")]
+        for name, median in zip(network.projection_names, medians, strict=True):
+            sizes = np.sort(np.abs(effective_weight(network, name)[network.connection_columns(name).mask]))
+            assert median == pytest.approx(sizes[(len(sizes) - 1) // 2], rel=0.03, abs=1e-3)
+
+
+def check_fans(view, network):
+    """The bars of fan-in and fan-out are as many units as have so many connections, and all units are in them."""
+    fans = {(name, side): counts for name in network.layer_names for side, counts in sides(network, name)}
+    shown = dict.fromkeys(fans, 0)
+    for title in view.page.eval_on_selector_all("#fans rect title", "nodes => nodes.map(node => node.textContent)"):
+        name, units, low, high, side = re.fullmatch(
+            r"(\w+): (\d+) units? with (\d+)(?: to (\d+))? connections (in|out)", title
+        ).groups()
+        counts = fans[name, side]
+        assert int(units) == np.count_nonzero((counts >= int(low)) & (counts <= int(high or low)))
+        shown[name, side] += int(units)
+    assert shown == {key: len(counts) for key, counts in fans.items()}
+
+
+def sides(network, name):
+    """("in" or "out", (units,) connections) of the sides of a layer that have any."""
+    return [(side, counts) for side, counts in zip(("in", "out"), ends_of(network, name), strict=True) if counts.any()]
+
+
+def test_where_edges_are_left_out_bars_count_all_connections_of_a_unit(opened, run):
+    path, kept = run
+    view = opened(path)
+    view.page.evaluate("report.most = 10")
+    view.draw_all()
+    assert "Bars at a unit" in view.text("#neurons")
+    into, out = ends_of(kept[-1], "fc1")
+    titles = view.page.eval_on_selector_all("#neurons rect title", "nodes => nodes.map(node => node.textContent)")
+    for unit, reads, feeds in zip(kept[-1].units("fc1").tolist(), into.tolist(), out.tolist(), strict=True):
+        for count, side in ((reads, "in"), (feeds, "out")):
+            words = f"fc1 {unit}: {grouped(count)} connection{'' if count == 1 else 's'} {side}"
+            assert (words in titles) == (count > 0)
 
 
 @pytest.mark.parametrize(("one", "other"), [(1, 2), (2, 3), (3, 1), (0, 4)])
@@ -191,7 +232,7 @@ def test_pictures_are_copied_as_svg_and_dot(opened, run):
     path, kept = run
     view = opened(path)
     view.draw_all()
-    for host in ("overview", "layers", "neurons", "inputs", "weights", "curves"):
+    for host in ("overview", "layers", "neurons", "inputs", "weights", "sizes", "fans", "curves"):
         view.page.click(f"#{host} .copy button:has-text('Copy SVG')")
         tree = ElementTree.fromstring(view.page.evaluate("report.copied"))
         assert tree.tag.endswith("svg")

@@ -1,4 +1,4 @@
-// Charts: curves over the run, accuracy against size, weights with thresholds, and what is read of the input.
+// Charts: curves over the run, accuracy against size, and what is read of the input.
 
 const PLOT = { left: 62, right: 14, top: 26, bottom: 26 };
 
@@ -6,7 +6,7 @@ function ticks(low, high, most = 4) {
   const span = high - low || Math.abs(high) || 1, rough = span / most, base = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 2.5, 5, 10].map((factor) => factor * base).find((size) => span / size <= most) || base * 10;
   const found = [];
-  for (let value = Math.ceil(low / step - 1e-9) * step; value <= high + step * 1e-9; value += step) found.push(value);
+  for (let value = Math.ceil(low / step - 1e-9) * step; value <= high + step * 1e-9; value += step) found.push(value || 0); // never -0
   return found;
 }
 
@@ -101,70 +101,6 @@ function sizePanel(scene, model, state, box) {
   const here = rows.indexOf(model.row(state.moment));
   if (here >= 0) scene.circle(x(logs[here]), y(shares[here]), 6, { stroke: 'ink', strokeWidth: 2 });
   scene.text(inner.x, box.y + 15, 'Accuracy against connections', { size: 13, bold: true });
-}
-
-// -- weights ------------------------------------------------------------------------------------------
-
-const BINS = 61;
-
-function histogram(model, projection, moment, reach) {
-  const layer = model.layerOf.get(projection.target), bins = new Array(BINS).fill(0);
-  for (const pair of projection.pairs) {
-    const factor = model.factor(layer, moment, pair.target);
-    for (let entry = pair.from; entry < pair.to; entry++) {
-      if (!model.active(projection, moment, entry)) continue;
-      const place = Math.floor(((model.weight(projection, moment, entry) * factor) / reach + 1) * 0.5 * BINS);
-      bins[Math.max(0, Math.min(BINS - 1, place))] += 1;
-    }
-  }
-  return bins;
-}
-
-// The largest effective weight of a moment, without the last thousandth on each side.
-function reachOf(model, projection, moments) {
-  const layer = model.layerOf.get(projection.target), sizes = [];
-  for (const moment of moments) for (const pair of projection.pairs) for (let entry = pair.from; entry < pair.to; entry++) {
-    if (model.active(projection, moment, entry)) sizes.push(Math.abs(model.weight(projection, moment, entry) * model.factor(layer, moment, pair.target)));
-  }
-  sizes.sort((a, b) => a - b);
-  return sizes[Math.floor((sizes.length - 1) * 0.998)] * 1.05 || 1;
-}
-
-function weightsScene(model, state, width) {
-  const columns = width < 720 ? 1 : 2, wide = (width - (columns - 1) * 28) / columns, high = 190;
-  const scene = new Scene(width, Math.ceil(model.projections.length / columns) * (high + 12));
-  model.projections.forEach((projection, place) => {
-    addHistogram(scene, model, state, projection, { x: (place % columns) * (wide + 28), y: Math.floor(place / columns) * (high + 12), width: wide, height: high });
-  });
-  return scene;
-}
-
-// The last threshold up to a moment, and its step.
-function lastCut(model, moment, projection) {
-  for (let at = moment; at >= 0; at--) {
-    const cut = model.moments[at].thresholds.find((entry) => entry.projection === projection && entry.magnitude);
-    if (cut) return [cut, model.moments[at].step];
-  }
-  return [null, null];
-}
-
-function addHistogram(scene, model, state, projection, box) {
-  const moments = state.against === null ? [state.moment] : [state.moment, state.against], reach = reachOf(model, projection, moments);
-  const bins = moments.map((moment) => histogram(model, projection, moment, reach)), most = Math.max(1, ...bins.flat());
-  const inner = { x: box.x + PLOT.left, y: box.y + PLOT.top + 16, width: box.width - PLOT.left - PLOT.right, height: box.height - PLOT.top - PLOT.bottom - 16 };
-  const step = inner.width / BINS, x = (value) => inner.x + ((value / reach + 1) / 2) * inner.width, y = (count) => inner.y + inner.height * (1 - Math.sqrt(count / most));
-  bins[0].forEach((count, place) => { if (count) scene.rect(inner.x + place * step + 0.5, y(count), step - 1, inner.y + inner.height - y(count), { fill: (place + 0.5) / BINS < 0.5 ? 'vermilion' : 'blue', title: plural(count, 'connection') }); });
-  if (bins[1]) scene.line(bins[1].flatMap((count, place) => [[inner.x + place * step, y(count)], [inner.x + (place + 1) * step, y(count)]]), { stroke: 'ink', strokeWidth: 1.2, dash: [4, 2] });
-  scene.line([[inner.x, inner.y + inner.height], [inner.x + inner.width, inner.y + inner.height]], { stroke: 'grey', strokeWidth: 1 });
-  for (const tick of ticks(-reach, reach, 5)) scene.text(x(tick), inner.y + inner.height + 17, Number(tick.toPrecision(2)), { anchor: 'middle', size: 11, fill: 'muted' });
-  for (const share of [0.25, 1]) scene.text(inner.x - 8, y(most * share) + 4, short(Math.round(most * share)), { anchor: 'end', size: 11, fill: 'muted' });
-  const [cut, cutStep] = lastCut(model, state.moment, projection.name);
-  for (const value of cut ? [-cut.largest, cut.largest] : []) if (Math.abs(value) < reach) scene.line([[x(value), inner.y - 4], [x(value), inner.y + inner.height]], { stroke: 'ink', strokeWidth: 1.4, dash: [3, 3], title: `threshold ${cut.largest.toPrecision(3)}` });
-  scene.text(inner.x, box.y + 15, clipped(`${projection.source} → ${projection.target}`, 34), { size: 13, bold: true });
-  const counts = model.moments[state.moment].by_projection[projection.name];
-  scene.text(inner.x + inner.width, box.y + 15, counts ? grouped(counts[0]) : 'none', { anchor: 'end', size: 13 });
-  const lamp = cut && cut.measure === 'LAMP score' && inner.width > 400 ? ` (LAMP ${cut.value.toPrecision(2)})` : '';
-  scene.text(inner.x, box.y + 32, cut ? `step ${cutStep} pruned ${grouped(cut.pruned)}, none above ${cut.largest.toPrecision(3)}${lamp}` : 'not pruned by size yet', { size: 11.5, fill: 'muted' });
 }
 
 // -- inputs -------------------------------------------------------------------------------------------

@@ -50,10 +50,43 @@ function addEdges(scene, plan, edges, compared, thin = 1) {
     const look = compared ? STATUS[status] : { stroke: sum < 0 ? 'vermilion' : 'blue', dash: sum < 0 ? [5, 3] : null };
     const quiet = compared && status === 'same';
     scene.below('curve', {
-      x1: start.x + from.side / 2, y1: start.y, x2: end.x - to.side / 2, y2: end.y, stroke: look.stroke, dash: look.dash && look.dash.map((length) => length * thin),
+      x1: start.x + from.side / 2 + (from.clear || 0), y1: start.y, x2: end.x - to.side / 2 - (to.clear || 0), y2: end.y, stroke: look.stroke, dash: look.dash && look.dash.map((length) => length * thin),
       strokeWidth: thin * (0.35 + 1.9 * strength), opacity: quiet ? 0.25 : (0.22 + 0.6 * strength) * (status === 'changed' ? 0.7 : 1),
     });
   }
+}
+
+// Where edges are left out, each unit still tells how many connections it has: in a single column by bars, of those in on
+// the left and of those out on the right; in a grid by its shade. Either is relative to the most in its layer.
+const BAR = 20;
+
+function fansOf(edges) {
+  const fans = new Map(), add = (name, side, place, count) => {
+    if (!fans.has(name)) fans.set(name, { in: new Map(), out: new Map() });
+    fans.get(name)[side].set(place, (fans.get(name)[side].get(place) || 0) + count);
+  };
+  for (const { projection, pair, count, status } of edges) {
+    if (status === 'removed') continue; // it was there before
+    add(projection.target, 'in', pair.target, count);
+    add(projection.source, 'out', pair.source, count);
+  }
+  return fans;
+}
+
+function addFans(scene, one, fan) {
+  const high = Math.min(5, one.pitch * 0.5);
+  for (const [side, sign] of [['in', -1], ['out', 1]]) {
+    const most = Math.max(1, ...fan[side].values());
+    for (const [place, count] of fan[side]) {
+      const { x, y } = spot(one, place), width = (BAR * count) / most, near = x + sign * (one.side / 2 + 2);
+      scene.rect(sign < 0 ? near - width : near, y - high / 2, width, high, { fill: 'grey', title: `${one.layer.name} ${one.layer.units[place][0]}: ${plural(count, 'connection')} ${side}` });
+    }
+  }
+}
+
+function shades(one, fan, colour) {
+  const total = (place) => (fan.in.get(place) || 0) + (fan.out.get(place) || 0), most = Math.max(1, ...one.layer.units.map((_, place) => total(place)));
+  return one.layer.units.map((_, place) => blend(colour('panel'), colour('ink'), 0.04 + 0.66 * (total(place) / most)));
 }
 
 // The kernels into a map as one raster: those of all its sources side by side, places by id.
@@ -79,6 +112,12 @@ function kernelRaster(model, layer, place, moment, colour) {
 function neuronScene(model, state, most) {
   const plan = layout(model, 560), scene = new Scene(plan.width, plan.height), colour = theme();
   const compared = state.against !== null, edges = model.edges(state.moment, state.against), drawn = strongest(edges, most);
+  const fans = drawn.length < edges.length ? fansOf(edges) : new Map();
+  for (const one of plan.blocks.values()) {
+    const fan = fans.get(one.layer.name), grid = one.columns > 1;
+    if (fan && grid && !one.tiles) one.shades = shades(one, fan, colour);
+    if (fan && !grid) { one.clear = BAR + 3; addFans(scene, one, fan); }
+  }
   addEdges(scene, plan, drawn, compared);
   for (const one of plan.blocks.values()) addUnits(scene, model, state, one, colour);
   const shown = drawn.reduce((sum, edge) => sum + edge.count, 0);
@@ -100,7 +139,7 @@ function addUnits(scene, model, state, one, colour) {
     const changed = compared && status !== 'same';
     scene.add('unit', {
       layer: layer.name, id, x, y, side: one.side, round: !one.square, chosen: state.unit === `${layer.name}/${id}`,
-      fill: one.tiles ? 'transparent' : changed ? look.stroke : one.byId ? 'line' : 'panel', stroke: changed ? look.stroke : one.byId ? 'paper' : 'grey',
+      fill: one.tiles ? 'transparent' : changed ? look.stroke : one.shades ? one.shades[place] : one.byId ? 'line' : 'panel', stroke: changed ? look.stroke : one.byId ? 'paper' : 'grey',
       strokeWidth: changed ? 2 : one.byId ? 0.6 : 1.1, dash: status === 'removed' ? [3, 2] : null, sign: changed && one.side >= 7 ? look.sign : '',
       signSize: Math.min(16, one.side * 0.9), signFill: one.tiles ? look.stroke : 'paper', title: `${layer.name} ${id}${changed ? `, ${look.words}` : ''}`,
     });

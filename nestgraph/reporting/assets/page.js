@@ -11,7 +11,7 @@ class Page {
     this.dirty = new Set();
     this.visible = new Set();
     this.card = new Card(model, at('card'), (unit, moment) => (moment === undefined ? this.open(unit) : this.set({ moment })), at('told'));
-    this.views = { overview: () => this.overview(), panels: () => this.panels(), difference: () => this.difference(), layers: () => this.layers(), neurons: () => this.neurons(), inputs: () => this.inputs(), areas: () => this.areas(), weights: () => this.weights(), curves: () => this.curves() };
+    this.views = { overview: () => this.overview(), panels: () => this.panels(), difference: () => this.difference(), layers: () => this.layers(), neurons: () => this.neurons(), inputs: () => this.inputs(), areas: () => this.areas(), weights: () => this.weights(), sizes: () => this.sizes(), fans: () => this.fans(), curves: () => this.curves() };
     new SearchBox(model, at('search'), at('found'), (unit) => this.open(unit));
     this.read();
     this.timeline();
@@ -158,6 +158,7 @@ class Page {
     const drawn = `${grouped(edges)} of ${plural(ofEdges, 'edge')}`, total = this.model.moments[this.state.moment].connections;
     const some = shown === total ? `All ${plural(total, 'connection')} shown, on ${plural(edges, 'edge')}.` : `${grouped(shown)} of ${plural(total, 'connection')} shown, on ${drawn}: the strongest.`;
     const words = [...this.legend(), this.state.against === null ? some : `${drawn} of both moments shown${edges < ofEdges ? ': the strongest of each kind' : ''}.`];
+    if (edges < ofEdges) words.push(' Bars at a unit count all its connections in (left) and out (right); where units stand in a grid, darker ones have more.');
     if (this.state.against !== null) words.push('Changed: its connections or sign did, or its size by more than half.');
     if (this.model.layers.some(({ kind }) => kind === 'feature_maps')) words.push('Maps show their kernels.');
     const holder = stage(scene, `Units at ${this.name(this.state.moment)}: Enter opens a card, arrow keys move`);
@@ -191,6 +192,19 @@ class Page {
     const words = ['Effective weights, after batch normalisation; heights are square roots of counts. Dashed uprights: the largest that the last pruning by size removed, before the training that followed.'];
     if (this.state.against !== null) words.push(`Dashed outline: ${this.name(this.state.against)}.`);
     this.put('weights', [stage(scene, `Effective weights at ${this.name(this.state.moment)}`)], { scenes: [scene], words });
+  }
+
+  sizes() {
+    const scene = sizesScene(this.model, this.state, this.width('sizes'));
+    const words = ['Effective weights by size: the median, dashed the tenth and the ninetieth of a hundred. Short bars: the largest that a pruning by size removed.'];
+    this.put('sizes', [stage(scene, 'Sizes of effective weights over the run')], { scenes: [scene], words });
+  }
+
+  fans() {
+    const scene = fansScene(this.model, this.state, this.width('fans'));
+    const words = ['How many units have how many connections: in above the line, out below it; heights are square roots of counts.'];
+    if (this.state.against !== null) words.push(`Dashed outline: ${this.name(this.state.against)}.`);
+    this.put('fans', [stage(scene, `Connections of units at ${this.name(this.state.moment)}`)], { scenes: [scene], words });
   }
 
   curves() {
