@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from nestgraph.edits import remove_units
+from nestgraph.edits import diff, remove_units
 from nestgraph.lowering import lower
 from nestgraph.policies import MagnitudePruning
 from nestgraph.policies.evidence import Evidence
-from nestgraph.seeds import alexnet
+from nestgraph.seeds import alexnet, mlp
 
-PRUNING, EDITING, LOWERING, AGAIN = 3.0, 0.5, 1.0, 0.5
+PRUNING, EDITING, LOWERING, AGAIN, GROWTH = 3.0, 0.5, 1.0, 0.5, 1.5
 UNITS = [1, 5, 77, 900, 2000]
 
 
@@ -73,3 +73,18 @@ def test_lowering_and_lowering_again(network):
     print(f"\nlower: {lowering:.2f} s, copying the weights {bare:.2f} s; again after an edit of fc7: {again:.2f} s")
     assert lowering <= bare + LOWERING
     assert again <= AGAIN * afresh
+
+
+@pytest.mark.slow
+def test_a_difference_takes_time_in_proportion_to_the_network(network):
+    policy, rng = MagnitudePruning(fraction=0.1), np.random.default_rng(0)
+
+    def difference(start):
+        pruned = policy.propose(start, Evidence(), rng).apply(start).network
+        found, took = seconds(lambda: diff(start, pruned))
+        assert found.apply(start).network.digest == pruned.digest
+        return took / start.connection_count
+
+    small, large = difference(mlp((1000, 1000, 10))), difference(network)
+    print(f"\ndifference: {1e9 * small:.1f} ns a connection of 1 million, {1e9 * large:.1f} ns of 61 million")
+    assert large <= GROWTH * small
