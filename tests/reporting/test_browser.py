@@ -363,10 +363,8 @@ def test_networks_of_other_forms_are_shown(opened, tmp_path, network):
 @pytest.mark.parametrize(("moments", "part"), [(31, 0.07), (200, 0.01)])
 def test_a_run_of_the_size_of_lenet_5_fits_in_10_mb_and_opens_in_2_s(opened, tmp_path, moments, part):
     """46,494 connections when grown, 30 steps or more: as the LeNet-5 run of docs/results.md."""
-    steps = [
-        ("seed", "train", None, True),
-        *[("prune", "prune", partial(share, part), True) for _ in range(moments - 2)],
-    ]
+    pruning = ("prune", "prune", partial(share, part), True)
+    steps = [("seed", "train", None, True), *[pruning] * (moments - 2)]
     kept = write_run(tmp_path, lenet_5(density=0.108, seed=0), steps)
     assert kept[0].connection_count > 46_000
     path = report(tmp_path)
