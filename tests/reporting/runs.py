@@ -1,6 +1,7 @@
 """Run folders written without training: a journal, metrics and snapshots that say what we want them to."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -172,9 +173,21 @@ STEPS = (
 
 
 def whole_run(folder, finished=True, label="", title="", **options):
-    """A run of every phase, with refused steps; `title` takes the place of all titles."""
-    steps = [(phase, title or words, edit, kept) for phase, words, edit, kept in STEPS]
+    """A run of every phase, with refused steps; `title` takes the place of all titles and measures."""
+    steps = [(phase, title or words, edit and partial(named, edit, title), kept) for phase, words, edit, kept in STEPS]
     return write_run(Path(folder), conv_seed(label), steps, finished, **options)
+
+
+def named(propose, title, network):
+    """What `propose` gives, with a title and measures of that name, if there is one."""
+    edit = propose(network)
+    return retitled(edit, title) if title else edit
+
+
+def retitled(batch, title):
+    reasons = tuple(reason.model_copy(update={"measure": title}) for reason in batch.reasons)
+    edits = tuple(retitled(edit, title) if isinstance(edit, Batch) else edit for edit in batch.edits)
+    return batch.model_copy(update={"title": title, "reasons": reasons, "edits": edits})
 
 
 def flat_run(folder, widths=(64, 12, 10), density=0.3):
