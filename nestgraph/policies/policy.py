@@ -1,5 +1,6 @@
 """The one form of all policies: a frozen record of options that proposes an edit."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from itertools import count
@@ -41,6 +42,8 @@ def last_chosen(
 ) -> tuple[Reason, ...]:
     """By projection, the smallest of the values that were chosen as the largest; the largest where the weakest were.
 
+    What is not finite is no reason.
+
     Args:
         measure: what the values are.
         values: by projection.
@@ -48,9 +51,8 @@ def last_chosen(
         weakest: whether the smallest were chosen; then the values are what they are ranked by, less than 0.
     """
     last = {name: float(values[name].reshape(-1)[at].min()) for name, at in entries.items() if len(at)}
-    return tuple(
-        Reason(place=name, measure=measure, value=-value if weakest else value) for name, value in last.items()
-    )
+    finite = {name: -value if weakest else value for name, value in last.items() if math.isfinite(value)}
+    return tuple(Reason(place=name, measure=measure, value=value) for name, value in finite.items())
 
 
 def plastic_projections(structure: Structure, names: Collection[str] | None = None) -> tuple[Projection, ...]:

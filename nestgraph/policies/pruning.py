@@ -1,5 +1,6 @@
 """Pruning by magnitude: connections and units (NeST section 3.2)."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal
@@ -162,7 +163,6 @@ class UnitPruning(Policy):
 
     def _reasons(self, network: Network, layer: str, units: AnyArray, activity: AnyArray) -> Iterator[Reason]:
         bound = float(self.threshold * activity.mean())
-        position = network.unit_columns(layer).position
-        for unit in units.tolist():
-            value = float(activity[position[unit]])
+        values = activity[network.unit_columns(layer).positions(units)]
+        for unit, value in zip(units.tolist(), values.tolist(), strict=True) if math.isfinite(bound) else ():
             yield Reason(place=layer, unit=unit, measure="mean |output|", value=value, bound=bound)

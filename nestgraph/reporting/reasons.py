@@ -58,10 +58,10 @@ class Reasons:
             self.lives[edit.layer.name] = {int(unit): Life(number, leaf.proposal.title) for unit in edit.ids}
         elif isinstance(edit, AddUnits):
             reads, feeds = _born_with(leaf.before, edit)
+            words = f"{leaf.proposal.title}: born with {_connections(reads)} in and {_connections(feeds)} out"
+            reasons = _words(leaf.proposal, edit.layer, "the next best {}")
             for unit in edit.ids.tolist():
-                words = f"{leaf.proposal.title}: born with {_connections(reads)} in and {_connections(feeds)} out"
-                reason = _words(leaf.proposal, edit.layer, unit, "the next best {}")
-                self.lives[edit.layer][unit] = Life(number, words + reason)
+                self.lives[edit.layer][unit] = Life(number, words + reasons.get(unit, ""))
 
     def _deaths(self, leaf: Leaf, number: int) -> None:
         edit = leaf.edit
@@ -71,13 +71,13 @@ class Reasons:
                     life.died, life.cause = number, leaf.proposal.title
         elif isinstance(edit, RemoveUnits):
             reads, feeds = ends_of(leaf.before, edit.layer)
+            reasons = _words(leaf.proposal, edit.layer, "below the threshold of {}")
             for unit in edit.units.tolist():
                 place = leaf.before.unit_columns(edit.layer).position[unit]
                 life = self.lives[edit.layer][unit]
                 is_input = leaf.before.layer(edit.layer).kind == "input"
                 words = f"{leaf.proposal.title}: {_end(int(reads[place]), int(feeds[place]), is_input)}"
-                reason = _words(leaf.proposal, edit.layer, unit, "below the threshold of {}")
-                life.died, life.cause = number, words + reason
+                life.died, life.cause = number, words + reasons.get(unit, "")
 
 
 def _thresholds(leaf: Leaf, edit: SetMask) -> Iterator[dict[str, Any]]:
@@ -103,12 +103,14 @@ def _measured(reasons: Sequence[Reason]) -> dict[str, Any]:
     return {"measure": reasons[0].measure, "value": reasons[0].value} if reasons else {"measure": None, "value": None}
 
 
-def _words(proposal: Batch, layer: str, unit: int, bound: str) -> str:
+def _words(proposal: Batch, layer: str, bound: str) -> dict[int, str]:
+    """By unit of a layer, what a proposal chose it by; `bound` has a place for the number that it was held against."""
+    found: dict[int, str] = {}
     for reason in proposal.reasons:
-        if (reason.place, reason.unit) == (layer, unit):
+        if reason.place == layer and reason.unit is not None:
             held = "" if reason.bound is None else f", {bound.format(f'{reason.bound:.3g}')}"
-            return f"; {reason.measure} {reason.value:.3g}{held}"
-    return ""
+            found[reason.unit] = f"; {reason.measure} {reason.value:.3g}{held}"
+    return found
 
 
 def _born_with(structure: Structure, edit: AddUnits) -> tuple[int, int]:

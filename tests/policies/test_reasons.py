@@ -135,3 +135,12 @@ def test_reasons_change_nothing_and_are_kept_in_files(network):
     bare = edit.model_copy(update={"reasons": ()})
     assert b"reasons" not in EDIT.dump_json(bare)
     assert bare.apply(network).network == edit.apply(network).network
+
+
+def test_what_is_not_finite_is_no_reason(network):
+    evidence = evidence_for(network, generator())
+    for activity in evidence.activity.values():
+        activity[0] = np.inf
+    edit = UnitPruning(threshold=0.9, fraction=0.5).propose(network, evidence, generator())
+    assert edit.edits
+    assert edit.reasons == ()
