@@ -141,6 +141,6 @@ def test_what_is_not_finite_is_no_reason(network):
     evidence = evidence_for(network, generator())
     for activity in evidence.activity.values():
         activity[0] = np.inf
-    edit = UnitPruning(threshold=0.9, fraction=0.5).propose(network, evidence, generator())
+    edit = UnitPruning(threshold=0.9, fraction=0.2).propose(network, evidence, generator())
     assert edit.edits
     assert edit.reasons == ()
