@@ -12,6 +12,7 @@ from nestgraph.train.data import Dataset, Samples
 from nestgraph.train.evidence import gather
 from nestgraph.train.recipe import TrainingOptions
 from nestgraph.train.trainer import Trainer, cpu_threads
+from nestgraph.train.training_state import Place, Training
 
 BOUND, BATCHES = 1.5, 4
 CASES = {
@@ -41,12 +42,12 @@ def test_evidence_costs_at_most_what_is_stated(case):
     build, image, classes, batch, rounds = CASES[case]
     trainer = Trainer(dataset(image, classes, BATCHES * batch), TrainingOptions(batch_size=batch))
     network = build()
-    model = trainer.begin(network)
+    model, epoch = trainer.begin(network), Training(purpose="bench", index=0, epochs=1, rate=1.0)
     with cpu_threads(1), torch.random.fork_rng():
         pairs = [
             (
                 seconds(lambda: gather(network, trainer, {"gradients"}, BATCHES, 0)),
-                seconds(lambda: trainer._epoch(model, 0, 1)),
+                seconds(lambda: trainer._epoch(model, epoch, Place(), None)),
             )
             for _ in range(rounds + 1)
         ][1:]

@@ -10,7 +10,7 @@ from nestgraph.graph import Network
 from nestgraph.seeds import alexnet
 from nestgraph.snapshot import load, save
 
-ROUNDS = 4
+ROUNDS, SHARE = 4, 0.5
 
 
 def arrays_of(network):
@@ -41,8 +41,8 @@ def save_durably(arrays, path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("density", "share"), [(1.0, 0.5), (0.1, 0.4)])
-def test_alexnet_is_saved_and_loaded_at_about_the_speed_of_safetensors(tmp_path, density, share):
+@pytest.mark.parametrize("density", [1.0, 0.1])
+def test_alexnet_is_saved_and_loaded_at_about_the_speed_of_safetensors(tmp_path, density):
     network = alexnet(density=density)
     arrays = arrays_of(network)
     size = sum(array.nbytes for array in arrays.values())
@@ -60,4 +60,4 @@ def test_alexnet_is_saved_and_loaded_at_about_the_speed_of_safetensors(tmp_path,
     print(f"\nAlexNet at density {density}, {size / 1e6:.0f} MB of arrays as {files / 1e6:.0f} MB of files:")
     for name, found in shares.items():
         print(f"{name} {best[name]:.2f} s, {size / best[name] / 1e6:,.0f} MB/s: {found:.2f} times safetensors' speed")
-    assert min(shares.values()) >= share  # a sparse network is a tenth of the bytes, unfolded into as large arrays
+    assert min(shares.values()) >= SHARE
