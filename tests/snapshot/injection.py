@@ -36,10 +36,12 @@ class Outcome:
 def traced(action, injection=None):
     """The outcome of an action in a child, under strace with an `-e inject=` expression."""
     begin, go = os.pipe()
+    waiting, told = os.pipe()
     note = mmap.mmap(-1, 4096)
     child = os.fork()
     if child == 0:
-        _act(action, begin, note)
+        _act(action, begin, told, note)
+    os.read(waiting, 1)  # from here on it waits: what a fork runs and collects is behind it, and is not traced
     inject = ["-e", f"inject={injection}"] if injection else []
     with tempfile.NamedTemporaryFile("r") as log:  # a pipe that nobody empties would stop the process
         options = ["-y", "-s", "8", "-e", f"trace={TRACED}", "-e", "signal=none", *inject, "-o", log.name]
@@ -49,17 +51,18 @@ def traced(action, injection=None):
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         rest = tracer.communicate()[1]
         lines = tuple(log.read().splitlines())
-    os.close(begin)
-    os.close(go)
+    for end in (begin, go, waiting, told):
+        os.close(end)
     if "attached" not in first:
         raise OSError(first + rest)
     return Outcome(status, note[:].rstrip(b"\0").decode(), lines)
 
 
-def _act(action, begin, note):
+def _act(action, begin, told, note):
     status = 99
     try:
         gc.disable()  # nothing is closed by chance
+        os.write(told, b"x")
         os.read(begin, 1)
         action()
         status = 0
