@@ -110,7 +110,7 @@ def _reasons(before: Network, after: Network, losses: list[float], best: int) ->
     bound = min(others, default=None)
     for layer in before.layer_names:
         for unit in np.setdiff1d(after.units(layer), before.units(layer)).tolist():
-            measure = f"loss, the lowest of {len(losses)} candidates'"
+            measure = f"loss of the best of {len(losses)} candidates"
             yield Reason(place=layer, unit=unit, measure=measure, value=losses[best], bound=bound)
 
 

@@ -109,7 +109,7 @@ def _words(proposal: Batch, layer: str, bound: str) -> dict[int, str]:
     for reason in proposal.reasons:
         if reason.place == layer and reason.unit is not None:
             held = "" if reason.bound is None else f", {bound.format(f'{reason.bound:.3g}')}"
-            found[reason.unit] = f"; {reason.measure} {reason.value:.3g}{held}"
+            found[reason.unit] = f"; {reason.measure}: {reason.value:.3g}{held}"
     return found
 
 

@@ -100,9 +100,9 @@ def test_units_live_from_their_birth_to_their_death_and_say_why(kept, data):
             assert bool(cause) == (died is not None)
     neurons = {unit: why for (unit, *_), why in zip(data["layers"][2]["units"], data["layers"][2]["why"], strict=True)}
     born = "grow 1 neurons: born with 36 connections in and 2 connections out"
-    assert neurons[6] == [f"{born}; sum of 2 |bridging gradients| 1.5, the next best 0.125", ""]
+    assert neurons[6] == [f"{born}; sum of 2 |bridging gradients|: 1.5, the next best 0.125", ""]
     assert neurons[2][1].startswith("prune 1 units: removed as a whole, with ")
-    assert neurons[2][1].endswith("; mean |output| 0.001, below the threshold of 0.05")
+    assert neurons[2][1].endswith("; mean |output|: 0.001, below the threshold of 0.05")
 
 
 def test_factors_areas_and_pixels_are_those_of_the_networks(kept, data):

@@ -158,7 +158,7 @@ class Page {
     const drawn = `${grouped(edges)} of ${plural(ofEdges, 'edge')}`, total = this.model.moments[this.state.moment].connections;
     const some = shown === total ? `All ${plural(total, 'connection')} shown, on ${plural(edges, 'edge')}.` : `${grouped(shown)} of ${plural(total, 'connection')} shown, on ${drawn}: the strongest.`;
     const words = [...this.legend(), this.state.against === null ? some : `${drawn} of both moments shown${edges < ofEdges ? ': the strongest of each kind' : ''}.`];
-    if (edges < ofEdges) words.push(' Bars at a unit count all its connections in (left) and out (right); where units stand in a grid, darker ones have more.');
+    if (edges < ofEdges) words.push(' Bars at a unit count all its connections in (left) and out (right); where neurons or inputs stand in a grid, darker ones have more.');
     if (this.state.against !== null) words.push('Changed: its connections or sign did, or its size by more than half.');
     if (this.model.layers.some(({ kind }) => kind === 'feature_maps')) words.push('Maps show their kernels.');
     const holder = stage(scene, `Units at ${this.name(this.state.moment)}: Enter opens a card, arrow keys move`);
