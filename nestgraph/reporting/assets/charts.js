@@ -1,6 +1,14 @@
 // Charts: curves over the run, accuracy against size, and what is read of the input.
 
 const PLOT = { left: 62, right: 14, top: 26, bottom: 26 };
+const plotOf = (box, above = 0) => ({ x: box.x + PLOT.left, y: box.y + PLOT.top + above, width: box.width - PLOT.left - PLOT.right, height: box.height - PLOT.top - PLOT.bottom - above });
+
+// A panel for each item, two in a row where there is room: draw(scene, item, box).
+function panelGrid(width, items, high, draw) {
+  const columns = width < 720 ? 1 : 2, wide = (width - (columns - 1) * 28) / columns, scene = new Scene(width, Math.ceil(items.length / columns) * (high + 12));
+  items.forEach((item, place) => draw(scene, item, { x: (place % columns) * (wide + 28), y: Math.floor(place / columns) * (high + 12), width: wide, height: high }));
+  return scene;
+}
 
 function ticks(low, high, most = 4) {
   const span = high - low || Math.abs(high) || 1, rough = span / most, base = 10 ** Math.floor(Math.log10(rough));
@@ -21,7 +29,7 @@ function panel(scene, model, state, box, { title, value, words, from = null }) {
   const rows = model.rows, kept = rows.filter(({ accepted }) => accepted), values = rows.map(value);
   const ends = kept.map(value), low = from ?? Math.min(...ends), high = Math.max(...ends);
   const room = (high - low) * 0.06 || 1e-9, bottom = from === null ? low - room : from, top = high + room;
-  const inner = { x: box.x + PLOT.left, y: box.y + PLOT.top, width: box.width - PLOT.left - PLOT.right, height: box.height - PLOT.top - PLOT.bottom };
+  const inner = plotOf(box);
   const x = (place) => inner.x + ((place + 0.5) / rows.length) * inner.width;
   const y = (number) => inner.y + inner.height * (1 - (Math.max(bottom, Math.min(top, number)) - bottom) / (top - bottom));
   for (const { phase, from: start, to } of Model.spans(rows)) {
@@ -74,18 +82,15 @@ function overviewScene(model, width) {
 }
 
 function curvesScene(model, state, width) {
-  const columns = width < 720 ? 1 : 2, wide = (width - (columns - 1) * 28) / columns, high = 196;
-  const names = ['accuracy', 'loss', 'connections', 'flops', 'units'], rows = Math.ceil((names.length + 1) / columns);
-  const scene = new Scene(width, rows * (high + 14));
-  const boxes = [...names, 'size'].map((_, place) => ({ x: (place % columns) * (wide + 28), y: Math.floor(place / columns) * (high + 14), width: wide, height: high }));
-  names.forEach((name, place) => { const drawn = panel(scene, model, state, boxes[place], SERIES[name]); stepAxis(scene, model, drawn, boxes[place].y + high - 8); });
-  sizePanel(scene, model, state, boxes[names.length]);
-  return scene;
+  return panelGrid(width, ['accuracy', 'loss', 'connections', 'flops', 'units', 'size'], 196, (scene, name, box) => {
+    if (name === 'size') sizePanel(scene, model, state, box);
+    else stepAxis(scene, model, panel(scene, model, state, box, SERIES[name]), box.y + box.height - 8);
+  });
 }
 
 // Accuracy against size: the way the run took, on a logarithmic axis of connections.
 function sizePanel(scene, model, state, box) {
-  const rows = model.rows.filter(({ accepted }) => accepted), inner = { x: box.x + PLOT.left, y: box.y + PLOT.top, width: box.width - PLOT.left - PLOT.right, height: box.height - PLOT.top - PLOT.bottom };
+  const rows = model.rows.filter(({ accepted }) => accepted), inner = plotOf(box);
   const logs = rows.map(({ connections }) => Math.log10(Math.max(1, connections))), shares = rows.map(({ accuracy }) => accuracy);
   const [left, right, low, high] = [Math.min(...logs) - 0.05, Math.max(...logs) + 0.05, Math.min(...shares), Math.max(...shares)], room = (high - low) * 0.06 || 0.001;
   const x = (log) => inner.x + ((log - left) / (right - left)) * inner.width, y = (share) => inner.y + inner.height * (1 - (share - low + room) / (high - low + 2 * room));

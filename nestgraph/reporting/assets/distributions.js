@@ -26,12 +26,7 @@ function reachOf(model, projection, moments) {
 }
 
 function weightsScene(model, state, width) {
-  const columns = width < 720 ? 1 : 2, wide = (width - (columns - 1) * 28) / columns, high = 190;
-  const scene = new Scene(width, Math.ceil(model.projections.length / columns) * (high + 12));
-  model.projections.forEach((projection, place) => {
-    addHistogram(scene, model, state, projection, { x: (place % columns) * (wide + 28), y: Math.floor(place / columns) * (high + 12), width: wide, height: high });
-  });
-  return scene;
+  return panelGrid(width, model.projections, 190, (scene, projection, box) => addHistogram(scene, model, state, projection, box));
 }
 
 // The last threshold up to a moment, and its step.
@@ -46,7 +41,7 @@ function lastCut(model, moment, projection) {
 function addHistogram(scene, model, state, projection, box) {
   const moments = state.against === null ? [state.moment] : [state.moment, state.against], reach = reachOf(model, projection, moments);
   const bins = moments.map((moment) => histogram(model, projection, moment, reach)), most = Math.max(1, ...bins.flat());
-  const inner = { x: box.x + PLOT.left, y: box.y + PLOT.top + 16, width: box.width - PLOT.left - PLOT.right, height: box.height - PLOT.top - PLOT.bottom - 16 };
+  const inner = plotOf(box, 16);
   const step = inner.width / BINS, x = (value) => inner.x + ((value / reach + 1) / 2) * inner.width, y = (count) => inner.y + inner.height * (1 - Math.sqrt(count / most));
   bins[0].forEach((count, place) => { if (count) scene.rect(inner.x + place * step + 0.5, y(count), step - 1, inner.y + inner.height - y(count), { fill: (place + 0.5) / BINS < 0.5 ? 'vermilion' : 'blue', title: plural(count, 'connection') }); });
   if (bins[1]) scene.line(bins[1].flatMap((count, place) => [[inner.x + place * step, y(count)], [inner.x + (place + 1) * step, y(count)]]), { stroke: 'ink', strokeWidth: 1.2, dash: [4, 2] });
@@ -81,16 +76,11 @@ function quantiles(model, projection) {
 }
 
 function sizesScene(model, state, width) {
-  const columns = width < 720 ? 1 : 2, wide = (width - (columns - 1) * 28) / columns, high = 170;
-  const scene = new Scene(width, Math.ceil(model.projections.length / columns) * (high + 12));
-  model.projections.forEach((projection, place) => {
-    addSizes(scene, model, state, projection, { x: (place % columns) * (wide + 28), y: Math.floor(place / columns) * (high + 12), width: wide, height: high });
-  });
-  return scene;
+  return panelGrid(width, model.projections, 170, (scene, projection, box) => addSizes(scene, model, state, projection, box));
 }
 
 function addSizes(scene, model, state, projection, box) {
-  const rows = quantiles(model, projection), inner = { x: box.x + PLOT.left, y: box.y + PLOT.top, width: box.width - PLOT.left - PLOT.right, height: box.height - PLOT.top - PLOT.bottom };
+  const rows = quantiles(model, projection), inner = plotOf(box);
   const cuts = model.moments.map(({ thresholds }) => thresholds.find((entry) => entry.projection === projection.name && entry.magnitude));
   const values = [...rows.flatMap((row) => (row ? [row[0], row[2]] : [])), ...cuts.flatMap((cut) => (cut ? [cut.largest] : []))].filter((value) => value > 0);
   scene.text(inner.x, box.y + 15, clipped(`${projection.source} → ${projection.target}`, 34), { size: 13, bold: true });
@@ -130,17 +120,12 @@ function fanCounts(model, layer, moment, fans, size) {
 }
 
 function fansScene(model, state, width) {
-  const columns = width < 720 ? 1 : 2, wide = (width - (columns - 1) * 28) / columns, high = 190;
   const moments = state.against === null ? [state.moment] : [state.moment, state.against], fans = moments.map((moment) => fansOf(model.edges(moment)));
-  const scene = new Scene(width, Math.ceil(model.layers.length / columns) * (high + 12));
-  model.layers.forEach((layer, place) => {
-    addFanPanel(scene, model, moments, fans, layer, { x: (place % columns) * (wide + 28), y: Math.floor(place / columns) * (high + 12), width: wide, height: high });
-  });
-  return scene;
+  return panelGrid(width, model.layers, 190, (scene, layer, box) => addFanPanel(scene, model, moments, fans, layer, box));
 }
 
 function addFanPanel(scene, model, moments, fans, layer, box) {
-  const inner = { x: box.x + PLOT.left, y: box.y + PLOT.top, width: box.width - PLOT.left - PLOT.right, height: box.height - PLOT.top - PLOT.bottom }, middle = inner.y + inner.height / 2;
+  const inner = plotOf(box), middle = inner.y + inner.height / 2;
   const widest = Math.max(1, ...fans.flatMap((fan) => (fan.has(layer.name) ? [...fan.get(layer.name).in.values(), ...fan.get(layer.name).out.values()] : [])));
   const size = Math.max(1, Math.ceil((widest + 1) / MOST_FAN_BARS)), bars = Math.floor(widest / size) + 1, step = inner.width / bars;
   const counts = moments.map((moment, place) => fanCounts(model, layer, moment, fans[place], size)), most = Math.max(1, ...counts.flat(2).filter(Boolean));
