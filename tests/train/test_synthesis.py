@@ -11,6 +11,7 @@ import pytest
 from nestgraph.edits import Batch, Editor, SetValues
 from nestgraph.errors import DataError, RenderError, SnapshotError, TrainingError
 from nestgraph.graph import cost
+from nestgraph.reporting import report
 from nestgraph.snapshot import load, read_journal
 from nestgraph.train import pictures, run_folder, runs, synthesis
 from nestgraph.train.data import load_dataset
@@ -216,6 +217,9 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path, run):
     assert {path.name for path in again.folder.iterdir()} == FILES
     for name in FILES - {"timing.jsonl"}:  # what the clock said is in this file alone
         assert (again.folder / name).read_bytes() == (run.folder / name).read_bytes(), name
+    (again.folder / "timing.jsonl").write_bytes((run.folder / "timing.jsonl").read_bytes())
+    first, second = (report(each.folder, tmp_path / "report.html").read_bytes() for each in (run, again))
+    assert first == second
 
 
 @pytest.mark.usefixtures("plain")
