@@ -10,7 +10,7 @@ from nestgraph.snapshot import load
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGE = (DOCS / "results.md").read_text("utf-8")
-NAMES = ("lenet-300-100", "lenet-300-100-compact", "lenet-5")
+NAMES = ("lenet-300-100", "lenet-300-100-compact", "lenet-5", "lenet-5-compact")
 
 
 @pytest.mark.parametrize("name", NAMES)
