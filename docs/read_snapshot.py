@@ -56,5 +56,9 @@ def read(path):
             for part in map(bytes, (text, *parts)):
                 sha.update(len(part).to_bytes(8, "little") + part)
             table[name] = (entry[kind], arrays)
+    if "interface" in document:
+        begin = len('"interface":') + (head := lines[0]).index('"interface":')
+        part = head[begin : json.JSONDecoder().raw_decode(head, begin)[1]].encode()
+        sha.update(len(part).to_bytes(8, "little") + part)
     assert sha.hexdigest() == document["digest"], "the file was altered"
     return tables["layer"], tables["projection"]

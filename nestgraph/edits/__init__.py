@@ -11,7 +11,15 @@ from nestgraph.edits.edit import Applied, Edit
 from nestgraph.edits.editor import Editor
 from nestgraph.edits.growing import grow_unit, restore_inputs, wake_connections
 from nestgraph.edits.index_map import IndexMap
-from nestgraph.edits.layers import AddLayer, AddProjection, Block, RemoveLayer, RemoveProjection, SetOperations
+from nestgraph.edits.layers import (
+    AddLayer,
+    AddProjection,
+    Block,
+    RemoveLayer,
+    RemoveProjection,
+    SetInterface,
+    SetOperations,
+)
 from nestgraph.edits.merging import merge_twins
 from nestgraph.edits.narrowing import narrow
 from nestgraph.edits.operations import (
@@ -49,6 +57,7 @@ __all__ = [
     "RemoveProjection",
     "RemoveUnits",
     "SetArea",
+    "SetInterface",
     "SetMask",
     "SetOperations",
     "SetValues",

@@ -8,7 +8,14 @@ from pydantic import Field, Strict, TypeAdapter
 import nestgraph.display as notebook
 from nestgraph.edits.connections import SetArea, SetMask, SetValues
 from nestgraph.edits.edit import Edit
-from nestgraph.edits.layers import AddLayer, AddProjection, RemoveLayer, RemoveProjection, SetOperations
+from nestgraph.edits.layers import (
+    AddLayer,
+    AddProjection,
+    RemoveLayer,
+    RemoveProjection,
+    SetInterface,
+    SetOperations,
+)
 from nestgraph.edits.units import AddUnits, RemoveUnits
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.record import Extent, Name, Record, Text
@@ -74,6 +81,7 @@ AnyEdit = Annotated[
     | SetArea
     | SetValues
     | SetOperations
+    | SetInterface
     | Batch,
     Field(discriminator="kind"),
 ]

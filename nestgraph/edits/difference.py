@@ -10,6 +10,7 @@ from nestgraph.edits.layers import (
     Block,
     RemoveLayer,
     RemoveProjection,
+    SetInterface,
     SetOperations,
     UnitValues,
 )
@@ -27,11 +28,22 @@ def diff(old: Network, new: Network) -> Batch:
     """
     steps: list[AnyEdit] = []
     structure: Structure = old
-    for stage in (_outdated, _layers, _units, _projections, _masks, _values):
+    for stage in (_shaped, _outdated, _layers, _units, _projections, _masks, _values, _interface):
         for edit in stage(structure, new):
             structure, _ = edit.change(structure)
             steps.append(edit)
     return Batch(edits=tuple(steps), title="difference")
+
+
+def _shaped(old: Structure, new: Structure) -> list[AnyEdit]:
+    """Take outputs out of the shapes that hold their units, where these come and go."""
+    shaped = {port.layer for port in old.outputs if port.shape is not None}
+    held = any(not new.has_layer(name) or not np.array_equal(old.units(name), new.units(name)) for name in shaped)
+    return [SetInterface(interface=None)] if held else []
+
+
+def _interface(old: Structure, new: Structure) -> list[AnyEdit]:
+    return [SetInterface(interface=new.interface)] if old.interface != new.interface else []
 
 
 def _outdated(old: Structure, new: Structure) -> list[AnyEdit]:
@@ -61,7 +73,8 @@ def _same_layer(old: Structure, new: Structure, name: str) -> bool:
     common = np.intersect1d(ids, later)
     kept = np.array_equal(ids[np.isin(ids, common)], later[np.isin(later, common)])
     frozen = before.opaque is not None and not np.array_equal(ids, later)
-    return before == after and kept and len(common) > 0 and not frozen
+    some = len(common) > 0 or before.kind == "input"  # of which any units may live
+    return before == after and kept and some and not frozen
 
 
 def _same_form(old: Structure, new: Structure, name: str) -> bool:

@@ -16,6 +16,8 @@ from nestgraph.spec.arrays import AnyArray
 def island_edits(structure: Structure) -> tuple[AnyEdit, ...]:
     """The edits that remove every unit without a path from an input or to an output.
 
+    An input layer stays even where all its units go: what a network takes is not for pruning to decide.
+
     A unit that nothing feeds gives a constant; it is absorbed into the biases after it (into the running mean of a
     normalised layer without bias), or, where it gates a unit, into all that the unit's sum adds up. That is exact where
     it is the same at all positions of a map: not at the border of a padded convolution, nor under an area; there the
@@ -32,8 +34,9 @@ def island_edits(structure: Structure) -> tuple[AnyEdit, ...]:
     _check_arguments(structure, fed, needed)
     edits: list[AnyEdit] = list(absorb_constants(structure, fed, read_units(structure)))
     doomed = {name: structure.units(name)[~(fed[name] & needed[name])] for name in structure.layer_names}
-    gone = [name for name, units in doomed.items() if len(units) == len(structure.unit_columns(name))]
-    cut = {p.name: p for name in gone for p in (*structure.incoming(name), *structure.outgoing(name))}
+    emptied = [name for name, units in doomed.items() if len(units) == len(structure.unit_columns(name))]
+    cut = {p.name: p for name in emptied for p in (*structure.incoming(name), *structure.outgoing(name))}
+    gone = [name for name in emptied if structure.layer(name).kind != "input"]
     edits += [RemoveProjection(projection=name) for name in cut]
     edits += [RemoveLayer(layer=name) for name in gone]
     edits += [RemoveUnits(layer=name, units=units) for name, units in doomed.items() if len(units) and name not in gone]

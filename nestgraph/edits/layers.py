@@ -9,6 +9,7 @@ from nestgraph.edits.edit import Edit
 from nestgraph.graph.columns import NEUTRAL, ConnectionColumns, UnitColumns
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray, Booleans, Floats, Integers
+from nestgraph.spec.interface import Interface
 from nestgraph.spec.layer import ColumnName, Layer
 from nestgraph.spec.operations import Chain
 from nestgraph.spec.projection import Argument, Conv, OneToOne, Projection
@@ -205,3 +206,25 @@ class SetOperations(Edit):
         lost = {n: v for n, v in columns.values.items() if n not in neutral or n in self.values}
         inverse = SetOperations(layer=self.layer, operations=old.operations, bias=old.bias, values=lost)
         return structure.replace(layers={self.layer: new}, units={self.layer: changed}), inverse
+
+
+class SetInterface(Edit):
+    """Exchange what a network says of the tensors that it takes and gives: their order, form and names.
+
+    Edits that add or remove inputs or outputs of a network with a recorded interface go into one batch with it.
+
+    Attributes:
+        interface: the new one; None for the order of the layers.
+    """
+
+    kind: Literal["set_interface"] = "set_interface"
+    interface: Interface | None
+
+    @property
+    def words(self) -> str:
+        """What the edit does."""
+        return "SetInterface"
+
+    def change(self, structure: Structure) -> tuple[Structure, Edit]:
+        """Exchange the interface."""
+        return structure.with_interface(self.interface), SetInterface(interface=structure.interface)

@@ -11,6 +11,7 @@ import numpy as np
 from nestgraph.graph.columns import PART, ConnectionColumns, UnitColumns
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.interface import Interface
 from nestgraph.spec.layer import Layer
 from nestgraph.spec.projection import Projection
 
@@ -22,6 +23,7 @@ def digest(structure: Structure) -> str:
         absorb_layer(state, layer, structure.unit_columns(name))
     for name, projection in sorted(structure.projections_by_name.items()):
         absorb_projection(state, projection, structure.connection_columns(name))
+    absorb_interface(state, structure.interface)
     return state.hexdigest()
 
 
@@ -47,6 +49,12 @@ def absorb_projection(state: Any, projection: Projection, columns: ConnectionCol
     area = columns.area
     _absorb(state, b"" if area is None else np.asarray(area.shape, "<i8").tobytes() + np.packbits(area).tobytes())
     _absorb(state, b"" if columns.links is None else columns.links.astype("<i8").tobytes())
+
+
+def absorb_interface(state: Any, interface: Interface | None) -> None:
+    """Absorb the interface, if one is recorded."""
+    if interface is not None:
+        _absorb(state, interface.model_dump_json().encode())
 
 
 def _absorb(state: Any, data: bytes) -> None:

@@ -17,13 +17,18 @@ from nestgraph.graph.structure import Structure
 from nestgraph.graph.topology import Node
 from nestgraph.graph.view import UnitGraph
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.interface import Interface
 from nestgraph.spec.layer import Layer
 from nestgraph.spec.operations import Activation
 from nestgraph.spec.projection import Argument, Conv, Dense, OneToOne, Projection
 from nestgraph.spec.record import Record, plain_problem
 
 Edge = tuple[int, int, Mapping[str, Any]]
-RECORDS = {"layers": TypeAdapter(tuple[Layer, ...]), "projections": TypeAdapter(tuple[Projection, ...])}
+RECORDS: Mapping[str, TypeAdapter[Any]] = {
+    "layers": TypeAdapter(tuple[Layer, ...]),
+    "projections": TypeAdapter(tuple[Projection, ...]),
+    "interface": TypeAdapter(Interface | None),
+}
 NESTED = ("weights", "areas")
 
 
@@ -31,14 +36,16 @@ def plain_graph(structure: Structure) -> "nx.DiGraph[str]":
     """An ordinary graph for file formats that take text and numbers only, such as GraphML; `from_graph` reads it.
 
     Nodes are called `layer:id`. Attributes are those of `network.graph`, with `projections` as names between spaces
-    and `weights` and `areas` as JSON. The records of layers and projections are attributes of the graph, as JSON. It
-    holds every edge as Python objects, about 1 kB each.
+    and `weights` and `areas` as JSON. The records of layers and projections, and the interface where one is recorded,
+    are attributes of the graph, as JSON. It holds every edge as Python objects, about 1 kB each.
 
     Lost are the areas of pairs without an active connection, links without one, and which ids were used before.
     """
     graph: nx.DiGraph[str] = nx.DiGraph()
     graph.graph["layers"] = _json(structure.layer(name) for name in structure.layer_names)
     graph.graph["projections"] = _json(structure.projection(name) for name in structure.projection_names)
+    if structure.interface is not None:
+        graph.graph["interface"] = structure.interface.model_dump_json()
     view = UnitGraph(structure)
     graph.add_nodes_from((_plain_name(node), dict(data)) for node, data in view.nodes(data=True))
     graph.add_edges_from((_plain_name(u), _plain_name(v), _plain_edge(data)) for u, v, data in view.edges(data=True))
@@ -90,21 +97,25 @@ def _present(data: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in data.items() if name not in lacking or not math.isnan(value)}
 
 
-def _records(graph: "nx.DiGraph[Any]", kind: str) -> Any:
+def _records(graph: "nx.DiGraph[Any]", kind: str, missing: str = "[]") -> Any:
     try:
-        return RECORDS[kind].validate_json(graph.graph.get(kind, "[]"))
+        return RECORDS[kind].validate_json(graph.graph.get(kind, missing))
     except ValidationError as error:
         raise StructureError(f"from_graph expected {kind} of the graph as JSON, got {plain_problem(error)}") from None
 
 
 def structure_from_graph(
-    graph: "nx.DiGraph[Node]", layers: Sequence[Layer], projections: Sequence[Projection]
+    graph: "nx.DiGraph[Node]",
+    layers: Sequence[Layer],
+    projections: Sequence[Projection],
+    interface: Interface | None = None,
 ) -> Structure:
     """Gather the columns of layers and projections from a graph's nodes and edges (see `Network.from_graph`)."""
     if not isinstance(graph, nx.DiGraph) or graph.is_multigraph():  # pyright: ignore[reportUnnecessaryIsInstance]
         raise StructureError(f"from_graph expected a networkx.DiGraph, got {type(graph).__name__}")
     if any(isinstance(node, str) for node in graph):
         layers, projections = layers or _records(graph, "layers"), projections or _records(graph, "projections")
+        interface = interface or _records(graph, "interface", "null")
         graph = _from_plain(cast("nx.DiGraph[str]", graph))
     members = _members(graph.nodes)
     pairs = sorted({(source[0], target[0]) for source, target in graph.edges})
@@ -116,7 +127,7 @@ def structure_from_graph(
         raise StructureError(f"from_graph expected nodes (layer name, id), got {plain_problem(error)}") from None
     records = [*layers, *inferred]
     units = {layer.name: _unit_columns(graph, layer, members.get(layer.name, [])) for layer in records}
-    structure = Structure(records, carriers, units, {})
+    structure = Structure(records, carriers, units, {}, interface=interface)
     _check_all_carried(pairs, structure)
     return structure.replace(connections={p.name: _connection_columns(graph, structure, p) for p in carriers})
 

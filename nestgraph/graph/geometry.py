@@ -3,7 +3,7 @@
 from nestgraph.errors import StructureError
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.layer import Layer
-from nestgraph.spec.operations import Pooling, Resizing
+from nestgraph.spec.operations import Pooling, Resizing, Upsampling
 from nestgraph.spec.projection import Argument, Conv, Dense, OneToOne, Projection
 
 Size = tuple[int, int]
@@ -31,6 +31,13 @@ def pooled_size(size: Size, pooling: Pooling) -> Size:
     return height, width
 
 
+def upsampled_size(size: Size, upsampling: Upsampling) -> Size:
+    """(height, width) of what an interpolation gives for a map of `size`."""
+    if upsampling.scale is None:
+        return upsampling.size
+    return int(size[0] * upsampling.scale[0]), int(size[1] * upsampling.scale[1])
+
+
 def output_size(layer: Layer) -> Size | None:
     """(height, width) of a unit's output after the layer's poolings and upsamplings; None for scalars.
 
@@ -41,12 +48,15 @@ def output_size(layer: Layer) -> Size | None:
     for operation in layer.operations:
         if size is None or not isinstance(operation, Resizing):
             continue
-        size = pooled_size(size, operation) if isinstance(operation, Pooling) else operation.size
+        before, size = size, pooled_size(size, operation) if isinstance(operation, Pooling) else operation.size
         if isinstance(operation, Pooling) and min(size) < 1:
             raise StructureError(
                 f"layer {layer.name!r}: expected a pooling window that fits its maps of {layer.size}, "
                 f"got kernel {operation.kernel}: choose a smaller one"
             )
+        if isinstance(operation, Upsampling) and size != upsampled_size(before, operation):
+            grown = upsampled_size(before, operation)
+            raise StructureError(f"layer {layer.name!r}: expected an upsampling of {before} to {grown}, got {size}")
     return size
 
 

@@ -16,6 +16,7 @@ from nestgraph.graph.summary import summary
 from nestgraph.graph.topology import Topology
 from nestgraph.graph.verify import violations
 from nestgraph.graph.view import Node, UnitGraph, layer_graph
+from nestgraph.spec.interface import Interface
 from nestgraph.spec.layer import Layer
 from nestgraph.spec.projection import Projection
 
@@ -45,7 +46,8 @@ class Network(Structure):
         if isinstance(structure, cls):
             return structure
         layers, projections = structure._layers.values(), structure._projections.values()
-        return cls(layers, projections, structure._units, structure._connections, structure._bodies)
+        bodies, interface = structure._bodies, structure._interface
+        return cls(layers, projections, structure._units, structure._connections, bodies, interface)
 
     @classmethod
     def from_graph(
@@ -53,6 +55,7 @@ class Network(Structure):
         graph: "nx.DiGraph[Node]",
         layers: Sequence[Layer] = (),
         projections: Sequence[Projection] = (),
+        interface: Interface | None = None,
     ) -> Self:
         """A network from an explicit graph whose nodes are `(layer, id)`, or from the form of `plain_graph`.
 
@@ -62,12 +65,13 @@ class Network(Structure):
             layers: records of the layers. One that is missing is inferred: without incoming edges an input, without
                 outgoing edges an output of neurons, else neurons with ReLU.
             projections: records of the projections. One that is missing is a dense projection.
+            interface: what goes in and comes out; None for the order of the layers, or what a plain graph says.
 
         Raises:
             StructureError: nodes or edges that do not fit the records.
             VerificationError: the graph breaks a law, such as an island.
         """
-        return cls.of(structure_from_graph(graph, layers, projections))
+        return cls.of(structure_from_graph(graph, layers, projections, interface))
 
     @cached_property
     def graph(self) -> "nx.DiGraph[Node]":

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from nestgraph.graph.columns import UnitColumns
-from nestgraph.graph.geometry import pooled_size
+from nestgraph.graph.geometry import pooled_size, upsampled_size
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.layer import Layer
 from nestgraph.spec.operations import (
@@ -133,24 +133,26 @@ def _intervals(extent: int, count: int) -> Iterator[tuple[int, int]]:
 
 
 def _upsample(operation: Upsampling, x: AnyArray) -> AnyArray:
-    for axis, count in ((2, operation.size[0]), (3, operation.size[1])):
+    size = upsampled_size((x.shape[2], x.shape[3]), operation)
+    for axis, count, scale in zip((2, 3), size, operation.scale or (None, None), strict=True):
         extent = x.shape[axis]
         if operation.mode == "nearest":
-            scale = np.float32(extent) / np.float32(count)
-            x = x.take(np.minimum((np.arange(count, dtype=np.float32) * scale).astype(np.int64), extent - 1), axis)
+            step = np.float32(extent) / np.float32(count) if scale is None else np.float32(1 / scale)
+            x = x.take(np.minimum((np.arange(count, dtype=np.float32) * step).astype(np.int64), extent - 1), axis)
             continue
-        places = _between(extent, count, operation.align_corners)
+        places = _between(extent, count, operation.align_corners, scale)
         low = places.astype(np.int64)
         share = (places - low).astype(x.dtype).reshape(-1, *([1] * (3 - axis)))
         x = x.take(low, axis) * (1 - share) + x.take(np.minimum(low + 1, extent - 1), axis) * share
     return x
 
 
-def _between(extent: int, count: int, align_corners: bool) -> AnyArray:
+def _between(extent: int, count: int, align_corners: bool, scale: float | None) -> AnyArray:
     """(count,): the places, in parts of pixels, that a bilinear interpolation reads along an axis."""
     if align_corners:
         return np.arange(count) * ((extent - 1) / max(count - 1, 1))
-    return np.clip((np.arange(count) + 0.5) * (extent / count) - 0.5, 0, None)
+    step = extent / count if scale is None else 1 / scale
+    return np.clip((np.arange(count) + 0.5) * step - 0.5, 0, None)
 
 
 def windows_of(

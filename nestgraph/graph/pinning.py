@@ -1,14 +1,15 @@
-"""Which layers an opaque layer freezes: its body takes and gives as many units as it did when it was made."""
+"""Which layers have the units that they have for good: what a body takes and gives, and what a port has a shape for."""
 
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.projection import Argument
 
 
 def pinned(structure: Structure) -> frozenset[str]:
-    """The layers whose units can neither come nor go: opaque ones, and those that they read."""
+    """The layers whose units can neither come nor go: opaque ones, those that they read, outputs in another shape."""
     arguments = (p for p in structure.projections_by_name.values() if isinstance(p, Argument))
     opaque = (name for name, layer in structure.layers_by_name.items() if layer.opaque is not None)
-    return frozenset((*opaque, *(argument.source for argument in arguments)))
+    shaped = (port.layer for port in structure.outputs if port.shape is not None)
+    return frozenset((*opaque, *shaped, *(argument.source for argument in arguments)))
 
 
 def why_pinned(structure: Structure, layer: str) -> str:
@@ -16,4 +17,7 @@ def why_pinned(structure: Structure, layer: str) -> str:
     if structure.layer(layer).opaque is not None:
         return f"{layer!r}, which is opaque ({structure.layer(layer).opaque}) and frozen"
     readers = [p.target for p in structure.outgoing(layer) if isinstance(p, Argument)]
-    return f"{layer!r}, all of which the opaque layer {readers[0]!r} reads" if readers else ""
+    if readers:
+        return f"{layer!r}, all of which the opaque layer {readers[0]!r} reads"
+    shape = next((port.shape for port in structure.outputs if port.layer == layer and port.shape is not None), None)
+    return "" if shape is None else f"{layer!r}, which comes out in the shape {shape}"

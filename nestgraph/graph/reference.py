@@ -6,12 +6,15 @@ import numpy as np
 
 from nestgraph.errors import StructureError
 from nestgraph.graph.body import Body
+from nestgraph.graph.extents import fits, sample_shape, shape_words
+from nestgraph.graph.geometry import output_size
 from nestgraph.graph.operating import activate, by_unit, windows_of
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.interface import InputPort
 from nestgraph.spec.projection import Argument, Conv, Dense, OneToOne, Projection
 
-Inputs = AnyArray | Mapping[str, AnyArray]
+Inputs = AnyArray | Mapping[str, AnyArray] | tuple[AnyArray, ...]
 
 
 def forward(structure: Structure, inputs: Inputs, dtype: type = np.float64) -> dict[str, AnyArray]:
@@ -19,18 +22,16 @@ def forward(structure: Structure, inputs: Inputs, dtype: type = np.float64) -> d
 
     Args:
         structure: the network.
-        inputs: (batch, features) or (batch, channels, height, width); a mapping by input layer where there are
-            several.
+        inputs: (batch, features) or (batch, channels, height, width), or what the port's shape says; where there are
+            several a mapping by input layer, or a tuple in the order of `structure.inputs`.
         dtype: the type to compute in.
 
     Raises:
         StructureError: the inputs do not have the shape of the input layers, or an opaque layer has no body, or one
             that gives another shape.
     """
-    given = _by_layer(structure, inputs)
-    outputs: dict[str, AnyArray] = {
-        name: given[name][:, structure.units(name)].astype(dtype) for name in structure.input_names
-    }
+    given = zip(structure.input_names, samples_of(structure, inputs), strict=True)
+    outputs: dict[str, AnyArray] = {name: array[:, structure.units(name)].astype(dtype) for name, array in given}
     for name in structure.layer_names:
         if name not in outputs:
             total = preactivation(structure, name, outputs)
@@ -49,21 +50,45 @@ def predict(structure: Structure, inputs: Inputs, dtype: type = np.float64) -> A
     return forward(structure, inputs, dtype)[structure.output_names[0]]
 
 
-def _by_layer(structure: Structure, inputs: Inputs) -> dict[str, AnyArray]:
+def samples_of(structure: Structure, inputs: Inputs) -> list[AnyArray]:
+    """The samples of each input layer in the order of `structure.inputs`, (batch, features[, height, width]).
+
+    Raises:
+        StructureError: they do not have the shape of the input layers, or there is another number of them.
+    """
     names = structure.input_names
-    given = dict(inputs) if isinstance(inputs, Mapping) else dict.fromkeys(names, inputs)
-    if set(given) != set(names) or not names:
+    if isinstance(inputs, Mapping):
+        given = dict(inputs)
+    elif isinstance(inputs, tuple) and len(inputs) != len(names):
+        raise StructureError(f"expected inputs for the layers {', '.join(names)}, got {len(inputs)}")
+    else:
+        given = dict(zip(names, inputs if isinstance(inputs, tuple) else [inputs] * len(names), strict=True))
+    if set(given) != set(names):
         raise StructureError(f"expected inputs for the layers {sorted(names)}, got {sorted(given)}")
-    arrays = {name: np.asarray(values) for name, values in given.items()}
-    for name, array in arrays.items():
-        expected = (structure.layer(name).features, *(structure.layer(name).size or ()))
-        if array.dtype.kind not in "biuf" or array.shape[1:] != expected:
-            got = f"{array.dtype.name} of shape {array.shape[1:]}"
-            raise StructureError(f"input layer {name!r} expected samples of numbers of shape {expected}, got {got}")
-    if len({len(array) for array in arrays.values()}) > 1:
-        counts = {name: len(array) for name, array in arrays.items()}
+    arrays = [_own_form(structure, port, np.asarray(given[port.layer])) for port in structure.inputs]
+    if len(set(map(len, arrays))) > 1:
+        counts = dict(zip(names, map(len, arrays), strict=True))
         raise StructureError(f"expected as many samples for each input layer, got {counts}")
     return arrays
+
+
+def _own_form(structure: Structure, port: InputPort, array: AnyArray) -> AnyArray:
+    """The samples for an input layer, (batch, features[, height, width]).
+
+    Raises:
+        StructureError: they are none for it.
+    """
+    layer, expected = structure.layer(port.layer), sample_shape(structure, port)
+    own = (layer.features or 0, *(layer.size or ()))
+    if array.dtype.kind in "biuf" and array.ndim:
+        if fits(array.shape[1:], expected):
+            return array if port.shape is None else array.reshape(len(array), *own)
+        if array.shape[1:] == own:
+            return array
+    got = f"{array.dtype.name} of shape {array.shape[1:]}"
+    raise StructureError(
+        f"input layer {port.layer!r} expected samples of numbers of shape {shape_words(expected)}, got {got}"
+    )
 
 
 def preactivation(structure: Structure, name: str, outputs: Mapping[str, AnyArray]) -> AnyArray:
@@ -76,9 +101,11 @@ def preactivation(structure: Structure, name: str, outputs: Mapping[str, AnyArra
         return _computed(structure, name, outputs)
     batch = len(next(iter(outputs.values())))
     dtype = next(iter(outputs.values())).dtype
-    total = np.zeros((batch, len(columns), *(layer.size or ())), dtype)
-    for projection in structure.summed(name):
-        total += project(structure, projection, outputs[projection.source])
+    terms = [project(structure, projection, outputs[projection.source]) for projection in structure.summed(name)]
+    size = terms[0].shape[2:] if terms else (layer.size or ())  # of free extents a sample says which
+    total = np.zeros((batch, len(columns), *size), dtype)
+    for term in terms:
+        total += term
     if layer.bias:
         total = total + by_unit(columns.values["bias"].astype(dtype), total)
     for gate in structure.gates(name):
@@ -105,7 +132,11 @@ def _computed(structure: Structure, name: str, outputs: Mapping[str, AnyArray]) 
     """What the body of an opaque layer gives, in the dtype of its arguments."""
     sources = [outputs[argument.source] for argument in structure.arguments(name)]
     result = np.asarray(body_of(structure, name)(*sources), sources[0].dtype)
-    expected = (len(sources[0]), len(structure.units(name)), *(structure.layer(name).size or ()))
+    size = structure.layer(name).size or ()
+    declared = [output_size(structure.layer(argument.source)) or () for argument in structure.arguments(name)]
+    if any(source.shape[2:] != extents for source, extents in zip(sources, declared, strict=True)):
+        size = result.shape[2 : 2 + len(size)]  # of free extents the body says which
+    expected = (len(sources[0]), len(structure.units(name)), *size)
     if result.shape != expected:
         raise StructureError(
             f"opaque layer {name!r} expected a body that gives an array of shape {expected}, got {result.shape}: "

@@ -15,6 +15,7 @@ from nestgraph.errors import StructureError
 from nestgraph.graph.body import Body
 from nestgraph.graph.columns import ConnectionColumns, UnitColumns
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.interface import InputPort, Interface, OutputPort
 from nestgraph.spec.layer import Layer
 from nestgraph.spec.projection import Argument, OneToOne, Projection, Weighted, is_gate
 
@@ -32,12 +33,14 @@ class Structure:
         units: Mapping[str, UnitColumns],
         connections: Mapping[str, ConnectionColumns],
         bodies: Mapping[str, Body] | None = None,
+        interface: Interface | None = None,
     ) -> None:
         self._layers = _by_name(layers, "layers")
         self._projections = _by_name(projections, "projections")
         self._units = dict(units)
         self._connections = dict(connections)
         self._bodies = dict(bodies or {})
+        self._interface = None if interface is None or interface.plain else interface
         self._accept()
 
     def _accept(self) -> None:
@@ -61,7 +64,13 @@ class Structure:
             {name: columns for name, columns in new_units.items() if name in new_layers},
             {name: columns for name, columns in new_connections.items() if name in new_projections},
             {name: body for name, body in self._bodies.items() if name in new_layers},
+            self._interface,
         )
+
+    def with_interface(self, interface: Interface | None) -> "Structure":
+        """A structure with another interface; None for the order of the layers."""
+        layers, projections = self._layers.values(), self._projections.values()
+        return Structure(layers, projections, self._units, self._connections, self._bodies, interface)
 
     def with_bodies(self, bodies: Mapping[str, Body]) -> Self:
         """The same with what opaque layers compute, by layer; bodies of other layers stay.
@@ -172,15 +181,36 @@ class Structure:
         """The projections out of a layer, by name."""
         return _found(self._by_source, layer, "layer")
 
+    # -- what goes in and comes out --------------------------------------------------------------------
+
+    @property
+    def interface(self) -> Interface | None:
+        """The recorded interface; None where there is none, and inputs and outputs are in the order of the layers."""
+        return self._interface
+
+    @property
+    def inputs(self) -> tuple[InputPort, ...]:
+        """What the network takes, by position."""
+        if self._interface is not None:
+            return self._interface.inputs
+        return tuple(InputPort(layer=name) for name in self.layer_names if self._layers[name].kind == "input")
+
+    @property
+    def outputs(self) -> tuple[OutputPort, ...]:
+        """What the network gives, by position."""
+        if self._interface is not None:
+            return self._interface.outputs
+        return tuple(OutputPort(layer=name) for name in self.layer_names if self._layers[name].output)
+
     @property
     def input_names(self) -> tuple[str, ...]:
-        """Names of the input layers."""
-        return tuple(name for name in self.layer_names if self._layers[name].kind == "input")
+        """Names of the input layers, in the order of `inputs`."""
+        return tuple(port.layer for port in self.inputs)
 
     @property
     def output_names(self) -> tuple[str, ...]:
-        """Names of the output layers."""
-        return tuple(name for name in self.layer_names if self._layers[name].output)
+        """Names of the output layers in the order of `outputs`, each once."""
+        return tuple(dict.fromkeys(port.layer for port in self.outputs))
 
     # -- columns -------------------------------------------------------------------------------------
 

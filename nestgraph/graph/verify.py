@@ -1,5 +1,7 @@
 """The laws of a network, and who breaks them: no islands, no cycles, shapes agree, values are finite."""
 
+import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -11,6 +13,7 @@ from nestgraph.graph.geometry import output_size, target_size, weight_shape
 from nestgraph.graph.pairs import joined_by
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.interface import InputPort, OutputPort
 from nestgraph.spec.layer import Layer
 from nestgraph.spec.projection import Argument, Conv, OneToOne, Projection, is_gate
 
@@ -64,6 +67,37 @@ def _check_order(structure: Structure) -> Iterator[Violation]:
             yield Violation("shapes", name, str(error))
 
 
+def _check_interface(structure: Structure) -> Iterator[Violation]:
+    """Each input layer has one port and each output layer at least one, in a form that its units can have."""
+    layers = structure.layers_by_name.values()
+    taken = Counter(port.layer for port in structure.inputs)
+    if taken != Counter(layer.name for layer in layers if layer.kind == "input"):
+        yield Violation(
+            "interface", "network", f"expected one port for each input layer, got {sorted(taken.elements())}"
+        )
+    given, outputs = {port.layer for port in structure.outputs}, {layer.name for layer in layers if layer.output}
+    if given != outputs:
+        problem = f"expected ports for the output layers {sorted(outputs)}, got them for {sorted(given)}"
+        yield Violation("interface", "network", f"{problem}: set the interface together with the layers")
+    for port in (*structure.inputs, *structure.outputs) if structure.interface is not None else ():
+        if structure.has_layer(port.layer):
+            yield from _check_port(structure, port)
+
+
+def _check_port(structure: Structure, port: InputPort | OutputPort) -> Iterator[Violation]:
+    layer = structure.layer(port.layer)
+    own = (layer.features or len(structure.units(port.layer)), *(output_size(layer) or ()))
+    if port.shape is not None and math.prod(port.shape) != math.prod(own):
+        yield Violation("interface", port.layer, f"expected a port of as many values as {own}, got {port.shape}")
+    if isinstance(port, InputPort):
+        if port.free and (len(port.free) != len(own) - 1 or port.shape is not None):
+            problem = f"expected free to say of each of {own[1:]} whether it may differ, and no other shape"
+            yield Violation("interface", port.layer, f"{problem}, got {port.free} and {port.shape}")
+        if port.integers is not None and port.integers[0] > port.integers[1]:
+            problem = f"expected the least of the integers before the largest, got {port.integers}"
+            yield Violation("interface", port.layer, problem)
+
+
 def _check_arguments(structure: Structure, layer: Layer) -> Iterator[Violation]:
     """Arguments lead to opaque layers, each to a place of its own, and nothing else does."""
     incoming, arguments = structure.incoming(layer.name), structure.arguments(layer.name)
@@ -89,8 +123,10 @@ def _check_units(structure: Structure) -> Iterator[Violation]:
 
 def _check_ids(layer: Layer, columns: UnitColumns) -> Iterator[Violation]:
     name, ids = layer.name, columns.ids
-    if ids.ndim != 1 or not len(ids):
+    if ids.ndim != 1 or not (len(ids) or layer.kind == "input"):
         yield Violation("shapes", name, "expected at least one unit: remove an empty layer instead")
+    elif not len(ids):
+        return  # an input that nothing reads: its port stays
     elif len(np.unique(ids)) != len(ids) or ids.min() < 0:
         yield Violation("ids", name, "expected unit ids that are distinct and not negative")
     elif layer.features is not None and ids.max() >= layer.features:
@@ -238,6 +274,7 @@ def read_units(structure: Structure, fed: Mapping[str, AnyArray] | None = None) 
 CHECKS: tuple[Callable[[Structure], Iterator[Violation]], ...] = (
     _check_records,
     _check_order,
+    _check_interface,
     _check_units,
     _check_shapes,
     _check_islands,

@@ -1,19 +1,20 @@
 """Whether what was exported computes the network: its outputs beside the network's own, on random and real inputs."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 import numpy as np
 import torch
 
-from nestgraph.errors import ExportError
+from nestgraph.errors import ExportError, StructureError
 from nestgraph.graph import Network, cost
-from nestgraph.graph.reference import Inputs, forward
+from nestgraph.graph.extents import sample_shape
+from nestgraph.graph.reference import Inputs, forward, samples_of
 from nestgraph.lowering import lower
 from nestgraph.spec.arrays import AnyArray
 
 Runner = Callable[[list[AnyArray]], Sequence[AnyArray]]
-"""What computes exported outputs, in the order of the output layers, from float32 samples in that of the inputs."""
+"""What computes exported outputs from samples, both by position: float32, or int64 where a port holds integers."""
 
 TOLERANCE = 1e-4
 """The largest difference that is accepted, relative to the largest output; and beside it some of the difference that
@@ -28,80 +29,108 @@ AFFORDABLE = 4e9
 
 
 def check_agreement(network: Network, what: str, run: Runner, inputs: Inputs | None = None) -> float:
-    """Compare what was exported with the network, in batches of one and of several.
+    """Compare what was exported with the network, by position, in batches of one and of several.
 
     Args:
         network: what was exported.
         what: how messages begin.
         run: computes the exported outputs.
-        inputs: real samples, an array or a mapping by input layer; random ones are compared in any case.
+        inputs: real samples, as `forward` takes them; random ones that the interface allows are compared in any case,
+            but not where the network itself gives nothing finite for them.
 
     Returns:
-        The largest difference, relative to the largest output of its layer.
+        The largest difference, relative to the largest output of its port.
 
     Raises:
-        ExportError: an output differs by more than is accepted, or the inputs are not the network's.
+        ExportError: an output differs by more than is accepted, or the inputs are not the network's, or nothing could
+            be compared.
     """
-    worst = 0.0
+    found: list[float] = []
     for kind, samples in _batches(network, what, inputs):
-        given = run([samples[name] for name in network.input_names])
-        for (name, exact), rounded, got in zip(*_expected(network, samples), given, strict=True):
-            worst = max(worst, _difference(f"{what}: output layer {name!r} on {kind}", exact, rounded, got))
-    return worst
+        exact = _expected(network, samples, np.float64)
+        if not all(np.isfinite(values).all() for values in exact):
+            continue
+        for place, (port, values, rounded, got) in enumerate(
+            zip(network.outputs, exact, _expected(network, samples, np.float32), run(samples), strict=True)
+        ):
+            where = f"{what}: output {place} (layer {port.layer!r}) on {kind}"
+            found.append(_difference(where, values, rounded, got))
+    if not found:
+        raise ExportError(
+            f"{what}: expected samples for which the network gives finite values, got none at random: "
+            "give some as inputs"
+        )
+    return max(found)
 
 
 def example_inputs(network: Network, batch: int) -> list[AnyArray]:
-    """Random samples of the input layers in order: the same each time, float32 and standard normal."""
+    """Random samples by position, the same each time: standard normal float32, or int64 where a port holds integers."""
+    return _random(network, batch, _shapes(network))
+
+
+def _random(network: Network, batch: int, shapes: Sequence[tuple[int, ...]]) -> list[AnyArray]:
     rng = np.random.default_rng(batch)
-    return [rng.standard_normal((batch, *shape), np.float32) for shape in _shapes(network).values()]
+    return [
+        rng.standard_normal((batch, *shape), np.float32)
+        if port.integers is None
+        else rng.integers(*port.integers, (batch, *shape), np.int64, endpoint=True)
+        for port, shape in zip(network.inputs, shapes, strict=True)
+    ]
 
 
-def _shapes(network: Network) -> dict[str, tuple[int, ...]]:
-    layers = [network.layer(name) for name in network.input_names]
-    return {layer.name: (layer.features or 0, *(layer.size or ())) for layer in layers}
+def _shapes(network: Network, times: int = 1) -> list[tuple[int, ...]]:
+    """The shapes of a sample by position, free extents several times as large as declared."""
+    shapes: list[tuple[int, ...]] = []
+    for port in network.inputs:
+        shape, declared = sample_shape(network, port), (1, *(network.layer(port.layer).size or ()))
+        filled = (times * declared[axis] if extent is None else extent for axis, extent in enumerate(shape))
+        shapes.append(tuple(filled))
+    return shapes
 
 
-def _batches(network: Network, what: str, inputs: Inputs | None) -> Iterator[tuple[str, dict[str, AnyArray]]]:
+def _batches(network: Network, what: str, inputs: Inputs | None) -> Iterator[tuple[str, list[AnyArray]]]:
     for batch in BATCHES:
-        yield f"a batch of {batch} random", dict(zip(network.input_names, example_inputs(network, batch), strict=True))
+        yield f"a batch of {batch} random", example_inputs(network, batch)
+    if _shapes(network) != (larger := _shapes(network, times=2)):
+        yield f"random samples of shapes {larger}", _random(network, BATCHES[0], larger)
     if inputs is not None:
         real = _real(network, what, inputs)
         for count in (1, MOST):
-            yield f"a batch of {count} given", {name: array[:count] for name, array in real.items()}
+            yield f"a batch of {count} given", [array[:count] for array in real]
 
 
-def _real(network: Network, what: str, inputs: Inputs) -> dict[str, AnyArray]:
-    given = inputs if isinstance(inputs, Mapping) else dict.fromkeys(network.input_names, inputs)
-    shapes = _shapes(network)
-    found = {name: np.asarray(array, np.float32) for name, array in given.items()}
-    counts = {len(array) for array in found.values() if array.ndim}
-    fits = found.keys() == shapes.keys() and all(array.shape[1:] == shapes[name] for name, array in found.items())
-    if not fits or len(counts) != 1 or 0 in counts:
-        got = {name: array.shape for name, array in found.items()}
-        raise ExportError(f"{what}: expected as many inputs for each layer, of the shapes {shapes}, got {got}")
-    return found
+def _real(network: Network, what: str, inputs: Inputs) -> list[AnyArray]:
+    """The given samples by position, of the types that the network is tried with."""
+    try:
+        arrays = samples_of(network, inputs)
+    except StructureError as error:
+        raise ExportError(f"{what}: {error}") from error
+    if not all(map(len, arrays)):
+        raise ExportError(f"{what}: expected at least one sample in inputs, got none")
+    types = [np.float32 if port.integers is None else np.int64 for port in network.inputs]
+    shapes = [port.shape for port in network.inputs]
+    return [
+        array.astype(dtype) if shape is None else array.astype(dtype).reshape(len(array), *shape)
+        for array, dtype, shape in zip(arrays, types, shapes, strict=True)
+    ]
 
 
-def _expected(
-    network: Network, samples: dict[str, AnyArray]
-) -> tuple[Iterator[tuple[str, AnyArray]], Iterator[AnyArray]]:
-    """The outputs by name in double precision, and in single precision."""
-    batch = len(next(iter(samples.values())))
-    compute = _by_reference if cost(network).total.flops * batch <= AFFORDABLE else _by_masked
-    return iter(compute(network, samples, np.float64).items()), iter(compute(network, samples, np.float32).values())
+def _expected(network: Network, samples: list[AnyArray], dtype: type) -> list[AnyArray]:
+    """The outputs by position, computed in double or single precision."""
+    if cost(network).total.flops * len(samples[0]) > AFFORDABLE:
+        return _by_masked(network, samples, dtype)
+    outputs = forward(network, tuple(samples), dtype)
+    own = [outputs[port.layer] for port in network.outputs]
+    shapes = [port.shape for port in network.outputs]
+    return [x if shape is None else x.reshape(len(x), *shape) for x, shape in zip(own, shapes, strict=True)]
 
 
-def _by_reference(network: Network, samples: dict[str, AnyArray], dtype: type) -> dict[str, AnyArray]:
-    outputs = forward(network, samples, dtype)
-    return {name: outputs[name] for name in network.output_names}
-
-
-def _by_masked(network: Network, samples: dict[str, AnyArray], dtype: Any) -> dict[str, AnyArray]:
+def _by_masked(network: Network, samples: list[AnyArray], dtype: Any) -> list[AnyArray]:
     module = lower(network).eval()
     with torch.no_grad():
         module = module.double() if dtype is np.float64 else module
-        given = module(*(torch.tensor(samples[name].astype(dtype)) for name in network.input_names))
-    return dict(zip(network.output_names, arrays_of(given), strict=True))
+        given = (array if array.dtype == np.int64 else array.astype(dtype) for array in samples)
+        return arrays_of(module(*(torch.tensor(array) for array in given)))
 
 
 def arrays_of(results: Any) -> list[AnyArray]:

@@ -14,7 +14,7 @@ from nestgraph.graph import Structure
 from nestgraph.graph.body import Body
 from nestgraph.graph.columns import NEUTRAL, ConnectionColumns, UnitColumns
 from nestgraph.graph.geometry import output_size
-from nestgraph.spec import Layer, Operation, Projection
+from nestgraph.spec import Interface, Layer, Operation, Projection
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.record import MAX_TEXT, check_text
 
@@ -76,11 +76,11 @@ class Drafts:
         draft = self.layers[layer]
         draft.record = draft.record.model_copy(update={"output": True, "label": draft.record.label or label})
 
-    def structure(self) -> Structure:
-        """The structure, without what leads to no output."""
+    def structure(self, interface: Interface) -> Structure:
+        """The structure with an interface, without what leads to no output."""
         units = {name: _columns(draft) for name, draft in self.layers.items()}
         records = [draft.record for draft in self.layers.values()]
-        structure = Structure(records, self._projections.values(), units, self._connections, self._bodies)
+        structure = Structure(records, self._projections.values(), units, self._connections, self._bodies, interface)
         return drop_islands(structure).change(structure)[0]
 
 

@@ -155,6 +155,13 @@ class Ledger:
             raise UncoveredError("maps were reshaped")
         return Refs(regions, places // areas)
 
+    def whole_region(self, x: Elements) -> Region | None:
+        """The region of which a tensor has all elements in order, whatever its axes; None where it is no such."""
+        numbers = self.sample(x).reshape(-1)
+        region = self.regions[int(self.found(numbers[:1])[0][0])]
+        every = np.arange(region.start, region.start + region.units * region.area)
+        return region if np.array_equal(numbers, every) else None
+
     def in_order(self, x: Elements) -> Region | None:
         """The region that a tensor is, unit by unit in order and with none missing; None where it is no one region."""
         try:

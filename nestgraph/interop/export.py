@@ -17,8 +17,8 @@ from torch import nn
 from nestgraph.errors import ExportError, SnapshotError
 from nestgraph.graph import Network
 from nestgraph.graph.reference import Inputs
-from nestgraph.interop.agreement import Runner, arrays_of, check_agreement, example_inputs
-from nestgraph.interop.onnx_model import onnx_bytes, onnx_runner
+from nestgraph.interop.agreement import Runner, arrays_of, check_agreement
+from nestgraph.interop.onnx_model import dynamic_examples, onnx_bytes, onnx_runner
 from nestgraph.interop.source import source_of, state_of
 from nestgraph.lowering import lower
 from nestgraph.lowering.compact import compact
@@ -65,7 +65,8 @@ def export(
         format: one of `onnx`, `python` and `safetensors`.
         form: which module: ONNX and Python take the compact one.
         batch: how many samples at a time the module is made for; any number will do (see `compact`).
-        inputs: real samples to compare outputs on, beside random ones: an array, or a mapping by input layer.
+        inputs: real samples to compare outputs on, beside random ones: an array; of several inputs a tuple by position
+            or a mapping by input layer.
 
     Raises:
         ExportError: the format is unknown, a package is missing, outputs differ, or the file cannot be written.
@@ -87,7 +88,9 @@ def export(
 
 
 def exported_program(network: Network, batch: int = 1, inputs: Inputs | None = None) -> torch.export.ExportedProgram:
-    """The compact module as PyTorch exports it, with a free batch axis: for ahead-of-time compilers and runtimes.
+    """The compact module as PyTorch exports it, for ahead-of-time compilers and runtimes.
+
+    The batch axis is free, and so are the extents of inputs that are free in the network.
 
     Args:
         network: what to export.
@@ -97,9 +100,8 @@ def exported_program(network: Network, batch: int = 1, inputs: Inputs | None = N
     Raises:
         ExportError: outputs differ from the network's.
     """
-    axis = torch.export.Dim("batch", min=1)
-    samples = tuple(torch.tensor(array) for array in example_inputs(network, 3))
-    program = torch.export.export(compact(network, batch), samples, dynamic_shapes=tuple({0: axis} for _ in samples))
+    samples, axes = dynamic_examples(network)
+    program = torch.export.export(compact(network, batch), samples, dynamic_shapes=axes)
     check_agreement(network, "exported_program", _runner(program.module()), inputs)
     return program
 

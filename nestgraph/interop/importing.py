@@ -1,6 +1,6 @@
 """From a PyTorch module to a network with its weights."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,13 +9,10 @@ from torch import Tensor, nn
 
 from nestgraph.errors import InteropError
 from nestgraph.graph import Network
+from nestgraph.interop.extents import TOLERANCE, differences, freed
 from nestgraph.interop.patterns import name_functions
-from nestgraph.interop.reading import Reading
+from nestgraph.interop.reading import BATCH, Reading
 from nestgraph.interop.tracing import Recorder, first_line, traced
-from nestgraph.interop.values import leaves
-from nestgraph.lowering import lower
-
-TOLERANCE = 1e-3
 
 
 def import_module(module: nn.Module, example_inputs: Tensor | Sequence[Tensor]) -> Network:
@@ -27,10 +24,15 @@ def import_module(module: nn.Module, example_inputs: Tensor | Sequence[Tensor]) 
     to edits: see `import_report`. Weights that the module uses in several places are copied to each. Layers are named
     after the submodules that they come from; outputs are labelled by their place in what the module returns.
 
+    What goes in and comes out has the module's order and shapes (`Network.inputs`, `Network.outputs`); inputs that
+    `forward` does not use and results that it gives twice are among them. The height and width of maps are fixed as the
+    examples have them, unless module and network agree at other sizes, too, which is tried; then they are free.
+
     Args:
         module: the module; it is not changed.
-        example_inputs: a tensor for each parameter of `forward` without a default: (batch, features) or (batch,
-            channels, height, width).
+        example_inputs: a tensor (batch, ...) for each parameter of `forward` without a default. Of axes other than
+            (batch, features) and (batch, channels, height, width) the elements become features. Whole numbers, such as
+            ids of tokens, tell by their least and largest what the input may hold.
 
     Raises:
         InteropError: the module cannot be traced, or its inputs or outputs have a form that a network has not.
@@ -41,22 +43,33 @@ def import_module(module: nn.Module, example_inputs: Tensor | Sequence[Tensor]) 
         graph, whole = traced(module, len(examples))
         name_functions(graph)
         recorder = Recorder(graph)
-        try:
-            expected = module(*(example.clone() for example in examples))
-            recorder.run(*(example.clone() for example in examples))
-        except Exception as error:
-            raise InteropError(
-                f"import_module expected inputs that {type(module).__name__} runs on, got "
-                f"{[tuple(tensor.shape) for tensor in given]}: {first_line(error)}"
-            ) from error
-        reading = Reading(graph, recorder.facts, whole, len(examples[0]))
-        network = Network.of(reading.drafts().structure())
-        _compare(network, reading, examples, expected)
-    return network
+        expected = _computed(module, module, examples)
+        _computed(module, recorder.run, examples)
+        network = Network.of(Reading(graph, recorder.facts, whole, given).structure())
+        _compare(network, examples, expected)
+        if network.bodies:  # of which an axis may only look like that of the samples
+            more = [torch.cat([example, example[:1]]) for example in examples]
+            _compare(network, more, _computed(module, module, more))
+        return freed(network, module, examples)
+
+
+def _computed(module: nn.Module, function: Callable[..., Any], examples: Sequence[Tensor]) -> Any:
+    """What a function gives that computes the module.
+
+    Raises:
+        InteropError: it does not run on the examples.
+    """
+    try:
+        return function(*(example.clone() for example in examples))
+    except Exception as error:
+        raise InteropError(
+            f"import_module expected inputs that {type(module).__name__} runs on, got "
+            f"{[tuple(tensor.shape) for tensor in examples]}: {first_line(error)}"
+        ) from error
 
 
 def _examples(given: Sequence[Any]) -> list[Tensor]:
-    """The examples with at least two samples each, since one would not tell which axis holds them.
+    """`BATCH` samples of each example.
 
     Raises:
         InteropError: they are no tensors of as many samples.
@@ -67,7 +80,7 @@ def _examples(given: Sequence[Any]) -> list[Tensor]:
     if len({len(tensor) for tensor in given}) > 1 or not len(given[0]):
         shapes = [tuple(tensor.shape) for tensor in given]
         raise InteropError(f"import_module expected as many samples in each example input, got {shapes}")
-    return [torch.cat([tensor[:2], tensor[:1]])[:2] for tensor in given]
+    return [torch.cat([tensor[:BATCH], *[tensor[:1]] * BATCH])[:BATCH] for tensor in given]
 
 
 @contextmanager
@@ -82,22 +95,17 @@ def _evaluating(module: nn.Module) -> Generator[None]:
             part.training = mode
 
 
-def _compare(network: Network, reading: Reading, examples: Sequence[Tensor], expected: Any) -> None:
-    """Refuse a network that does not give what the module gave.
+def _compare(network: Network, examples: Sequence[Tensor], expected: Any) -> None:
+    """Refuse a network that does not give what the module gave, position by position.
 
     Raises:
         InteropError: it does not.
     """
-    inputs = dict(zip(reading.inputs, examples, strict=True))
-    given = [inputs[name] for name in network.input_names]
-    results = leaves(lower(network).eval()(*given), Tensor)
-    by_layer = dict(zip(network.output_names, results, strict=True))
-    for layer, wanted in zip(reading.outputs, leaves(expected, Tensor), strict=True):
-        got = by_layer[layer].reshape(wanted.shape)
-        difference = float((got - wanted).abs().max() / wanted.abs().max().clamp(min=1e-12))
+    for port, difference in zip(network.outputs, differences(network, examples, expected), strict=True):
         if not difference <= TOLERANCE:
             raise InteropError(
-                f"import_module expected output {layer!r} of the network to be the module's, got a relative difference "
-                f"of {difference:.2g}: the module does something on the way that tracing does not see, such as a hook, "
-                "state that changes, or `y *= x` where y has a second name; write that apart, or import the rest"
+                f"import_module expected output {port.layer!r} of the network to be the module's, got a relative "
+                f"difference of {difference:.2g}: the module does something on the way that tracing does not see, such "
+                "as a hook, state that changes, or `y *= x` where y has a second name; write that apart, or import the "
+                "rest"
             )

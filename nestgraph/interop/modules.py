@@ -29,7 +29,8 @@ def _normalisation(module: nn.BatchNorm2d) -> Row:
 
 
 def _upsampling(m: nn.Upsample) -> Row:
-    return lambda weaver, x: interpolate(weaver, x, m.size, m.scale_factor, m.mode, m.align_corners)
+    options = (m.size, m.scale_factor, m.mode, m.align_corners, m.recompute_scale_factor)
+    return lambda weaver, x: interpolate(weaver, x, *options)
 
 
 def _averaging(m: nn.AvgPool2d) -> Row:

@@ -9,10 +9,11 @@ from collections.abc import Callable, Generator
 from typing import Any, cast
 
 import torch
-from torch import fx
+from torch import Tensor, fx
 
 from nestgraph.errors import ExportError
 from nestgraph.graph import Network
+from nestgraph.graph.extents import sample_shape
 from nestgraph.interop.agreement import Runner, example_inputs
 from nestgraph.spec.arrays import AnyArray
 
@@ -22,7 +23,10 @@ LARGEST = 2**31 - 2**20
 
 
 def onnx_bytes(network: Network, module: fx.GraphModule) -> bytes:
-    """The ONNX model of a compact module with a free batch axis; inputs and outputs have the names of their layers.
+    """The ONNX model of a compact module; inputs and outputs have the names of their layers.
+
+    The batch axis is free, and so are the extents of inputs that are free in the network. A layer that is given several
+    times has its name, then its name with a number.
 
     Raises:
         ExportError: a package is missing, the exporter does not know an operation, or the checker refuses the model.
@@ -60,21 +64,36 @@ def onnx_runner(data: bytes) -> Runner:
 
 
 def _exported(network: Network, module: fx.GraphModule) -> bytes:
-    batch = torch.export.Dim("batch", min=1)
-    samples = tuple(torch.tensor(array) for array in example_inputs(network, 3))
+    samples, axes = dynamic_examples(network)
     program: Any = torch.onnx.export(
         module,
         samples,
         dynamo=True,
-        dynamic_shapes=tuple({0: batch} for _ in samples),
+        dynamic_shapes=axes,
         input_names=list(network.input_names),
-        output_names=list(network.output_names),
+        output_names=_output_names(network),
         external_data=False,
         verbose=False,
     )
     model: Any = program.model_proto
     _strip(model)
     return model.SerializeToString(deterministic=True)
+
+
+def dynamic_examples(network: Network) -> tuple[tuple[Tensor, ...], tuple[dict[int, Any], ...]]:
+    """Samples to trace a network with, by position, and of each which of its axes are free, for `torch.export`."""
+    samples = tuple(torch.tensor(array) for array in example_inputs(network, 3))
+    batch, any_extent = torch.export.Dim("batch", min=1), torch.export.Dim.AUTO
+    axes = tuple(
+        {0: batch} | {axis: any_extent for axis, extent in enumerate(sample_shape(network, port), 1) if extent is None}
+        for port in network.inputs
+    )
+    return samples, axes
+
+
+def _output_names(network: Network) -> list[str]:
+    layers = [port.layer for port in network.outputs]
+    return [f"{name}_{n}" if (n := layers[:place].count(name)) else name for place, name in enumerate(layers)]
 
 
 def _strip(model: Any) -> None:

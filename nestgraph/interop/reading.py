@@ -3,7 +3,7 @@
 import copy
 import math
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -14,8 +14,9 @@ from torch.fx.node import map_arg
 from torch.nn.utils.parametrize import type_before_parametrizations
 
 from nestgraph.errors import InteropError, NestgraphError
+from nestgraph.graph import Structure
 from nestgraph.graph.columns import ConnectionColumns
-from nestgraph.interop.drafts import Drafts, plain_text
+from nestgraph.interop.drafts import plain_text
 from nestgraph.interop.elements import Elements, UncoveredError
 from nestgraph.interop.modules import MODULES, MOVING_MODULES
 from nestgraph.interop.nodes import called, last_uses, name_and_label, operation, works_in_place
@@ -25,7 +26,10 @@ from nestgraph.interop.values import Foreign, contains, leaves, moved, regions_o
 from nestgraph.interop.vocabulary import CASTS, FUNCTIONS, JOINS, MOVES
 from nestgraph.interop.weaving import Weaver
 from nestgraph.lowering.opaque import ModuleBody
-from nestgraph.spec import Argument
+from nestgraph.spec import Argument, InputPort, Interface, OutputPort
+
+BATCH = 2
+"""Samples in what is traced: one would not tell which axis holds them."""
 
 
 class Reading:
@@ -35,24 +39,24 @@ class Reading:
         module: the traced module.
         facts: what each node gave on the examples (see `Recorder`).
         whole: why which submodules were not traced into.
-        batch: the samples of the examples.
+        given: example inputs, a tensor for each; it was run on `BATCH` samples of them.
     """
 
     def __init__(
-        self, module: fx.GraphModule, facts: Mapping[fx.Node, Any], whole: Mapping[str, str], batch: int
+        self, module: fx.GraphModule, facts: Mapping[fx.Node, Any], whole: Mapping[str, str], given: Sequence[Tensor]
     ) -> None:
-        self._module, self._facts, self._whole, self._batch = module, facts, whole, batch
-        self._weaver = Weaver(batch, self._held)
+        self._module, self._facts, self._whole = module, facts, whole
+        self._given, self._weaver = given, Weaver(BATCH, self._held)
         self._values: dict[fx.Node, Any] = {}
         self._dying: frozenset[fx.Node] = frozenset()
         self._unwoven: set[fx.Node] = set()
         self._sources: dict[fx.Node, Elements] = {}
         self._owners: dict[int, str] = {}
-        self.inputs: list[str] = []
-        self.outputs: list[str] = []
+        self._inputs: list[InputPort] = []
+        self._outputs: list[OutputPort] = []
 
-    def drafts(self) -> Drafts:
-        """Read all nodes. `inputs` and `outputs` are then layers in the order of the module's inputs and outputs.
+    def structure(self) -> Structure:
+        """Read all nodes into a structure whose interface is the module's.
 
         Raises:
             InteropError: an input or output has a form that a network has not.
@@ -68,7 +72,7 @@ class Reading:
                     f"layer can hold: {reason}; keep the first axis for samples, in `view` by x.size(0)"
                 ) from reason
             self._let_go(node)
-        return self._weaver.drafts
+        return self._weaver.drafts.structure(Interface(inputs=tuple(self._inputs), outputs=tuple(self._outputs)))
 
     def _pass(self, node: fx.Node) -> None:
         if node.op == "output":
@@ -111,15 +115,16 @@ class Reading:
         return written(args[0], result) if args and works_in_place(self._module, node) else result
 
     def _input(self, node: fx.Node) -> Elements:
-        fact = self._facts[node]
-        if len(fact.shape) not in (2, 4):
-            raise InteropError(
-                "import_module expected inputs of (batch, features) or (batch, channels, height, width), got "
-                f"{fact.shape} for {node.name!r}: wrap the module in one that brings its input to its own shape"
-            )
-        features, *size = fact.shape[1:]
-        self.inputs.append(self._weaver.input(features, tuple(size)))
-        return self._weaver.output(self.inputs[-1])
+        example = self._given[len(self._inputs)]
+        shape = tuple(example.shape[1:])
+        own = shape if len(shape) in (1, 3) else (math.prod(shape),)
+        if not math.prod(own):
+            raise InteropError(f"import_module expected inputs with elements, got shape {shape} for {node.name!r}")
+        layer = self._weaver.input(own[0], own[1:])
+        whole = None if example.is_floating_point() else (int(example.min()), int(example.max()))
+        self._inputs.append(InputPort(layer=layer, shape=None if own == shape else shape, integers=whole))
+        elements = self._weaver.output(layer)
+        return Elements(elements.index.view(-1, *shape), elements.regions) if own != shape else elements
 
     def _read(self, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         for foreign in leaves((args, kwargs), Foreign):
@@ -162,7 +167,7 @@ class Reading:
         """The result of a node as an opaque layer; `Foreign` where no layer can hold it."""
         fact = self._facts[node]
         floats = isinstance(fact, TensorFact) and fact.dtype == torch.float32
-        if not floats or len(fact.shape) < 2 or fact.shape[0] != self._batch:
+        if not floats or not fact.shape or fact.shape[0] != BATCH:
             return Foreign(regions_of([self._values.get(near) for near in node.all_input_nodes]), reason)
         known = self._sources | {near: x for near, x in self._values.items() if isinstance(x, Elements)}
         inputs, inner = excerpt(self._module, node, known.__contains__)
@@ -183,7 +188,7 @@ class Reading:
             self._weaver.drafts.join(record, ConnectionColumns.of(np.zeros(0)))
         self._weaver.drafts.give_body(name, ModuleBody(Excerpt(gathers, inner, (units, *size))))
         result = self._weaver.output(name)
-        return Elements(result.index.view(self._batch, *shape), result.regions)
+        return Elements(result.index.view(BATCH, *shape), result.regions)
 
     # -- outputs -------------------------------------------------------------------------------------
 
@@ -197,8 +202,7 @@ class Reading:
                 self._end(inner, fact[number], f"{place} {number}")
         elif isinstance(value, Elements):
             self._weaver.name, self._weaver.label = plain_text(place), ""
-            self.outputs.append(self._output_layer(value))
-            self._weaver.drafts.mark_output(self.outputs[-1], plain_text(place))
+            self._outputs.append(self._output(value, plain_text(place)))
         elif value is not None:
             got = f"{fact.dtype} of shape {fact.shape}" if isinstance(fact, TensorFact) else type(fact).__name__
             raise InteropError(
@@ -206,8 +210,20 @@ class Reading:
                 f"{place}: return the tensor before that step, and take the step outside of the network"
             )
 
+    def _output(self, x: Elements, place: str) -> OutputPort:
+        """The port of what the module returns at a place."""
+        layer, shape = self._output_layer(x), tuple(x.index.shape[1:])
+        self._weaver.drafts.mark_output(layer, place)
+        draft = self._weaver.drafts.layers[layer]
+        own, known = (draft.units, *draft.output_size), place in ("output", draft.record.label)
+        return OutputPort(layer=layer, shape=None if own == shape else shape, label="" if known else place)
+
     def _output_layer(self, x: Elements) -> str:
         """The layer that a tensor is, or a new one."""
+        if x.index.ndim not in (2, 4):
+            whole = self._weaver.ledger.whole_region(x)
+            flat = Elements(x.index.reshape(len(x.index), -1), x.regions)
+            return self._output_layer(flat) if whole is None or self._weaver.is_input(whole.layer) else whole.layer
         region = self._weaver.ledger.in_order(x)
         if region is not None and x.index.ndim == 2 + len(region.size) and not self._weaver.is_input(region.layer):
             return region.layer

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from nestgraph.edits import coupled
 from nestgraph.edits.strands import Strands
 from nestgraph.graph import Structure
+from nestgraph.graph.extents import sample_shape, shape_words
 from nestgraph.spec import Argument, OneToOne
 
 
@@ -61,13 +62,24 @@ def _row(structure: Structure, strands: Strands, name: str) -> ReportRow:
     if record.opaque is not None:
         return ReportRow(name, "opaque", len(units), False, record.opaque)
     if record.kind == "input" or record.output:
-        return ReportRow(name, record.kind, len(units), False, "an input" if record.kind == "input" else "an output")
+        reason = _taken(structure, name) if record.kind == "input" else "an output"
+        return ReportRow(name, record.kind, len(units), False, reason)
     kept = units[strands.kept[strands.places[name]]]
     if not len(kept):
         return ReportRow(name, record.kind, len(units), True, "")
     some = len(kept) < len(units)
     reason = (f"{len(kept)} units " if some else "") + _obstacle(structure, name, int(kept[0]))
     return ReportRow(name, record.kind, len(units), some, reason)
+
+
+def _taken(structure: Structure, name: str) -> str:
+    """What an input layer takes, where that is worth a word."""
+    port = next(port for port in structure.inputs if port.layer == name)
+    if not len(structure.units(name)):
+        return "an input that nothing reads"
+    if structure.layer(name).size is None:
+        return "an input"
+    return f"an input of {shape_words(sample_shape(structure, port))}"
 
 
 def _obstacle(structure: Structure, name: str, unit: int) -> str:

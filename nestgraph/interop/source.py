@@ -4,8 +4,9 @@ Everything in it is generated from numbers; of a user's text only the names of l
 appear, in comments and escaped, so that no text can become code.
 """
 
+import inspect
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -14,7 +15,10 @@ from torch.nn import functional
 
 from nestgraph.errors import ExportError
 from nestgraph.graph import Network
-from nestgraph.lowering.nodes import KEY
+from nestgraph.graph.extents import sample_shape
+from nestgraph.lowering.nodes import KEY, is_check
+from nestgraph.lowering.ports import ASSERT
+from nestgraph.spec import InputPort, OutputPort
 
 HEAD = '''"""A network exported by nestgraph. To run it PyTorch and safetensors are enough.
 
@@ -77,17 +81,17 @@ def source_of(network: Network, module: fx.GraphModule, digest: str) -> str:
     Raises:
         ExportError: a part of the module is none of PyTorch's own that source is known for.
     """
-    takes = ", ".join(_shape(network, name) for name in network.input_names)
-    gives = ", ".join(_shape(network, name) for name in network.output_names)
-    plain = any(getattr(node.target, "__module__", "") == "_operator" for node in module.graph.nodes)
+    takes = ", ".join(_shape(network, port) for port in network.inputs)
+    gives = ", ".join(_shape(network, port) for port in network.outputs)
+    operators = [node for node in module.graph.nodes if getattr(node.target, "__module__", "") == "_operator"]
+    plain = not all(map(is_check, operators))
     head = HEAD.format(also="import operator\n" if plain else "", digest=digest, takes=takes, gives=gives)
     return head + "\n".join([*_parts(module), "", *_forward(network, module)]) + "\n" + TAIL
 
 
-def _shape(network: Network, name: str) -> str:
-    layer = network.layer(name)
-    units = layer.features or len(network.units(name))
-    return f"{name} ({', '.join(map(str, ('batch', units, *(layer.size or ()))))})"
+def _shape(network: Network, port: InputPort | OutputPort) -> str:
+    extents = ("any" if extent is None else str(extent) for extent in sample_shape(network, port))
+    return f"{port.layer} ({', '.join(('batch', *extents))})"
 
 
 def _flat(path: str) -> str:
@@ -110,30 +114,26 @@ def _parts(module: fx.GraphModule) -> list[str]:
 
 
 def _constructor(part: nn.Module) -> str:
-    if type(part) not in CONSTRUCTORS:
+    """The call that makes a module of PyTorch like another: its options are attributes of the same names."""
+    kind = type(part)
+    if kind.__module__.split(".")[:3] != ["torch", "nn", "modules"] or getattr(nn, kind.__name__, None) is not kind:
         raise ExportError(
             f"export to Python expected a network of layers that source is known for, got an opaque one of "
-            f"{type(part).__name__}: export to ONNX, or replace that layer"
+            f"{kind.__name__}: export to ONNX, or replace that layer"
         )
-    return CONSTRUCTORS[type(part)](part)
+    words: list[str] = []
+    for name, option in inspect.signature(kind).parameters.items():
+        value = _option(part, name, option.default)
+        usual = (option.default, (option.default, option.default))
+        if name not in ("device", "dtype") and (option.default is option.empty or value not in usual):
+            words.append(_text(value, {}) if option.default is option.empty else f"{name}={_text(value, {})}")
+    return f"nn.{kind.__name__}({', '.join(words)})"
 
 
-def _linear(part: Any) -> str:
-    return f"nn.Linear({part.in_features}, {part.out_features}{_without_bias(part)})"
-
-
-def _conv2d(part: Any) -> str:
-    plain = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}
-    options = [f", {name}={getattr(part, name)}" for name, usual in plain.items() if getattr(part, name) != usual]
-    sizes = f"{part.in_channels}, {part.out_channels}, {part.kernel_size}"
-    return f"nn.Conv2d({sizes}{''.join(options)}{_without_bias(part)})"
-
-
-def _without_bias(part: Any) -> str:
-    return "" if part.bias is not None else ", bias=False"
-
-
-CONSTRUCTORS: dict[type, Callable[[Any], str]] = {nn.Linear: _linear, nn.Conv2d: _conv2d}
+def _option(part: nn.Module, name: str, default: Any) -> Any:
+    """What a module was made with; a switch such as `bias` is an attribute that is there or None."""
+    value = getattr(part, name, default)
+    return value is not None if isinstance(default, bool) and not isinstance(value, bool) else value
 
 
 def _forward(network: Network, module: fx.GraphModule) -> list[str]:
@@ -151,6 +151,12 @@ def _forward(network: Network, module: fx.GraphModule) -> list[str]:
             names[node] = f"self.{_flat(node.target)}"
         elif node.op == "output":
             lines.append(f"        return {_text(node.args[0], names)}")
+        elif is_check(node) and node.target is ASSERT:
+            fits, problem = names[node.args[0]], str(node.args[1]).partition(" expected ")[2]  # without the user's name
+            problem = f"expected {fits.strip('(').partition('.')[0]} to be {problem}"
+            lines += [f"        if not {fits}:", f'            raise ValueError("{problem}")']
+        elif is_check(node):
+            names[node] = _inlined(node, names)
         else:
             if layer != shown:
                 lines.append(f"        # {_comment(network, layer)}")
@@ -161,6 +167,16 @@ def _forward(network: Network, module: fx.GraphModule) -> list[str]:
             names[node] = spare.pop(0) if spare else f"x{count - 1}"
             lines.append(f"        {names[node]} = {called}")
     return lines
+
+
+def _inlined(node: fx.Node, names: dict[fx.Node, str]) -> str:
+    """A step of a check as an expression."""
+    subject, given = names[cast(fx.Node, node.args[0])], cast(Any, node.args[1])
+    if node.target is getattr:
+        return f"{subject}.{given}"
+    if node.target is operator.eq:
+        return f"({subject} == {_text(given, names)})"
+    return f"{subject}[{given.start}:]" if isinstance(given, slice) else f"{subject}[{given}]"
 
 
 def _comment(network: Network, layer: str) -> str:

@@ -95,18 +95,20 @@ def interpolate(
     scale_factor: Any = None,
     mode: str = "nearest",
     align_corners: bool | None = None,
-    recompute_scale_factor: bool | None = None,  # noqa: ARG001
+    recompute_scale_factor: bool | None = None,
     antialias: bool = False,
 ) -> Elements:
-    """`nn.Upsample`, by nearest or bilinear interpolation to a whole multiple."""
+    """`nn.Upsample`, by nearest or bilinear interpolation. With `recompute_scale_factor` factors are a size here."""
     _need_maps(input)
+    if antialias or mode not in ("nearest", "bilinear"):
+        raise UncoveredError(f"an interpolation by {mode!r}" + ", antialiased" * antialias)
     extents = tuple(input.index.shape[2:])
-    factors = pair(scale_factor) if size is None else (1, 1)
-    wanted = pair(size) if size is not None else tuple(e * f for e, f in zip(extents, factors, strict=True))
-    if antialias or mode not in ("nearest", "bilinear") or any(extent != int(extent) for extent in wanted):
-        raise UncoveredError(f"an interpolation by {mode!r} or to no whole multiple")
-    whole = cast("tuple[int, int]", tuple(map(int, wanted)))
-    return weaver.operated(input, Upsampling(mode=cast(Any, mode), size=whole, align_corners=bool(align_corners)))
+    factors = None if size is not None else cast("tuple[float, float]", tuple(map(float, pair(scale_factor))))
+    scaled = zip(extents, factors or (1.0, 1.0), strict=True)
+    whole = cast("tuple[int, int]", pair(size) if factors is None else tuple(int(e * f) for e, f in scaled))
+    kept = None if recompute_scale_factor and factors and any(factor % 1 for factor in factors) else factors
+    operation = Upsampling(mode=cast(Any, mode), size=whole, align_corners=bool(align_corners), scale=kept)
+    return weaver.operated(input, operation)
 
 
 def local_response_norm(

@@ -12,13 +12,12 @@ from nestgraph.lowering.emission import Emission
 from nestgraph.lowering.inner import emit_inner
 from nestgraph.lowering.nodes import KEY
 from nestgraph.lowering.operations import OPERATIONS
+from nestgraph.lowering.ports import Nodes, emit_results, emit_samples
 from nestgraph.lowering.slots import as_tensor
 from nestgraph.lowering.terms import CompactEmission, by_place, rows_of
 from nestgraph.spec import BatchNorm, Layer, OneToOne, Projection
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.projection import is_gate
-
-Nodes = dict[str, fx.Node]
 
 
 def compact(network: Network, batch: int = 1) -> fx.GraphModule:
@@ -41,7 +40,8 @@ def compact(network: Network, batch: int = 1) -> fx.GraphModule:
     """
     compaction = compacted(network)
     emission = CompactEmission(compaction.structure, offsets=compaction.offsets, batch=batch)
-    samples = {name: emission.graph.placeholder(f"input{number}") for number, name in enumerate(network.input_names)}
+    names = {port.layer: f"input{number}" for number, port in enumerate(network.inputs)}
+    samples = emit_samples(emission, network, names, fixed=compaction.absolute)
     outputs: Nodes = {}
     for name in compaction.structure.layer_names:
         if name in samples:
@@ -50,8 +50,7 @@ def compact(network: Network, batch: int = 1) -> fx.GraphModule:
             total = _emit_sum(emission, name, outputs, next(iter(samples.values())))
             outputs[name] = _emit_operations(emission, compaction.structure.layer(name), total)
         _note_layer(emission.graph, name)
-    results = [outputs[name] for name in network.output_names]
-    emission.graph.output(tuple(results) if len(results) > 1 else results[0])
+    emit_results(emission, network, outputs)
     module = fx.GraphModule(emission.state, emission.graph, "CompactNetwork")
     module.graph.lint()
     return module.eval().requires_grad_(False)

@@ -19,10 +19,12 @@ class Compaction:
     Attributes:
         structure: every layer has a bias; no layer has dropout; normalisation is left only where it cannot be folded.
         offsets: by layer, float32 (units, height, width): what differs from position to position, to add to its sums.
+        absolute: whether it holds constants that were computed for maps of the declared sizes.
     """
 
     structure: Structure
     offsets: Mapping[str, AnyArray]
+    absolute: bool
 
 
 def compacted(network: Structure) -> Compaction:
@@ -45,7 +47,9 @@ def compacted(network: Structure) -> Compaction:
             if columns.active or isinstance(projection, Argument):
                 projections.append(projection)
                 connections[name] = columns
-    return Compaction(Structure(layers, projections, units, connections, bodies), offsets)
+    structure = Structure(layers, projections, units, connections, bodies)
+    unfed = any(layer.kind != "input" and not structure.incoming(layer.name) for layer in layers)
+    return Compaction(structure, offsets, unfed or any(offset.ndim > 1 for offset in alive.offsets.values()))
 
 
 def _folded_scale(structure: Structure, name: str) -> AnyArray | None:

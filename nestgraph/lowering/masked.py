@@ -11,9 +11,8 @@ from nestgraph.lowering.nodes import mark
 from nestgraph.lowering.opaque import emit_body
 from nestgraph.lowering.operations import OPERATIONS
 from nestgraph.lowering.origin import KEY, Origin, lowered
+from nestgraph.lowering.ports import Nodes, emit_results, emit_samples
 from nestgraph.lowering.slots import projection_paths, slots
-
-Nodes = dict[str, fx.Node]
 
 
 def lower(
@@ -24,10 +23,11 @@ def lower(
 ) -> fx.GraphModule:
     """A module that computes the network and trains in any PyTorch loop.
 
-    Its inputs are full samples, (batch, features) or (batch, channels, height, width), one for each input layer in
-    the order of `network.input_names`; its result is the output layer's, or a tuple in the order of
-    `network.output_names`. It starts in training mode, as new modules do. The parameters have the shapes of the
-    network's columns (see `slots`); `layer_nodes` finds the nodes of a layer; `collect` brings the values back.
+    Its inputs are full samples, (batch, features) or (batch, channels, height, width), one for each port of
+    `network.inputs`; its result is that of the one port of `network.outputs`, or a tuple of several. Inputs of another
+    size are refused, but for extents that are free (`InputPort.free`) and that nothing behind them holds. It starts in
+    training mode, as new modules do. The parameters have the shapes of the network's columns (see `slots`);
+    `layer_nodes` finds the nodes of a layer; `collect` brings the values back.
 
     Args:
         network: what to compute.
@@ -53,8 +53,7 @@ def lower(
             mark(total, name, "sum")
             outputs[name] = _emit_operations(emission, name, total)
             mark(outputs[name], name, "output")
-    results = [outputs[name] for name in network.output_names]
-    emission.graph.output(tuple(results) if len(results) > 1 else results[0])
+    emit_results(emission, network, outputs)
     module = fx.GraphModule(emission.state, emission.graph, "LoweredNetwork")
     module.graph.lint()
     module.meta[KEY] = Origin(network)
@@ -83,12 +82,10 @@ def _present(device: str | torch.device) -> torch.device:
 
 
 def _emit_inputs(emission: Emission) -> Nodes:
-    """Read all samples first, as fx expects, then choose the features that live."""
+    """Read all samples, then choose the features that live."""
     network = emission.network
-    samples = {name: emission.graph.placeholder(emission.layers[name]) for name in network.input_names}
     outputs: Nodes = {}
-    for name, sample in samples.items():
-        mark(sample, name, "input")
+    for name, sample in emit_samples(emission, network, emission.layers).items():
         features = network.layer(name).features
         assert features is not None
         units = f"{emission.layers[name]}.units"

@@ -9,7 +9,7 @@ from torch import fx
 from nestgraph.errors import LoweringError
 
 KEY = "nestgraph"
-Role = Literal["input", "sum", "output"]
+Role = Literal["input", "check", "sum", "output", "result"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,11 @@ def mark(node: fx.Node, layer: str, role: Role) -> None:
     node.meta[KEY] = {"layer": layer, "roles": (*known["roles"], role)}
 
 
+def is_check(node: fx.Node) -> bool:
+    """Whether a node belongs to the check of an input's shape."""
+    return "check" in node.meta.get(KEY, {"roles": ()})["roles"]
+
+
 def layer_nodes(module: fx.GraphModule) -> Mapping[str, LayerNodes]:
     """The nodes of each layer, by the layer's name, in the order of evaluation.
 
@@ -46,6 +51,6 @@ def layer_nodes(module: fx.GraphModule) -> Mapping[str, LayerNodes]:
     for node in module.graph.nodes:
         for role in node.meta.get(KEY, {"roles": ()})["roles"]:
             found.setdefault(node.meta[KEY]["layer"], {})[role] = node
-    if not found:
+    if not all("output" in roles for roles in found.values()) or not found:
         raise LoweringError("layer_nodes expected a module that nestgraph.lower made, got one without marked nodes")
     return {name: LayerNodes(roles.get("input"), roles.get("sum"), roles["output"]) for name, roles in found.items()}

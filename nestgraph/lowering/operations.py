@@ -64,7 +64,8 @@ def emit_adaptive_pooling(
 def emit_upsampling(emission: Emission, _layer: Layer, operation: Upsampling, _path: str, x: fx.Node) -> fx.Node:
     """An interpolation; PyTorch refuses `align_corners` in mode nearest."""
     corners = {"align_corners": operation.align_corners} if operation.mode == "bilinear" else {}
-    return emission.call(functional.interpolate, x, size=operation.size, mode=operation.mode, **corners)
+    extents = {"size": operation.size} if operation.scale is None else {"scale_factor": operation.scale}
+    return emission.call(functional.interpolate, x, **extents, mode=operation.mode, **corners)
 
 
 def emit_local_response_norm(

@@ -172,7 +172,7 @@ def plan(structure: Structure, selection: Selection, frame: Frame | None = None)
 
 def _pitch(layer: Layer, units: int) -> float:
     least, most = NEURON_PITCH if layer.size is None else TILE_PITCH
-    return min(max(COLUMN_HEIGHT / units, least), most)
+    return min(max(COLUMN_HEIGHT / max(units, 1), least), most)
 
 
 def _skips(structure: Structure, shown: Collection[str]) -> bool:

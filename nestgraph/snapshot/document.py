@@ -26,6 +26,7 @@ from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.snapshot.limits import LIMITS, Limits
 from nestgraph.spec.arrays import AnyArray, Booleans, Floats, Integers, owned
+from nestgraph.spec.interface import Interface
 from nestgraph.spec.layer import ColumnName, Layer
 from nestgraph.spec.projection import Projection
 from nestgraph.spec.record import ArrayRecord
@@ -195,6 +196,7 @@ class NetworkDocument(ArrayRecord):
         version: of the format.
         digest: SHA-256 of structure, weights and statistics: of what is here and in the sidecar.
         sidecar: whether the arrays lie in a file beside it, whose name follows from the digest.
+        interface: what goes in and comes out, in order; absent where the order of the layers says it.
         layers: each after all that feed it.
         projections: in the order of their target layers.
     """
@@ -203,6 +205,7 @@ class NetworkDocument(ArrayRecord):
     version: Version
     digest: Digest
     sidecar: bool
+    interface: Annotated[Interface | None, Field(exclude_if=_absent)] = None
     layers: Annotated[tuple[LayerDocument, ...], Field(max_length=MAX_LAYERS)]
     projections: Annotated[tuple[ProjectionDocument, ...], Field(max_length=MAX_PROJECTIONS)]
 
@@ -258,7 +261,7 @@ class NetworkDocument(ArrayRecord):
             ProjectionDocument.of(network.projection(n), network.connection_columns(n))
             for n in network.projection_names
         )
-        document = cls._of(network.digest, layers, projections)
+        document = cls._of(network.digest, network.interface, layers, projections)
         document._check_whole(limits)
         document._built = network
         return document
@@ -267,6 +270,7 @@ class NetworkDocument(ArrayRecord):
     def _of(
         cls,
         digest: str,
+        interface: Interface | None,
         layers: tuple[LayerDocument, ...],
         projections: tuple[ProjectionDocument, ...],
         sidecar: bool = False,
@@ -276,6 +280,7 @@ class NetworkDocument(ArrayRecord):
             version=VERSION,
             digest=digest,
             sidecar=sidecar,
+            interface=interface,
             layers=layers,
             projections=projections,
         )
@@ -286,7 +291,7 @@ class NetworkDocument(ArrayRecord):
         layers = (d.model_copy(update={"ids": None, "values": None}) for d in self.layers)
         gone = {"live": None, "weights": None, "area": None, "links": None}
         projections = (d.model_copy(update=gone) for d in self.projections)
-        return self._of(self.digest, tuple(layers), tuple(projections), sidecar=True)
+        return self._of(self.digest, self.interface, tuple(layers), tuple(projections), sidecar=True)
 
     @property
     def text(self) -> str:
@@ -313,7 +318,7 @@ class NetworkDocument(ArrayRecord):
         connections = {document.projection.name: document.columns for document in self.projections}
         layers = (document.layer for document in self.layers)
         projections = (document.projection for document in self.projections)
-        return Network.of(Structure(layers, projections, units, connections))
+        return Network.of(Structure(layers, projections, units, connections, interface=self.interface))
 
 
 NETWORK: TypeAdapter[NetworkDocument] = TypeAdapter(NetworkDocument)

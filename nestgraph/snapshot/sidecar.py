@@ -17,7 +17,7 @@ import numpy as np
 
 from nestgraph.errors import SnapshotError
 from nestgraph.graph.columns import ConnectionColumns, UnitColumns
-from nestgraph.graph.digest import absorb_layer, absorb_projection, begun
+from nestgraph.graph.digest import absorb_interface, absorb_layer, absorb_projection, begun
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.snapshot.disk import Buffer, check_size, open_regular, reported, shown, write_atomically
@@ -232,9 +232,10 @@ def read_network(document: NetworkDocument, folder: Path, limits: Limits) -> Net
             hashed.append(pool.submit(absorb_projection, state, each.projection, links))
         sidecar.finish()
         layers, projections = (d.layer for d in document.layers), (d.projection for d in document.projections)
-        network = Network.of(Structure(layers, projections, units, connections))
+        network = Network.of(Structure(layers, projections, units, connections, interface=document.interface))
     for each in hashed:
         each.result()
+    absorb_interface(state, network.interface)
     document.check_digest(state.hexdigest())
     return network
 

@@ -1,5 +1,6 @@
 """The vocabulary: frozen records of layers, projections and operations. Nothing here computes."""
 
+from nestgraph.spec.interface import InputPort, Interface, OutputPort
 from nestgraph.spec.layer import COLUMNS, NORMALISATION_COLUMNS, ColumnName, Layer
 from nestgraph.spec.operations import (
     Activation,
@@ -25,11 +26,14 @@ __all__ = [
     "Conv",
     "Dense",
     "Dropout",
+    "InputPort",
+    "Interface",
     "Layer",
     "LocalResponseNorm",
     "Name",
     "OneToOne",
     "Operation",
+    "OutputPort",
     "Pooling",
     "Projection",
     "Record",

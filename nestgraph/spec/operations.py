@@ -9,10 +9,15 @@ from nestgraph.spec.record import Count, Extent, Record
 
 Pair = Annotated[tuple[Count, Count], Strict(False)]  # a list will do
 Padding = Annotated[tuple[Extent, Extent], Strict(False)]
+Factor = Annotated[float, Field(gt=0)]
 PoolingFunction = Literal["max", "average"]
 ActivationFunction = Literal[
     "relu", "leaky_relu", "tanh", "sigmoid", "relu6", "hard_sigmoid", "hard_swish", "silu", "gelu", "gelu_tanh"
 ]
+
+
+def _absent(value: object) -> bool:
+    return value is None
 
 
 class BatchNorm(Record):
@@ -82,16 +87,25 @@ class AdaptivePooling(Record):
 
 
 class Upsampling(Record):
-    """Interpolation of a map to the absolute (height, width) of `size`, as PyTorch's `interpolate` does it.
+    """Interpolation of a map, as PyTorch's `interpolate` does it.
 
     Places are taken from the middles of pixels, or with `align_corners` (bilinear only) so that corners meet. `nearest`
     reads place floor(i * e / n) of an extent e for the i-th of n, rounded in single precision as PyTorch rounds it.
+
+    Attributes:
+        mode: how values between places are made.
+        size: the (height, width) that it gives.
+        align_corners: whether the corners of both maps are at the same places.
+        scale: factors by which a map of any size grows, rounded down: `size` is what they make of the layer's own.
+            Places then go by the factors, where corners are not aligned. None where the size is absolute. It came
+            after the first snapshots: None is left out of JSON, so digests stay.
     """
 
     kind: Literal["upsampling"] = "upsampling"
     mode: Literal["nearest", "bilinear"]
     size: Pair
     align_corners: bool = False
+    scale: Annotated[tuple[Factor, Factor] | None, Strict(False), Field(exclude_if=_absent)] = None
 
     @model_validator(mode="after")
     def _check_corners(self) -> Self:

@@ -16,6 +16,7 @@ from torch.optim.swa_utils import update_bn
 
 from nestgraph.edits.connections import SetValues
 from nestgraph.errors import DataError, LoweringError, TrainingError
+from nestgraph.graph.extents import fits, sample_shape, shape_words
 from nestgraph.graph.network import Network
 from nestgraph.lowering import carry_optimizer, lower, trained_values
 from nestgraph.spec.arrays import AnyArray
@@ -110,12 +111,11 @@ class Trainer:
     def _check(self, network: Network) -> None:
         """Whether the network has one input layer for the dataset's images and one output neuron for each class."""
         name, image, classes = self.dataset.name, self.dataset.image, self.dataset.classes
-        inputs = [network.layer(layer) for layer in network.input_names]
-        reads = [(layer.features, *(layer.size or ())) for layer in inputs]
-        if reads not in ([image], [(math.prod(image),)]):
-            raise DataError(f"dataset {name!r}: expected a network that reads images of {image}, got one of {reads}")
-        tells = [(len(network.units(layer)), network.layer(layer).size) for layer in network.output_names]
-        if tells != [(classes, None)]:
+        reads = [sample_shape(network, port) for port in network.inputs]
+        if len(reads) != 1 or not (fits(image, reads[0]) or reads[0] == (math.prod(image),)):
+            got = ", ".join(map(shape_words, reads))
+            raise DataError(f"dataset {name!r}: expected a network that reads images of {image}, got one of {got}")
+        if [sample_shape(network, port) for port in network.outputs] != [(classes,)]:
             raise DataError(f"dataset {name!r}: expected a network with {classes} output neurons, got {network!r}")
 
     def follow(self, model: Model, network: Network) -> Model:
@@ -295,4 +295,4 @@ def _diverged(training: str, got: str) -> TrainingError:
 
 def _shaped(network: Network, images: torch.Tensor) -> torch.Tensor:
     """Images as the network's input layer takes them, (batch, features) or (batch, channels, height, width)."""
-    return images.flatten(1) if network.layer(network.input_names[0]).size is None else images
+    return images.flatten(1) if len(sample_shape(network, network.inputs[0])) == 1 else images

@@ -49,7 +49,7 @@ def test_an_opaque_layer_that_comes_back_has_its_body(network):
     assume(network.has_layer("o"))
     editor = Editor(network)
     cut = [RemoveProjection(projection=p.name) for p in (*network.incoming("o"), *network.outgoing("o"))]
-    editor.apply(swept(network, [*cut, RemoveLayer(layer="o")]))
+    assume(unless_refused(lambda: editor.apply(swept(network, [*cut, RemoveLayer(layer="o")]))))
     assert "o" not in editor.network.bodies
     assert editor.undo().bodies == network.bodies
 
@@ -71,7 +71,7 @@ def test_preview_agrees_with_apply_and_changes_nothing(network, data):
     if network == applied.network:
         assert preview.output_change == 0
     else:
-        assert preview.layers or preview.projections
+        assert preview.layers or preview.projections or applied.network.interface != network.interface
     if applied.network.input_names == network.input_names and preview.output_change is not None:
         before, after = forward(network, sample), forward(applied.network, sample)
         expected = max(np.abs(after[name] - before[name]).max() for name in network.output_names)
@@ -142,5 +142,5 @@ def test_a_refused_edit_leaves_the_editor_as_it_was(network):
 @quick(5)
 @given(network=networks(("conv",)))
 def test_a_sample_that_does_not_fit_is_the_callers_error(network):
-    with pytest.raises(StructureError, match="input layer 'x'"):
+    with pytest.raises(StructureError, match=r"input layer '[wx]' expected samples"):
         Editor(network).preview(SetValues(), np.zeros((1, 99)))

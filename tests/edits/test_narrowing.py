@@ -2,21 +2,22 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import nestgraph as ng
 from nestgraph.edits.narrowing import narrow
 from nestgraph.errors import EditError
 from nestgraph.graph.groups import block_groups
-from tests.laws import quick
+from tests.laws import quick, unless_refused
 from tests.strategies import networks
 
 
 @quick(40)
 @given(networks(), st.sampled_from([0.0, 0.3, 0.7, 0.95]))
 def test_what_is_left_is_a_network_and_the_way_back_is_exact(network, fraction):
-    applied = narrow(network, fraction).apply(network)
+    applied = unless_refused(lambda: narrow(network, fraction).apply(network))
+    assume(applied)  # else an output would lose its last path
     assert ng.edits.drop_islands(applied.network).edits == ()
     assert applied.inverse.apply(applied.network).network.digest == network.digest
     assert set(applied.network.output_names) == set(network.output_names)

@@ -99,7 +99,7 @@ def test_folding_takes_back_an_inserted_batch_normalisation(network, data):
 @quick(30)
 @given(network=networks(), data=st.data())
 def test_restored_inputs_are_back_in_their_places(network, data):
-    layer = data.draw(st.sampled_from(network.input_names))
+    layer = data.draw(st.sampled_from([name for name in network.input_names if len(network.units(name))]))
     assume((np.diff(network.units(layer)) > 0).all())
     gone = data.draw(st.sampled_from(network.units(layer).tolist()))
     smaller = unless_refused(lambda: remove_units(network, layer, [gone]).apply(network).network)

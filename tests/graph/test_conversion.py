@@ -58,7 +58,8 @@ EXACT = {
 
 
 def records(network):
-    return list(network.layers_by_name.values()), list(network.projections_by_name.values())
+    layers, projections = network.layers_by_name.values(), network.projections_by_name.values()
+    return list(layers), list(projections), network.interface
 
 
 @pytest.mark.parametrize("convert", EXACT.values(), ids=EXACT)

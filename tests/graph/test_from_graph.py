@@ -15,7 +15,8 @@ from tests.strategies import networks
 
 
 def records(network):
-    return list(network.layers_by_name.values()), list(network.projections_by_name.values())
+    layers, projections = network.layers_by_name.values(), network.projections_by_name.values()
+    return list(layers), list(projections), network.interface
 
 
 @quick(40)

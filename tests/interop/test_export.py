@@ -292,9 +292,9 @@ def test_networks_too_large_for_the_reference_are_held_to_the_masked_module(tmp_
         ("net.safetensors", {"format": "python"}, "a file of .py"),
         ("net.onnx", {"form": "masked"}, "'masked' for safetensors"),
         ("net.safetensors", {"form": "sparse"}, "got 'sparse'"),
-        ("net.py", {"inputs": np.zeros((2, 4))}, r"of the shapes \{'input': \(3,\)\}"),
-        ("net.py", {"inputs": np.zeros((0, 3))}, "as many inputs"),
-        ("net.py", {"inputs": {"other": np.zeros((1, 3))}}, "as many inputs"),
+        ("net.py", {"inputs": np.zeros((2, 4))}, r"'input' expected samples of numbers of shape \(3,\)"),
+        ("net.py", {"inputs": np.zeros((0, 3))}, "at least one sample"),
+        ("net.py", {"inputs": {"other": np.zeros((1, 3))}}, r"inputs for the layers \['input'\], got \['other'\]"),
         ("none/net.py", {}, "cannot be written"),
     ],
 )

@@ -4,19 +4,36 @@ import numpy as np
 import torch
 from torch import fx
 
+from nestgraph.graph.geometry import output_size
 from nestgraph.lowering import layer_nodes, lower
 
 
 def tensors(network, inputs):
-    return [torch.tensor(inputs[name]) for name in network.input_names]
+    """Samples by position, from those by layer in the layer's own form."""
+    ports = network.inputs
+    shapes = [inputs[port.layer].shape if port.shape is None else (-1, *port.shape) for port in ports]
+    return [torch.tensor(inputs[port.layer]).reshape(shape) for port, shape in zip(ports, shapes, strict=True)]
+
+
+def by_position(module, network, inputs):
+    """Outputs by position, in inference mode."""
+    with torch.no_grad():
+        given = module.eval()(*tensors(network, inputs))
+    return given if isinstance(given, tuple) else (given,)
 
 
 def results(module, network, inputs):
-    """Outputs by output layer, in inference mode."""
-    with torch.no_grad():
-        given = module.eval()(*tensors(network, inputs))
-    given = given if isinstance(given, tuple) else (given,)
-    return dict(zip(network.output_names, given, strict=True))
+    """Outputs by output layer in the layer's own form, in inference mode."""
+    found = {}
+    for port, values in zip(network.outputs, by_position(module, network, inputs), strict=True):
+        own = values.shape if port.shape is None else layer_shape(network, port.layer, len(values))
+        found.setdefault(port.layer, values.reshape(own))
+    return found
+
+
+def layer_shape(network, name, batch):
+    """(batch, units[, height, width]) of a layer's output."""
+    return batch, len(network.units(name)), *(output_size(network.layer(name)) or ())
 
 
 class Watch(fx.Interpreter):

@@ -103,6 +103,7 @@ def test_bytes_do_not_depend_on_the_order_of_records(network):
             for columns in [network.unit_columns(name)]
         },
         {name: network.connection_columns(name) for name in network.projection_names},
+        interface=network.interface,
     )
     assert to_bytes(Network.of(turned)) == to_bytes(network)
 

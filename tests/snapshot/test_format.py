@@ -130,7 +130,7 @@ def test_the_reader_notices_what_was_altered(tmp_path):
 
 def test_the_reader_is_short_and_stands_alone():
     text = (ROOT / "docs" / "read_snapshot.py").read_text()
-    assert len(text.splitlines()) <= 60
+    assert len(text.splitlines()) <= 65
     imports = {line.split()[1] for line in text.splitlines() if line.startswith(("import ", "from "))}
     assert imports == {"base64", "hashlib", "json", "math", "numpy"}
 

@@ -17,6 +17,7 @@ from nestgraph.edits import (
     RemoveProjection,
     RemoveUnits,
     SetArea,
+    SetInterface,
     SetMask,
     SetOperations,
     SetValues,
@@ -27,7 +28,7 @@ from nestgraph.graph.geometry import output_size, weight_shape
 from nestgraph.graph.pinning import pinned
 from nestgraph.spec import Argument, Conv, Dense, Layer, OneToOne
 from nestgraph.spec.operations import Resizing
-from tests.strategies.networks import SEEDS, areas, chains, columns_for, sparse
+from tests.strategies.networks import SEEDS, areas, chains, columns_for, interfaces, sparse
 
 
 def fresh_name(structure, stem):
@@ -105,7 +106,7 @@ def add_projection(draw, network, rng):
     """A second way from one layer to a later one: full, sparse or one to one."""
     names = network.layer_names
     target = draw(st.sampled_from([name for name in names if network.layer(name).kind != "input"]))
-    source = draw(st.sampled_from(names[: names.index(target)]))
+    source = draw(st.sampled_from([name for name in names[: names.index(target)] if len(network.units(name))]))
     name = fresh_name(network, "added")
     if output_size(network.layer(source)) == network.layer(target).size and draw(st.booleans()):
         count = min(len(network.units(source)), len(network.units(target)))
@@ -179,7 +180,7 @@ def _grow(draw, structure, layer, links, rng):
 
 def remove_units(draw, network, rng):
     """Some units of one layer, with the islands they leave or without."""
-    layer = draw(st.sampled_from(network.layer_names))
+    layer = draw(st.sampled_from([name for name in network.layer_names if len(network.units(name))]))
     count = draw(st.integers(1, max(1, len(network.units(layer)) - 1)))
     edit = RemoveUnits(layer=layer, units=rng.permutation(network.units(layer))[:count])
     return swept(network, [edit]) if draw(st.booleans()) else edit
@@ -228,6 +229,11 @@ def set_operations(draw, network, rng):
     return SetOperations(layer=layer.name, operations=new.operations, bias=new.bias, values=values)
 
 
+def set_interface(draw, network, _rng):
+    """Another order and form of what goes in and comes out."""
+    return SetInterface(interface=draw(interfaces(network)))
+
+
 def batch(draw, network, rng):
     """A few edits, each made for what the ones before it left."""
     edits, structure = [], network
@@ -254,6 +260,7 @@ EDIT_CASES: dict[type, Callable[..., AnyEdit | None]] = {
     SetArea: set_area,
     SetValues: set_values,
     SetOperations: set_operations,
+    SetInterface: set_interface,
     Batch: batch,
 }
 """For each edit kind a function (draw, network, rng) that makes one that plausibly fits, alone or in a batch."""

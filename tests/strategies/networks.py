@@ -19,9 +19,12 @@ from nestgraph.spec import (
     Conv,
     Dense,
     Dropout,
+    InputPort,
+    Interface,
     Layer,
     LocalResponseNorm,
     OneToOne,
+    OutputPort,
     Pooling,
     Upsampling,
 )
@@ -372,10 +375,49 @@ FAMILIES = {
 
 @st.composite
 def networks(draw, families=tuple(FAMILIES)):
-    """Verified networks: dense with shortcuts and two inputs, convolutional with areas, residual and so on."""
+    """Verified networks: dense with shortcuts and two inputs, convolutional with areas, residual and so on.
+
+    Some have an interface of their own, and an input that nothing reads.
+    """
     sketch = Sketch(draw, np.random.default_rng(draw(SEEDS)))
     FAMILIES[draw(st.sampled_from(families))](draw, sketch)
-    return sketch.finish()
+    if draw(st.integers(0, 3)) == 0:
+        size = draw(st.sampled_from((None, (2, 3))))
+        sketch.layer(Layer(name="w", kind="input", features=draw(st.integers(1, 3)), size=size), [])
+    network = sketch.finish()
+    bodies = network.bodies
+    return Network.of(network.with_interface(draw(interfaces(network)))).with_bodies(bodies)
+
+
+@st.composite
+def interfaces(draw, network):
+    """None, or an interface that a network can have: any order, other shapes, free extents, outputs given twice."""
+    if draw(st.booleans()):
+        return None
+    inputs = [draw(input_ports(network, name)) for name in draw(st.permutations(network.input_names))]
+    again = draw(st.lists(st.sampled_from(network.output_names), max_size=2))
+    outputs = []
+    for name in draw(st.permutations([*network.output_names, *again])):
+        own = (len(network.units(name)), *(output_size(network.layer(name)) or ()))
+        outputs.append(OutputPort(layer=name, shape=draw(_shapes(own)), label=draw(st.sampled_from(("", "first")))))
+    return Interface(inputs=inputs, outputs=outputs)
+
+
+@st.composite
+def input_ports(draw, network, name):
+    """A port of an input layer: of another shape, or with free extents where it has maps; of integers for bodies."""
+    layer = network.layer(name)
+    size = layer.size or ()
+    shape = draw(_shapes((layer.features, *size)))
+    free = tuple(draw(st.booleans()) for _ in size) if shape is None else ()
+    integers = all(isinstance(projection, Argument) for projection in network.outgoing(name)) and draw(st.booleans())
+    return InputPort(layer=name, shape=shape, free=free, integers=(0, 3) if integers else None)
+
+
+def _shapes(own):
+    """None, or another shape of as many values."""
+    flat = int(np.prod(own))
+    return st.sampled_from((None, None, (flat,), (1, flat), (flat, 1, 1)))
 
 
 def inputs_for(network, batch, rng):

@@ -62,7 +62,7 @@ def _wake(draw, network, rng):
 
 
 def _remove(draw, network, rng):
-    layer = draw(st.sampled_from(network.layer_names))
+    layer = draw(st.sampled_from([name for name in network.layer_names if len(network.units(name))]))
     return remove_units(network, layer, rng.permutation(network.units(layer))[: draw(st.integers(0, 2))])
 
 

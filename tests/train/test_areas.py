@@ -16,6 +16,7 @@ from nestgraph.train.evidence import gather
 from nestgraph.train.recipe import TrainingOptions
 from nestgraph.train.trainer import Trainer
 from tests.laws import quick
+from tests.lowering.running import tensors
 from tests.strategies import SEEDS, inputs_for, networks
 from tests.train.areas import conv_net, responses_of
 from tests.train.tasks import conv_network, images_for, toy, toy_trainer
@@ -42,7 +43,7 @@ def test_responses_of_every_form_of_convolution(network, seed):
     inputs = inputs_for(network, 3, np.random.default_rng(seed))
     module = lower(network, masked=False).eval()
     recorder = evidence.Recorder(module)
-    recorder.run(*(torch.tensor(inputs[name]) for name in network.input_names))
+    recorder.run(*tensors(network, inputs))
     outputs = forward(network, inputs)
     for name, mean in evidence.MEASURES["responses"](network, recorder):
         projection = network.projection(name)
@@ -58,8 +59,8 @@ def test_only_kept_positions_learn(network, seed):
     inputs = inputs_for(network, 2, rng)
     module = lower(network).eval()
     recorder = evidence.Recorder(module)
-    result = recorder.run(*(torch.tensor(inputs[name]) for name in network.input_names))
-    result.square().sum().backward()
+    results = recorder.run(*tensors(network, inputs))
+    sum(result.square().sum() for result in (results if isinstance(results, tuple) else (results,))).backward()
     weights = {slot.owner: slot.tensor(module) for slot in slots(network) if slot.is_weight}
     for name, weight in weights.items():
         projection, columns = network.projection(name), network.connection_columns(name)

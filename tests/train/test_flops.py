@@ -30,8 +30,8 @@ def counted(network, projection):
             total[:, h, w] += (columns.mask[:, :, i, j] & area[:, :, p, q]).sum(axis=0)
     elif isinstance(projection, OneToOne):
         for link, (unit, _) in enumerate(columns.links.tolist()):
-            if projection.kernel is None:
-                total[source.position[unit]] += columns.mask[link]
+            if projection.kernel is None:  # a single value may gate a map, position by position
+                total[source.position[unit]] += columns.mask[link] * np.prod(swept or (1,)) // np.prod(size or (1,))
             else:
                 for _, _, i, j, h, w in windows(projection, size, swept):
                     total[source.position[unit], h, w] += columns.mask[link, i, j]

@@ -1,0 +1,73 @@
+"""The shapes of what a network takes and gives, and which extents are free: where another size means something."""
+
+from nestgraph.graph.geometry import output_size
+from nestgraph.graph.structure import Structure
+from nestgraph.spec.interface import InputPort, OutputPort
+from nestgraph.spec.operations import AdaptivePooling, Upsampling
+from nestgraph.spec.projection import Argument, Dense, Projection
+
+
+def sample_shape(structure: Structure, port: InputPort | OutputPort) -> tuple[int | None, ...]:
+    """The shape of a sample at a port; None for an extent of an input that is free."""
+    if port.shape is not None:
+        return port.shape
+    layer = structure.layer(port.layer)
+    if isinstance(port, OutputPort):
+        return len(structure.units(port.layer)), *(output_size(layer) or ())
+    extents = zip(layer.size or (), free_extents(structure, port), strict=True)
+    return layer.features, *(None if free else extent for extent, free in extents)
+
+
+def fits(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
+    """Whether a sample has a shape in which None stands for any extent."""
+    return len(shape) == len(expected) and all(want in (None, got) for got, want in zip(shape, expected, strict=True))
+
+
+def shape_words(shape: tuple[int | None, ...]) -> str:
+    """A shape for people, such as `(3, any, any)`."""
+    return str(shape).replace("None", "any")
+
+
+def free_extents(structure: Structure, port: InputPort) -> tuple[bool, ...]:
+    """For each extent of an input layer's size whether samples may have another.
+
+    An extent is free where its port says so and nothing behind it holds it: no linear map of the places of a map, no
+    area, nothing that takes a map of size (1, 1) for single values. An adaptive pooling ends what an extent reaches.
+    """
+    fixed = (False,) * len(structure.layer(port.layer).size or ())
+    return fixed if not any(port.free) or _held(structure, port.layer) else port.free
+
+
+def _held(structure: Structure, layer: str) -> bool:
+    """Whether something on the way from an input has a size of its own."""
+    reached, waiting = set[str](), [layer]
+    while waiting:
+        name = waiting.pop()
+        if name in reached:
+            continue
+        reached.add(name)
+        if _settles(structure, name):
+            continue
+        if any(_holds(structure, projection) for projection in structure.outgoing(name)):
+            return True
+        if any(port.layer == name and port.shape is not None for port in structure.outputs):
+            return True
+        waiting += [projection.target for projection in structure.outgoing(name)]
+    return False
+
+
+def _settles(structure: Structure, layer: str) -> bool:
+    """Whether a layer's output has one size whatever the size of its sum."""
+    settling = (
+        isinstance(operation, AdaptivePooling) or (isinstance(operation, Upsampling) and operation.scale is None)
+        for operation in structure.layer(layer).operations
+    )
+    return output_size(structure.layer(layer)) is None or any(settling)
+
+
+def _holds(structure: Structure, projection: Projection) -> bool:
+    """Whether a projection from maps fits one size of them alone."""
+    if isinstance(projection, Dense) or structure.connection_columns(projection.name).area is not None:
+        return True
+    sizes = output_size(structure.layer(projection.source)), structure.layer(projection.target).size
+    return not isinstance(projection, Argument) and sizes[0] == (1, 1) != sizes[1]

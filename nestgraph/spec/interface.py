@@ -1,0 +1,68 @@
+"""The record of a network's interface: which tensors go in and come out, in which order and form."""
+
+import operator
+from typing import Annotated
+
+from pydantic import Field, Strict
+
+from nestgraph.spec.record import Extent, Name, Record, Text
+
+
+def _absent(value: object) -> bool:
+    return value is None
+
+
+Shape = Annotated[tuple[Extent, ...], Field(max_length=8), Strict(False)]
+Whole = Annotated[int, Field(gt=-(2**53), lt=2**53)]
+
+
+class InputPort(Record):
+    """A tensor that a network takes.
+
+    Attributes:
+        layer: the input layer that it goes to. One that nothing reads has no units, and takes its tensor all the same.
+        shape: of a sample, where it is not the layer's own, (features[, height, width]): its elements are the features
+            in row-major order.
+        free: for each extent of the layer's size whether samples may have another; () where all are fixed.
+        integers: the least and the largest of the whole numbers that it holds, such as ids of tokens; None where it
+            holds any numbers. For whoever tries the network out: nothing is refused by it.
+    """
+
+    layer: Name
+    shape: Annotated[Shape | None, Field(exclude_if=_absent)] = None
+    free: Annotated[tuple[bool, ...], Field(max_length=8, exclude_if=operator.not_), Strict(False)] = ()
+    integers: Annotated[tuple[Whole, Whole] | None, Field(exclude_if=_absent), Strict(False)] = None
+
+
+class OutputPort(Record):
+    """A tensor that a network gives.
+
+    Attributes:
+        layer: the output layer that it comes from; several ports may give the same.
+        shape: of a sample, where it is not the layer's own, (units[, height, width]).
+        label: what the tensor is called where it goes, for people; empty where the layer's label says it.
+    """
+
+    layer: Name
+    shape: Annotated[Shape | None, Field(exclude_if=_absent)] = None
+    label: Annotated[Text, Field(exclude_if=operator.not_)] = ""
+
+
+class Interface(Record):
+    """All tensors that go into a network and come out of it, by position.
+
+    Attributes:
+        inputs: a port for each input layer.
+        outputs: at least one port for each output layer.
+    """
+
+    inputs: Annotated[tuple[InputPort, ...], Field(max_length=4096), Strict(False)]
+    outputs: Annotated[tuple[OutputPort, ...], Field(max_length=4096), Strict(False)]
+
+    @property
+    def plain(self) -> bool:
+        """Whether it says no more than one input and one output layer say themselves."""
+        if len(self.inputs) != 1 or len(self.outputs) != 1:
+            return False
+        (given,), (taken,) = self.inputs, self.outputs
+        return given == InputPort(layer=given.layer) and taken == OutputPort(layer=taken.layer)
