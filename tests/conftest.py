@@ -1,5 +1,6 @@
 """What holds for every test."""
 
+import gc
 import signal
 
 import pytest
@@ -9,3 +10,16 @@ import pytest
 def _ctrl_c_interrupts() -> None:
     """Also where a shell runs the suite in the background, with SIGINT ignored: tests send it to themselves."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The watchdog of pyproject.toml catches hangs of quick tests; those that are meant to take long have none."""
+    for item in items:
+        if item.get_closest_marker("slow") or item.get_closest_marker("nightly"):
+            item.add_marker(pytest.mark.timeout(0))
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: no collection of garbage needs to look at it again."""
+    gc.collect()
+    gc.freeze()

@@ -4,8 +4,11 @@ Every import counts, at the top of a module, in a function or for type checkers 
 """
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import networkx as nx
@@ -21,7 +24,8 @@ RANKS = {
     "interop": 5,
     "train": 6,
     "reporting": 7,
-    **dict.fromkeys(("cli", "__main__"), 8),
+    "cli": 8,
+    "__main__": 9,
 }
 """Each part of the package: it may import parts of a lower rank only (of rank 0 also each other)."""
 
@@ -98,6 +102,36 @@ def dangers(tree):
             names = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]
             found += [(node.lineno, name) for name in names if name.split(".")[0] in RUNS_DATA]
     return found
+
+
+def foreign(trees):
+    """The top-level names of others' packages that modules import, by statement or by `import_module` of a literal."""
+    found = {imported.split(".")[0] for name, tree in trees.items() for imported in imports_of(name, tree)}
+    for tree in trees.values():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "import_module":
+                found |= {each.value.split(".")[0] for each in node.args if isinstance(each, ast.Constant)}
+    return found - set(sys.stdlib_module_names) - {"nestgraph"}
+
+
+def declared():
+    """The names of the distributions that pyproject.toml asks for, extras of users included, those of `dev` not."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    words = [*project["dependencies"], *(word for name in extras if name != "dev" for word in extras[name])]
+    return {normal(re.split(r"[^A-Za-z0-9_.-]", word)[0]) for word in words}
+
+
+def normal(name):
+    """The name of a distribution as registries compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_what_is_imported_is_declared():
+    given = packages_distributions()
+    undeclared = {name for name in foreign(TREES) if not set(map(normal, given[name])) & declared()}
+    assert undeclared == set()
+    assert "sklearn" in foreign({"nestgraph.some": ast.parse("def f():\n    import_module('sklearn.datasets')")})
 
 
 def test_every_part_has_a_rank():

@@ -14,7 +14,7 @@ from tests.cli.running import before, run
 from tests.laws import quick
 
 pytestmark = pytest.mark.usefixtures("snapshots")
-PROGRAM = [sys.executable, "-m", "nestgraph.cli"]
+PROGRAM = [sys.executable, "-m", "nestgraph"]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from nestgraph.cli.progress import RunProgress
 from nestgraph.train.runs import Measurement
 from tests.cli.running import TINY, run
 
-PROGRAM = [sys.executable, "-m", "nestgraph.cli", "synthesize", "tiny.toml", "--out", "here"]
+PROGRAM = [sys.executable, "-m", "nestgraph", "synthesize", "tiny.toml", "--out", "here"]
 
 
 @pytest.fixture(autouse=True)

@@ -65,12 +65,12 @@ class Moment:
 
 
 class Whereabouts:
-    """Told by the child at each event, read by the parent; the child may kill itself at one."""
+    """Told by the child at each event, read by the parent; the child may send itself a signal at one."""
 
     def __init__(self) -> None:
         self._shared = mmap.mmap(-1, 16)
         self._phase, self._saving, self._count = 0, 0, 0
-        self.deadly = -1
+        self.deadly, self.signal = -1, signal.SIGKILL
         self.seen: list[Moment] = []
 
     def moment(self) -> Moment:
@@ -84,7 +84,7 @@ class Whereabouts:
         self._tell()
         self.seen.append(self.moment())
         if self._count == self.deadly:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), self.signal)
 
     def enter(self, phase: str) -> None:
         """A phase begins."""

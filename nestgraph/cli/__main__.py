@@ -1,5 +1,0 @@
-"""`python -m nestgraph.cli`."""
-
-from nestgraph.cli.app import main
-
-main()
