@@ -6,8 +6,10 @@ from .edits import Editor as Editor
 from .edits import diff as diff
 from .errors import NestgraphError as NestgraphError
 from .graph import Cost as Cost
+from .graph import Difference as Difference
 from .graph import Network as Network
 from .graph import cost as cost
+from .graph import difference as difference
 from .graph import plain_graph as plain_graph
 from .interop.edge_list import from_edges as from_edges
 from .interop.edge_list import to_edges as to_edges
@@ -48,6 +50,7 @@ from .train.trainer import Trainer as Trainer
 
 __all__ = [
     "Cost",
+    "Difference",
     "Editor",
     "EventFiles",
     "Interrupted",
@@ -64,6 +67,7 @@ __all__ = [
     "compact",
     "cost",
     "diff",
+    "difference",
     "draw",
     "draw_difference",
     "edits",

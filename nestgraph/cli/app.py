@@ -278,11 +278,11 @@ def diff(
     from nestgraph.cli.differences import difference_rows, edit_words
 
     before, after = ng.load(old), ng.load(new)
-    edits = ng.diff(before, after)
+    change, edits = ng.difference(before, after), ng.diff(before, after)
     if as_json:
         answer(edits.model_dump_json())
-    elif edits.edits:
-        answer(f"{table(difference_rows(before, after))}\nedits: {edit_words(edits)}")
+    elif change:
+        answer(f"{table(difference_rows(change))}\nedits: {edit_words(edits)}")
     else:
         answer(f"equal: {before!r}")
     if picture is not None:
@@ -290,7 +290,7 @@ def diff(
 
         say(f"drawn: {draw_difference(before, after, picture, view, theme=theme)}")
     suggest("draw", new, new.with_suffix(".svg"))
-    if edits.edits:
+    if change:
         raise typer.Exit(NO)
 
 

@@ -1,17 +1,16 @@
 """The table that `diff` prints: by layer, what was added, removed and changed, units matched by id."""
 
 from nestgraph.edits import Batch
-from nestgraph.graph import Network
-from nestgraph.render.changes import Change, network_change, other_changes
+from nestgraph.graph import Counts, Difference, Tally
 
 HEADINGS = ("layer", "units", "+", "-", "connections", "+", "-", "values", "other changes")
+GONE = {"added": "new layer", "removed": "layer gone"}
 
 
-def difference_rows(old: Network, new: Network) -> list[tuple[str, ...]]:
+def difference_rows(change: Difference) -> list[tuple[str, ...]]:
     """A row for each layer of either network, and their total."""
-    changes = network_change(old, new)
-    rows = [(name, *_cells(change), other_changes(old, new, name)) for name, change in changes.by_layer.items()]
-    return [HEADINGS, *rows, ("total", *_cells(changes.total), "")]
+    rows = [(name, *_cells(counts), _notes(change, name)) for name, counts in change.by_layer.items()]
+    return [HEADINGS, *rows, ("total", *_cells(change.counts), "interface" if change.interface else "")]
 
 
 def edit_words(edits: Batch) -> str:
@@ -20,11 +19,14 @@ def edit_words(edits: Batch) -> str:
     return ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
 
 
-def _cells(change: Change) -> tuple[str, ...]:
-    units = (_growth(change.units, change.born - change.gone), f"{change.born:,}", f"{change.gone:,}")
-    links = (_growth(change.connections, change.added - change.removed), f"{change.added:,}", f"{change.removed:,}")
-    return (*units, *links, f"{change.values:,}")
+def _notes(change: Difference, layer: str) -> str:
+    return GONE.get(change.layers[layer].fate) or ", ".join(change.notes(layer))
 
 
-def _growth(before: int, change: int) -> str:
-    return f"{before:,} -> {before + change:,}" if change else f"{before:,}"
+def _cells(counts: Counts) -> tuple[str, ...]:
+    return (*_tallied(counts.units), *_tallied(counts.connections), f"{counts.numbers:,}")
+
+
+def _tallied(tally: Tally) -> tuple[str, str, str]:
+    growth = f"{tally.before:,} -> {tally.after:,}" if tally.after != tally.before else f"{tally.before:,}"
+    return growth, f"{tally.added:,}", f"{tally.removed:,}"

@@ -15,6 +15,7 @@ from nestgraph.edits.layers import (
     UnitValues,
 )
 from nestgraph.edits.units import AddUnits, RemoveUnits
+from nestgraph.graph.matching import same_area, same_record
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
@@ -43,7 +44,7 @@ def _shaped(old: Structure, new: Structure) -> list[AnyEdit]:
 
 
 def _interface(old: Structure, new: Structure) -> list[AnyEdit]:
-    return [SetInterface(interface=new.interface)] if old.interface != new.interface else []
+    return [SetInterface(interface=new.interface)] if not same_record(old.interface, new.interface) else []
 
 
 def _outdated(old: Structure, new: Structure) -> list[AnyEdit]:
@@ -55,7 +56,7 @@ def _outdated(old: Structure, new: Structure) -> list[AnyEdit]:
         if p.source in layers
         or p.target in layers
         or not new.has_projection(p.name)
-        or new.projection(p.name) != p
+        or not same_record(new.projection(p.name), p)
         or not _same_form(old, new, p.name)
         or (isinstance(p, Argument) and not np.array_equal(old.units(p.source), new.units(p.source)))  # it freezes them
     ]
@@ -74,7 +75,7 @@ def _same_layer(old: Structure, new: Structure, name: str) -> bool:
     kept = np.array_equal(ids[np.isin(ids, common)], later[np.isin(later, common)])
     frozen = before.opaque is not None and not np.array_equal(ids, later)
     some = len(common) > 0 or before.kind == "input"  # of which any units may live
-    return before == after and kept and some and not frozen
+    return same_record(before, after) and kept and some and not frozen
 
 
 def _same_form(old: Structure, new: Structure, name: str) -> bool:
@@ -92,7 +93,7 @@ def _layers(old: Structure, new: Structure) -> list[AnyEdit]:
         if not old.has_layer(name):
             values = dict(columns.values)
             edits.append(AddLayer(layer=layer, ids=columns.ids, values=values, next_id=columns.next_id))
-        elif (old.layer(name).operations, old.layer(name).bias) != (layer.operations, layer.bias):
+        elif not same_record(old.layer(name), layer):
             edits.append(SetOperations(layer=name, operations=layer.operations, bias=layer.bias))
     return edits
 
@@ -129,13 +130,9 @@ def _masks(old: Structure, new: Structure) -> list[AnyEdit]:
         if len(entries):
             active, weights = after.mask.reshape(-1)[entries], after.weight.reshape(-1)[entries]
             edits.append(SetMask(projection=name, entries=entries, active=active, weights=weights))
-        if not _same_area(before.area, after.area):
+        if not same_area(before.area, after.area):
             edits.append(SetArea(projection=name, area=after.area))
     return edits
-
-
-def _same_area(before: AnyArray | None, after: AnyArray | None) -> bool:
-    return before is after or (before is not None and after is not None and np.array_equal(before, after))
 
 
 def _values(old: Structure, new: Structure) -> list[AnyEdit]:

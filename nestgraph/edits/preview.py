@@ -9,10 +9,11 @@ import numpy as np
 from nestgraph.edits.edit import Edit
 from nestgraph.errors import NestgraphError
 from nestgraph.graph.cost import Cost, cost
+from nestgraph.graph.difference import difference
 from nestgraph.graph.network import Network
 from nestgraph.graph.reference import Inputs, forward
-from nestgraph.graph.structure import Structure
 from nestgraph.graph.view import Node
+from nestgraph.spec.arrays import AnyArray
 
 Units = dict[str, tuple[int, ...]]
 PRESERVED = 1e-5
@@ -29,8 +30,9 @@ class Preview:
         legal: whether it can be applied.
         reason: why not; empty where it can.
         words: what the edit does, in a few words.
-        layers: the layers whose units or operations it changes.
-        projections: the projections whose connections it changes, adds or removes.
+        layers: the layers whose units, values or record it changes, as `difference` tells.
+        projections: the projections whose connections, areas or record it changes, adds or removes.
+        interface: whether it changes what is recorded of what goes in and comes out.
         gone: ids of the units that it removes, by layer.
         born: ids of the units that it adds, by layer.
         coupled: of the units gone and born those that were not named: the consequences.
@@ -47,6 +49,7 @@ class Preview:
     words: str = ""
     layers: tuple[str, ...] = ()
     projections: tuple[str, ...] = ()
+    interface: bool = False
     gone: Units = field(default_factory=dict[str, tuple[int, ...]])
     born: Units = field(default_factory=dict[str, tuple[int, ...]])
     coupled: Units = field(default_factory=dict[str, tuple[int, ...]])
@@ -82,17 +85,19 @@ def preview_of(network: Network, edit: Edit, sample: Inputs | None = None, named
         after = edit.apply(network).network
     except NestgraphError as error:
         return Preview(legal=False, reason=str(error), words=edit.words)
-    gone, born = _missing(network, after), _missing(after, network)
+    change = difference(network, after)
+    gone = _some_units({name: layer.removed for name, layer in change.layers.items()})
+    born = _some_units({name: layer.added for name, layer in change.layers.items()})
     old, new = cost(network), cost(after)
     names = dict.fromkeys((*old.by_layer, *new.by_layer))
     by_layer = {name: new.by_layer.get(name, Cost()) - old.by_layer.get(name, Cost()) for name in names}
-    layers, projections = _touched(network, after)
     largest, mean, preserving = (None, None, None) if sample is None else _output_change(network, after, sample)
     return Preview(
         legal=True,
         words=edit.words,
-        layers=layers,
-        projections=projections,
+        layers=tuple(sorted(name for name, layer in change.layers.items() if layer.fate != "unchanged")),
+        projections=tuple(sorted(name for name, one in change.projections.items() if one.fate != "unchanged")),
+        interface=change.interface,
         gone=gone,
         born=born,
         coupled=_beyond(gone, born, set(named)),
@@ -104,15 +109,8 @@ def preview_of(network: Network, edit: Edit, sample: Inputs | None = None, named
     )
 
 
-def _missing(here: Structure, there: Structure) -> Units:
-    """The units that live here and not there, by layer."""
-    found: Units = {}
-    for name in here.layer_names:
-        ids = here.units(name)
-        lost = ids if not there.has_layer(name) else ids[~np.isin(ids, there.units(name))]
-        if len(lost):
-            found[name] = tuple(lost.tolist())
-    return found
+def _some_units(units: Mapping[str, AnyArray]) -> Units:
+    return {name: tuple(ids.tolist()) for name, ids in units.items() if len(ids)}
 
 
 def _beyond(gone: Units, born: Units, named: set[Node]) -> Units:
@@ -123,25 +121,6 @@ def _beyond(gone: Units, born: Units, named: set[Node]) -> Units:
         if named and others:
             found[name] = others
     return found
-
-
-def _touched(old: Structure, new: Structure) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Names of the layers and projections whose records or columns are not shared by both versions."""
-    layers = [
-        name
-        for name in sorted(old.layers_by_name.keys() | new.layers_by_name.keys())
-        if not (old.has_layer(name) and new.has_layer(name))
-        or old.layer(name) != new.layer(name)
-        or old.unit_columns(name) is not new.unit_columns(name)
-    ]
-    projections = [
-        name
-        for name in sorted(old.projections_by_name.keys() | new.projections_by_name.keys())
-        if not (old.has_projection(name) and new.has_projection(name))
-        or old.projection(name) != new.projection(name)
-        or old.connection_columns(name) is not new.connection_columns(name)
-    ]
-    return tuple(layers), tuple(projections)
 
 
 def _output_change(old: Network, new: Network, sample: Inputs) -> tuple[float | None, float | None, bool | None]:

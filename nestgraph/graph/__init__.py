@@ -2,9 +2,13 @@
 
 from nestgraph.graph.columns import NEUTRAL, ConnectionColumns, UnitColumns
 from nestgraph.graph.cost import Cost, NetworkCost, cost
+from nestgraph.graph.difference import Difference, difference
 from nestgraph.graph.explicit import plain_graph
+from nestgraph.graph.layer_difference import LayerDifference, Values
 from nestgraph.graph.network import Network
+from nestgraph.graph.projection_difference import Connections, ProjectionDifference
 from nestgraph.graph.structure import Structure
+from nestgraph.graph.tally import Counts, Tally
 from nestgraph.graph.topology import Topology
 from nestgraph.graph.verify import Violation, violations
 from nestgraph.graph.view import Node, ReadOnlyGraphError
@@ -12,16 +16,24 @@ from nestgraph.graph.view import Node, ReadOnlyGraphError
 __all__ = [
     "NEUTRAL",
     "ConnectionColumns",
+    "Connections",
     "Cost",
+    "Counts",
+    "Difference",
+    "LayerDifference",
     "Network",
     "NetworkCost",
     "Node",
+    "ProjectionDifference",
     "ReadOnlyGraphError",
     "Structure",
+    "Tally",
     "Topology",
     "UnitColumns",
+    "Values",
     "Violation",
     "cost",
+    "difference",
     "plain_graph",
     "violations",
 ]

@@ -3,9 +3,9 @@
 import numpy as np
 
 from nestgraph.errors import RenderError
+from nestgraph.graph.matching import same_make
 from nestgraph.graph.network import Network
 from nestgraph.render.area_maps import area_block, mosaic_of
-from nestgraph.render.changes import same_make
 from nestgraph.render.encoding import LOOKS, Fate, signed
 from nestgraph.render.heat_map import pixel_readings
 from nestgraph.render.panels import Block, Panel, fate_panel, panel_scene

@@ -9,9 +9,9 @@ import numpy as np
 from nestgraph.graph.network import Network
 from nestgraph.graph.pairs import joined_by
 from nestgraph.graph.structure import Structure
-from nestgraph.render.changes import Change, NetworkChange, network_change
+from nestgraph.graph.tally import Counts
 from nestgraph.render.comparison import Comparison, compare, fate
-from nestgraph.render.encoding import LOOKS, Fate, signed
+from nestgraph.render.encoding import LOOKS, Fate, growth_words, signed
 from nestgraph.render.neuron_diagram import (
     MAX_EDGES,
     MAX_UNITS,
@@ -45,10 +45,10 @@ def neuron_difference(old: Network, new: Network, max_units: int = MAX_UNITS, ma
     """
     comparison = compare(old, new)
     places = plan(comparison.union, select(comparison.union, max_units, max_edges))
-    changes = network_change(old, new)
+    counts = comparison.difference.by_layer
     marks = [
-        *_title(comparison, changes),
-        *(mark for column in places.columns for mark in _heading(column, changes.by_layer[column.layer.name])),
+        *_title(old, new, comparison),
+        *(mark for column in places.columns for mark in _heading(column, counts[column.layer.name])),
         *_edges(comparison, places),
         *(mark for column in places.columns for mark in _units(comparison, places, column)),
         *_legend(comparison, places),
@@ -57,22 +57,16 @@ def neuron_difference(old: Network, new: Network, max_units: int = MAX_UNITS, ma
     return Scene(places.width, places.height, name, places.selection.statement(), tuple(marks))
 
 
-def _title(comparison: Comparison, changes: NetworkChange) -> Iterator[Mark]:
-    total = changes.total
-    before, after = widths(comparison.old), widths(comparison.new)
+def _title(old: Network, new: Network, comparison: Comparison) -> Iterator[Mark]:
+    counts = comparison.difference.counts
+    before, after = widths(old), widths(new)
     words = before if before == after else f"{before} → {after}"
-    counts = (
-        f"{comparison.old.connection_count:,} → {comparison.new.connection_count:,} connections "
-        f"({signed(total.added, total.removed) or 'the same'}), "
-        f"{comparison.old.unit_count:,} → {comparison.new.unit_count:,} units "
-        f"({signed(total.born, total.gone) or 'the same'}), ~{total.values:,} values"
-    )
     yield Words(28, 34, words.removeprefix("of "), 17, bold=True)
-    yield Words(28, 53, counts, 11, MUTED)
+    yield Words(28, 53, f"{growth_words(counts)}, ~{counts.numbers:,} values", 11, MUTED)
 
 
-def _heading(column: Column, change: Change) -> Iterator[Mark]:
-    units, links = signed(change.born, change.gone), signed(change.added, change.removed)
+def _heading(column: Column, counts: Counts) -> Iterator[Mark]:
+    units, links = (signed(tally.added, tally.removed) for tally in (counts.units, counts.connections))
     return heading(column, f"units {units}" if units else "", f"connections {links}" if links else "")
 
 
@@ -219,6 +213,8 @@ def _legend(comparison: Comparison, places: Plan) -> Iterator[Mark]:
     notes = [f"edges shown: {', '.join(f'{shown[f]:,} {f}' for f in reversed(ORDER) if shown[f])}"]
     if places.bars:
         notes.append("bars: all edges in (left) and out (right)")
+    if comparison.difference.interface:
+        notes.append("another interface is recorded")
     if comparison.left_out:
         notes.append(f"{comparison.left_out} removed projections led backwards and are left out")
     yield Words(left, y + 59, "; ".join(notes), 10, MUTED)

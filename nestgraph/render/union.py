@@ -11,8 +11,8 @@ import networkx as nx
 import numpy as np
 
 from nestgraph.graph.columns import ConnectionColumns, UnitColumns
+from nestgraph.graph.matching import same_make
 from nestgraph.graph.structure import Structure
-from nestgraph.render.changes import same_make
 from nestgraph.render.selection import edge_norms
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.layer import Layer
@@ -138,10 +138,16 @@ def matrix_strengths(version: Structure, part: Part, units: dict[str, UnitColumn
 def link_strengths(version: Structure, part: Part, units: dict[str, UnitColumns]) -> tuple[AnyArray, AnyArray]:
     """The live links of a version as places `target * sources + source` in the union, and their strengths."""
     columns = version.connection_columns(part.name)
-    assert columns.links is not None
-    target, source = units[part.projection.target], units[part.projection.source]
-    keys = target.positions(columns.links[:, 1]) * len(source) + source.positions(columns.links[:, 0])
+    keys = link_keys(version, part, units)
     return keys[columns.live], _relative(edge_norms(columns), columns.live)[columns.live]
+
+
+def link_keys(version: Structure, part: Part, units: dict[str, UnitColumns]) -> AnyArray:
+    """(links,): all links of a version, live or not, as places `target * sources + source` in the union."""
+    links = version.connection_columns(part.name).links
+    assert links is not None
+    target, source = units[part.projection.target], units[part.projection.source]
+    return target.positions(links[:, 1]) * len(source) + source.positions(links[:, 0])
 
 
 def links_of(keys: AnyArray, part: Part, units: dict[str, UnitColumns]) -> AnyArray:

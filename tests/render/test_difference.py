@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 
 from nestgraph.edits import deepen, remove_units
 from nestgraph.errors import EditError, RenderError
-from nestgraph.graph import Network
+from nestgraph.graph import Network, difference
 from nestgraph.graph.pairs import joined_by
 from nestgraph.render import draw_difference, layer_difference
-from nestgraph.render.changes import network_change
 from nestgraph.render.comparison import compare, fate
 from nestgraph.render.encoding import LOOKS
 from nestgraph.render.matrix import matrix_difference
@@ -222,7 +221,7 @@ def test_the_layer_view_names_what_came_and_went(tmp_path):
     assert "<B>~ fc2</B>" in text
     assert "<B>fc1</B>" in text
     assert "<B>- extra</B>" in layer_difference(new, old)
-    total = network_change(old, new).total
+    total = difference(old, new).counts.connections
     assert (total.added, total.removed) == (5 + 15, 15)
     for suffix in ("svg", "png", "pdf", "dot"):
         assert draw_difference(old, new, tmp_path / f"d.{suffix}", "layers").stat().st_size > 500

@@ -1,0 +1,216 @@
+"""What became of a projection and of its connections from one network to another; see `difference` for the words."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from nestgraph.graph.columns import ConnectionColumns
+from nestgraph.graph.matching import (
+    Common,
+    Places,
+    common_edges,
+    connection_ends,
+    other_areas,
+    other_fields,
+    same_make,
+    same_record,
+    unequal,
+)
+from nestgraph.graph.structure import Structure
+from nestgraph.graph.tally import Fate, Tally
+from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.projection import Projection
+
+
+@dataclass(frozen=True, eq=False)
+class Connections:
+    """Connections of one projection and one fate, each array (connections,).
+
+    Attributes:
+        targets: ids of the units that they lead to.
+        sources: ids of the units that they come from.
+        places: where a connection is among those of its pair of units: the index into the flat kernel or map.
+        before: weights in the old network; 0 where there was none.
+        after: weights in the new one; 0 where there is none.
+    """
+
+    targets: AnyArray
+    sources: AnyArray
+    places: AnyArray
+    before: AnyArray
+    after: AnyArray
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+@dataclass(frozen=True, eq=False)
+class ProjectionDifference:
+    """What became of a projection and of its connections.
+
+    Attributes:
+        name: of the projection.
+        before: its record in the old network; None where there was no such projection.
+        after: its record in the new one; None where there is none.
+    """
+
+    name: str
+    before: Projection | None
+    after: Projection | None
+    _old: Structure
+    _new: Structure
+
+    @cached_property
+    def remade(self) -> bool:
+        """Whether both networks have a projection of this name, but of another make, so that nothing was kept."""
+        return self.before is not None and self.after is not None and not same_make(self._old, self._new, self.name)
+
+    @cached_property
+    def fields(self) -> tuple[str, ...]:
+        """The fields of the record that changed, such as `trained`."""
+        return () if self.before is None or self.after is None else other_fields(self.before, self.after)
+
+    @cached_property
+    def area(self) -> bool:
+        """Whether another area is recorded for the maps that both networks have."""
+        if not self._compared:
+            return False
+        before, after = self._columns
+        if before.area is None or after.area is None or before.area is after.area:
+            return before.area is not after.area
+        if before.weight.shape[1] == after.weight.shape[1] and before.area.shape[1] != after.area.shape[1]:
+            return True  # one a map, and one a pair of maps
+        return bool(other_areas(before, after, self._common).any())
+
+    @property
+    def rewritten(self) -> bool:
+        """Whether more than connections changed: the projection came or went, or its record, make or area differs."""
+        return self.before is None or self.after is None or bool(self.fields) or self.remade or self.area
+
+    @cached_property
+    def counts(self) -> Tally:
+        """Active connections."""
+        before = 0 if self.before is None else self._old.connection_columns(self.name).active
+        after = 0 if self.after is None else self._new.connection_columns(self.name).active
+        if not self._compared:
+            return Tally(before, after, before, 0)
+        if self._columns[0] is self._columns[1]:
+            return Tally(before)
+        kept = int(np.count_nonzero(self._kept))
+        return Tally(before, after - kept, before - kept, int(np.count_nonzero(self._moved)))
+
+    def into(self, layer: str) -> Tally:
+        """Of the counts those of a layer: a projection that leads elsewhere now takes from one and adds to another."""
+        if self.before is None or self.after is None or self.before.target == self.after.target:
+            return self.counts
+        here = self.counts.before, 0, self.counts.removed
+        return Tally(*here) if self.before.target == layer else Tally(added=self.counts.added)
+
+    @property
+    def fate(self) -> Fate:
+        """What became of the projection: of its record, its connections or their areas."""
+        if self.before is None or self.after is None:
+            return "added" if self.before is None else "removed"
+        if self._columns[0] is self._columns[1] and same_record(self.before, self.after):
+            return "unchanged"
+        quickly = self.remade or self.fields or self._columns[0].active != self._columns[1].active
+        return "changed" if quickly or self.area or self.counts else "unchanged"
+
+    @cached_property
+    def added(self) -> Connections:
+        """Connections that only the new network has."""
+        return self._of_one(new=True)
+
+    @cached_property
+    def removed(self) -> Connections:
+        """Connections that only the old network has."""
+        return self._of_one(new=False)
+
+    @cached_property
+    def changed(self) -> Connections:
+        """Connections that both networks have with another weight."""
+        if not self._compared or self._columns[0] is self._columns[1]:
+            return _NONE
+        before, after = self._columns
+        at = np.flatnonzero(self._moved)
+        ends = connection_ends(at, self._moved.shape, self._common.ends, before.links is not None)
+        weights = (c.weight[p].reshape(-1)[at] for c, p in zip((before, after), self._sides, strict=True))
+        return Connections(*ends, *weights)
+
+    @cached_property
+    def edges(self) -> AnyArray:
+        """Bool, as the old network's edges (out, in) or links: pairs that both join, and of which anything changed.
+
+        Of a pair all counts: a connection that came, went or has another weight, and where its kernel is computed.
+        """
+        columns = self._old.connection_columns(self.name)
+        live = columns.live if columns.links is not None else columns.edges
+        marks = np.zeros(live.shape, bool)
+        if not self._compared or self._columns[0] is self._columns[1] or not live.ndim or columns.mask.ndim < live.ndim:
+            return marks
+        before, after = self._columns
+        here, there = self._sides
+        differs = self._moved | (before.mask[here] != after.mask[there])
+        differs = differs.any(axis=tuple(range(live.ndim, differs.ndim)))
+        if before.links is None:
+            differs = differs | other_areas(before, after, self._common)
+        later = after.live if after.links is not None else after.edges
+        marks[here] = differs & live[here] & later[there]
+        return marks
+
+    # -- what both networks have -----------------------------------------------------------------------
+
+    @property
+    def _compared(self) -> bool:
+        return self.before is not None and self.after is not None and not self.remade
+
+    @property
+    def _columns(self) -> tuple[ConnectionColumns, ConnectionColumns]:
+        return self._old.connection_columns(self.name), self._new.connection_columns(self.name)
+
+    @cached_property
+    def _common(self) -> Common:
+        return common_edges(self._old, self._new, self.name)
+
+    @property
+    def _sides(self) -> tuple[Places, Places]:
+        return self._common.here, self._common.there
+
+    @property
+    def _kept(self) -> AnyArray:
+        before, after = self._columns
+        here, there = self._sides
+        return before.mask[here] & after.mask[there]
+
+    @cached_property
+    def _moved(self) -> AnyArray:
+        before, after = self._columns
+        here, there = self._sides
+        return unequal(before.weight[here], after.weight[there]) & self._kept
+
+    def _of_one(self, new: bool) -> Connections:
+        record, structure = (self.after, self._new) if new else (self.before, self._old)
+        if record is None:
+            return _NONE
+        columns = structure.connection_columns(self.name)
+        alone = columns.mask
+        if self._compared:
+            if self._columns[0] is self._columns[1]:
+                return _NONE
+            mine, others = reversed(self._sides) if new else self._sides
+            other = self._columns[0 if new else 1]
+            alone = columns.mask.copy()
+            alone[mine] &= ~other.mask[others]
+        at = np.flatnonzero(alone)
+        linked = columns.links is not None
+        ends = structure.units(record.target), structure.units(record.source)
+        if columns.links is not None:
+            ends = columns.links[:, 1], columns.links[:, 0]
+        weights = columns.weight.reshape(-1)[at]
+        nothing = np.zeros_like(weights)
+        sides = (nothing, weights) if new else (weights, nothing)
+        return Connections(*connection_ends(at, alone.shape, ends, linked), *sides)
+
+
+_NONE = Connections(*(np.zeros(0, np.int64) for _ in range(3)), *(np.zeros(0, np.float32) for _ in range(2)))
