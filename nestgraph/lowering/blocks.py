@@ -1,9 +1,15 @@
 """Blocks of a convolution: sets of maps between which no edge leads, computed as the groups of one convolution."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from nestgraph.graph import Structure
+from nestgraph.graph.groups import block_groups
+from nestgraph.spec import Conv
 from nestgraph.spec.arrays import AnyArray
 
 WORTH = 0.5
@@ -21,6 +27,16 @@ class Blocks:
 
     sources: AnyArray
     targets: AnyArray
+
+    @classmethod
+    def in_order(cls, groups: int, out: int, into: int) -> "Blocks":
+        """Groups of maps that follow each other, as those of PyTorch's grouped convolutions do."""
+        return cls(np.arange(into).reshape(groups, -1), np.arange(out).reshape(groups, -1))
+
+    @property
+    def key(self) -> bytes:
+        """The same for the same blocks."""
+        return self.sources.tobytes() + self.targets.tobytes()
 
     @property
     def read(self) -> AnyArray:
@@ -44,9 +60,33 @@ class Blocks:
         """(groups * targets,) from (out,)."""
         return np.where(self.targets < 0, 0, bias[self.targets]).reshape(-1)
 
+    @cached_property
+    def real(self) -> AnyArray:
+        """Bool (groups * targets, sources): the pairs of maps that are there, not filled up."""
+        return ((self.targets >= 0)[:, :, None] & (self.sources >= 0)[:, None, :]).reshape(-1, self.sources.shape[1])
+
+    def packed(self, values: Tensor) -> Tensor:
+        """`weights` of a tensor."""
+        rows, columns = (torch.as_tensor(ends, device=values.device) for ends in self._ends())
+        real = torch.as_tensor(self.real, device=values.device)
+        return values[rows, columns].masked_fill(~real.view(*real.shape, *(1,) * (values.ndim - 2)), 0)
+
+    def spread(self, values: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """(out, in, ...) of `shape` from what `packed` gives; 0 between the groups."""
+        real = torch.as_tensor(self.real, device=values.device)
+        rows, columns = (torch.as_tensor(ends, device=values.device)[real] for ends in self._ends())
+        return values.new_zeros(shape).index_put((rows, columns), values[real])
+
+    def _ends(self) -> tuple[AnyArray, AnyArray]:
+        """The output and the input map of each pair, both as `real`; any map where a group is filled up."""
+        rows, columns = np.broadcast_arrays(self.targets[:, :, None], self.sources[:, None, :])
+        return tuple(ends.reshape(self.real.shape).clip(0) for ends in (rows, columns))
+
 
 def blocks_of(edges: AnyArray) -> Blocks | None:
     """The blocks of a convolution if groups are worth it; None where one matrix is cheaper.
+
+    Of two ways to the same size, groups that follow each other come first: nothing has to be gathered for them.
 
     >>> blocks_of(np.array([[1, 0, 1, 0], [0, 1, 0, 1]], bool)).sources.tolist()
     [[0, 2], [1, 3]]
@@ -61,9 +101,25 @@ def blocks_of(edges: AnyArray) -> Blocks | None:
     targets = [np.flatnonzero(labels == block) for block in range(count)]
     sources = [np.flatnonzero(edges[rows].any(axis=0)) for rows in targets]
     high, wide = max(map(len, targets)), max(map(len, sources))
-    if count * high * wide > WORTH * edges.size:
+    size, groups = count * high * wide, block_groups(edges)
+    if groups > 1 and edges.size // groups <= size:
+        return Blocks.in_order(groups, *edges.shape)
+    return Blocks(_filled(sources, wide), _filled(targets, high)) if size <= WORTH * edges.size else None
+
+
+def trained_blocks(structure: Structure, projection: str) -> Blocks | None:
+    """The blocks in which a module that trains under its masks holds and computes the weights of a projection.
+
+    None where it holds the whole: all but convolutions whose mask has blocks, as long as their pairs of maps share
+    areas (`emit_partial_conv` computes pairs one by one).
+    """
+    columns = structure.connection_columns(projection)
+    if not isinstance(structure.projection(projection), Conv) or columns.active == columns.mask.size:
         return None
-    return Blocks(_filled(sources, wide), _filled(targets, high))
+    area = columns.area
+    if area is not None and (area != area[:, :1]).any():
+        return None
+    return blocks_of(columns.edges)
 
 
 def _filled(blocks: list[AnyArray], size: int) -> AnyArray:

@@ -57,7 +57,7 @@ def trained_values(network: Network, module: nn.Module) -> SetValues:
 
 
 def _read(network: Network, slot: Slot, module: nn.Module) -> AnyArray:
-    tensor, shape = slot.tensor(module), slot.values(network).shape
+    tensor, shape = slot.spread(slot.tensor(module), network), slot.values(network).shape
     if tuple(tensor.shape) != shape:
         raise LoweringError(
             f"{slot.owner!r}: expected its {slot.column} {slot.path!r} in the module to have shape {shape}, got "

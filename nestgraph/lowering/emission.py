@@ -13,10 +13,18 @@ import torch
 from torch import Tensor, fx, nn
 
 from nestgraph.graph import Structure
+from nestgraph.lowering.blocks import Blocks
 from nestgraph.lowering.masking import masked
 from nestgraph.lowering.slots import as_tensor, layer_paths, projection_paths
 from nestgraph.spec import Projection, is_trained
 from nestgraph.spec.arrays import AnyArray
+
+Place = tuple[int, bytes]
+
+
+def place(column: AnyArray, blocks: Blocks | None) -> Place:
+    """The identity of a column's array, and of the blocks that it is packed in."""
+    return id(column), b"" if blocks is None else blocks.key
 
 
 @dataclass
@@ -26,14 +34,14 @@ class Emission:
     Attributes:
         network: what is being lowered.
         masked: whether trained weights are multiplied by their masks in the graph.
-        kept: tensors of columns that an earlier module gives up, by the identity of the column's array.
+        kept: tensors of columns that an earlier module gives up, by the column's place (see `place`).
         graph: the nodes so far.
         state: tensors and modules by dotted path.
     """
 
     network: Structure
     masked: bool
-    kept: Mapping[int, Tensor] = field(default_factory=dict[int, Tensor])
+    kept: Mapping[Place, Tensor] = field(default_factory=dict[Place, Tensor])
     graph: fx.Graph = field(default_factory=fx.Graph)
     state: dict[str, Tensor | nn.Module] = field(default_factory=dict[str, "Tensor | nn.Module"])
 
@@ -56,13 +64,15 @@ class Emission:
         self.state[path] = tensor
         return self.graph.get_attr(path)
 
-    def tensor(self, column: AnyArray) -> Tensor:
-        """A float tensor of a column: the kept one, or a copy."""
-        return self.kept[id(column)] if id(column) in self.kept else as_tensor(column)
+    def tensor(self, column: AnyArray, blocks: Blocks | None = None) -> Tensor:
+        """A float tensor of a column, packed in blocks: the kept one, or a copy."""
+        if (kept := self.kept.get(place(column, blocks))) is not None:
+            return kept
+        return as_tensor(column if blocks is None else blocks.weights(column))
 
-    def parameter(self, column: AnyArray) -> nn.Parameter:
+    def parameter(self, column: AnyArray, blocks: Blocks | None = None) -> nn.Parameter:
         """A parameter that starts from a column: the kept one, or a new one."""
-        values = self.tensor(column)
+        values = self.tensor(column, blocks)
         return values if isinstance(values, nn.Parameter) else nn.Parameter(values)
 
     def apply(self, path: str, module: nn.Module, x: fx.Node) -> fx.Node:
@@ -76,8 +86,8 @@ class Emission:
             return x
         return self.call(torch.index_select, x, 1, self.keep(path, as_tensor(places, torch.int64)))
 
-    def weight(self, projection: Projection) -> fx.Node:
-        """Emit the effective weight of a projection, in the shape of its columns.
+    def weight(self, projection: Projection, blocks: Blocks | None = None) -> fx.Node:
+        """Emit the effective weight of a projection, in the shape of its columns, or packed in blocks.
 
         Trained weights are parameters; where some are dormant and the lowering is masked they are multiplied by the
         mask here, so that their gradients are 0 and no optimizer can revive them. Fixed weights are buffers.
@@ -86,8 +96,9 @@ class Emission:
         path = self.projections[projection.name]
         if not is_trained(projection):
             return self.keep(f"{path}.weight", as_tensor(columns.weight))
-        weight = self.keep(f"{path}.weight", self.parameter(columns.weight))
-        if not self.masked or columns.active == columns.mask.size:
+        weight = self.keep(f"{path}.weight", self.parameter(columns.weight, blocks))
+        held = columns.mask.size if blocks is None else blocks.real.size * columns.mask[0, 0].size
+        if not self.masked or columns.active == held:
             return weight
         # A float mask: multiplying by booleans would convert them in every step.
-        return self.call(masked, weight, self.keep(f"{path}.mask", self.tensor(columns.mask)))
+        return self.call(masked, weight, self.keep(f"{path}.mask", self.tensor(columns.mask, blocks)))

@@ -11,10 +11,9 @@ from torch import fx
 from torch.nn import functional
 
 from nestgraph.graph.geometry import output_size
-from nestgraph.graph.groups import block_groups
 from nestgraph.lowering.areas import emit_partial_conv
+from nestgraph.lowering.blocks import trained_blocks
 from nestgraph.lowering.emission import Emission
-from nestgraph.lowering.grouping import diagonal_blocks
 from nestgraph.lowering.slots import as_tensor
 from nestgraph.spec import Conv, Dense, OneToOne, Projection
 from nestgraph.spec.arrays import AnyArray
@@ -45,18 +44,37 @@ def emit_dense(emission: Emission, projection: Dense, source: fx.Node, bias: fx.
 
 def emit_conv(emission: Emission, projection: Conv, source: fx.Node, bias: fx.Node | None) -> fx.Node:
     """A convolution, at the positions of its area only."""
-    area, weight = partial_area(emission, projection), emission.weight(projection)
+    area = partial_area(emission, projection)
     if area is not None and area.shape[1] > 1:
-        return emit_partial_conv(emission, projection, source, weight, area)
-    sweep = (projection.stride, projection.padding, projection.dilation)
-    groups = block_groups(emission.network.connection_columns(projection.name).edges) if emission.masked else 1
-    if groups > 1:
-        weight = emission.call(diagonal_blocks, weight, groups)
-    everywhere = emission.call(functional.conv2d, source, weight, bias, *sweep, groups)
+        return emit_partial_conv(emission, projection, source, emission.weight(projection), area)
+    everywhere = _emit_kernels(emission, projection, source, bias)
     if area is None:
         return everywhere
     kept = emission.keep(f"{emission.projections[projection.name]}.area", as_tensor(area[:, 0]))
     return emission.call(torch.mul, everywhere, kept)
+
+
+def _emit_kernels(emission: Emission, projection: Conv, source: fx.Node, bias: fx.Node | None) -> fx.Node:
+    """A convolution everywhere: by groups where the mask has blocks and the module trains under it."""
+    sweep = (projection.stride, projection.padding, projection.dilation)
+    blocks = trained_blocks(emission.network, projection.name) if emission.masked else None
+    if blocks is None:
+        return emission.call(functional.conv2d, source, emission.weight(projection), bias, *sweep)
+    path, columns = emission.projections[projection.name], emission.network.connection_columns(projection.name)
+    source = emission.select(source, f"{path}.sources", blocks.read, columns.edges.shape[1])
+    ordered = np.array_equal(blocks.places, np.arange(blocks.targets.size))
+    sums = emission.call(
+        functional.conv2d,
+        source,
+        emission.weight(projection, blocks),
+        bias if ordered else None,
+        *sweep,
+        len(blocks.targets),
+    )
+    if ordered:
+        return sums
+    sums = emission.select(sums, f"{path}.targets", blocks.places, blocks.targets.size)
+    return sums if bias is None else emission.call(torch.add, sums, emission.call(torch.reshape, bias, (-1, 1, 1)))
 
 
 def emit_one_to_one(emission: Emission, projection: OneToOne, source: fx.Node, _bias: fx.Node | None) -> fx.Node:

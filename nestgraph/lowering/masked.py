@@ -5,7 +5,7 @@ from torch import fx, nn
 
 from nestgraph.errors import LoweringError
 from nestgraph.graph import Network
-from nestgraph.lowering.emission import Emission
+from nestgraph.lowering.emission import Emission, Place, place
 from nestgraph.lowering.emitters import PROJECTIONS, folds_bias
 from nestgraph.lowering.nodes import mark
 from nestgraph.lowering.opaque import emit_body
@@ -26,8 +26,9 @@ def lower(
     Its inputs are full samples, (batch, features) or (batch, channels, height, width), one for each port of
     `network.inputs`; its result is that of the one port of `network.outputs`, or a tuple of several. Inputs of another
     size are refused, but for extents that are free (`InputPort.free`) and that nothing behind them holds. It starts in
-    training mode, as new modules do. The parameters have the shapes of the network's columns (see `slots`);
-    `layer_nodes` finds the nodes of a layer; `collect` brings the values back.
+    training mode, as new modules do. The parameters have the shapes of the network's columns (see `slots`), but for
+    convolutions whose mask has blocks: they hold, compute and train the weights of their groups alone. `layer_nodes`
+    finds the nodes of a layer; `collect` brings the values back.
 
     Args:
         network: what to compute.
@@ -60,14 +61,16 @@ def lower(
     return module.to(place)
 
 
-def _given_up(network: Network, module: nn.Module) -> dict[int, torch.Tensor]:
-    """The tensors of a module's parameters, statistics and masks, by the identity of the column that each holds."""
+def _given_up(network: Network, module: nn.Module) -> dict[Place, torch.Tensor]:
+    """The tensors of a module's parameters, statistics and masks, by the place of the column that each holds."""
     part = lowered(network, module)
-    found = {id(slot.values(network)): slot.tensor(part) for slot in slots(network)}
-    buffers = dict(part.named_buffers())
-    for name, path in projection_paths(network).items():
-        if (mask := buffers.get(f"{path}.mask")) is not None:
-            found[id(network.connection_columns(name).mask)] = mask
+    paths, buffers, found = projection_paths(network), dict(part.named_buffers()), dict[Place, torch.Tensor]()
+    for slot in slots(network):
+        column, tensor = slot.values(network), slot.tensor(part)
+        blocks = None if tensor.shape == column.shape else slot.blocks
+        found[place(column, blocks)] = tensor
+        if slot.is_weight and (mask := buffers.get(f"{paths[slot.owner]}.mask")) is not None:
+            found[place(network.connection_columns(slot.owner).mask, blocks)] = mask
     return found
 
 

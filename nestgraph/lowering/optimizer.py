@@ -3,6 +3,7 @@
 import copy
 import inspect
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,7 +15,7 @@ from nestgraph.edits import IndexMap
 from nestgraph.errors import LoweringError
 from nestgraph.graph import Network
 from nestgraph.lowering.origin import lowered
-from nestgraph.lowering.slots import slots
+from nestgraph.lowering.slots import Slot, slots
 from nestgraph.spec.arrays import AnyArray
 
 AnyOptimizer = TypeVar("AnyOptimizer", bound=Optimizer)
@@ -43,15 +44,19 @@ def carry_optimizer(optimizer: AnyOptimizer, before: Lowered, after: Lowered) ->
             cannot follow units.
     """
     old, new = parameters_of(*before), parameters_of(*after)
+    slots_before, slots_after = (
+        {(slot.owner, slot.column): slot for slot in slots(network)} for network, _ in (before, after)
+    )
     carried = _rebuilt(optimizer, _groups(optimizer, old, new))
     index_map = IndexMap.between(before[0], after[0])
     for key, parameter in new.items():
         places = _places(before[0], after[0], index_map, key) if key in old and old[key] in optimizer.state else None
         if places is not None:
             dormant = _dormant(after[0], key, parameter)
+            both = slots_before[key], slots_after[key]
+            follow = _Follow(old[key], parameter, before[0], both, places, dormant)
             carried.state[parameter] = {
-                name: _followed(name, value, old[key], places, dormant)
-                for name, value in optimizer.state[old[key]].items()
+                name: follow.entry(name, value) for name, value in optimizer.state[old[key]].items()
             }
     for parameter in _foreign(optimizer, old):
         if parameter in optimizer.state:
@@ -136,20 +141,33 @@ def _dormant(network: Network, key: tuple[str, str], parameter: nn.Parameter) ->
     return torch.tensor(~network.connection_columns(owner).mask, device=parameter.device)
 
 
-def _followed(name: str, value: Any, old: nn.Parameter, places: tuple[AnyArray, ...], dormant: Tensor | None) -> Any:
-    """One entry of a parameter's state, after the edit."""
-    if not isinstance(value, Tensor) or value.ndim == 0:
-        if isinstance(value, Tensor | int | float | None):
-            return value.clone() if isinstance(value, Tensor) else value
-    elif value.shape == old.shape:
-        for axis, place in enumerate(places):
-            value = _gathered(value, axis, torch.tensor(place, device=value.device))
-        return value if dormant is None else value.masked_fill(dormant.to(value.device), 0)
-    raise LoweringError(
-        f"carry_optimizer expected state that is a number or has its parameter's shape {tuple(old.shape)}, got "
-        f"{name!r} of {type(value).__name__} {tuple(getattr(value, 'shape', ()))}, which cannot follow units: "
-        "make a new optimizer"
-    )
+@dataclass(frozen=True)
+class _Follow:
+    """What brings the state of a parameter to the one that it is after an edit."""
+
+    old: nn.Parameter
+    new: nn.Parameter
+    network: Network
+    slots: tuple[Slot, Slot]
+    places: tuple[AnyArray, ...]
+    dormant: Tensor | None
+
+    def entry(self, name: str, value: Any) -> Any:
+        """One entry of the state, after the edit."""
+        if not isinstance(value, Tensor) or value.ndim == 0:
+            if isinstance(value, Tensor | int | float | None):
+                return value.clone() if isinstance(value, Tensor) else value
+        elif value.shape == self.old.shape:
+            value = self.slots[0].spread(value, self.network)
+            for axis, place in enumerate(self.places):
+                value = _gathered(value, axis, torch.tensor(place, device=value.device))
+            value = value if self.dormant is None else value.masked_fill(self.dormant.to(value.device), 0)
+            return self.slots[1].packed(value, self.new)
+        raise LoweringError(
+            f"carry_optimizer expected state that is a number or has its parameter's shape {tuple(self.old.shape)}, "
+            f"got {name!r} of {type(value).__name__} {tuple(getattr(value, 'shape', ()))}, which cannot follow units: "
+            "make a new optimizer"
+        )
 
 
 def _gathered(value: Tensor, axis: int, place: Tensor) -> Tensor:

@@ -1,13 +1,14 @@
 """Where each column of a network lives in the modules lowered from it, and under which generated names."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from nestgraph.errors import LoweringError
 from nestgraph.graph import Structure
+from nestgraph.lowering.blocks import Blocks, trained_blocks
 from nestgraph.spec import ColumnName, is_trained
 from nestgraph.spec.arrays import AnyArray
 
@@ -28,11 +29,13 @@ class Slot:
         path: dotted name of the parameter or buffer in the module, made of numbers and never of a user's text.
         owner: name of the projection (of a weight) or layer (of any other column).
         column: `weight`, or the name of a unit column.
+        blocks: how a masked module packs a grouped convolution's weights; None where it holds the column as it is.
     """
 
     path: str
     owner: str
     column: str
+    blocks: Blocks | None = field(default=None, compare=False)
 
     @property
     def is_weight(self) -> bool:
@@ -40,13 +43,13 @@ class Slot:
         return self.column == "weight"
 
     def values(self, structure: Structure) -> AnyArray:
-        """The column in a network; the module's tensor has its shape."""
+        """The column in a network; the module's tensor has its shape, but for `blocks`."""
         if self.is_weight:
             return structure.connection_columns(self.owner).weight
         return structure.unit_columns(self.owner).values[self.column]  # type: ignore[index]
 
     def tensor(self, module: nn.Module) -> Tensor:
-        """The column in a lowered module.
+        """The column in a lowered module, packed by `blocks` where it trains under its masks.
 
         Raises:
             LoweringError: the module has no such tensor.
@@ -63,12 +66,23 @@ class Slot:
             )
         return found
 
+    def spread(self, values: Tensor, structure: Structure) -> Tensor:
+        """What the module holds for the column (values, gradients, state), in the column's shape."""
+        shape = self.values(structure).shape
+        if self.blocks is None or values.shape == shape or values.shape[:2] != self.blocks.real.shape:
+            return values
+        return self.blocks.spread(values, shape)
+
+    def packed(self, values: Tensor, held: Tensor) -> Tensor:
+        """Values of the column's shape as a module holds them that holds `held` for the column."""
+        return values if self.blocks is None or values.shape == held.shape else self.blocks.packed(values)
+
 
 def slots(structure: Structure) -> tuple[Slot, ...]:
     """The slots of all columns that training changes: trained weights, then the columns of units."""
     projections, layers = projection_paths(structure), layer_paths(structure)
     weights = [
-        Slot(f"{projections[name]}.weight", name, "weight")
+        Slot(f"{projections[name]}.weight", name, "weight", trained_blocks(structure, name))
         for name in structure.projection_names
         if is_trained(structure.projection(name)) and structure.connection_columns(name).weight.size
     ]

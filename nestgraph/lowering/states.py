@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 from nestgraph.errors import LoweringError
 from nestgraph.graph import Network
 from nestgraph.lowering.optimizer import Parameters, parameters_of
+from nestgraph.lowering.slots import slots
 from nestgraph.spec import Name
 from nestgraph.spec.arrays import AnyArray, Integers, frozen
 from nestgraph.spec.record import ArrayRecord, Record, Text, plain_problem
@@ -58,7 +59,7 @@ class OptimizerState:
 
     Attributes:
         record: what is not an array.
-        arrays: read-only, by `owner.column.name`, such as `fc1.bias.exp_avg`: in the parameter's shape, or a scalar.
+        arrays: read-only, by `owner.column.name`, such as `fc1.bias.exp_avg`: in the column's shape, or a scalar.
     """
 
     record: StateRecord
@@ -79,13 +80,14 @@ class OptimizerState:
                 state that arrays and numbers cannot hold.
         """
         parameters = parameters_of(network, module)
+        places = {(slot.owner, slot.column): slot for slot in slots(network)}
         arrays: dict[str, AnyArray] = {}
         numbers: dict[str, Number] = {}
         for key, parameter in parameters.items():
             for name, value in optimizer.state.get(parameter, {}).items():
                 place = ".".join((*key, name))
                 if isinstance(value, Tensor):
-                    arrays[place] = _shared(place, _array(value), like)
+                    arrays[place] = _shared(place, _array(places[key].spread(value, network)), like)
                 else:
                     numbers[place] = value
         links = {name: network.connection_columns(name).links for name in network.projection_names}
@@ -123,10 +125,15 @@ class OptimizerState:
             groups.append({**options, "params": [number[key] for key in group.parameters]})
         tensors = [{"params": [parameters[key] for key in group.parameters]} for group in self.record.groups]
         optimizer.param_groups[:] = cast("list[dict[str, Any]]", tensors)
+        places = {(slot.owner, slot.column): slot for slot in slots(network)}
         state: dict[int, dict[str, Any]] = {}
         for place, value in (*self.arrays.items(), *self.record.numbers.items()):
             owner, column, name = place.split(".", 2)
-            entry = torch.tensor(value) if isinstance(value, np.ndarray) else value
+            entry: Any = value
+            if isinstance(value, np.ndarray):
+                slot, entry = places[owner, column], torch.tensor(value)
+                if entry.shape == slot.values(network).shape:
+                    entry = slot.packed(entry, parameters[owner, column])
             state.setdefault(number[owner, column], {})[name] = entry
         optimizer.load_state_dict({"state": state, "param_groups": groups})
 

@@ -39,7 +39,7 @@ def test_pruned_weights_stay_dead_and_the_rest_is_collected(network, seed, optim
     for slot in slots(network):
         if slot.is_weight:
             mask = torch.tensor(network.connection_columns(slot.owner).mask)
-            assert not slot.tensor(module)[~mask].any()
+            assert not slot.spread(slot.tensor(module), network)[~mask].any()
     after = collect(network, module)
     expected = reference.forward(after, inputs)
     for name, got in results(module.double(), network, {n: x.astype(np.float64) for n, x in inputs.items()}).items():

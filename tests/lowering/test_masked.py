@@ -86,7 +86,8 @@ def test_without_masks_the_outputs_are_the_same(network, seed):
     inputs = inputs_for(network, 3, np.random.default_rng(seed))
     masked = results(lower(network), network, inputs)
     plain = results(lower(network, masked=False), network, inputs)
-    assert all(torch.equal(masked[name], plain[name]) for name in network.output_names)
+    for name in network.output_names:
+        close(masked[name], plain[name].numpy())
 
 
 @quick

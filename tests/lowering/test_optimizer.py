@@ -34,7 +34,7 @@ def entries(network, slot, values):
         else:
             targets, sources = network.units(projection.target), network.units(projection.source)
             ids = [(int(target), int(source)) for target in targets for source in sources]
-    blocks = values.detach().numpy().reshape(len(ids), -1)
+    blocks = slot.spread(values.detach(), network).numpy().reshape(len(ids), -1)
     return {
         (make, slot.column, unit, place): block[place]
         for unit, block in zip(ids, blocks, strict=True)

@@ -73,6 +73,8 @@ class Sketch:
             shape = weight_shape(self.structure, projection)
             columns = sparse(shape, self.draw(st.sampled_from((0.3, 0.7, 1.0))), self.rng)
             if isinstance(projection, Conv):
+                if self.draw(st.booleans()):
+                    columns = grouped(columns, self.rng)
                 size = self.structure.layer(projection.target).size
                 area = self.draw(areas(shape, size, self.rng))
                 columns = ConnectionColumns.of(columns.weight, columns.mask, area)
@@ -122,6 +124,16 @@ def sparse(shape, density, rng):
     rows = mask.reshape(shape[0], -1)
     rows[np.arange(shape[0]), rng.integers(0, rows.shape[1], shape[0])] = True
     return ConnectionColumns.of(np.where(mask, rng.standard_normal(shape), 0).astype(np.float32), mask)
+
+
+def grouped(columns, rng):
+    """The connections within random groups of maps; a target that is left alone keeps what it has."""
+    out, into = columns.mask.shape[:2]
+    count = int(rng.integers(2, 4))
+    within = np.equal.outer(rng.integers(0, count, out), rng.integers(0, count, into))
+    mask = columns.mask & within[:, :, None, None]
+    mask = np.where(mask.any(axis=(1, 2, 3), keepdims=True), mask, columns.mask)
+    return ConnectionColumns.of(np.where(mask, columns.weight, 0), mask)
 
 
 def areas(shape, size, rng):
