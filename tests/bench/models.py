@@ -39,13 +39,16 @@ MODELS = {
 }
 """Each definition and the module of pytorchcv that has it; that package's index needs torchvision, its parts do not."""
 
+OTHERS = {"regnetx002": "regnet", "dpn68": "dpn"}
+"""Further ones, of which the time of a training step is measured."""
+
 FRACTION, AGREES = 0.3, 1e-4
 
 
 def built(name: str) -> tuple[nn.Module, torch.Tensor]:
     """A model with random weights and statistics, in evaluation mode, and two images for it."""
     torch.manual_seed(0)
-    model = getattr(importlib.import_module(f"pytorchcv.models.{MODELS[name]}"), name)().eval()
+    model = getattr(importlib.import_module(f"pytorchcv.models.{(MODELS | OTHERS)[name]}"), name)().eval()
     for part in model.modules():
         if isinstance(part, nn.BatchNorm2d):
             part.running_mean.normal_(0, 0.1)

@@ -10,9 +10,11 @@ from torch import nn
 from torch.nn import functional
 
 from nestgraph.graph import ConnectionColumns, Network, Structure, UnitColumns
+from nestgraph.interop import import_module
 from nestgraph.lowering import lower
 from nestgraph.seeds import alexnet as alexnet_seed
 from nestgraph.spec import Activation, Conv, Dense, Layer, Pooling
+from tests.bench.models import built
 
 BOUND = 1.10
 RELU = Activation(function="relu")
@@ -94,6 +96,30 @@ def alexnet(_rng):
     return alexnet_seed(density=0.5), by_hand, (3, 224, 224)
 
 
+def imported(name):
+    """A public definition with random weights; what is lowered has exactly its parameters, groups and all."""
+    by_hand, images = built(name)
+    network = import_module(by_hand, images)
+    assert parameters(lower(network)) == parameters(by_hand)
+    return network, by_hand.train(), tuple(images.shape[1:])
+
+
+def parameters(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+def regnetx002(_rng):
+    return imported("regnetx002")
+
+
+def resnext26_32x4d(_rng):
+    return imported("resnext26_32x4d")
+
+
+def dpn68(_rng):
+    return imported("dpn68")
+
+
 def stepper(module, samples, classes):
     optimizer = torch.optim.SGD(module.parameters(), lr=0.01, momentum=0.9)
 
@@ -121,7 +147,15 @@ def ratio(build, batch, rounds):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("build", "batch", "rounds"), [(lenet_300_100, 128, 200), (lenet_5, 128, 100), (alexnet, 32, 8)]
+    ("build", "batch", "rounds"),
+    [
+        (lenet_300_100, 128, 200),
+        (lenet_5, 128, 100),
+        (alexnet, 32, 8),
+        (regnetx002, 8, 8),
+        (resnext26_32x4d, 8, 8),
+        (dpn68, 8, 8),
+    ],
 )
 def test_a_step_costs_at_most_what_is_stated(build, batch, rounds):
     threads = torch.get_num_threads()
