@@ -80,7 +80,7 @@ class Blocks:
     def _ends(self) -> tuple[AnyArray, AnyArray]:
         """The output and the input map of each pair, both as `real`; any map where a group is filled up."""
         rows, columns = np.broadcast_arrays(self.targets[:, :, None], self.sources[:, None, :])
-        return tuple(ends.reshape(self.real.shape).clip(0) for ends in (rows, columns))
+        return rows.reshape(self.real.shape).clip(0), columns.reshape(self.real.shape).clip(0)
 
 
 def blocks_of(edges: AnyArray) -> Blocks | None:
