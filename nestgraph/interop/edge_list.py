@@ -66,8 +66,8 @@ def from_edges(
             message names the row.
         SnapshotError: a file cannot be read.
     """
-    found = [_edge(row) for row in read_rows(edges, "edges", EdgeRow._fields, 3)]
-    listed = _listed(read_rows(nodes, "nodes", NodeRow._fields, 1)) if nodes is not None else None
+    found = read_rows(edges, "edges", EdgeRow._fields, 3, _edge)
+    listed = _listed(nodes) if nodes is not None else None
     sources, targets = {edge.source for edge in found}, {edge.target for edge in found}
     first = {name: edge.where for edge in reversed(found) for name in (edge.target, edge.source)}
     appearing = list(dict.fromkeys(name for edge in found for name in (edge.source, edge.target)))
@@ -96,13 +96,16 @@ def _edge(row: Row) -> Edge:
     return Edge(row.where, row.name("source"), row.name("target"), row.number("weight"))
 
 
-def _listed(rows: Iterable[Row]) -> dict[str, Row]:
+def _listed(nodes: Table) -> dict[str, Row]:
     listed: dict[str, Row] = {}
-    for row in rows:
+
+    def take(row: Row) -> None:
         name = row.name("name")
         if name in listed:
             raise InteropError(f"{row.where}: expected the node {name!r:.80} once, got it twice ({listed[name].where})")
         listed[name] = row
+
+    read_rows(nodes, "nodes", NodeRow._fields, 1, take)
     return listed
 
 

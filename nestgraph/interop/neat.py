@@ -17,7 +17,7 @@ from nestgraph.errors import InteropError
 from nestgraph.graph.network import Network
 from nestgraph.graph.operating import pointwise
 from nestgraph.interop.wiring import Edge, Neuron, Wiring, wire
-from nestgraph.snapshot import MAX_BYTES, first_problem, read_bounded, read_record
+from nestgraph.snapshot import MAX_BYTES, problems_of, read_bounded, read_record
 from nestgraph.spec import Activation
 
 ACTIVATIONS: Mapping[str, tuple[float, Activation | None]] = {
@@ -115,7 +115,7 @@ def _read(source: str | os.PathLike[str] | Mapping[str, Any]) -> tuple[str, _Exp
     try:
         return "", _EXPORT.validate_python(source)
     except ValidationError as error:
-        raise InteropError(f"from_neat: {first_problem(error)}") from None
+        raise InteropError(f"from_neat: {problems_of(error)}") from None
 
 
 def _check_keys(

@@ -7,16 +7,25 @@ import csv
 import io
 import math
 import os
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeGuard, cast
+from typing import Any, Protocol, TypeGuard, TypeVar, cast
 
 import numpy as np
 
 from nestgraph.errors import InteropError
-from nestgraph.snapshot import MAX_BYTES, read_bounded
+from nestgraph.snapshot import MAX_BYTES, in_one_sentence, read_bounded
 
 LONGEST_NAME = 256
+MOST_ROWS, MOST_COLUMNS = 2**20, 2**10
+"""Of a table: bounded before there is a row too many."""
+
+MOST_PROBLEMS = 100  # that are remembered to be told
+NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
+ZERO = re.compile(r"[-+]?[0.]+(?:[eE].*)?")
+Result = TypeVar("Result")
 
 
 class DataFrame(Protocol):
@@ -68,11 +77,14 @@ class Row:
         if cell in (None, "") and default is not None:
             return default
         try:
-            value = math.nan if isinstance(cell, bool) else float(cell)  # type: ignore[arg-type]
+            value = math.nan if isinstance(cell, bool) or _strange(cell) else float(cell)  # type: ignore[arg-type]
         except (TypeError, ValueError, OverflowError):
             value = math.nan
         if not abs(value) <= float(np.finfo(np.float32).max):
             raise InteropError(f"{self.where}: expected as {column} a finite number of 32 bits, got {_short(cell)}")
+        if not np.float32(value) and (value or (isinstance(cell, str) and not ZERO.fullmatch(cell.strip()))):
+            expected = "0 or a number large enough not to become 0 in 32 bits"
+            raise InteropError(f"{self.where}: expected as {column} {expected}, got {_short(cell)}")
         return value
 
     def word(self, column: str) -> str:
@@ -81,8 +93,10 @@ class Row:
         return "" if cell is None or (isinstance(cell, float) and math.isnan(cell)) else str(cell).strip()
 
 
-def read_rows(table: Table, title: str, columns: Sequence[str], required: int) -> list[Row]:
-    """The rows of a table.
+def read_rows(
+    table: Table, title: str, columns: Sequence[str], required: int, read: Callable[[Row], Result]
+) -> list[Result]:
+    """What the rows of a table say.
 
     Args:
         table: where they are. A file or DataFrame may have more columns, and in another order, than these; the first
@@ -90,30 +104,51 @@ def read_rows(table: Table, title: str, columns: Sequence[str], required: int) -
         title: what the rows are, for messages.
         columns: the names of the columns.
         required: how many of them, from the first on, must be there.
+        read: makes something of a row, or raises an `InteropError`.
 
     Raises:
-        InteropError: a row or the table as a whole has another form; the message names the row.
+        InteropError: rows or the table as a whole have another form; the message names all these rows, or the first
+            and how many more.
         SnapshotError: the file cannot be read.
     """
+    found, problems, wrong = list[Result](), list[str](), 0
+    for number, (where, line, names) in enumerate(_lines(table, title, columns, required)):
+        if number >= MOST_ROWS:
+            raise InteropError(f"the {title}: expected at most {MOST_ROWS:,} rows, got more")
+        try:
+            found.append(read(_row(where, line, names, columns, required)))
+        except InteropError as error:
+            wrong += 1
+            problems += [str(error)] if wrong <= MOST_PROBLEMS else []
+    if problems:
+        raise InteropError(in_one_sentence(problems, wrong))
+    return found
+
+
+def _lines(
+    table: Table, title: str, columns: Sequence[str], required: int
+) -> Iterator[tuple[str, Any, Sequence[str] | None]]:
+    """The place of each row, the row, and the names of its cells where a header says them."""
     if isinstance(table, str | os.PathLike):
-        return list(_from_file(table, columns, required))
-    if _is_frame(table):
+        yield from _from_file(table, columns, required)
+    elif _is_frame(table):
         header = [str(name) for name in table.columns]
         _check_header(f"the {title}", header, columns[:required])
-        lines = table.itertuples(index=False, name=None)
-        return [Row(f"row {n} of the {title}", _by_name(header, line, columns)) for n, line in enumerate(lines, 1)]
-    if not isinstance(table, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+        for number, line in enumerate(table.itertuples(index=False, name=None), 1):
+            yield f"row {number} of the {title}", line, header
+    elif isinstance(table, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+        for number, line in enumerate(cast(Iterable[Any], table), 1):
+            yield f"row {number} of the {title}", line, None
+    else:
         expected = "a path, rows or a DataFrame"
-        raise InteropError(f"expected as {title} {expected}, got {type(table).__name__}")  # pyright: ignore[reportUnreachable]
-    lines = enumerate(cast(Iterable[Any], table), 1)
-    return [_row(f"row {number} of the {title}", line, columns, required) for number, line in lines]
+        raise InteropError(f"expected as {title} {expected}, got {type(table).__name__}")
 
 
 def _is_frame(table: Any) -> TypeGuard[DataFrame]:
     return hasattr(table, "columns") and hasattr(table, "itertuples")
 
 
-def _row(where: str, line: Any, columns: Sequence[str], required: int) -> Row:
+def _row(where: str, line: Any, names: Sequence[str] | None, columns: Sequence[str], required: int) -> Row:
     if isinstance(line, Mapping):
         given = cast(Mapping[str, Any], line)
         _check_header(where, list(given), columns[:required])
@@ -122,31 +157,41 @@ def _row(where: str, line: Any, columns: Sequence[str], required: int) -> Row:
         expected = f"({', '.join(columns)})"
         raise InteropError(f"{where}: expected {expected} or a mapping of them, got {_short(line)}")
     cells = list(cast(Sequence[Any], line))
+    if names is not None:
+        _check_width(where, cells, names, len(names))
+        return Row(where, {name: cell for name, cell in zip(names, cells, strict=True) if name in columns})
     _check_width(where, cells, columns, required)
     return Row(where, dict(zip(columns, cells, strict=False)))
 
 
-def _from_file(path: str | os.PathLike[str], columns: Sequence[str], required: int) -> Iterator[Row]:
+def _from_file(
+    path: str | os.PathLike[str], columns: Sequence[str], required: int
+) -> Iterator[tuple[str, list[str], Sequence[str] | None]]:
+    name, header, first = os.fspath(path), None, True
     try:
         text = read_bounded(path, MAX_BYTES).decode("utf-8-sig")
-        reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
-        lines = [(f"{os.fspath(path)}: line {reader.line_num}", [cell.strip() for cell in line]) for line in reader]
+        reader = csv.reader(_narrow(text, name), skipinitialspace=True, strict=True)
+        for cells in reader:
+            where, line = f"{name}: line {reader.line_num}", [cell.strip() for cell in cells]
+            if not any(line):
+                continue
+            titles = [title.lower() for title in line]
+            if first and set(columns[:required]) <= set(titles):
+                header = titles
+                _check_header(where, header, columns[:required])
+            else:
+                yield where, line, header
+            first = False
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InteropError(f"{os.fspath(path)}: expected a CSV file in UTF-8, got: {error}") from None
-    lines = [(where, line) for where, line in lines if any(line)]
-    header = [name.lower() for name in lines[0][1]] if lines else []
-    if set(columns[:required]) <= set(header):
-        for where, line in lines[1:]:
-            _check_width(where, line, header, len(header))
-            yield Row(where, _by_name(header, line, columns))
-        return
-    for where, line in lines:
-        _check_width(where, line, columns, required)
-        yield Row(where, dict(zip(columns, line, strict=False)))
+        raise InteropError(f"{name}: expected a CSV file in UTF-8, got: {error}") from None
 
 
-def _by_name(header: Sequence[str], line: Sequence[Any], columns: Sequence[str]) -> dict[str, Any]:
-    return {name: cell for name, cell in zip(header, line, strict=True) if name in columns}
+def _narrow(text: str, name: str) -> Iterator[str]:
+    """The lines of a text, none of them with more cells than a table may have."""
+    for number, line in enumerate(io.StringIO(text, newline=""), 1):
+        if line.count(",") >= MOST_COLUMNS:
+            raise InteropError(f"{name}: line {number}: expected at most {MOST_COLUMNS:,} cells, got more")
+        yield line
 
 
 def _check_header(where: str, header: Sequence[Any], required: Sequence[str]) -> None:
@@ -154,12 +199,20 @@ def _check_header(where: str, header: Sequence[Any], required: Sequence[str]) ->
     if missing:
         expected, got = ", ".join(required), ", ".join(map(str, header))[:80] or "none"
         raise InteropError(f"{where}: expected the columns {expected}, got {got}: {missing[0]} is missing")
+    twice = next((name for name, count in Counter(header).items() if count > 1), None)
+    if twice is not None:
+        raise InteropError(f"{where}: expected each column once, got {twice!r:.80} twice")
 
 
 def _check_width(where: str, cells: Sequence[Any], columns: Sequence[str], required: int) -> None:
     if not required <= len(cells) <= len(columns):
         expected = f"{', '.join(columns)}: {required}" + (f" to {len(columns)}" if required < len(columns) else "")
         raise InteropError(f"{where}: expected {expected} cells, got {len(cells)}")
+
+
+def _strange(cell: Any) -> bool:
+    """Whether a text is no number as CSV files have them, although Python takes it: `1_0`, digits of other scripts."""
+    return isinstance(cell, str | bytes) and not (isinstance(cell, str) and NUMBER.fullmatch(cell.strip()))
 
 
 def _short(cell: Any) -> str:

@@ -7,7 +7,7 @@ from nestgraph.snapshot.journal import JournalEntry, JournalWriter, read_journal
 from nestgraph.snapshot.limits import LIMITS, MAX_BYTES, UNLIMITED, Limits
 from nestgraph.snapshot.options import options_json, read_options
 from nestgraph.snapshot.schemas import schemas, write_schemas
-from nestgraph.snapshot.strict_json import check_json, first_problem, read_record
+from nestgraph.snapshot.strict_json import check_json, in_one_sentence, problems_of, read_record
 
 __all__ = [
     "LIMITS",
@@ -20,10 +20,11 @@ __all__ = [
     "Limits",
     "NetworkDocument",
     "check_json",
-    "first_problem",
     "from_bytes",
     "load",
+    "in_one_sentence",
     "options_json",
+    "problems_of",
     "read_bounded",
     "read_journal",
     "read_options",

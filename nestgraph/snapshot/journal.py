@@ -20,7 +20,7 @@ from nestgraph.graph.network import Network
 from nestgraph.snapshot.disk import PathLike, check_size, open_regular, reported, shown, sync_folder
 from nestgraph.snapshot.document import Digest
 from nestgraph.snapshot.limits import LIMITS, Limits
-from nestgraph.snapshot.strict_json import check_json, first_problem, read_record
+from nestgraph.snapshot.strict_json import check_json, problems_of, read_record
 from nestgraph.spec.record import Record, Text
 
 Action = Literal["apply", "undo", "redo"]
@@ -126,7 +126,7 @@ class JournalWriter:
             line = entry.model_dump_json().encode() + b"\n"
             check_json(line, self._limits)  # nothing is written that would be refused
         except ValidationError as error:
-            raise SnapshotError(f"{where}: {first_problem(error)}") from error
+            raise SnapshotError(f"{where}: {problems_of(error)}") from error
         except ValueError as error:
             raise SnapshotError(f"{where}: {error}") from error
         with reported(self._path, "written"):

@@ -7,7 +7,8 @@ so a document passes `check_json` first, and pydantic only then. Numbers: reliab
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, NoReturn, TypeVar, cast
 
 import numpy as np
@@ -18,9 +19,12 @@ from nestgraph.snapshot.limits import LIMITS, Limits
 
 T = TypeVar("T")
 MAX_PROBLEMS = 1000  # pydantic lists all or none, at a kilobyte each
+SHOWN, LONGEST = 16, 700  # problems, and characters of all of them together
+FOLLOWS = "default_factory_not_called"  # pydantic's word for a field that it cannot fill in as another one is wrong
 MAX_INTEGER = 2**53
 # Possessive, and content with a string that never ends: linear in time and without a stack for any input.
 STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+SOME_DIGIT = re.compile(r"[-+]?[0_.]*+[1-9]")
 PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
@@ -49,7 +53,7 @@ def read_record(
         value = migrate(given) if migrate else given
         return adapter.validate_json(data if value is given else json.dumps(value), context=limits)
     except ValidationError as error:
-        raise SnapshotError(f"{where}: {first_problem(error)}") from (_reason(error) or error)
+        raise SnapshotError(f"{where}: {problems_of(error)}") from (_reason(error) or error)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno} column {error.colno}"
         raise SnapshotError(f"{where}: {place}: {error.msg} (expected JSON, got broken or truncated text)") from error
@@ -83,8 +87,9 @@ def check_json(data: bytes, limits: Limits = LIMITS, finite: bool = True) -> Any
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"expected UTF-8 text, got byte {data[error.start]:#04x} at offset {error.start}") from None
-    hooks: dict[str, Any] = {"parse_float": _real, "parse_constant": _constant} if finite else {}
-    return json.loads(text, object_pairs_hook=_distinct, parse_int=_integer, **hooks)
+    hooks: dict[str, Any] = {"parse_constant": _constant} if finite else {}
+    parse_float = partial(real, finite=finite)
+    return json.loads(text, object_pairs_hook=_distinct, parse_int=_integer, parse_float=parse_float, **hooks)
 
 
 def _check_nesting(bare: bytes, limits: Limits) -> None:
@@ -117,25 +122,50 @@ def _integer(text: str) -> int:
     return int(text)
 
 
-def _real(text: str) -> float:
-    if not math.isfinite(float(text)):
+def real(text: str, finite: bool = True) -> float:
+    """The number that a text of digits says.
+
+    Raises:
+        ValueError: it is so small that it would become 0, or, if `finite` is asked for, too large.
+    """
+    value = float(text)
+    if finite and not math.isfinite(value):
         raise ValueError(f"expected finite numbers, got {text[:40]}")
-    return float(text)
+    if not value and SOME_DIGIT.match(text):
+        raise ValueError(f"expected numbers that are 0 or large enough not to become 0, got {text[:40]}")
+    return value
 
 
 def _constant(text: str) -> NoReturn:
     raise ValueError(f"expected finite numbers, got {text}")
 
 
-def first_problem(error: ValidationError) -> str:
-    """The first problem of a validation as one sentence, `layers[2].values.bias: expected ..., got ...`."""
+def problems_of(error: ValidationError) -> str:
+    """All problems of a validation, or the first and how many more, each with its place:
+    `layers[2].values.bias: expected ..., got ...; projections: missing ...`.
+    """
     count = error.error_count()
     if count > MAX_PROBLEMS:
         return f"expected a document of the schema, got {count:,} problems"
-    first = _first(error)
-    place = _place(first["loc"])
-    more = f" (and {count - 1} more)" if count > 1 else ""
-    text = f"{place}: {_problem(first)}{more}" if place else f"{_problem(first)}{more}"
+    everything = cast(list[dict[str, Any]], error.errors(include_url=False))
+    found = [each for each in everything if each["type"] != FOLLOWS]
+    placed = ((place_of(each["loc"]), _problem(each)) for each in found[:SHOWN])
+    return in_one_sentence([f"{place}: {words}" if place else words for place, words in placed], len(found))
+
+
+def in_one_sentence(problems: Iterable[str], count: int = 0) -> str:
+    """Problems side by side, as many as people read, and how many more there are; `count` is of all, where it is more.
+
+    What is no printable character is escaped.
+    """
+    problems = list(problems)
+    shown = problems[:1]
+    for problem in problems[1:SHOWN]:
+        if sum(map(len, (*shown, problem))) > LONGEST:
+            break
+        shown.append(problem)
+    rest = max(count, len(problems)) - len(shown)
+    text = "; ".join(shown) + (f" (and {rest:,} more)" if rest else "")
     return text if text.isprintable() else ascii(text)[1:-1]
 
 
@@ -160,7 +190,8 @@ def _problem(first: dict[str, Any]) -> str:
     return f"{message.replace('Input should be', 'expected', 1)}, got {got or type(given).__name__}"
 
 
-def _place(location: tuple[int | str, ...]) -> str:
+def place_of(location: tuple[int | str, ...]) -> str:
+    """The place of a problem, `layers[2].values`."""
     place = ""
     for step in location:
         if isinstance(step, int):

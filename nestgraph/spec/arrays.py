@@ -68,7 +68,10 @@ def decode(value: Any, dtype: np.dtype[Any]) -> AnyArray:
     for entry in entries:
         if not isinstance(entry, wanted) or (dtype.kind != "b" and isinstance(entry, bool)):
             raise ValueError(f"expected entries of type {dtype.name}, got {str(entry)[:40]!r}")
-    return _checked(_array(entries), dtype)
+    array = _checked(_array(entries), dtype)
+    if dtype.kind == "f" and (lost := next((each for each in entries if each and not np.float32(each)), None)):
+        raise ValueError(f"expected values of {dtype.name} that are 0 or large enough not to become 0, got {lost}")
+    return array
 
 
 def _decode_packed(value: dict[str, Any], dtype: np.dtype[Any]) -> AnyArray:
@@ -90,7 +93,11 @@ def _decode_packed(value: dict[str, Any], dtype: np.dtype[Any]) -> AnyArray:
         raise ValueError(f"expected base64 data, got {error}") from None
     if len(raw) != expected:
         raise ValueError(f"expected {expected} bytes of data for shape {sizes}, got {len(raw)}")
+    if base64.b64encode(raw[len(raw) // 3 * 3 :]).decode() != data[len(raw) // 3 * 4 :]:
+        raise ValueError("expected base64 data whose unused bits are 0, got one of them set")
     if dtype.kind == "b":
+        if count % 8 and raw[-1] & 0xFF >> count % 8:
+            raise ValueError(f"expected zeros after the last of {count} bits, got one of them set")
         flat = np.unpackbits(np.frombuffer(raw, np.uint8), count=count).astype(bool)
     else:
         flat = np.frombuffer(raw, dtype.newbyteorder("<")).astype(dtype)

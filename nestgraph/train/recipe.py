@@ -11,7 +11,7 @@ from nestgraph.errors import RecipeError, SnapshotError
 from nestgraph.graph.network import Network
 from nestgraph.policies import GrowthPolicy, PruningPolicy
 from nestgraph.seeds import NEST_ALEXNET, NEST_VGG_16, alexnet, cnn, lenet_5, lenet_300_100, mlp, resnet18, vgg16
-from nestgraph.snapshot import first_problem, load, options_json, read_options
+from nestgraph.snapshot import load, options_json, problems_of, read_options
 from nestgraph.snapshot.document import Digest
 from nestgraph.spec.operations import ActivationFunction
 from nestgraph.spec.record import Record, Text
@@ -334,6 +334,6 @@ def parse_recipe(text: str, source: str) -> Recipe:
     try:
         return Recipe.model_validate_json(options_json(text, source))
     except ValidationError as error:
-        raise RecipeError(f"{source}: {first_problem(error)}") from None
+        raise RecipeError(f"{source}: {problems_of(error)}") from None
     except ValueError as error:
         raise RecipeError(f"{source}: {error}") from None

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self, cast
 from pydantic import Field, JsonValue, NonNegativeInt, StringConstraints, ValidationError, model_validator
 
 from nestgraph.errors import RecipeError, SnapshotError
-from nestgraph.snapshot import first_problem, options_json, read_options, write_atomically
+from nestgraph.snapshot import options_json, problems_of, read_options, write_atomically
 from nestgraph.spec.record import Record, Text
 from nestgraph.train.recipe import Recipe, Slug, load_recipe, recipe_names
 from nestgraph.train.runs import Run
@@ -97,7 +97,7 @@ def varied(recipe: Recipe, variation: Variation) -> Recipe:
             _put(document, place, deepcopy(value))
         return Recipe.model_validate_json(json.dumps(document))
     except ValidationError as error:
-        raise RecipeError(f"variation {variation.name!r}: {first_problem(error)}") from None
+        raise RecipeError(f"variation {variation.name!r}: {problems_of(error)}") from None
     except (ValueError, RecursionError) as error:
         raise RecipeError(f"variation {variation.name!r}: {error}") from None
 
@@ -163,7 +163,7 @@ def _parsed(text: str, path: Path) -> Sweep:
             sweep = sweep.model_copy(update={"recipe": str(path.parent / sweep.recipe)})
         sweep.recipes()
     except ValidationError as error:
-        raise RecipeError(f"{path}: {first_problem(error)}") from None
+        raise RecipeError(f"{path}: {problems_of(error)}") from None
     except RecipeError as error:
         raise RecipeError(f"{path}: {error}") from None
     except ValueError as error:

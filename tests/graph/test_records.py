@@ -1,5 +1,6 @@
 """Records take what is meant and refuse the rest; arrays survive JSON to the bit."""
 
+import base64
 import json
 
 import numpy as np
@@ -55,6 +56,34 @@ def test_every_float_has_a_decimal_that_reads_back(bits):
     adapter = TypeAdapter(Floats)
     if np.isfinite(value).all():
         assert adapter.validate_json(adapter.dump_json(value)).tobytes() == value.tobytes()
+
+
+@quick(60)
+@given(data=st.data())
+def test_data_that_is_packed_has_one_form(data):
+    """Bits beyond the shape, and those that base64 leaves unused, are 0."""
+    count = data.draw(st.integers(READABLE + 1, 80))
+    array = data.draw(arrays.arrays(bool, count))
+    adapter = TypeAdapter(Booleans)
+    form = json.loads(adapter.dump_json(array))
+    raw = bytearray(base64.b64decode(form["data"]))
+    for bit in range(-count % 8):
+        altered = bytes([*raw[:-1], raw[-1] | 1 << bit])
+        with pytest.raises(ValidationError, match=f"expected zeros after the last of {count} bits"):
+            adapter.validate_json(json.dumps({**form, "data": base64.b64encode(altered).decode()}))
+    if form["data"].endswith("="):
+        text = form["data"].rstrip("=")
+        digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+        other = text[:-1] + digits[digits.index(text[-1]) + 1] + form["data"][len(text) :]
+        with pytest.raises(ValidationError, match="expected base64 data whose unused bits are 0"):
+            adapter.validate_json(json.dumps({**form, "data": other}))
+
+
+@pytest.mark.parametrize("text", ["[1e-50]", "[0.5, -1e-46]"])
+def test_floats_that_would_become_0_are_refused(text):
+    with pytest.raises(ValidationError, match="0 or large enough not to become 0, got"):
+        TypeAdapter(Floats).validate_json(text)
+    assert TypeAdapter(Floats).validate_json("[0.0, -0.0, 1e-45]").tolist()[2] > 0
 
 
 def packed(**changes):

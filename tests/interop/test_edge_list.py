@@ -1,5 +1,6 @@
 """Edge lists become the networks that they describe, networks become edge lists, and each refusal names the row."""
 
+import itertools
 from contextlib import suppress
 
 import numpy as np
@@ -13,6 +14,7 @@ from nestgraph.errors import InteropError, NestgraphError
 from nestgraph.graph.operating import pointwise
 from nestgraph.graph.reference import forward, predict
 from nestgraph.interop.edge_list import EdgeRow, NodeRow, from_edges, to_edges, to_nodes, write_edges
+from nestgraph.interop.tables import MOST_COLUMNS
 from nestgraph.interop.wiring import MOST_CELLS
 from nestgraph.seeds import lenet_5, mlp
 from nestgraph.spec import Activation, Layer, OneToOne
@@ -175,6 +177,13 @@ BAD = {
     "nan": ([("a", "y", 1.0), ("b", "y", float("nan"))], {}, "row 2 of the edges: expected as weight a finite"),
     "infinity": ([("a", "y", 1e39)], {}, "row 1 of the edges: expected as weight a finite"),
     "true": ([("a", "y", True)], {}, "row 1 of the edges: expected as weight a finite"),
+    "underscores": ([("a", "y", "1_0")], {}, "row 1 of the edges: expected as weight a finite"),
+    "full-width digits": ([("a", "y", "\uff11")], {}, "row 1 of the edges: expected as weight a finite"),
+    "bytes": ([("a", "y", b"1")], {}, "row 1 of the edges: expected as weight a finite"),
+    "so small that it becomes 0": ([("a", "y", -1e-50)], {}, "row 1 of the edges: expected as weight 0 or a number l"),
+    "the same as text": ([("a", "y", "1e-400")], {}, "row 1 of the edges: expected as weight 0 or a number large"),
+    "a small bias": (EDGES, {"nodes": [("g", 1e-46), *NODES[1:]]}, "row 1 of the nodes: expected as bias 0 or a"),
+    "a column twice": (pd.DataFrame([("a", "y", 1, 2)], columns=[*EdgeRow._fields, "weight"]), {}, "'weight' twice"),
     "no name": ([("a", "y", 1.0), ("", "y", 1.0)], {}, "row 2 of the edges: expected as source the name of a node"),
     "a float for a name": ([("a", 0.5, 1.0)], {}, "row 1 of the edges: expected as target the name of a node"),
     "too few cells": (
@@ -243,6 +252,8 @@ def test_what_is_no_network_is_one_sentence_that_names_the_row(case):
         (b'a,y,1\n"b,y,1\n', "edges.csv: expected a CSV file in UTF-8, got: "),
         (b"\xff\xfe\x00a", "edges.csv: expected a CSV file in UTF-8, got: "),
         (b"", "expected at least one edge"),
+        (b"source,target,weight,Weight\na,y,1,2\n", "edges.csv: line 1: expected each column once, got 'weight' twice"),
+        (b"a,y" + b"," * MOST_COLUMNS, "edges.csv: line 1: expected at most 1,024 cells, got more"),
         (b"a," + b"y" * 200_000 + b",1", "edges.csv: expected a CSV file in UTF-8, got: field larger"),
     ],
 )
@@ -250,6 +261,27 @@ def test_a_file_that_is_no_table_is_one_sentence_that_names_the_line(content, me
     (tmp_path / "edges.csv").write_bytes(content)
     with pytest.raises(InteropError, match=message):
         from_edges(tmp_path / "edges.csv")
+
+
+def test_all_rows_that_are_wrong_are_named(tmp_path):
+    (tmp_path / "edges.csv").write_text("a,y,1\nb,y\nc,y,x\n,y,1\nd,y,2\n")
+    with pytest.raises(InteropError) as refusal:
+        from_edges(tmp_path / "edges.csv")
+    assert [words.split(": ")[1] for words in str(refusal.value).split("; ")] == ["line 2", "line 3", "line 4"]
+    with pytest.raises(InteropError, match=r"row 1 of .*; row 2 of .* \(and 19,\d{3} more\)$"):
+        from_edges([("a", "y", "x")] * 20_000)
+
+
+def test_rows_without_end_are_refused(monkeypatch):
+    monkeypatch.setattr("nestgraph.interop.tables.MOST_ROWS", 9)
+    with pytest.raises(InteropError, match="the edges: expected at most 9 rows, got more"):
+        from_edges(itertools.repeat(EDGES[0]))
+
+
+@pytest.mark.parametrize("text", ["1", "+1.", "-.5", "1e3", "0.1E-2", " 7 ", "0", "-0.0", "0e-999"])
+def test_numbers_in_text_are_those_of_csv_files(text):
+    network = from_edges([("a", "y", text)])
+    assert network.connection_columns("input_to_output").weight.tolist() == [[np.float32(text)]]
 
 
 def test_a_missing_file_is_one_sentence(tmp_path):
