@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from nestgraph.edits import Editor, narrow, remove_projection
+from nestgraph.edits import Editor, SetInterface, narrow, remove_projection
 from nestgraph.errors import InteropError
 from nestgraph.graph.extents import fits, sample_shape
 from nestgraph.interop.export import export, exported_program
@@ -17,6 +17,7 @@ from nestgraph.interop.onnx_model import onnx_runner
 from nestgraph.lowering import lower
 from nestgraph.lowering.compact import compact
 from nestgraph.snapshot import load, save
+from nestgraph.spec import InputPort, Interface
 
 
 class PolicyAndValue(nn.Module):
@@ -312,6 +313,22 @@ def test_each_axis_is_free_by_itself():
         assert_positions(compact(network)(sample), [module(sample)])
     with pytest.raises(AssertionError, match=r"\(batch, 1, 8, any\)"):
         compact(network)(torch.randn(2, 1, 9, 10))
+
+
+def test_every_exported_form_refuses_a_size_that_is_fixed(tmp_path):
+    torch.manual_seed(0)
+    network = import_module(Segmentation().eval(), torch.randn(2, 3, 16, 16))
+    fixed = Interface(inputs=(InputPort(layer=network.inputs[0].layer),), outputs=network.outputs)
+    held = SetInterface(interface=fixed).apply(network).network
+    export(held, tmp_path / "net.onnx")
+    export(held, tmp_path / "net.py")
+    run = onnx_runner((tmp_path / "net.onnx").read_bytes())
+    written, program = runpy.run_path(str(tmp_path / "net.py"))["load"](), exported_program(held).module()
+    for form in (lambda x: run([x.numpy()]), written, program):
+        form(torch.randn(1, 3, 16, 16))
+        for other in ((1, 3, 20, 16), (1, 3, 16, 8)):
+            with pytest.raises(Exception, match=r"expected|size|dimension|shape|Expected"):
+                form(torch.randn(other))
 
 
 def test_what_an_input_may_hold_is_what_a_network_is_tried_with(tmp_path):
