@@ -155,12 +155,11 @@ def test_hostile_phases_are_text_in_curves(tmp_path, label):
 def test_hostile_labels_are_text_in_every_other_view_and_difference(tmp_path, label):
     old, new = mlp(4, 2, 1, label=label), mlp(4, 3, 1, label=label)
     opaque = gated(label)
-    for view in ("layers", "neurons", "matrix", "inputs"):
-        for theme in ("light", "dark"):
-            check_svg(draw_difference(old, new, tmp_path / "d.svg", view, theme=theme).read_text())
-            if view != "inputs":
-                check_svg(draw(opaque, tmp_path / "o.svg", view, theme=theme).read_text())
-                draw(opaque, tmp_path / "o.png", view, theme=theme)
+    for view, theme in zip(("layers", "neurons", "matrix", "inputs"), ("light", "dark", "light", "dark"), strict=True):
+        check_svg(draw_difference(old, new, tmp_path / "d.svg", view, theme=theme).read_text())
+        if view != "inputs":
+            check_svg(draw(opaque, tmp_path / "o.svg", view, theme=theme).read_text())
+            draw(opaque, tmp_path / "o.png", view, theme=theme)
 
 
 @pytest.mark.parametrize("label", LABELS)

@@ -4,10 +4,13 @@ import shutil
 import subprocess
 import tarfile
 import warnings
+from functools import cache
 
 import pytest
 
 AXE = "axe-core@4.14.1"
+PATIENCE = 50_000
+"""Milliseconds that a page is waited for, on a busy machine, too."""
 
 
 def missing(words):
@@ -28,7 +31,7 @@ def chromium():
         missing("there is no playwright: pip install playwright")
     with sync_playwright() as playwright:
         try:
-            browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+            browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
         except Error as error:
             missing(f"chromium does not start: {str(error).splitlines()[0]}")
         yield browser
@@ -58,15 +61,15 @@ def axe(request, chromium):  # noqa: ARG001  (nothing is fetched where there is 
 class Opened:
     """A report in the browser, and all that it asked for or complained about."""
 
-    def __init__(self, chromium, path, width, scheme):
+    def __init__(self, context, path):
         self.requests, self.complaints = [], []
-        self.context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        self.page = self.context.new_page()
+        self.context, self.page = context, context.new_page()
+        self.page.set_default_timeout(PATIENCE)
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.on("console", lambda message: self.complaints.append(f"{message.type}: {message.text}"))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.goto(path.as_uri())
-        self.page.wait_for_selector("html[data-ready=yes]", timeout=60_000)
+        self.page.wait_for_selector("html[data-ready=yes]", timeout=PATIENCE)
         self.ready = self.page.evaluate("performance.now()")
 
     def draw_all(self):
@@ -77,17 +80,25 @@ class Opened:
         return self.page.inner_text(selector)
 
 
+@pytest.fixture(scope="session")
+def contexts(chromium):
+    """By width and colour scheme, a window that all tests share: a page of its own is quicker to make than a window."""
+    return cache(
+        lambda width, scheme: chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    )
+
+
 @pytest.fixture
-def opened(chromium):
+def opened(contexts):
     """Opens reports; when the test is over, none may have asked for anything or complained."""
     reports = []
 
     def open_report(path, width=1440, scheme="light"):
-        reports.append(Opened(chromium, path, width, scheme))
+        reports.append(Opened(contexts(width, scheme), path))
         return reports[-1]
 
     yield open_report
     for one in reports:
         assert {url.split("#")[0].split("?")[0] for url in one.requests} == {one.page.url.split("#")[0]}
         assert one.complaints == []
-        one.context.close()
+        one.page.close()
