@@ -1,7 +1,6 @@
 """From a PyTorch module to a network with its weights."""
 
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from nestgraph.interop.extents import TOLERANCE, differences, freed
 from nestgraph.interop.patterns import name_functions
 from nestgraph.interop.reading import BATCH, Reading
 from nestgraph.interop.tracing import Recorder, first_line, traced
+from nestgraph.lowering.evaluating import evaluated
 
 
 def import_module(module: nn.Module, example_inputs: Tensor | Sequence[Tensor]) -> Network:
@@ -29,7 +29,7 @@ def import_module(module: nn.Module, example_inputs: Tensor | Sequence[Tensor]) 
     examples have them, unless module and network agree at other sizes, too, which is tried; then they are free.
 
     Args:
-        module: the module; it is not changed.
+        module: the module; it is not changed, and other threads can use it and import it meanwhile.
         example_inputs: a tensor (batch, ...) for each parameter of `forward` without a default. Of axes other than
             (batch, features) and (batch, channels, height, width) the elements become features. Whole numbers, such as
             ids of tokens, tell by their least and largest what the input may hold.
@@ -39,7 +39,8 @@ def import_module(module: nn.Module, example_inputs: Tensor | Sequence[Tensor]) 
     """
     given = [example_inputs] if isinstance(example_inputs, Tensor) else list(example_inputs)
     examples = _examples(given)
-    with _evaluating(module), torch.no_grad():
+    module = evaluated(module)
+    with torch.no_grad():
         graph, whole = traced(module, len(examples))
         name_functions(graph)
         recorder = Recorder(graph)
@@ -81,18 +82,6 @@ def _examples(given: Sequence[Any]) -> list[Tensor]:
         shapes = [tuple(tensor.shape) for tensor in given]
         raise InteropError(f"import_module expected as many samples in each example input, got {shapes}")
     return [torch.cat([tensor[:BATCH], *[tensor[:1]] * BATCH])[:BATCH] for tensor in given]
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Generator[None]:
-    """Evaluation mode for a while; afterwards each submodule is in the mode that it was in."""
-    modes = {part: part.training for part in module.modules()}
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, mode in modes.items():
-            part.training = mode
 
 
 def _compare(network: Network, examples: Sequence[Tensor], expected: Any) -> None:

@@ -6,6 +6,7 @@ from typing import Any, cast
 from torch import fx
 
 from nestgraph.interop.drafts import plain_text
+from nestgraph.interop.tracing import PATH
 
 IN_PLACE = frozenset({"relu_", "leaky_relu_", "hardtanh_", "sigmoid_"})
 """Names of functions that change their first argument."""
@@ -27,10 +28,15 @@ def name_and_label(node: fx.Node) -> tuple[str, str]:
     if node.op in ("placeholder", "get_attr"):
         return node.name, ""
     if node.op == "call_module":
-        return str(node.target), plain_text(str(node.target))
+        return path_of(node), plain_text(path_of(node))
     stack = cast("dict[str, Any]", node.meta.get("nn_module_stack") or {})
     text = f"{next(reversed(stack), '')} {operation(node)}".strip()
     return text, plain_text(text)
+
+
+def path_of(node: fx.Node) -> str:
+    """Where the traced module has what a node names."""
+    return str(node.meta.get(PATH, node.target))
 
 
 def operation(node: fx.Node) -> str:

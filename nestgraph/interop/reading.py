@@ -19,7 +19,7 @@ from nestgraph.graph.columns import ConnectionColumns
 from nestgraph.interop.drafts import plain_text
 from nestgraph.interop.elements import Elements, UncoveredError
 from nestgraph.interop.modules import MODULES, MOVING_MODULES
-from nestgraph.interop.nodes import called, last_uses, name_and_label, operation, works_in_place
+from nestgraph.interop.nodes import called, last_uses, name_and_label, operation, path_of, works_in_place
 from nestgraph.interop.opaque import Arguments, Excerpt, excerpt
 from nestgraph.interop.tracing import TensorFact
 from nestgraph.interop.values import Foreign, contains, leaves, moved, regions_of, same_type, written
@@ -130,7 +130,7 @@ class Reading:
         for foreign in leaves((args, kwargs), Foreign):
             raise UncoveredError(foreign.reason)
         if node.op == "call_module":
-            return self._read_module(str(node.target), args, kwargs)
+            return self._read_module(node, args, kwargs)
         name = operation(node)
         if name in CASTS:
             return same_type(args[0], self._facts[node])
@@ -142,8 +142,8 @@ class Reading:
             raise UncoveredError(f"{name} has no kind")
         return FUNCTIONS[name](self._weaver, *args, **kwargs)
 
-    def _read_module(self, path: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        module = self._module.get_submodule(path)
+    def _read_module(self, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        module, path = self._module.get_submodule(str(node.target)), path_of(node)
         if isinstance(module, MOVING_MODULES):
             return moved(module, args, kwargs)
         kind = type_before_parametrizations(module)

@@ -1,21 +1,26 @@
 """Trace a PyTorch module with torch.fx; a part that cannot be traced stays whole."""
 
 import inspect
+import keyword
+import operator
 import traceback
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.fx.node import map_aggregate
 
 from nestgraph.errors import InteropError
+from nestgraph.lowering.tracing import InstanceTracer
+
+PATH = "path"
+"""The entry of a node's `meta` for where the traced module has what the node names."""
 
 
-class _Tracer(fx.Tracer):
+class _Tracer(InstanceTracer):
     """As fx's tracer, but it keeps some submodules whole and notes where a trace breaks."""
 
     def __init__(self, whole: Mapping[str, str]) -> None:
@@ -42,7 +47,7 @@ def traced(module: nn.Module, count: int) -> tuple[fx.GraphModule, dict[str, str
     A submodule whose forward cannot be traced, for control flow on values say, becomes one node.
 
     Args:
-        module: what to trace.
+        module: what to trace; it is changed, so it is a copy.
         count: how many inputs it is given; its other parameters take their defaults.
 
     Raises:
@@ -53,33 +58,28 @@ def traced(module: nn.Module, count: int) -> tuple[fx.GraphModule, dict[str, str
     while True:
         tracer = _Tracer(whole)
         try:
-            with _whole_functions():
-                graph = tracer.trace(module, concrete_args=constants)
+            graph = tracer.trace(module, concrete_args=constants)
         except Exception as error:
             if tracer.broken is None or tracer.broken in whole:
                 raise _untraceable(module, error) from error
             whole[tracer.broken] = f"cannot be traced: {first_line(error)}"
             continue
         _drop_constants(graph, count)
-        return fx.GraphModule(tracer.root, graph), whole
+        return _assembled(tracer.root, graph), whole
 
 
-@contextmanager
-def _whole_functions() -> Generator[None]:
-    """Refuse to trace into a custom autograd function: its forward would come over without its backward."""
-    function = cast(Any, torch.autograd.Function)
-    original = function.__dict__["apply"]
-
-    def refuse(cls: type, *args: Any, **kwargs: Any) -> Any:
-        if any(isinstance(leaf, fx.Proxy) for leaf in (*args, *kwargs.values())):
-            raise TypeError(f"the custom autograd function {cls.__name__} has a backward of its own")
-        return original.__func__(cls, *args, **kwargs)
-
-    function.apply = classmethod(refuse)
-    try:
-        yield
-    finally:
-        function.apply = original
+def _assembled(root: nn.Module, graph: fx.Graph) -> fx.GraphModule:
+    """The module of a graph. Submodules with names that Python keeps for itself get others: it is run as source."""
+    parts: dict[str, Any] = {}
+    for node in graph.nodes:
+        if node.op in ("call_module", "get_attr"):
+            path = str(node.target)
+            node.meta[PATH] = path
+            node.target = ".".join(f"{atom}_" if keyword.iskeyword(atom) else atom for atom in path.split("."))
+            while parts.get(node.target, found := operator.attrgetter(path)(root)) is not found:
+                node.target += "_"
+            parts[node.target] = found
+    return fx.GraphModule(parts, graph)
 
 
 def _drop_constants(graph: fx.Graph, count: int) -> None:

@@ -7,6 +7,7 @@ from torch import Tensor, fx, nn
 
 from nestgraph.lowering.emission import Emission
 from nestgraph.lowering.opaque import emit_body
+from nestgraph.lowering.tracing import InstanceTracer
 
 
 def emit_inner(emission: Emission, layer: str, sources: list[fx.Node]) -> fx.Node:
@@ -23,13 +24,18 @@ def emit_inner(emission: Emission, layer: str, sources: list[fx.Node]) -> fx.Nod
     body: Any = emission.state[path]
     module = copy.deepcopy(body.inner)
     try:
-        traced = fx.symbolic_trace(_Spread(module), {"sources": (fx.PH,) * len(sources)})  # pyright: ignore[reportPrivateImportUsage]
+        traced = _traced(_Spread(module), len(sources))
     except Exception:  # whatever a foreign module does under a tracer
         emission.state[path] = module.eval()
         return called
     emission.graph.erase_node(called)
     del emission.state[path]
     return _copied(emission, path.replace(".", "_"), traced, sources)
+
+
+def _traced(root: nn.Module, count: int) -> fx.GraphModule:
+    given = {"sources": (fx.PH,) * count}  # pyright: ignore[reportPrivateImportUsage]
+    return fx.GraphModule(root, InstanceTracer().trace(root, given))
 
 
 class _Spread(nn.Module):

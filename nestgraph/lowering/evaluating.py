@@ -1,0 +1,47 @@
+"""A module as it is in evaluation, beside the module itself: what runs and traces it then disturbs nobody."""
+
+import functools
+from collections import OrderedDict
+from types import MethodType
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+REBUILT: tuple[type[Any], ...] = (list, tuple, set, dict, OrderedDict)
+
+
+def evaluated(module: nn.Module) -> nn.Module:
+    """A copy of a module in evaluation mode that has the module's own tensors.
+
+    Whatever is done with the copy, the module keeps its modes, attributes and hooks, and others can use it meanwhile.
+    Parts that are no registered submodules are the same ones. A scripted part has no Python attributes and is copied
+    with its tensors.
+    """
+    copies: dict[int, nn.Module] = {}
+    for part in module.modules():
+        scripted = isinstance(part, torch.jit.ScriptModule)
+        copies[id(part)] = part.__deepcopy__({}).eval() if scripted else object.__new__(type(part))
+    for part in module.modules():
+        twin = copies[id(part)]
+        if not isinstance(part, torch.jit.ScriptModule):
+            twin.__dict__ = {name: _moved(value, copies) for name, value in vars(part).items()}
+            twin.__dict__ |= {"training": False, "_compiled_call_impl": None}
+    return copies[id(module)]
+
+
+def _moved(value: Any, copies: dict[int, nn.Module]) -> Any:
+    """An attribute's value with submodules, and methods bound to them, replaced by their copies."""
+    if id(value) in copies:
+        return copies[id(value)]
+    if isinstance(value, MethodType):
+        return MethodType(value.__func__, _moved(value.__self__, copies))
+    if type(value) is functools.partial:
+        inner = cast("functools.partial[Any]", value)
+        given = {name: _moved(option, copies) for name, option in inner.keywords.items()}
+        return functools.partial(_moved(inner.func, copies), *(_moved(part, copies) for part in inner.args), **given)
+    if type(value) in (dict, OrderedDict):
+        return type(value)((key, _moved(inner, copies)) for key, inner in value.items())
+    if type(value) in REBUILT:
+        return type(value)(_moved(inner, copies) for inner in value)
+    return value

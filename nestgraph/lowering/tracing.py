@@ -1,0 +1,122 @@
+"""Tracing by torch.fx that leaves the process alone: the traced module's own parts are watched, not all modules.
+
+torch.fx's tracer replaces `nn.Module.__call__` and `__getattr__` for the whole process while it runs, so a module that
+another thread runs meanwhile lands in the trace, and two traces at once spoil each other. Here the parts of the traced
+module, which is the caller's own copy (`evaluated`), change their class for the time.
+"""
+
+import threading
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+from torch import Tensor, fx, nn
+
+_SYMBOLIC = cast(Any, fx)._symbolic_trace
+_LOCK = threading.RLock()
+"""Held where functions of modules are replaced by ones that answer proxies; to anything else they answer as before."""
+
+
+class _Watched(nn.Module):
+    """What the class of a part has before its own class while the part is traced."""
+
+    __slots__ = ()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Make nothing of being a subclass: classes may list those of theirs."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        forward = cast(Any, super()).__call__
+        return _tracer(self).call_module(cast(Any, self), forward, args, kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        value = cast(Any, super()).__getattr__(name)
+        tracer = _tracer(self)
+        return tracer.getattr(name, value, tracer.read)
+
+
+def _tracer(part: Any) -> "InstanceTracer":
+    return part.__dict__["_tracer"]
+
+
+class InstanceTracer(fx.Tracer):
+    """As torch.fx's tracer, but it watches the parts of the root alone. The root is changed: it is a copy."""
+
+    def trace(self, root: Any, concrete_args: dict[str, Any] | None = None) -> fx.Graph:
+        """The graph of a module's forward."""
+        self.root, self.root_module_name = root, type(root).__name__
+        self.submodule_paths = {part: path for path, part in root.named_modules()}
+        self.graph = fx.Graph(tracer_cls=type(self))
+        self.tensor_attrs = dict(_attributes(root))
+        self.read: dict[str, fx.Proxy] = {}
+        written = cast(Any, type(root)).forward
+        forward, args = self.create_args_for_root(written, True, concrete_args)
+        with _watching(root, self), _answering_proxies() as self._patcher:
+            self._answer_in(written)
+            for module in self._autowrap_search:
+                _SYMBOLIC._autowrap_check(self._patcher, vars(module), self._autowrap_function_ids)
+            self.create_node("output", "output", (self.create_arg(forward(*args)),), {})
+        self.submodule_paths = None
+        return self.graph
+
+    def call_module(
+        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Trace a submodule."""
+        self._answer_in(getattr(m, "forward", None))
+        return super().call_module(m, forward, args, kwargs)
+
+    def _answer_in(self, function: Any) -> None:
+        """Let functions of `math` that a function's own module has imported by name answer proxies."""
+        _SYMBOLIC._autowrap_check(self._patcher, getattr(function, "__globals__", {}), self._autowrap_function_ids)
+
+
+def _attributes(root: nn.Module) -> Generator[tuple[Any, str]]:
+    """The tensors that are plain attributes of modules, and their paths."""
+    for path, part in cast("Iterable[tuple[str, nn.Module]]", root.named_modules()):
+        held = ((name, value) for name, value in vars(part).items() if isinstance(value, Tensor | torch.ScriptObject))
+        yield from ((value, f"{path}.{name}" if path else name) for name, value in held)
+
+
+@contextmanager
+def _watching(root: nn.Module, tracer: InstanceTracer) -> Generator[None]:
+    """Let calls and parameters of a module's parts go through a tracer."""
+    kinds = {part: type(part) for part in root.modules()}
+    watched: dict[type[nn.Module], type[nn.Module]] = {}
+    try:
+        for part, kind in kinds.items():
+            fields = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__slots__": ()}
+            if kind not in watched:
+                watched[kind] = cast(Any, type(kind))(kind.__name__, (_Watched, kind), fields)
+            part.__dict__["_tracer"] = tracer
+            part.__class__ = watched[kind]
+        yield
+    finally:
+        for part, kind in kinds.items():
+            part.__class__ = kind
+            part.__dict__.pop("_tracer", None)
+
+
+@contextmanager
+def _answering_proxies() -> Generator[Any]:
+    """Let whatever was given to `fx.wrap`, custom autograd functions and what is added answer proxies for a while.
+
+    Others get from them what they always get. A custom autograd function refuses: its forward would come over without
+    its backward.
+    """
+    function = cast(Any, torch.autograd.Function)
+    original = function.__dict__["apply"]
+
+    def apply(cls: type, *args: Any, **kwargs: Any) -> Any:
+        if any(isinstance(leaf, fx.Proxy) for leaf in (*args, *kwargs.values())):
+            raise TypeError(f"the custom autograd function {cls.__name__} has a backward of its own")
+        return original.__func__(cls, *args, **kwargs)
+
+    with _LOCK, _SYMBOLIC._Patcher() as patcher:
+        function.apply = classmethod(apply)
+        try:
+            _SYMBOLIC._patch_wrapped_functions(patcher)
+            yield patcher
+        finally:
+            function.apply = original
