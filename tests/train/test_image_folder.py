@@ -443,6 +443,7 @@ def check_loop(recipe, out):
     return run
 
 
+@pytest.mark.usefixtures("plain")
 def test_a_small_network_grows_and_is_pruned_on_a_folder(tmp_path):
     write_pictures(tmp_path / "pictures", count=20, size=(40, 36))
     text = RECIPE.format(

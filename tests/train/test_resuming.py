@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from nestgraph.errors import SnapshotError, TrainingError
-from nestgraph.train import checkpoint, interruption, run_folder, state_files
+from nestgraph.train import checkpoint, interruption, state_files
 from nestgraph.train.checkpoint import Pace
 from nestgraph.train.data import load_image_folder
 from nestgraph.train.environment import differences, fingerprints
@@ -30,13 +30,6 @@ from tests.train.test_synthesis import of_journal, phases, varied
 
 SHORT = varied(growth={"max_edits": 2}, pruning={"max_edits": 2}, finish_epochs=1)
 pytestmark = pytest.mark.usefixtures("plain")
-
-
-@pytest.fixture
-def plain(monkeypatch):
-    """Runs without pictures, which take the longest."""
-    for picture in ("draw_stage", "draw_run"):
-        monkeypatch.setattr(run_folder, picture, lambda *_: None)
 
 
 def interrupt_in(phase, number=signal.SIGINT):

@@ -11,6 +11,7 @@ from nestgraph.train.recipe import SeedOptions, load_recipe, parse_recipe
 from nestgraph.train.runs import Run
 from nestgraph.train.synthesis import synthesize
 
+pytestmark = pytest.mark.usefixtures("plain")
 PRUNE = """
 name = "prune-only"
 seed_epochs = 2

@@ -13,7 +13,7 @@ from nestgraph.errors import DataError, RenderError, SnapshotError, TrainingErro
 from nestgraph.graph import cost
 from nestgraph.reporting import report
 from nestgraph.snapshot import load, read_journal
-from nestgraph.train import pictures, run_folder, runs, synthesis
+from nestgraph.train import pictures, runs, synthesis
 from nestgraph.train.data import load_dataset
 from nestgraph.train.flops import active_flops
 from nestgraph.train.recipe import parse_recipe
@@ -67,13 +67,6 @@ def varied(recipe=TINY, **changes):
     for name, value in changes.items():
         document[name] = {**document[name], **value} if isinstance(value, dict) else value
     return parse_recipe(json.dumps(document), "varied.json")
-
-
-@pytest.fixture
-def plain(monkeypatch):
-    """Runs without pictures, which take the longest."""
-    for picture in ("draw_stage", "draw_run"):
-        monkeypatch.setattr(run_folder, picture, lambda *_: None)
 
 
 @pytest.fixture(scope="module")
