@@ -17,7 +17,7 @@ test: .venv browser  ## the quick suite
 	$(PYTEST) -m "not slow and not gpu"
 
 test-all: .venv browser  ## every test; those for a GPU skip themselves where there is none
-	$(PYTEST) -m "not nightly"
+	THOROUGH=1 $(PYTEST) -m "not nightly"
 
 soak: .venv  ## kill a run at a thousand instants, resume it, and compare every byte
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m nightly tests/soak

@@ -4,7 +4,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from hypothesis import event, given
+from hypothesis import Phase, event, find, given, settings
 from hypothesis import strategies as st
 
 import nestgraph.edits as edits_package
@@ -34,18 +34,14 @@ def test_edits_keep_the_laws(kind, network, data):
 
 @pytest.mark.parametrize("kind", EDIT_CASES, ids=lambda kind: kind.__name__)
 def test_every_kind_has_legal_cases(kind):
-    legal = []
-
-    @quick(20)
-    @given(network=networks(), data=st.data())
-    def search(network, data):
-        edit = data.draw(edits_for(network, (kind,)))
+    def legal(case):
+        network, edit = case
         kinds = {type(part) for part in edit.edits} if isinstance(edit, Batch) else {type(edit)}
-        if kind in kinds | {Batch if isinstance(edit, Batch) else None}:
-            legal.append(unless_refused(lambda: edit.apply(network)))
+        wanted = kind in kinds | {Batch if isinstance(edit, Batch) else None}
+        return wanted and unless_refused(lambda: edit.apply(network)) is not None
 
-    search()
-    assert any(legal)
+    cases = networks().flatmap(lambda network: st.tuples(st.just(network), edits_for(network, (kind,))))
+    find(cases, legal, settings=settings(quick(40), phases=[Phase.generate]))
 
 
 @pytest.mark.parametrize("recipe", RECIPE_CASES, ids=lambda recipe: recipe.__name__)

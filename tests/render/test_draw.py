@@ -194,11 +194,3 @@ def test_any_network_becomes_a_png(network):
     scene = neuron_scene(network)
     with Image.open(io.BytesIO(painted(scene, "png"))) as image:
         assert image.size == pytest.approx((2 * scene.width, 2 * scene.height), abs=2)
-
-
-def test_no_pyplot_state_is_touched():
-    import subprocess
-    import sys
-
-    code = "import sys, nestgraph.render; sys.exit('matplotlib.pyplot' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
