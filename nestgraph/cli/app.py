@@ -8,7 +8,7 @@ import typer
 from nestgraph.cli.editing import EDIT_EXAMPLE, edit_network
 from nestgraph.cli.models import EXPORT_EXAMPLE, IMPORT_EXAMPLE, export_model, import_model
 from nestgraph.cli.options import Device, Json, Live, Snapshot, Tensorboard, Theme, View, check_picture
-from nestgraph.cli.output import INTERRUPTED, NO, SETTINGS, answer, complain, facts, say, suggest, table
+from nestgraph.cli.output import INTERRUPTED, NO, SETTINGS, answer, complain, facts, say, suggest, table, tell_notes
 from nestgraph.cli.reports import REPORT_EXAMPLE, observed, write_report
 from nestgraph.cli.runs import RESUME_EXAMPLE, interrupted, resume_run, tell
 from nestgraph.cli.verbs import Verb, Verbs
@@ -57,6 +57,7 @@ def settings(
     networks that differ, a run that failed), 2 for wrong usage, 130 after Ctrl-C, 143 after SIGTERM.
     """
     SETTINGS.quiet, SETTINGS.debug = quiet, debug
+    tell_notes()
 
 
 @app.command(cls=Verb, epilog="nestgraph synthesize digits --seeds 3 --out runs/demo")
@@ -298,16 +299,26 @@ app.command("edit", cls=Verb, epilog=EDIT_EXAMPLE)(edit_network)
 
 
 @app.command(cls=Verb, epilog="nestgraph data")
-def data(as_json: Json = False) -> None:
+def data(
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="FOLDER", help="A folder of images: say how it is understood instead.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """List the datasets, their splits and where they are.
 
     Nothing is fetched: that happens when a dataset is first used.
     """
     from dataclasses import asdict
 
-    from nestgraph.cli.results import dataset_rows
-    from nestgraph.train.data import datasets
+    from nestgraph.cli.results import dataset_rows, folder_facts, folder_rows
+    from nestgraph.train.data import datasets, load_image_folder
 
+    if folder is not None:
+        content = folder_facts(load_image_folder(folder))
+        facts(content, table(folder_rows(content)), as_json)
+        suggest("schema", "recipe")
+        return
     entries = datasets()
     facts([asdict(entry) for entry in entries], table(dataset_rows(entries)), as_json)
     suggest("synthesize", "digits")

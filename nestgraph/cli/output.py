@@ -1,6 +1,7 @@
 """What all verbs say in the same way: facts on stdout, messages on stderr, nothing that a terminal would obey."""
 
 import json
+import logging
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,6 +53,22 @@ def say(message: str) -> None:
 def complain(message: str) -> None:
     """One line on stderr, also with --quiet: why there is no answer."""
     typer.echo(plain(message).replace("\n", " "), err=True)
+
+
+class Told(logging.Handler):
+    """Says what the library notes of its own accord, such as what it made of a folder of images."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say it."""
+        say(record.getMessage())
+
+
+def tell_notes() -> None:
+    """From here on say what the library notes."""
+    notes = logging.getLogger("nestgraph")
+    notes.setLevel(logging.INFO)
+    if not any(isinstance(handler, Told) for handler in notes.handlers):
+        notes.addHandler(Told())
 
 
 def suggest(*words: str | Path) -> None:

@@ -10,7 +10,7 @@ from nestgraph.errors import DataError, RecipeError, VerificationError
 from nestgraph.graph import Network, Violation, cost
 
 if TYPE_CHECKING:
-    from nestgraph.train.data import DatasetInfo
+    from nestgraph.train.data import Dataset, DatasetInfo
     from nestgraph.train.recipe import DataOptions
     from nestgraph.train.runs import Result, StageResult
     from nestgraph.train.sections import Section
@@ -158,6 +158,23 @@ def dataset_rows(entries: "Sequence[DatasetInfo]") -> Rows:
     for entry in entries:
         counts = (f"{count:,}" for count in (entry.train, entry.validation, entry.test, entry.classes))
         rows.append((entry.name, *counts, _size(entry.image), "yes" if entry.available else "no", entry.location))
+    return rows
+
+
+def folder_facts(dataset: "Dataset") -> dict[str, Any]:
+    """What was made of a folder of images: how many images of each class each split has."""
+    splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+    classes = {
+        name: {split: int((samples.labels == label).sum()) for split, samples in splits.items()}
+        for label, name in enumerate(dataset.names)
+    }
+    return {"classes": classes, "left_out": dataset.left_out}
+
+
+def folder_rows(content: dict[str, Any]) -> Rows:
+    """A row for each class."""
+    rows: Rows = [("class", "train", "validation", "test")]
+    rows += [(name, *map(str, counts.values())) for name, counts in content["classes"].items()]
     return rows
 
 

@@ -4,6 +4,7 @@ Inputs are scaled to [0, 1] and not centred. So the empty border of an image is 
 gradient and is not grown, and images distorted with zero padding keep their background.
 """
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,11 +18,16 @@ from numpy.typing import NDArray
 from nestgraph.errors import DataError
 from nestgraph.train import cifar, mnist
 from nestgraph.train.augmentation import Normalisation
+from nestgraph.train.folder_splits import split_places
 from nestgraph.train.image_files import ImageFiles
 from nestgraph.train.image_folder import FolderOptions, read_image_folder
+from nestgraph.train.stratified import stratified
 
 ValidationSplit = Literal["stratified", "last"]
 Image = tuple[int, int, int]
+LOG = logging.getLogger("nestgraph")
+MOST_NAMED = 12
+"""Classes that a dataset's text names."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +110,7 @@ class Dataset:
         image: (channels, height, width) of every input.
         normalisation: what a trainer does to inputs before a network sees them.
         left_out: files that could not be read.
+        names: of the classes, where they have some.
 
     Raises:
         DataError: a split has images of another shape, or labels of other classes.
@@ -117,6 +124,19 @@ class Dataset:
     image: Image
     normalisation: Normalisation | None = None
     left_out: int = 0
+    names: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Its splits and classes in one line: what was made of a folder of images."""
+        splits = {"to train": self.train, "to validate": self.validation, "to test": self.test}
+        counts = [np.bincount(samples.labels, minlength=self.classes) for samples in splits.values()]
+        parts = ", ".join(f"{len(samples):,} {use}" for use, samples in splits.items())
+        shown = zip(self.names[:MOST_NAMED], *(each.tolist() for each in counts), strict=False)
+        words = [f"{name[:40]} {' + '.join(map(str, of_class))}" for name, *of_class in shown]
+        words += [f"{self.classes - MOST_NAMED} more"] if self.names and self.classes > MOST_NAMED else []
+        listed = f" ({', '.join(words)})" if words else ""
+        left_out = f"; {self.left_out:,} files left out" if self.left_out else ""
+        return f"{self.name}: {parts}; {self.classes} classes{listed}{left_out}"
 
     def __post_init__(self) -> None:
         for split, samples in (("train", self.train), ("validation", self.validation), ("test", self.test)):
@@ -183,7 +203,8 @@ def load_dataset(
 def load_image_folder(folder: str | Path, options: FolderOptions | None = None, seed: int = 0) -> Dataset:
     """Load a folder with a folder of images for each class; the images themselves are read when they are wanted.
 
-    The test split is FOLDER/val if there is one, else drawn as the validation split is.
+    The test split is FOLDER/test or else FOLDER/val if there is one, else drawn as the validation split is; with both,
+    the validation split is FOLDER/val. What was understood is the dataset's text, and logged.
 
     Args:
         folder: see `image_folder`.
@@ -195,23 +216,18 @@ def load_image_folder(folder: str | Path, options: FolderOptions | None = None, 
     """
     options = options or FolderOptions()
     found = read_image_folder(Path(folder), options)
-    rng, test = np.random.default_rng(seed), found.held_out
-    if not test.any():
-        test = stratified(found.labels, round(options.holdout * len(found.labels)), rng)
-    rest = np.flatnonzero(~test)
-    size = round(options.holdout * (len(rest) if found.held_out.any() else len(found.labels)))
-    validation = np.zeros_like(test)
-    validation[rest[stratified(found.labels[rest], size, rng)]] = True
-    parts = [np.flatnonzero(part) for part in (~test & ~validation, validation, test)]
-    classes = len(found.classes)
-    if not size or len(np.unique(found.labels[parts[0]])) < classes:
-        raise DataError(
-            f"image_folder: expected images enough in {str(folder)!r} to keep a share of {options.holdout} from "
-            f"training and to train each of {classes} classes, got {len(rest)} images to train with"
-        )
-    splits = [StreamedSamples(found.files, part, found.labels[part], options.size) for part in parts]
-    image = (3, options.size, options.size)
-    return Dataset("image_folder", *splits, classes=classes, image=image, left_out=found.left_out)
+    splits = split_places(found, options, np.random.default_rng(seed))
+    samples = [StreamedSamples(found.files, split, found.labels[split], options.size) for split in splits]
+    dataset = Dataset(
+        "image_folder",
+        *samples,
+        classes=len(found.classes),
+        image=(3, options.size, options.size),
+        left_out=found.left_out,
+        names=found.classes,
+    )
+    LOG.info("%s", dataset)
+    return dataset
 
 
 def datasets(cache: str | Path | None = None) -> tuple[DatasetInfo, ...]:
@@ -228,27 +244,6 @@ def datasets(cache: str | Path | None = None) -> tuple[DatasetInfo, ...]:
 def cache_folder(cache: str | Path | None = None) -> Path:
     """Return the folder of downloaded files: the argument, else `$NESTGRAPH_DATA`, else `~/.cache/nestgraph`."""
     return Path(cache or os.environ.get("NESTGRAPH_DATA") or "~/.cache/nestgraph").expanduser()
-
-
-def stratified(labels: NDArray[np.integer[Any]], size: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Choose exactly `size` samples, of each class its share to within one sample.
-
-    The samples are shuffled, sorted by class and sampled at even steps.
-
-    Args:
-        labels: (samples,).
-        size: from 0 to the number of samples.
-        rng: draws the samples within each class.
-
-    Returns:
-        True for the chosen samples, (samples,).
-    """
-    order = rng.permutation(len(labels))
-    order = order[np.argsort(labels[order], kind="stable")]
-    steps = np.arange(len(labels) + 1) * size // max(len(labels), 1)
-    chosen = np.zeros(len(labels), bool)
-    chosen[order[np.diff(steps) > 0]] = True
-    return chosen
 
 
 def _load_digits(rng: np.random.Generator, _folder: Path, _validation: ValidationSplit) -> Dataset:

@@ -8,6 +8,7 @@ import os
 import stat
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
@@ -34,8 +35,9 @@ CHECKED_AT_ONCE = 64
 def decode(path: str, side: int) -> Pixels:
     """The middle square of an image in RGB, its shorter side scaled to `side`: (3, side, side).
 
-    Grey, palette and CMYK images are converted, transparent pixels shown on white, 16 bits a channel rounded to 8. Of
-    an animation this is the first frame.
+    The image is turned as its EXIF or XMP orientation says, so that a picture looks as it does to people. Grey, palette
+    and CMYK images are converted, transparent pixels shown on white. Of 16 bits a channel grey is rounded to 8, and of
+    colours Pillow keeps the upper 8. Of an animation this is the first frame.
 
     Raises:
         DataError: the file is no image, cut, or too large; the message says why, without the name of the file.
@@ -49,6 +51,7 @@ def decode(path: str, side: int) -> Pixels:
                 if image.width * image.height > MAX_PIXELS:
                     raise DataError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS:,}")
                 image.draft("RGB", (side, side))  # lets the JPEG decoder halve large images
+                _turn(image)
                 square = ImageOps.fit(_rgb(image), (side, side), Image.Resampling.BILINEAR)
                 return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
     except DataError:
@@ -59,15 +62,31 @@ def decode(path: str, side: int) -> Pixels:
         raise DataError(f"{error or type(error).__name__}") from error
 
 
+def _turn(image: Image.Image) -> None:
+    """Turn an image upright; Pillow itself does it with TIFF, and takes the tag out then. Damaged tags say nothing."""
+    image.load()
+    with suppress(Exception):  # as decoders do, what reads tags raises errors of every class
+        ImageOps.exif_transpose(image, in_place=True)
+
+
 def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):  # Pillow's own conversion cuts all above 255 off
-        image = Image.fromarray(((np.asarray(image).astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8))
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):  # of which Pillow makes 32 bits
+        return _rounded(image).convert("RGB")
     if image.mode in ("I", "F"):
         raise DataError(f"pixels of 32 bits (mode {image.mode})")
     if not image.has_transparency_data:
         return image.convert("RGB")
     image = image.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+
+
+def _rounded(image: Image.Image) -> Image.Image:
+    """Grey of 16 bits in 8, where Pillow's own conversion cuts all above 255 off."""
+    values = np.asarray(image).astype(np.uint32)
+    grey = ((values * 255 + 32767) // 65535).astype(np.uint8)
+    if isinstance(clear := image.info.get("transparency"), int):  # the one value that is transparent
+        grey[values == clear] = 255
+    return Image.fromarray(grey)
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from hypothesis.extra import numpy as arrays
 
 from nestgraph.errors import DataError
 from nestgraph.train import mnist
-from nestgraph.train.data import Dataset, Samples, datasets, load_dataset, stratified
+from nestgraph.train.data import Dataset, Samples, datasets, load_dataset
 from nestgraph.train.distortion import AffineDistortion, affine_distortion
+from nestgraph.train.stratified import stratified
 
 
 def idx(array: np.ndarray) -> bytes:

@@ -14,7 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from PIL import Image
+from PIL import Image, ImageOps, PngImagePlugin
 
 from nestgraph.errors import DataError
 from nestgraph.graph.reference import predict
@@ -94,6 +94,102 @@ def test_the_shorter_side_is_scaled_and_the_ends_of_the_longer_cut_off(tmp_path)
     pixels[:, 40:80] = 200
     for turned in (pixels, pixels.transpose(1, 0, 2)):
         assert (decode(saved(tmp_path / "x.png", np.ascontiguousarray(turned)), 10)[:, 1:-1, 1:-1] == 200).all()
+
+
+SIXTEEN = np.arange(256, dtype=np.uint16).reshape(16, 16) * 257 + np.arange(-8, 248).reshape(16, 16).astype(np.uint16)
+
+
+def rounded(values, largest=65535):
+    """Grey of 8 bits, (3, height, width)."""
+    return np.repeat(np.round(values.astype(float) * 255 / largest).astype(np.uint8)[None], 3, 0)
+
+
+def test_grey_of_16_bits_is_rounded_to_8_in_every_container(tmp_path):
+    for end, options in ((".png", {}), (".pgm", {}), (".tif", {}), (".tif", {"compression": "tiff_lzw"})):
+        path = saved(tmp_path / f"x{end}", SIXTEEN, **options)
+        np.testing.assert_array_equal(decode(path, 16), rounded(SIXTEEN), err_msg=end)
+    path = saved(tmp_path / "big.tif", Image.frombytes("I;16B", (16, 16), SIXTEEN.byteswap().tobytes()))
+    np.testing.assert_array_equal(decode(path, 16), rounded(SIXTEEN))
+    clear = saved(tmp_path / "clear.png", SIXTEEN, transparency=int(SIXTEEN[3, 3]))
+    assert (decode(clear, 16) != rounded(SIXTEEN)).any(0).sum() == 1
+    assert decode(clear, 16)[:, 3, 3].tolist() == [255] * 3
+
+
+@pytest.mark.parametrize("largest", [1, 15, 255, 1023, 65535])
+@pytest.mark.parametrize("plain", [False, True])
+def test_anymaps_have_the_white_that_they_say(tmp_path, largest, plain):
+    values = np.arange(256).reshape(16, 16) * largest // 255
+    size = 1 if largest < 256 else 2
+    data = " ".join(map(str, values.ravel())).encode() if plain else values.astype(f">u{size}").tobytes()
+    (tmp_path / "x.pgm").write_bytes(f"P{2 if plain else 5}\n16 16\n{largest}\n".encode() + data)
+    far = np.abs(decode(str(tmp_path / "x.pgm"), 16).astype(int) - rounded(values, largest))
+    assert far.max() <= 1
+
+
+TURNS = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: np.rot90(a, 1),
+    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
+    8: lambda a: np.rot90(a, -1),
+}
+"""What is stored of an upright picture so that a reader who obeys the orientation shows it upright."""
+
+XMP = "<x:xmpmeta><rdf:RDF><rdf:Description tiff:Orientation{}/></rdf:RDF></x:xmpmeta>"
+
+
+def tagged(path, pixels, tag, orientation):
+    """A picture with its orientation in one kind of tag."""
+    exif, options = Image.Exif(), {"quality": 100, "subsampling": 0} if path.suffix == ".jpg" else {"lossless": True}
+    xmp = XMP.format(f'="{orientation}"').encode()
+    if tag == "EXIF":
+        exif[274] = orientation
+        options["exif"] = exif
+    elif path.suffix == ".png":
+        text = PngImagePlugin.PngInfo()
+        text.add_itxt("XML:com.adobe.xmp", xmp.decode())
+        options["pnginfo"] = text
+    else:
+        options |= {"tiffinfo": {700: xmp}} if path.suffix == ".tif" else {"xmp": xmp}
+    if path.suffix == ".tif":
+        options["compression"] = "tiff_deflate" if orientation % 2 else "raw"
+    return saved(path, np.ascontiguousarray(pixels), **options)
+
+
+@pytest.mark.parametrize("tag", ["EXIF", "XMP"])
+@pytest.mark.parametrize("end", [".png", ".webp", ".tif", ".jpg"])
+def test_a_picture_is_the_same_whatever_its_container_and_its_orientation(tmp_path, end, tag):
+    rng = np.random.default_rng(0)
+    upright = np.kron(rng.integers(0, 256, (2, 3, 3)), np.ones((16, 16, 1))).astype(np.uint8)
+    expected = decode(saved(tmp_path / "upright.png", upright), 32)
+    for orientation, turn in TURNS.items():
+        path = tagged(tmp_path / f"{orientation}{end}", turn(upright), tag, orientation)
+        with Image.open(path) as image:
+            oracle = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+        far = np.abs(decode(path, 32).astype(int) - expected).max()
+        assert oracle.shape == upright.shape, orientation
+        assert far <= (4 if end == ".jpg" else 0), orientation
+
+
+def test_grey_of_16_bits_is_turned_as_well(tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6
+    for end in (".png", ".tif"):
+        path = saved(tmp_path / f"x{end}", np.ascontiguousarray(TURNS[6](SIXTEEN)), exif=exif)
+        np.testing.assert_array_equal(decode(path, 16), rounded(SIXTEEN))
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 77])
+def test_an_orientation_that_says_nothing_turns_nothing(tmp_path, orientation):
+    upright = np.kron(np.arange(4).reshape(2, 2) * 60, np.ones((8, 8))).astype(np.uint8)
+    path = tagged(tmp_path / "x.png", upright, "EXIF", orientation)
+    np.testing.assert_array_equal(decode(path, 16), rounded(upright, 255))
+    for damaged in (b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12", b"Exif\0\0not a header", b""):
+        path = saved(tmp_path / "y.png", upright, exif=damaged)
+        np.testing.assert_array_equal(decode(path, 16), rounded(upright, 255))
 
 
 def png(width, height, rows=b""):
@@ -215,7 +311,7 @@ WRONG = {
     "no classes": (lambda f: [(f / name).rename(f.parent / name) for name in CLASSES], "two or more classes"),
     "one class": (lambda f: [(f / name).rename(f.parent / name) for name in CLASSES[1:]], r"two or more .*\['disc'\]"),
     "an empty class": (lambda f: (f / "empty").mkdir(), r"expected images in each class folder, got none in '.*empty'"),
-    "val alone": (lambda f: (f / "val").mkdir(), "expected a folder train beside it"),
+    "a split beside classes": (lambda f: (f / "val").mkdir(), "got both, 'val' beside 'disc', 'slope', 'zebra'"),
     "a file link": (
         lambda f: (f / "disc" / "x.png").symlink_to(outside(f) / "000.png"),
         r"links to files inside '.*flat', got one from '.*x.png' to '.*elsewhere/disc/000.png'",
@@ -241,7 +337,7 @@ def test_val_has_the_classes_of_train(tmp_path):
     write_pictures(tmp_path / "train")
     write_pictures(tmp_path / "val")
     (tmp_path / "val" / "zebra").rename(tmp_path / "val" / "horse")
-    with pytest.raises(DataError, match="expected the classes of train and val to be the same, one lacks 'horse'"):
+    with pytest.raises(DataError, match=r"to be the same, got no 'horse' in 'train', no 'zebra' in 'val'"):
         load_image_folder(tmp_path, SMALL)
 
 
