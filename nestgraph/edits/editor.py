@@ -93,7 +93,7 @@ class Editor:
             named: the units that were asked for, so that `coupled` lists the consequences alone.
 
         Raises:
-            StructureError: the sample does not fit the network.
+            StructureError: the sample does not fit the network, is empty or not finite, or makes outputs that are not.
         """
         return preview_of(self.network, edit, sample, named)
 

@@ -38,8 +38,7 @@ def _old_positions(old: Structure, new: Structure, layer: str) -> AnyArray:
         return np.full(len(ids), -1)
     if old.units(layer) is ids:
         return np.arange(len(ids))
-    position = old.unit_columns(layer).position
-    return np.array([position.get(int(unit), -1) for unit in ids], np.int64)
+    return old.unit_columns(layer).find(ids)
 
 
 def _through(earlier: AnyArray | None, later: AnyArray) -> AnyArray:

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from nestgraph.edits.edit import Edit
-from nestgraph.errors import NestgraphError
+from nestgraph.errors import NestgraphError, StructureError
 from nestgraph.graph.cost import Cost, cost
 from nestgraph.graph.difference import difference
 from nestgraph.graph.network import Network
-from nestgraph.graph.reference import Inputs, forward
+from nestgraph.graph.reference import Inputs, forward, samples_of
 from nestgraph.graph.view import Node
 from nestgraph.spec.arrays import AnyArray
 
@@ -80,7 +80,12 @@ class Preview:
 
 
 def preview_of(network: Network, edit: Edit, sample: Inputs | None = None, named: Iterable[Node] = ()) -> Preview:
-    """What `edit` would do to `network`; see `Editor.preview`."""
+    """What `edit` would do to `network`; see `Editor.preview`.
+
+    Raises:
+        StructureError: the sample does not fit the network, is empty or not finite, or makes outputs that are not.
+    """
+    check_sample(network, sample)
     try:
         after = edit.apply(network).network
     except NestgraphError as error:
@@ -123,20 +128,52 @@ def _beyond(gone: Units, born: Units, named: set[Node]) -> Units:
     return found
 
 
+def check_sample(network: Network, sample: Inputs | None) -> None:
+    """Refuse a sample that shows nothing; none is none.
+
+    Raises:
+        StructureError: it holds no sample or a value that is no finite number, or does not fit the network.
+    """
+    samples = [] if sample is None else samples_of(network, sample)
+    for name, array in zip(network.input_names if samples else (), samples, strict=True):
+        strange = np.argwhere(~np.isfinite(array))
+        if not len(array) or len(strange):
+            got = f"{array[tuple(strange[0])]} in sample {strange[0][0]}" if len(strange) else "no sample"
+            raise StructureError(f"preview expected samples of finite numbers for input layer {name!r}, got {got}")
+
+
+def _outputs(network: Network, sample: Inputs, when: str) -> dict[str, AnyArray]:
+    """The output of each output layer.
+
+    Raises:
+        StructureError: one is no finite number, so that no change of it is.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = forward(network, sample)
+    outputs = {name: values[name] for name in network.output_names}
+    for name, array in outputs.items():
+        if not np.isfinite(array).all():
+            raise StructureError(
+                f"preview expected finite outputs {when} the edit, got others from layer {name!r}: give a sample of "
+                "smaller numbers, or none"
+            )
+    return outputs
+
+
 def _output_change(old: Network, new: Network, sample: Inputs) -> tuple[float | None, float | None, bool | None]:
     """The largest and the mean change of an output, and whether it is but rounding."""
-    before = forward(old, sample)
+    before = _outputs(old, sample, "before")
     if [old.layer(name) for name in old.input_names] != [new.layer(name) for name in new.input_names]:
         return None, None, None
-    after = forward(new, sample)
-    shared = [name for name in new.output_names if name in before and before[name].shape == after[name].shape]
+    after = _outputs(new, sample, "after")
+    shared = [name for name in after if name in before and before[name].shape == after[name].shape]
     if not shared:
         return None, None, None
     changes = np.concatenate([np.abs(after[name] - before[name]).ravel() for name in shared])
     scale = max(1.0, *(float(np.abs(before[name]).max(initial=0)) for name in shared))
-    largest = float(changes.max(initial=0))
+    largest = float(changes.max())
     same = set(shared) == set(old.output_names) == set(new.output_names) and largest <= PRESERVED * scale
-    return largest, float(changes.mean()) if len(changes) else 0.0, same
+    return largest, float(changes.mean()), same
 
 
 def listing(units: Units) -> str:

@@ -11,7 +11,7 @@ from nestgraph.edits.batch import Batch
 from nestgraph.edits.choosing import Masks, lit
 from nestgraph.edits.edit import Applied, Edit
 from nestgraph.edits.intents import CONNECTION_INTENTS, UNIT_INTENTS, Intent, Numbers
-from nestgraph.edits.preview import Preview, preview_of
+from nestgraph.edits.preview import Preview, check_sample, preview_of
 from nestgraph.errors import EditError
 from nestgraph.graph.network import Network
 from nestgraph.graph.reference import Inputs
@@ -101,6 +101,7 @@ class Selection(ABC):
 
     def preview(self, intent: str, sample: Inputs | None = None, **options: Any) -> Preview:
         """What an intent would do; see `Editor.preview`."""
+        check_sample(self.host.network, sample)
         try:
             edit = self.edit(intent, **options)
         except EditError as error:

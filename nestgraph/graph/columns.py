@@ -11,6 +11,7 @@ from typing import Self
 
 import numpy as np
 
+from nestgraph.errors import StructureError
 from nestgraph.spec.arrays import AnyArray, frozen
 
 NEUTRAL: Mapping[str, float] = {"bias": 0.0, "gamma": 1.0, "beta": 0.0, "mean": 0.0, "variance": 1.0}
@@ -52,9 +53,24 @@ class UnitColumns:
         return dict(zip(self.ids.tolist(), range(len(self.ids)), strict=True))
 
     def positions(self, ids: AnyArray) -> AnyArray:
-        """The positions of many living units: as `position`, for whole arrays."""
+        """The positions of many living units: as `position`, for whole arrays.
+
+        Raises:
+            StructureError: a unit does not live.
+        """
+        places = self.find(ids)
+        if (places < 0).any():
+            dead = np.asarray(ids)[places < 0].tolist()[:5]
+            raise StructureError(f"positions expected ids of living units, got {dead}, of which none lives: see `ids`")
+        return places
+
+    def find(self, ids: AnyArray) -> AnyArray:
+        """The positions of many units; -1 for each that does not live."""
+        if not len(self.ids):
+            return np.full(np.shape(ids), -1)
         order = np.argsort(self.ids)
-        return order[np.searchsorted(self.ids, ids, sorter=order)]
+        places = order.take(np.searchsorted(self.ids, ids, sorter=order), mode="clip")
+        return np.where(self.ids[places] == ids, places, -1)
 
     def __len__(self) -> int:
         return len(self.ids)

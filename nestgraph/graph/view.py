@@ -7,13 +7,14 @@ weight would cost about 320 bytes; these views hold no edge at all.
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from functools import cached_property
+from inspect import currentframe
 from typing import Any, NoReturn, cast
 
 import networkx as nx
 import numpy as np
 
 from nestgraph.errors import NestgraphError
-from nestgraph.graph.backend import ask_first
+from nestgraph.graph.dispatch import asked_backend
 from nestgraph.graph.pairs import joined_by
 from nestgraph.graph.structure import Structure
 from nestgraph.graph.topology import Node, Topology, position_of
@@ -58,9 +59,14 @@ class Attributes(dict[str, Any]):
     def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
         return deepcopy(dict(self), memo)
 
+    def pop(self, key: str, *default: Any) -> Any:
+        """The default for what is not there, which changes nothing; all else is refused."""
+        return default[0] if default and key not in self else _refuse("writing an attribute", SET_VALUES)()
 
-for _writer in ("__setitem__", "__delitem__", "__ior__", "clear", "pop", "popitem", "setdefault", "update"):
-    setattr(Attributes, _writer, _refuse("writing an attribute", "nestgraph.edits.SetValues"))
+
+SET_VALUES = "nestgraph.edits.SetValues"
+for _writer in ("__setitem__", "__delitem__", "__ior__", "clear", "popitem", "setdefault", "update"):
+    setattr(Attributes, _writer, _refuse("writing an attribute", SET_VALUES))
 
 
 class UnitGraph(nx.DiGraph):  # type: ignore[type-arg]
@@ -87,6 +93,12 @@ class UnitGraph(nx.DiGraph):  # type: ignore[type-arg]
         self._node = _Units(structure)
         self._adj = _Adjacency(structure, forward=True)
         self._pred = _Adjacency(structure, forward=False)
+
+    @property
+    def __networkx_backend__(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]  (it only reads it)
+        """What runs a function of networkx that is called with the view: see `dispatch`."""
+        frame = currentframe()
+        return asked_backend(self, None if frame is None else frame.f_back)
 
     @cached_property
     def topology(self) -> Topology:
@@ -125,8 +137,6 @@ for _mutator, _edit in {
     "clear_edges": "nestgraph.edits.Batch",
 }.items():
     setattr(UnitGraph, _mutator, _mutator_that_stays(_refuse(_mutator, _edit)))
-
-ask_first()
 
 
 class _Units(Mapping[Node, dict[str, Any]]):

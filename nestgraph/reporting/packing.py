@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from nestgraph.graph.columns import UnitColumns
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
 
@@ -118,9 +119,8 @@ class Carried:
 
 
 def _places(ids: AnyArray, places: Mapping[int, int]) -> AnyArray:
-    known = np.array(sorted(places), np.int64)
-    order = np.array([places[unit] for unit in sorted(places)], np.int64)
-    return order[np.searchsorted(known, ids)]
+    order = np.array(list(places.values()), np.int64)
+    return order[UnitColumns.of(np.array(list(places), np.int64), {}).positions(ids)]
 
 
 def _active(structure: Structure, name: str) -> tuple[AnyArray, AnyArray]:

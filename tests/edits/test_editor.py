@@ -11,6 +11,7 @@ from nestgraph.edits import Editor, RemoveLayer, RemoveProjection, RemoveUnits, 
 from nestgraph.errors import EditError, StructureError
 from nestgraph.graph import Cost, cost
 from nestgraph.graph.reference import forward
+from nestgraph.seeds import mlp
 from tests.laws import fresh_digest, quick, unless_refused
 from tests.strategies import edits_for, inputs_for, networks
 from tests.strategies.edits import swept
@@ -144,3 +145,42 @@ def test_a_refused_edit_leaves_the_editor_as_it_was(network):
 def test_a_sample_that_does_not_fit_is_the_callers_error(network):
     with pytest.raises(StructureError, match=r"input layer '[wx]' expected samples"):
         Editor(network).preview(SetValues(), np.zeros((1, 99)))
+
+
+SHOWS_NOTHING = {
+    "got no sample": lambda samples: {name: array[:0] for name, array in samples.items()},
+    "got nan in sample 1": lambda samples: {name: spoilt(array, np.nan) for name, array in samples.items()},
+    "got -inf in sample 1": lambda samples: {name: spoilt(array, -np.inf) for name, array in samples.items()},
+}
+
+
+def spoilt(array, value):
+    array = array.copy()
+    array[1].flat[-1] = value
+    return array
+
+
+@pytest.mark.parametrize("problem", SHOWS_NOTHING)
+@quick(5)
+@given(network=networks(), data=st.data())
+def test_a_sample_that_shows_nothing_is_refused(problem, network, data):
+    sample = SHOWS_NOTHING[problem](inputs_for(network, 2, np.random.default_rng(0)))
+    editor = Editor(network)
+    for preview in (lambda: editor.preview(data.draw(edits_for(network)), sample), lambda: chosen(editor, sample)):
+        with pytest.raises(StructureError, match="preview expected samples of finite numbers") as refusal:
+            preview()
+        assert problem in str(refusal.value)
+
+
+def chosen(editor, sample):
+    return editor.select(editor.network.output_names[0]).preview("set", sample, bias=0.0)
+
+
+def test_outputs_without_a_finite_change_are_refused():
+    """Numbers that overflow say nothing of an edit."""
+    editor = Editor(mlp((4, 3, 2), density=1.0, seed=0, batch_norm=False))
+    with pytest.raises(StructureError, match="expected finite outputs before the edit"):
+        editor.preview(SetValues(), np.full((1, 4), 1e308))
+    steep = editor.select_connections().edit("set", weights=3e38)
+    with pytest.raises(StructureError, match="expected finite outputs after the edit"):
+        editor.preview(steep, np.full((1, 4), 1e300))
