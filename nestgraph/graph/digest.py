@@ -13,7 +13,7 @@ from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.interface import Interface
 from nestgraph.spec.layer import Layer
-from nestgraph.spec.projection import Projection
+from nestgraph.spec.projection import Projection, is_trained
 
 
 def digest(structure: Structure) -> str:
@@ -25,6 +25,25 @@ def digest(structure: Structure) -> str:
         absorb_projection(state, projection, structure.connection_columns(name))
     absorb_interface(state, structure.interface)
     return state.hexdigest()
+
+
+def fingerprint(structure: Structure) -> bytes:
+    """SHA-256 of which units, links, connections and areas there are, in their order, whatever their weights.
+
+    Weights that do not train are part of it: they are where a value goes, too.
+    """
+    state = hashlib.sha256(b"nestgraph structure 1")
+    for name in structure.layer_names:
+        _absorb(state, name.encode())
+        _absorb(state, structure.unit_columns(name).ids.astype("<i8").tobytes())
+    for name in structure.projection_names:
+        _absorb(state, name.encode())
+        columns = structure.connection_columns(name)
+        _absorb_mask(state, columns)
+        _absorb_places(state, columns)
+        if not is_trained(structure.projection(name)):
+            _absorb_active(state, columns)
+    return state.digest()
 
 
 def begun() -> Any:
@@ -43,12 +62,9 @@ def absorb_layer(state: Any, layer: Layer, columns: UnitColumns) -> None:
 def absorb_projection(state: Any, projection: Projection, columns: ConnectionColumns) -> None:
     """Absorb a projection's record and connections."""
     _absorb(state, projection.model_dump_json().encode())
-    _absorb(state, np.asarray(columns.mask.shape, "<i8").tobytes())
-    _absorb(state, np.packbits(columns.mask).tobytes())
+    _absorb_mask(state, columns)
     _absorb_active(state, columns)
-    area = columns.area
-    _absorb(state, b"" if area is None else np.asarray(area.shape, "<i8").tobytes() + np.packbits(area).tobytes())
-    _absorb(state, b"" if columns.links is None else columns.links.astype("<i8").tobytes())
+    _absorb_places(state, columns)
 
 
 def absorb_interface(state: Any, interface: Interface | None) -> None:
@@ -60,6 +76,18 @@ def absorb_interface(state: Any, interface: Interface | None) -> None:
 def _absorb(state: Any, data: bytes) -> None:
     state.update(len(data).to_bytes(8, "little"))
     state.update(data)
+
+
+def _absorb_mask(state: Any, columns: ConnectionColumns) -> None:
+    _absorb(state, np.asarray(columns.mask.shape, "<i8").tobytes())
+    _absorb(state, np.packbits(columns.mask).tobytes())
+
+
+def _absorb_places(state: Any, columns: ConnectionColumns) -> None:
+    """Absorb areas and links."""
+    area = columns.area
+    _absorb(state, b"" if area is None else np.asarray(area.shape, "<i8").tobytes() + np.packbits(area).tobytes())
+    _absorb(state, b"" if columns.links is None else columns.links.astype("<i8").tobytes())
 
 
 def _absorb_active(state: Any, columns: ConnectionColumns) -> None:

@@ -9,7 +9,7 @@ import networkx as nx
 import nestgraph.display as notebook
 from nestgraph.errors import VerificationError
 from nestgraph.graph.cost import cost
-from nestgraph.graph.digest import digest
+from nestgraph.graph.digest import digest, fingerprint
 from nestgraph.graph.explicit import structure_from_graph
 from nestgraph.graph.structure import Structure
 from nestgraph.graph.summary import summary
@@ -92,6 +92,11 @@ class Network(Structure):
     def digest(self) -> str:
         """SHA-256 of structure, weights and statistics; equal for equal networks on every machine."""
         return digest(self)
+
+    @cached_property
+    def fingerprint(self) -> bytes:
+        """SHA-256 of which units, links, connections and areas there are: what a state dict has to fit."""
+        return fingerprint(self)
 
     def summary(self) -> str:
         """A table of layers: units, live and possible connections, parameters, FLOPs (2 per multiply-add)."""

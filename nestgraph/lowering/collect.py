@@ -9,7 +9,7 @@ from nestgraph.edits.layers import UnitValues
 from nestgraph.errors import LoweringError
 from nestgraph.graph import Network
 from nestgraph.lowering.origin import lowered, origin_of
-from nestgraph.lowering.slots import Slot, slots
+from nestgraph.lowering.slots import Slot, projection_paths, slots
 from nestgraph.spec.arrays import AnyArray
 
 
@@ -45,6 +45,7 @@ def trained_values(network: Network, module: nn.Module) -> SetValues:
         LoweringError: the module does not belong to the network, or a value is not finite.
     """
     part = lowered(network, module)
+    _check_masks(network, part)
     units: dict[str, UnitValues] = {}
     weights: dict[str, AnyArray] = {}
     for slot in slots(network):
@@ -54,6 +55,21 @@ def trained_values(network: Network, module: nn.Module) -> SetValues:
         else:
             units.setdefault(slot.owner, {})[slot.column] = values  # type: ignore[index]
     return SetValues(units=units, weights=weights)
+
+
+def _check_masks(network: Network, module: nn.Module) -> None:
+    """Check that nothing changed the module's masks, as averages over modules with their buffers do."""
+    buffers, paths = dict(module.named_buffers()), projection_paths(network)
+    for slot in slots(network):
+        mask = buffers.get(f"{paths[slot.owner]}.mask") if slot.is_weight else None
+        if mask is None:
+            continue
+        held = slot.spread(mask, network).cpu().float().numpy()
+        if not np.array_equal(held, network.connection_columns(slot.owner).mask):
+            raise LoweringError(
+                f"projection {slot.owner!r}: expected a module with the masks of its network, got others: copy no "
+                "buffers between modules of different networks; average anew after an edit"
+            )
 
 
 def _read(network: Network, slot: Slot, module: nn.Module) -> AnyArray:

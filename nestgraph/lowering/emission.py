@@ -14,7 +14,7 @@ from torch import Tensor, fx, nn
 
 from nestgraph.graph import Structure
 from nestgraph.lowering.blocks import Blocks
-from nestgraph.lowering.masking import masked
+from nestgraph.lowering.masking import MaskedWeight
 from nestgraph.lowering.slots import as_tensor, layer_paths, projection_paths
 from nestgraph.spec import Projection, is_trained
 from nestgraph.spec.arrays import AnyArray
@@ -54,6 +54,28 @@ class Emission:
     def projections(self) -> dict[str, str]:
         """The path of each projection."""
         return projection_paths(self.network)
+
+    def rooted(self) -> nn.Module:
+        """The tensors and modules under a module of their own; its parts stand in the order in which they were kept.
+
+        That order is the one of parameters and lasts through copies: sums over all of them, such as the norm that
+        gradients are clipped by, depend on it to the last bit.
+        """
+        root = nn.Module()
+        for path in self.state:
+            root.add_module(path.partition(".")[0], nn.Module())
+        for path, held in sorted(self.state.items(), key=lambda item: item[0].count(".")):  # stable: owners first
+            *above, field = path.split(".")
+            owner = root
+            for part in above:
+                if part not in dict(owner.named_children()):
+                    owner.add_module(part, nn.Module())
+                owner = owner.get_submodule(part)
+            if isinstance(held, nn.Parameter | nn.Module):
+                setattr(owner, field, held)
+            else:
+                owner.register_buffer(field, held)
+        return root
 
     def call(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> fx.Node:
         """Emit a call of a function."""
@@ -96,9 +118,9 @@ class Emission:
         path = self.projections[projection.name]
         if not is_trained(projection):
             return self.keep(f"{path}.weight", as_tensor(columns.weight))
-        weight = self.keep(f"{path}.weight", self.parameter(columns.weight, blocks))
+        weight = self.parameter(columns.weight, blocks)
         held = columns.mask.size if blocks is None else blocks.real.size * columns.mask[0, 0].size
         if not self.masked or columns.active == held:
-            return weight
-        # A float mask: multiplying by booleans would convert them in every step.
-        return self.call(masked, weight, self.keep(f"{path}.mask", self.tensor(columns.mask, blocks)))
+            return self.keep(f"{path}.weight", weight)
+        self.state[path] = MaskedWeight(weight, self.tensor(columns.mask, blocks))
+        return self.graph.call_module(path)

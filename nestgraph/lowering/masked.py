@@ -7,6 +7,7 @@ from nestgraph.errors import LoweringError
 from nestgraph.graph import Network
 from nestgraph.lowering.emission import Emission, Place, place
 from nestgraph.lowering.emitters import PROJECTIONS, folds_bias
+from nestgraph.lowering.lowered_network import LoweredNetwork
 from nestgraph.lowering.nodes import mark
 from nestgraph.lowering.opaque import emit_body
 from nestgraph.lowering.operations import OPERATIONS
@@ -55,7 +56,7 @@ def lower(
             outputs[name] = _emit_operations(emission, name, total)
             mark(outputs[name], name, "output")
     emit_results(emission, network, outputs)
-    module = fx.GraphModule(emission.state, emission.graph, "LoweredNetwork")
+    module = LoweredNetwork(emission.rooted(), emission.graph, LoweredNetwork.__name__)
     module.graph.lint()
     module.meta[KEY] = Origin(network)
     return module.to(place)

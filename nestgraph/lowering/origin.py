@@ -25,7 +25,7 @@ class Origin:
         return self
 
     def check(self, structure: Structure) -> None:
-        """Check that `structure` has the same units and links.
+        """Check that `structure` has the same units, links and connections.
 
         Raises:
             LoweringError: it has others.
@@ -46,9 +46,14 @@ class Origin:
                     f"order, got {len(ids)} (not in both: {strange}): {remedy}"
                 )
         for name in structure.projection_names:
-            links = self.network.connection_columns(name).links
-            if links is not None and not np.array_equal(links, structure.connection_columns(name).links):  # type: ignore[arg-type]
+            here, there = self.network.connection_columns(name), structure.connection_columns(name)
+            if here.links is not None and not np.array_equal(here.links, there.links):  # type: ignore[arg-type]
                 raise LoweringError(f"projection {name!r}: expected a module of the same links, got others: {remedy}")
+            if here.mask is not there.mask and not np.array_equal(here.mask, there.mask):
+                raise LoweringError(
+                    f"projection {name!r}: expected a module of the same {there.active:,} connections, got one of "
+                    f"{here.active:,}: {remedy}"
+                )
 
 
 def lowered(structure: Structure, module: nn.Module) -> fx.GraphModule:

@@ -99,7 +99,8 @@ class TrainingSaves:
             return Place()
         if progress.training != training or progress.network != model.network.digest:
             return Place()  # the run went another way than the one that kept this
-        _set_values(model.module, _part(arrays, "module"))
+        values = {name: torch.tensor(array) for name, array in _part(arrays, "module").items()}
+        model.module.load_state_dict(values)
         state = OptimizerState(progress.optimizer, _part(arrays, "optimizer"))
         state.restore(model.optimizer, model.network, model.module)
         set_random(_part(arrays, "order"), self._device)
@@ -157,9 +158,3 @@ def set_random(states: RandomState, device: torch.device) -> None:
 def _part(arrays: Mapping[str, AnyArray], part: str) -> dict[str, AnyArray]:
     prefix = f"{part}/"
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-
-
-def _set_values(module: GraphModule, values: Mapping[str, AnyArray]) -> None:
-    with torch.no_grad():
-        for name, tensor in module.state_dict().items():
-            tensor.copy_(torch.tensor(values[name]))

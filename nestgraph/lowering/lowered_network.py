@@ -1,0 +1,110 @@
+"""The module that `lower` gives: it keeps its network through copies and pickles, and guards its state."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, fx
+
+from nestgraph.errors import LoweringError
+from nestgraph.graph import Network
+from nestgraph.lowering.nodes import KEY as MARK
+from nestgraph.lowering.origin import KEY, Origin
+from nestgraph.lowering.slots import projection_paths, slots
+
+EXTRA = "_extra_state"
+"""What torch calls the entry of a module's extra state."""
+
+
+class LoweredNetwork(fx.GraphModule):
+    """A lowered network.
+
+    Its state dict has the fingerprint of the network's units, links and masks as `_extra_state`, since most of that
+    changes no shape: the state of a pruned network would fit the module of the whole one, and bring back with the next
+    edit what was pruned.
+    """
+
+    def get_extra_state(self) -> Tensor:
+        """The fingerprint, uint8 (32,)."""
+        return torch.frombuffer(bytearray(_network(self).fingerprint), dtype=torch.uint8)
+
+    def set_extra_state(self, state: Any) -> None:
+        """Nothing is to be set: a state with another fingerprint was refused before."""
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        """Load a state of the same units and masks; torch calls this for a module and whatever holds one.
+
+        Raises:
+            LoweringError: it belongs to other ones, and no value was changed.
+        """
+        _check(_network(self), state_dict, prefix)
+        state_dict.setdefault(prefix + EXTRA, self.get_extra_state())  # a state written without one has its masks
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As fx pickles modules, by their source, and with what it forgets: marks of nodes and the network."""
+        make, arguments = cast("tuple[Callable[..., fx.GraphModule], tuple[Any, ...]]", super().__reduce__())
+        marks = {node.name: node.meta[MARK] for node in self.graph.nodes if MARK in node.meta}
+        return _restored, (make, arguments, self.meta, marks)
+
+
+def _restored(
+    make: Callable[..., fx.GraphModule], arguments: tuple[Any, ...], meta: dict[str, Any], marks: Mapping[str, Any]
+) -> LoweredNetwork:
+    plain = make(*arguments)
+    module = LoweredNetwork(plain, plain.graph, LoweredNetwork.__name__)
+    module.training, module.meta = plain.training, meta
+    for node in module.graph.nodes:
+        if node.name in marks:
+            node.meta[MARK] = marks[node.name]
+    return module
+
+
+def _network(module: fx.GraphModule) -> Network:
+    origin = module.meta[KEY]
+    assert isinstance(origin, Origin)
+    return origin.network
+
+
+def _check(network: Network, state: Mapping[str, Any], prefix: str) -> None:
+    """Check that a state dict belongs to a module of the network's units, links and masks.
+
+    Raises:
+        LoweringError: it belongs to another network's; the sentence names the first difference that can be seen.
+    """
+    seen = _difference(network, state, prefix)
+    given = state.get(prefix + EXTRA)
+    if seen is None and isinstance(given, Tensor) and given.cpu().numpy().tobytes() != network.fingerprint:
+        seen = "the same units, links and masks", "that of other ones of the same number"
+    if seen is not None:
+        raise LoweringError(
+            f"load_state_dict: expected the state of a module with {seen[0]}, got {seen[1]}: load it into a module "
+            "lowered from the network that it was saved with; save that network beside it (nestgraph.save)"
+        )
+
+
+def _difference(network: Network, state: Mapping[str, Any], prefix: str) -> tuple[str, str] | None:
+    """The first entry that does not fit, as what was expected and got."""
+    paths = projection_paths(network)
+    for slot in slots(network):
+        given, shape = state.get(prefix + slot.path), slot.values(network).shape
+        if isinstance(given, Tensor) and (got := tuple(slot.spread(given, network).shape)) != shape:
+            return f"{slot.column} of {slot.owner!r} of shape {shape}", f"shape {got}"
+        given = state.get(f"{prefix}{paths[slot.owner]}.mask") if slot.is_weight else None
+        if isinstance(given, Tensor):
+            live, mask = slot.spread(given, network).cpu().numpy() != 0, network.connection_columns(slot.owner).mask
+            if not np.array_equal(live, mask):
+                return f"the {np.count_nonzero(mask):,} connections of {slot.owner!r}", "other ones"
+    return None
