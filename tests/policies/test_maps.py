@@ -141,20 +141,18 @@ def test_without_maps_or_a_finite_loss_nothing_grows():
     assert MapGrowth().propose(conv_network(), Evidence(), generator()).words == "grow 0 maps"
 
 
-# -- on a trained network --------------------------------------------------------------------------------
+# -- tried out -------------------------------------------------------------------------------------------
 
 
-def trained():
-    """A trained network of maps, and evidence for trials."""
-    trainer = toy_trainer(toy(120), learning_rate=0.05)
+def young():
+    """A network of maps that no training, and so no rounding, has shaped, and evidence for trials."""
     network = conv_network(density=0.6)
-    network = trainer.fit(trainer.begin(network), 4, "test", 0).apply(network).network
-    return network, gather(network, trainer, {"trial"}, None, 0)
+    return network, gather(network, toy_trainer(toy(120)), {"trial"}, None, 0)
 
 
 def test_the_best_of_eight_lowers_the_loss_more_than_a_single_draw():
     with cpu_threads(1):
-        network, evidence = trained()
+        network, evidence = young()
         before = evidence.loss(network)
         changes = {}
         for candidates in (1, 8):

@@ -1,4 +1,7 @@
-"""The traps of growing by gradient (method.md, section 2), each on a small trained network."""
+"""The traps of growing by gradient (method.md, section 2), each on a small network.
+
+It is not trained: which units are dead, which decides some traps, must not hang on the rounding of a processor.
+"""
 
 from functools import cache
 
@@ -18,19 +21,18 @@ RULES = {"paper": NeuronGrowth(beta=0.001, alpha=0.3), "rank_one": NeuronGrowth(
 
 
 @cache
-def trained(activation):
-    """A network with an activation after some training, its evidence, and its loss on the training split."""
+def young(activation):
+    """A network with an activation, its evidence, and its loss on the training split."""
     data = load_dataset("digits")
-    trainer = Trainer(data, TrainingOptions(batch_size=64, learning_rate=0.05))
+    trainer = Trainer(data, TrainingOptions())
     network = mlp((64, 16, 12, 10), 0.3, 0, activation, batch_norm=False)
-    network = trainer.fit(trainer.begin(network), 3, "test", 0).apply(network).network
     evidence = gather(network, trainer, {"gradients", "bridges"}, None, 0)
     return network, evidence, data.train, loss_of(network, data.train)
 
 
 def changes(activation, layer, policy, sign=1):
     """How much one neuron changes the loss, in several draws, with the bridging gradient times `sign`."""
-    network, evidence, part, before = trained(activation)
+    network, evidence, part, before = young(activation)
     bridges = {name: sign * values * (name == layer) for name, values in evidence.bridges.items()}
     edits = [policy.propose(network, Evidence(bridges=bridges), np.random.default_rng(n)) for n in range(DRAWS)]
     return np.array([loss_of(edit.apply(network).network, part) - before for edit in edits])
@@ -66,7 +68,7 @@ def test_rank_one_bridges_have_no_cross_terms_where_the_paper_s_do(activation):
 
 def test_waking_at_zero_keeps_the_loss_and_one_gradient_step_lowers_it():
     for activation in ("tanh", "leaky_relu", "relu"):
-        network, evidence, part, before = trained(activation)
+        network, evidence, part, before = young(activation)
         for weight, expected in (("zero", 0), ("gradient", -1)):
             policy = ConnectionGrowth(fraction=0.05, weight=weight, rate=0.01)
             edit = policy.propose(network, evidence, np.random.default_rng(0))

@@ -1,5 +1,4 @@
 import re
-import time
 from xml.etree import ElementTree
 
 import numpy as np
@@ -13,6 +12,7 @@ from nestgraph.render import neuron_diagram, neuron_dot
 from nestgraph.render.kernels import strongest_kernels
 from nestgraph.render.neuron_plan import plan
 from nestgraph.render.selection import fans, select, shares
+from tests.counting import calls_of
 from tests.render.samples import chain, lenet_5, mlp, residual
 from tests.strategies import networks
 
@@ -146,11 +146,10 @@ def test_tiles_show_the_strongest_kernel_of_each_map():
     assert strongest_kernels(network, "fc1") == {}
 
 
-def test_a_quarter_million_edges_are_answered_in_two_seconds_and_two_megabytes():
+def test_a_quarter_million_edges_are_answered_in_two_megabytes_and_fewer_calls_than_edges():
     network = mlp(784, 300, 100, 10)
-    start = time.perf_counter()
+    assert calls_of(lambda: neuron_diagram(network)) < network.connection_count
     picture = neuron_diagram(network)
-    assert time.perf_counter() - start < 2
     assert len(picture.encode()) < 2_000_000
     assert "2,000 of 266,200 connections shown; 130 of 1,194 units" in words(picture)
     assert {"744 more units", "260 more units", "60 more units"} <= set(words(picture))

@@ -4,8 +4,8 @@ import errno
 import os
 import re
 import resource
+import select
 import signal
-import time
 
 import pytest
 
@@ -296,22 +296,24 @@ def test_a_network_that_could_not_be_read_is_not_written(path):
 
 def test_many_writers_of_one_file_leave_one_whole(path):
     networks = [chain((3 + number, 2, 1)) for number in range(4)]
+    ended, end = os.pipe()
     children = []
     for network in networks:
         child = os.fork()
         if child == 0:
-            until = time.monotonic() + 0.5
-            while time.monotonic() < until:
+            os.close(end)
+            while not select.select([ended], [], [], 0)[0]:
                 save(network, path, sidecar_above=0)
             os._exit(0)
         children.append(child)
     loaded = 0
-    while os.waitpid(children[0], os.WNOHANG)[0] == 0:
+    while loaded < 100:
         if path.exists():
             assert load(path) in networks
             loaded += 1
-    for child in children[1:]:
+    os.close(end)
+    for child in children:
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert loaded
+    os.close(ended)
     assert load(path) in networks
     assert leftovers(path.parent) == []

@@ -69,7 +69,7 @@ def test_a_run_that_is_interrupted_in_each_phase_ends_with_the_same_bytes(tmp_pa
         assert contents(place) == contents(whole.folder)
         assert done.result.model_copy(update={"seconds": 0.0}) == whole.result.model_copy(update={"seconds": 0.0})
         assert [row.seconds for row in done.metrics] == sorted(row.seconds for row in done.metrics)
-        assert done.result.seconds >= done.metrics[-1].seconds > 0
+        assert done.result.seconds >= done.metrics[-1].seconds >= 0
 
 
 def test_a_training_goes_on_between_any_two_groups_of_batches(tmp_path, monkeypatch):
