@@ -8,7 +8,7 @@ BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE :=
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
-.PHONY: demo test test-all soak check format clean browser .venv
+.PHONY: demo test test-all portable soak check format clean browser .venv
 
 demo: .venv  ## grow and prune digit classifiers of three seeds, with pictures and results in runs/demo
 	$(BIN)/nestgraph synthesize digits --seeds 3 --out runs/demo --overwrite
@@ -18,6 +18,9 @@ test: .venv browser  ## the quick suite
 
 test-all: .venv browser  ## every test; those for a GPU skip themselves where there is none
 	THOROUGH=1 $(PYTEST) -m "not nightly"
+
+portable: .venv browser  ## the tests that compute numbers, under every instruction set that this processor has
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.portable
 
 soak: .venv  ## kill a run at a thousand instants, resume it, and compare every byte
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m nightly tests/soak

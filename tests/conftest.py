@@ -6,8 +6,12 @@ import shutil
 import signal
 
 import pytest
+from hypothesis import settings
 
 from nestgraph.train import run_folder
+
+settings.register_profile("suite", deadline=None)  # an example takes as long as the machine is busy
+settings.load_profile("suite")
 
 MEMORY = "/dev/shm"
 if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 2**31:
