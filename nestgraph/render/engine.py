@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -40,6 +41,19 @@ def laid_out(dot_text: str, picture_format: str) -> bytes:
         said = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
         raise RenderError(f"Graphviz expected to draw {picture_format}, got exit {done.returncode}: {said[0][:200]}")
     return _undated(done.stdout, picture_format)
+
+
+def version() -> str:
+    """Which Graphviz lays out: its version, that of the wheel that holds it, or `none`."""
+    dot = shutil.which("dot")
+    if dot is None:
+        return f"in pygraphviz {metadata.version('pygraphviz')}" if find_spec("pygraphviz") is not None else "none"
+    try:
+        done = subprocess.run([dot, "-V"], capture_output=True, timeout=SECONDS)
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    found = re.search(rb"version ([\w.~+-]{1,40})", done.stderr + done.stdout)
+    return found[1].decode() if found else "unknown"
 
 
 def _command(picture_format: str) -> list[str]:

@@ -9,14 +9,18 @@ from typing import Any, cast
 
 import numpy as np
 
+from nestgraph.render import engine
 from nestgraph.train.data import Dataset, Samples, StreamedSamples
 
-LIBRARIES = ("nestgraph", "torch", "numpy", "networkx", "pydantic", "kornia", "pillow", "scikit-learn")
+LIBRARIES = (
+    *("nestgraph", "torch", "numpy", "networkx", "pydantic", "kornia", "pillow", "scikit-learn", "scipy"),
+    *("matplotlib", "graphviz", "pygraphviz"),
+)
 ABSENT = "nothing"
 
 
 def environment() -> dict[str, Any]:
-    """What bit-identity depends on: versions, threads, machine."""
+    """What bit-identity depends on, of pictures as well: versions, threads, machine."""
     import torch  # lazy: reading run folders does without
 
     return {
@@ -24,6 +28,7 @@ def environment() -> dict[str, Any]:
         "machine": platform.machine(),
         "cpu": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
+        "graphviz": engine.version(),
         "libraries": {name: version(name) for name in LIBRARIES},
     }
 

@@ -1,6 +1,7 @@
 import io
 import os
 import stat
+from importlib import metadata
 from xml.etree import ElementTree
 
 import pytest
@@ -135,6 +136,15 @@ def test_dot_on_the_path_is_preferred(tmp_path, monkeypatch):
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path) + os.pathsep + os.environ["PATH"])
     assert laid_out("digraph {}", "svg") == b"<svg>-Tsvg</svg>"
+    assert engine.version() == "unknown"
+    program.write_text("#!/bin/sh\necho 'dot - graphviz version 2.43.0 (0)' >&2\n")
+    assert engine.version() == "2.43.0"
+
+
+def test_the_version_is_that_of_the_wheel_or_none(bundled_engine, monkeypatch):  # noqa: ARG001
+    assert engine.version() == f"in pygraphviz {metadata.version('pygraphviz')}"
+    monkeypatch.setattr(engine, "find_spec", lambda _: None)
+    assert engine.version() == "none"
 
 
 @pytest.mark.usefixtures("bundled_engine")

@@ -11,6 +11,7 @@ import pytest
 from nestgraph.edits import Batch, Editor, SetValues
 from nestgraph.errors import DataError, RenderError, SnapshotError, TrainingError
 from nestgraph.graph import cost
+from nestgraph.render import engine
 from nestgraph.reporting import report
 from nestgraph.snapshot import load, read_journal
 from nestgraph.train import pictures, runs, synthesis
@@ -109,7 +110,8 @@ def test_a_run_writes_these_files_and_no_others(run):
         assert path.read_text().rstrip().endswith("</svg>")
     facts = json.loads((run.folder / "environment.json").read_text())
     assert (facts["seed"], facts["device"], facts["threads"]) == (1, "cpu", 1)
-    assert set(facts["libraries"]) >= {"torch", "numpy", "nestgraph"}
+    assert set(facts["libraries"]) >= {"torch", "numpy", "nestgraph", "matplotlib", "scipy", "pygraphviz"}
+    assert facts["graphviz"] == engine.version() != "none"
 
 
 def test_the_run_went_through_every_phase(run):
