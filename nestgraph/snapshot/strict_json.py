@@ -1,7 +1,7 @@
 """Strict reading of JSON from strangers: bounded before it is parsed, and every failure is one sentence.
 
 pydantic keeps the last of duplicate keys and bounds neither depth nor memory, and Python's parser takes NaN and 1e999;
-so a document passes `check_json` first, and pydantic only then. Numbers: reliability.md, "Files from strangers".
+so a document passes `check_json` first, and pydantic only then. SECURITY.md says what is promised of such files.
 """
 
 import json
