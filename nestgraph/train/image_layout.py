@@ -82,7 +82,13 @@ def layout_of(root: Path) -> Layout:
 def listed(names: list[str]) -> str:
     """Names for a message, the first of them where there are many."""
     more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
-    return ", ".join(f"{name!r:.80}" for name in names[:SHOWN]) + more
+    return ", ".join(map(_brief, names[:SHOWN])) + more
+
+
+def _brief(name: str) -> str:
+    """A name in quotes; of a long one, such as a path, its two ends."""
+    text = repr(name)
+    return text if len(text) <= 80 else f"{text[:20]}...{text[-57:]}"
 
 
 def _folders(folder: Path, root: Path) -> list[str]:
