@@ -1,8 +1,9 @@
 """Edits of connections and values that leave the units as they are."""
 
+import operator
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
@@ -13,7 +14,8 @@ from nestgraph.errors import EditError
 from nestgraph.graph.columns import ConnectionColumns, UnitColumns
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray, Booleans, Floats, Integers, owned
-from nestgraph.spec.record import Name
+from nestgraph.spec.layer import Layer
+from nestgraph.spec.record import Extent, Name
 
 
 def within(entries: AnyArray, size: int) -> bool:
@@ -109,11 +111,13 @@ class SetValues(Edit):
     Attributes:
         units: by layer and column, one value a unit in the order of positions.
         weights: by projection, one value an active connection in row-major order.
+        batches: by layer, how many batches the averages of its normalisation have seen, where they are over all.
     """
 
     kind: Literal["set_values"] = "set_values"
     units: dict[Name, UnitValues] = Field(default_factory=dict)
     weights: dict[Name, Floats] = Field(default_factory=dict)
+    batches: Annotated[dict[Name, Extent], Field(exclude_if=operator.not_)] = Field(default_factory=dict)
 
     @property
     def words(self) -> str:
@@ -139,4 +143,19 @@ class SetValues(Edit):
             weight = np.zeros_like(columns.weight)
             weight[columns.mask] = live
             connections[projection] = columns.with_weight(owned(weight))
-        return structure.replace(units=units, connections=connections), SetValues(units=old_units, weights=old_weights)
+        counted = {name: self._counted(structure, name, count) for name, count in self.batches.items()}
+        inverse = SetValues(
+            units=old_units,
+            weights=old_weights,
+            batches={name: norm.batches for name in counted if (norm := structure.layer(name).batch_norm)},
+        )
+        return structure.replace(layers=counted, units=units, connections=connections), inverse
+
+    def _counted(self, structure: Structure, name: str, count: int) -> Layer:
+        """The record of a layer whose averages have seen so many batches."""
+        record = structure.layer(name)
+        norm = record.batch_norm
+        if norm is None or norm.momentum is not None:
+            self.refuse(f"expected batches of a normalisation that averages over all, got layer {name!r}")
+        new = norm.model_copy(update={"batches": count})
+        return record.model_copy(update={"operations": tuple(new if op is norm else op for op in record.operations)})

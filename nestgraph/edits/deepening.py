@@ -16,7 +16,9 @@ from nestgraph.spec.operations import Activation, ActivationFunction, Dropout, O
 from nestgraph.spec.projection import Conv, Dense, Projection
 from nestgraph.spec.record import plain_problem
 
-NEVER_NEGATIVE: frozenset[ActivationFunction] = frozenset({"relu", "sigmoid", "relu6", "hard_sigmoid"})
+NEVER_NEGATIVE: frozenset[ActivationFunction] = frozenset(
+    {"relu", "sigmoid", "relu6", "hard_sigmoid", "softplus", "abs", "exp", "sqrt"}
+)
 
 
 @preserving(1e-12)

@@ -1,13 +1,22 @@
 """What an opaque layer computes: a function that no kind of layer covers."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from nestgraph.spec.arrays import AnyArray
 
 
 class Body(Protocol):
-    """The function of an opaque layer, in inference. It belongs to a network in memory and is in no file of it."""
+    """The function of an opaque layer, in inference. It belongs to a network in memory and is in no file of it.
+
+    One that has an attribute `parameter_count` is counted where parameters are.
+    """
 
     def __call__(self, *sources: AnyArray) -> AnyArray:
         """The layer's sum, (batch, units[, height, width]), from the outputs of its arguments in their order."""
         ...
+
+
+def parameters_of(body: Body | None) -> int | None:
+    """How many parameters a body has; None where there is none, or it does not say."""
+    count: Any = getattr(body, "parameter_count", None)
+    return count if isinstance(count, int) else None

@@ -3,7 +3,8 @@
 Connections are active weights. Parameters are trained connections plus one bias for each unit that has a bias or
 normalisation, which is what is left after folding. FLOPs are 2 for each multiply-accumulate, counted at every
 position that a convolution computes; a fixed connection (an identity skip) costs one addition, and a gate one
-multiplication at each position. What the bodies of opaque layers compute is not counted.
+multiplication at each position. Of opaque layers the parameters of bodies that say how many they have are counted, but
+not what they compute.
 """
 
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from dataclasses import astuple, dataclass
 
 import numpy as np
 
+from nestgraph.graph.body import parameters_of
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.projection import Conv, Projection, is_gate, is_trained
 
@@ -34,22 +36,33 @@ class Cost:
 
 @dataclass(frozen=True)
 class NetworkCost:
-    """The cost by layer and by projection, in order, and their total."""
+    """The cost by layer and by projection, in order, and their total.
+
+    Attributes:
+        by_layer: a layer's own, with its incoming projections.
+        by_projection: of each projection.
+        total: of the network.
+        uncounted: opaque layers whose parameters are in no count, as their bodies are not there or do not say.
+    """
 
     by_layer: Mapping[str, Cost]
     by_projection: Mapping[str, Cost]
     total: Cost
+    uncounted: tuple[str, ...] = ()
 
 
 def cost(structure: Structure) -> NetworkCost:
     """Count a network's connections, parameters and static FLOPs per layer and projection."""
     by_projection = {name: projection_cost(structure, name) for name in structure.projection_names}
     by_layer: dict[str, Cost] = {}
+    uncounted: list[str] = []
     for name in structure.layer_names:
         layer, units = structure.layer(name), len(structure.unit_columns(name))
-        own = Cost(units=units, parameters=units if layer.column_names else 0)
+        inside = 0 if layer.opaque is None else parameters_of(structure.bodies.get(name))
+        uncounted += [name] if inside is None else []
+        own = Cost(units=units, parameters=(units if layer.column_names else 0) + (inside or 0))
         by_layer[name] = sum((by_projection[p.name] for p in structure.incoming(name)), own)
-    return NetworkCost(by_layer, by_projection, sum(by_layer.values(), Cost()))
+    return NetworkCost(by_layer, by_projection, sum(by_layer.values(), Cost()), tuple(uncounted))
 
 
 def projection_cost(structure: Structure, name: str) -> Cost:

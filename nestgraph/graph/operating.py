@@ -58,7 +58,12 @@ def pointwise(operation: Activation, x: AnyArray) -> AnyArray:
     """An activation's function of `x`."""
     if operation.function == "leaky_relu":
         return np.where(x >= 0, x, x * operation.slope)
-    return FUNCTIONS[operation.function](x)
+    if operation.function == "elu":
+        return np.where(x >= 0, x, np.expm1(np.minimum(x, 0)) * operation.slope)
+    if operation.function == "clamp":
+        return np.clip(x, operation.low, operation.high)
+    with np.errstate(all="ignore"):  # a logarithm of what is negative is no number
+        return FUNCTIONS[operation.function](x)
 
 
 def _sigmoid(x: AnyArray) -> AnyArray:
@@ -69,9 +74,22 @@ def _hard_sigmoid(x: AnyArray) -> AnyArray:
     return np.clip(x + 3, 0, 6) / 6
 
 
-def _gelu(x: AnyArray) -> AnyArray:
+def _erf(x: AnyArray) -> AnyArray:
     # NumPy has no error function and SciPy is no dependency; an element at a time is quick enough for the meaning.
-    return x * ((1 + np.vectorize(math.erf, [float])(x / math.sqrt(2))) / 2).astype(x.dtype)
+    return np.vectorize(math.erf, [float])(x).astype(x.dtype)
+
+
+def _gelu(x: AnyArray) -> AnyArray:
+    return x * (1 + _erf(x / math.sqrt(2))) / 2
+
+
+def _selu(x: AnyArray) -> AnyArray:
+    scale, alpha = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
+    return scale * np.where(x >= 0, x, alpha * np.expm1(np.minimum(x, 0)))
+
+
+def _softplus(x: AnyArray) -> AnyArray:
+    return np.logaddexp(x, np.zeros((), x.dtype))
 
 
 def _gelu_tanh(x: AnyArray) -> AnyArray:
@@ -89,6 +107,22 @@ FUNCTIONS: Mapping[ActivationFunction, Callable[[AnyArray], AnyArray]] = {
     "silu": lambda x: x * _sigmoid(x),
     "gelu": _gelu,
     "gelu_tanh": _gelu_tanh,
+    "selu": _selu,
+    "softplus": _softplus,
+    "softsign": lambda x: x / (1 + np.abs(x)),
+    "mish": lambda x: x * np.tanh(_softplus(x)),
+    "log_sigmoid": lambda x: -_softplus(-x),
+    "tanh_shrink": lambda x: x - np.tanh(x),
+    "abs": np.abs,
+    "sign": np.sign,
+    "exp": np.exp,
+    "log": np.log,
+    "sqrt": np.sqrt,
+    "rsqrt": lambda x: 1 / np.sqrt(x),
+    "reciprocal": lambda x: 1 / x,
+    "sin": np.sin,
+    "cos": np.cos,
+    "erf": _erf,
 }
 """The activations that have no parameter."""
 

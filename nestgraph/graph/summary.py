@@ -1,5 +1,7 @@
 """The plain-text table of a network."""
 
+from collections.abc import Sequence
+
 from nestgraph.graph.cost import Cost, cost
 from nestgraph.graph.geometry import output_size
 from nestgraph.graph.structure import Structure
@@ -43,7 +45,18 @@ def summary(structure: Structure) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
     lines = ["  ".join(_cell(row, column, widths) for column in range(len(HEADINGS))).rstrip() for row in rows]
     rule = "-" * max(len(line) for line in lines)
-    return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1], "FLOPs = 2 per multiply-accumulate, static"])
+    opaque = [name for name in structure.layer_names if structure.layer(name).opaque is not None]
+    return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1], _foot(opaque, table.uncounted)])
+
+
+def _foot(opaque: Sequence[str], uncounted: Sequence[str]) -> str:
+    """How FLOPs are counted, and what is not."""
+    words = "FLOPs = 2 per multiply-accumulate, static"
+    if opaque:
+        words += f"; not those of {len(opaque)} opaque layer{'s'[: len(opaque) > 1]}"
+    if uncounted:
+        words += f", nor the parameters inside {', '.join(uncounted)[:80]}"
+    return words
 
 
 def _counts(entry: Cost, form: str, operations: str) -> tuple[str, ...]:

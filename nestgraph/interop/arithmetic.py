@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from nestgraph.interop.elements import Elements, UncoveredError
 from nestgraph.interop.weaving import Weaver, as_array
+from nestgraph.spec import Activation
 from nestgraph.spec.arrays import AnyArray
 
 Number = float | Tensor
@@ -42,9 +43,11 @@ def mul(weaver: Weaver, input: Any, other: Any) -> Elements:
 
 
 def div(weaver: Weaver, input: Any, other: Any, rounding_mode: str | None = None) -> Elements:
-    """A layer divided by a constant of each unit."""
-    if isinstance(other, Elements) or rounding_mode is not None:
-        raise UncoveredError("a division by a layer")
+    """A layer divided by a constant of each unit, or what is divided by a layer."""
+    if rounding_mode is not None:
+        raise UncoveredError("a division that rounds")
+    if isinstance(other, Elements):
+        return mul(weaver, input, weaver.pointwise(other, Activation(function="reciprocal")))
     return weaver.placed(input, 1 / constants(input, other))
 
 

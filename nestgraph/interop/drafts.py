@@ -2,7 +2,7 @@
 
 import keyword
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, count
 from typing import Any
@@ -14,6 +14,7 @@ from nestgraph.graph import Structure
 from nestgraph.graph.body import Body
 from nestgraph.graph.columns import NEUTRAL, ConnectionColumns, UnitColumns
 from nestgraph.graph.geometry import output_size
+from nestgraph.graph.pinning import pinned
 from nestgraph.spec import Interface, Layer, Operation, Projection
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.record import MAX_TEXT, check_text
@@ -40,6 +41,12 @@ class Draft:
         operations = (*self.record.operations, operation)
         self.record = Layer.model_validate(dict(self.record) | {"operations": operations})
         self.columns.update(columns)
+
+    def note(self, text: str) -> None:
+        """Say what is otherwise than in the module; each thing once."""
+        known = self.record.note.split("; ") if self.record.note else []
+        if text not in known:
+            self.record = self.record.model_copy(update={"note": plain_text("; ".join([*known, text]))})
 
 
 class Drafts:
@@ -81,7 +88,23 @@ class Drafts:
         units = {name: _columns(draft) for name, draft in self.layers.items()}
         records = [draft.record for draft in self.layers.values()]
         structure = Structure(records, self._projections.values(), units, self._connections, self._bodies, interface)
+        structure = structure.replace(connections=dict(_revived(structure)))
         return drop_islands(structure).change(structure)[0]
+
+
+def _revived(structure: Structure) -> Iterator[tuple[str, ConnectionColumns]]:
+    """Connections of units that cannot go though the module has pruned all their weights: those weights, as zeros."""
+    kept = pinned(structure) | set(structure.output_names)
+    for layer in sorted(name for name in kept if structure.layer(name).opaque is None):
+        fed = {p.name: structure.connection_columns(p.name) for p in structure.incoming(layer)}
+        full = {name: columns for name, columns in fed.items() if columns.links is None}
+        if not full or len(full) < len(fed):
+            continue
+        dead = ~np.logical_or.reduce([columns.edges.any(axis=1) for columns in full.values()])
+        for name, columns in full.items() if dead.any() else ():
+            mask = columns.mask.copy()
+            mask[dead] = True
+            yield name, columns.with_weight(columns.weight, mask)
 
 
 def _columns(draft: Draft) -> UnitColumns:

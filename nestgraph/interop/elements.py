@@ -120,6 +120,20 @@ class Ledger:
             raise UncoveredError("samples are mixed")
         return first[0].numpy()
 
+    def apart(self, x: Elements) -> bool:
+        """Whether the first axis of a tensor is that of samples, and they are arranged alike."""
+        try:
+            self.sample(x)
+        except UncoveredError:
+            return False
+        return True
+
+    def seems_apart(self, x: Elements) -> bool:
+        """As `apart`, but judged by one element alone."""
+        if len(x.index) != self._batch or not x.index[0].numel():
+            return len(x.index) == self._batch
+        return bool((x.index.select(0, 1).flatten()[:1] - x.index.select(0, 0).flatten()[:1] == SAMPLE).all())
+
     def found(self, numbers: AnyArray) -> tuple[AnyArray, AnyArray]:
         """The region of each number, and its place within the region."""
         starts = np.array([region.start for region in self.regions])

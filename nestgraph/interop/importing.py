@@ -6,13 +6,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nestgraph.errors import InteropError
+from nestgraph.errors import EditError, InteropError
 from nestgraph.graph import Network
 from nestgraph.interop.extents import TOLERANCE, differences, freed
 from nestgraph.interop.patterns import name_functions
 from nestgraph.interop.reading import BATCH, Reading
 from nestgraph.interop.tracing import Recorder, first_line, traced
-from nestgraph.lowering.evaluating import evaluated
+from nestgraph.lowering.evaluating import evaluated, single
+
+PRECISIONS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
 def import_module(module: nn.Module, example_inputs: Tensor | Sequence[Tensor]) -> Network:
@@ -38,20 +40,54 @@ def import_module(module: nn.Module, example_inputs: Tensor | Sequence[Tensor]) 
         InteropError: the module cannot be traced, or its inputs or outputs have a form that a network has not.
     """
     given = [example_inputs] if isinstance(example_inputs, Tensor) else list(example_inputs)
+    _examples(given)
+    said = _precision(module, given)
+    module, given = evaluated(module), [single(tensor) for tensor in given]
     examples = _examples(given)
-    module = evaluated(module)
     with torch.no_grad():
         graph, whole = traced(module, len(examples))
         name_functions(graph)
         recorder = Recorder(graph)
         expected = _computed(module, module, examples)
         _computed(module, recorder.run, examples)
-        network = Network.of(Reading(graph, recorder.facts, whole, given).structure())
+        network = _read(lambda whole_units: Reading(graph, recorder.facts, whole, given, said, whole_units))
         _compare(network, examples, expected)
         if network.bodies:  # of which an axis may only look like that of the samples
             more = [torch.cat([example, example[:1]]) for example in examples]
             _compare(network, more, _computed(module, module, more))
         return freed(network, module, examples)
+
+
+def _read(reading: Callable[[bool], Reading]) -> Network:
+    """The network of a traced module.
+
+    Where what the module has pruned leaves a unit without a path from an input that an opaque layer reads or that is an
+    output, units without weights keep theirs, which are 0.
+    """
+    try:
+        return Network.of(reading(False).structure())
+    except EditError:
+        return Network.of(reading(True).structure())
+
+
+def _precision(module: nn.Module, given: Sequence[Tensor]) -> str:
+    """What to say of a module that computes in another precision; empty where it computes in float32.
+
+    Raises:
+        InteropError: it computes with other numbers.
+    """
+    tensors = [*module.parameters(), *module.buffers(), *given]
+    kinds = {tensor.dtype for tensor in tensors if tensor.is_floating_point() or tensor.is_complex()}
+    strange = [kind for kind in kinds if kind not in PRECISIONS]
+    packed = [str(t.layout) for t in tensors if t.is_quantized or t.layout != torch.strided]
+    if strange or packed:
+        got = packed[0] if packed else str(strange[0])
+        raise InteropError(
+            f"import_module expected dense tensors of floating point numbers, got {got} in {type(module).__name__}: "
+            "import the module before it was quantised, packed or made complex"
+        )
+    others = sorted(str(kind).removeprefix("torch.") for kind in kinds - {torch.float32})
+    return f"of {' and '.join(others)} in the module, of float32 here" if others else ""
 
 
 def _computed(module: nn.Module, function: Callable[..., Any], examples: Sequence[Tensor]) -> Any:

@@ -11,6 +11,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, fx, nn
 from torch.fx.node import map_arg
+from torch.nn.utils import parametrize
 from torch.nn.utils.parametrize import type_before_parametrizations
 
 from nestgraph.errors import InteropError, NestgraphError
@@ -21,7 +22,7 @@ from nestgraph.interop.elements import Elements, UncoveredError
 from nestgraph.interop.modules import MODULES, MOVING_MODULES
 from nestgraph.interop.nodes import called, last_uses, name_and_label, operation, path_of, works_in_place
 from nestgraph.interop.opaque import Arguments, Excerpt, excerpt
-from nestgraph.interop.tracing import TensorFact
+from nestgraph.interop.tracing import SKIPPED, TensorFact
 from nestgraph.interop.values import Foreign, contains, leaves, moved, regions_of, same_type, written
 from nestgraph.interop.vocabulary import CASTS, FUNCTIONS, JOINS, MOVES
 from nestgraph.interop.weaving import Weaver
@@ -40,17 +41,26 @@ class Reading:
         facts: what each node gave on the examples (see `Recorder`).
         whole: why which submodules were not traced into.
         given: example inputs, a tensor for each; it was run on `BATCH` samples of them.
+        said: what to say of the inputs.
+        whole_units: whether a unit all of whose weights the module has pruned keeps them, as zeros.
     """
 
     def __init__(
-        self, module: fx.GraphModule, facts: Mapping[fx.Node, Any], whole: Mapping[str, str], given: Sequence[Tensor]
+        self,
+        module: fx.GraphModule,
+        facts: Mapping[fx.Node, Any],
+        whole: Mapping[str, str],
+        given: Sequence[Tensor],
+        said: str = "",
+        whole_units: bool = False,
     ) -> None:
-        self._module, self._facts, self._whole = module, facts, whole
-        self._given, self._weaver = given, Weaver(BATCH, self._held)
+        self._module, self._facts, self._whole, self._said = module, facts, whole, said
+        self._given, self._weaver = given, Weaver(BATCH, self._held, whole_units)
         self._values: dict[fx.Node, Any] = {}
         self._dying: frozenset[fx.Node] = frozenset()
         self._unwoven: set[fx.Node] = set()
         self._sources: dict[fx.Node, Elements] = {}
+        self._parameters: dict[fx.Node, frozenset[int]] = {}
         self._owners: dict[int, str] = {}
         self._inputs: list[InputPort] = []
         self._outputs: list[OutputPort] = []
@@ -83,7 +93,8 @@ class Reading:
 
     def _let_go(self, node: fx.Node) -> None:
         """Forget what is read at a node for the last time; what an excerpt may begin from is kept aside."""
-        if not isinstance(self._values.get(node), Elements):
+        value = self._values.get(node)
+        if not isinstance(value, Elements) or not self._weaver.ledger.seems_apart(value):
             self._unwoven.add(node)
         for near in self._dying:
             value = self._values.pop(near, None)
@@ -100,18 +111,24 @@ class Reading:
         if node.op == "placeholder":
             return self._input(node)
         if node.op == "get_attr":
-            return operator.attrgetter(str(node.target))(self._module)
+            held = operator.attrgetter(str(node.target))(self._module)
+            self._parameters[node] = frozenset((id(held),) if isinstance(held, nn.Parameter) else ())
+            return held
         args, kwargs = cast(Any, map_arg((node.args, node.kwargs), self._values.__getitem__))
         fact = self._facts[node]
         if not contains((args, kwargs), Elements, Foreign):
             with torch.no_grad():
-                return called(self._module, node)(*args, **kwargs)
+                constant = called(self._module, node)(*args, **kwargs)
+            self._parameters[node] = self._parameters_of(node) if isinstance(constant, Tensor) else frozenset()
+            return constant
         if not contains(fact, TensorFact):
             return fact
         try:
             result = self._read(node, args, kwargs)
         except (UncoveredError, ValidationError, NestgraphError, TypeError, RuntimeError) as reason:
             result = self._opaque(node, (str(reason).strip() or type(reason).__name__).splitlines()[0])
+        else:
+            self._note(node, result)
         return written(args[0], result) if args and works_in_place(self._module, node) else result
 
     def _input(self, node: fx.Node) -> Elements:
@@ -124,6 +141,8 @@ class Reading:
         whole = None if example.is_floating_point() else (int(example.min()), int(example.max()))
         self._inputs.append(InputPort(layer=layer, shape=None if own == shape else shape, integers=whole))
         elements = self._weaver.output(layer)
+        if self._said:
+            self._weaver.note(elements, self._said)
         return Elements(elements.index.view(-1, *shape), elements.regions) if own != shape else elements
 
     def _read(self, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -149,17 +168,33 @@ class Reading:
         kind = type_before_parametrizations(module)
         if kind not in MODULES:
             raise UncoveredError(self._whole.get(path, f"{kind.__name__} has no kind"))
-        self._note_sharing(path, module)
         return MODULES[kind](module)(self._weaver, *args, *kwargs.values())
 
-    def _note_sharing(self, path: str, module: nn.Module) -> None:
-        owners = {self._owners.get(id(parameter)) for parameter in module.parameters(recurse=False)} - {None}
-        for parameter in module.parameters(recurse=False):
-            self._owners.setdefault(id(parameter), path)
-        if owners:
-            self._weaver.label = plain_text(
-                f"{path}: copies weights that the module shares with {min(map(str, owners))}"
-            )
+    # -- what is otherwise than in the module --------------------------------------------------------------
+
+    def _parameters_of(self, node: fx.Node) -> frozenset[int]:
+        """The parameters, by identity, that a node reads: its module's and those that its constants are made from."""
+        near = (self._parameters.get(source, frozenset[int]()) for source in node.all_input_nodes)
+        own = self._module.get_submodule(str(node.target)).parameters() if node.op == "call_module" else ()
+        return frozenset(map(id, own)).union(*near)
+
+    def _note(self, node: fx.Node, result: Any) -> None:
+        """Say of what a node gave what differs in training."""
+        for x in leaves(result, Elements):
+            self._note_sharing(node, x, self._parameters_of(node))
+            for skipped in node.meta.get(SKIPPED, ()):
+                self._weaver.note(x, f"{skipped} does nothing in evaluation and is left out")
+            if node.op == "call_module" and parametrize.is_parametrized(self._module.get_submodule(str(node.target))):
+                self._weaver.note(x, "weights that the module computes from others are taken as they are")
+
+    def _note_sharing(self, node: fx.Node, x: Elements, parameters: Iterable[int]) -> None:
+        place = path_of(node) if node.op == "call_module" else node.name
+        owners = [self._owners.setdefault(parameter, node.name) for parameter in parameters]
+        shared = sorted({owner for owner in owners if owner != node.name})
+        if shared:
+            named = next((path_of(near) for near in self._module.graph.nodes if near.name == shared[0]), shared[0])
+            what = "which is called twice" if named == place else f"weights shared with {named}"
+            self._weaver.note(x, f"{place}: {what}; they are copies here and train apart".replace(";", ","))
 
     # -- opaque layers -------------------------------------------------------------------------------
 
@@ -170,9 +205,13 @@ class Reading:
         if not floats or not fact.shape or fact.shape[0] != BATCH:
             return Foreign(regions_of([self._values.get(near) for near in node.all_input_nodes]), reason)
         known = self._sources | {near: x for near, x in self._values.items() if isinstance(x, Elements)}
-        inputs, inner = excerpt(self._module, node, known.__contains__)
+        inputs, inner = excerpt(
+            self._module, node, lambda near: near in known and self._weaver.ledger.apart(known[near])
+        )
         tensors = [(known[near], self._facts[near].dtype) for near in inputs]
-        return self._opaque_layer(copy.deepcopy(inner), tensors, fact.shape[1:], reason)
+        result = self._opaque_layer(copy.deepcopy(inner), tensors, fact.shape[1:], reason)
+        self._note_sharing(node, result, map(id, inner.parameters()))
+        return result
 
     def _opaque_layer(
         self, inner: nn.Module, tensors: Iterable[tuple[Elements, torch.dtype]], shape: tuple[int, ...], reason: str

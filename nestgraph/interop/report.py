@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from nestgraph.edits import coupled
 from nestgraph.edits.strands import Strands
-from nestgraph.graph import Structure
+from nestgraph.graph import Structure, cost
+from nestgraph.graph.cost import NetworkCost
 from nestgraph.graph.extents import sample_shape, shape_words
 from nestgraph.spec import Argument, OneToOne
 
@@ -19,6 +20,8 @@ class ReportRow:
         units: how many it has.
         editable: whether units can be added and removed.
         reason: why not, or what is noteworthy; empty otherwise.
+        note: what the import did otherwise than the module; empty where it is the same.
+        parameters: how many the layer has, with the projections into it; None where its body does not say.
     """
 
     name: str
@@ -26,6 +29,8 @@ class ReportRow:
     units: int
     editable: bool
     reason: str
+    note: str = ""
+    parameters: int | None = 0
 
 
 @dataclass(frozen=True)
@@ -36,40 +41,62 @@ class ImportReport:
 
     @property
     def opaque_share(self) -> float:
-        """The share of opaque layers among the layers that are no inputs."""
+        """The share of the parameters that are in opaque layers; of the layers, where there are no parameters."""
         computed = [row for row in self.rows if row.kind != "input"]
-        return sum(row.kind == "opaque" for row in computed) / max(len(computed), 1)
+        counts = (
+            [row.parameters or 0 for row in computed]
+            if any(row.parameters for row in computed)
+            else [1] * len(computed)
+        )
+        opaque = sum(count for row, count in zip(computed, counts, strict=True) if row.kind == "opaque")
+        return opaque / max(sum(counts), 1)
 
     def __str__(self) -> str:
         width, state = max(len(row.name) for row in self.rows), {True: "editable", False: "fixed"}
         lines = [
-            f"{row.name:<{width}}  {row.kind:<12}  {row.units:>6}  {state[row.editable]:<8}  {row.reason}".rstrip()
+            f"{row.name:<{width}}  {row.kind:<12}  {row.units:>6}  {state[row.editable]:<8}  "
+            f"{'; '.join(filter(None, (row.reason, row.note)))}".rstrip()
             for row in self.rows
         ]
-        editable = sum(row.editable for row in self.rows)
-        opaque = sum(row.kind == "opaque" for row in self.rows)
-        return "\n".join([*lines, f"{editable} of {len(self.rows)} layers editable, {opaque} opaque"])
+        return "\n".join([*lines, self._total()])
+
+    def _total(self) -> str:
+        """The last line: how much can be edited."""
+        opaque = [row for row in self.rows if row.kind == "opaque"]
+        words = f"{sum(row.editable for row in self.rows)} of {len(self.rows)} layers editable, {len(opaque)} opaque"
+        if not opaque:
+            return words
+        unknown = sum(row.parameters is None for row in opaque)
+        kept = f", but for {unknown} without a body that says how many it has" if unknown else ""
+        return f"{words} with {self.opaque_share:.0%} of the parameters{kept}"
 
 
 def import_report(structure: Structure) -> ImportReport:
     """Which layers of a network can be edited, and what keeps the others or some of their units."""
-    strands = Strands.of(structure)
-    return ImportReport(tuple(_row(structure, strands, name) for name in structure.layer_names))
+    strands, table = Strands.of(structure), cost(structure)
+    return ImportReport(tuple(_row(structure, strands, table, name) for name in structure.layer_names))
 
 
-def _row(structure: Structure, strands: Strands, name: str) -> ReportRow:
+def _row(structure: Structure, strands: Strands, table: NetworkCost, name: str) -> ReportRow:
+    record, units = structure.layer(name), structure.units(name)
+    kind = record.kind if record.opaque is None else "opaque"
+    editable, reason = _judged(structure, strands, name)
+    parameters = None if name in table.uncounted else table.by_layer[name].parameters
+    return ReportRow(name, kind, len(units), editable, reason, record.note, parameters)
+
+
+def _judged(structure: Structure, strands: Strands, name: str) -> tuple[bool, str]:
+    """Whether a layer can be edited, and why not or not all of it."""
     record, units = structure.layer(name), structure.units(name)
     if record.opaque is not None:
-        return ReportRow(name, "opaque", len(units), False, record.opaque)
+        return False, record.opaque
     if record.kind == "input" or record.output:
-        reason = _taken(structure, name) if record.kind == "input" else "an output"
-        return ReportRow(name, record.kind, len(units), False, reason)
+        return False, _taken(structure, name) if record.kind == "input" else "an output"
     kept = units[strands.kept[strands.places[name]]]
     if not len(kept):
-        return ReportRow(name, record.kind, len(units), True, "")
+        return True, ""
     some = len(kept) < len(units)
-    reason = (f"{len(kept)} units " if some else "") + _obstacle(structure, name, int(kept[0]))
-    return ReportRow(name, record.kind, len(units), some, reason)
+    return some, (f"{len(kept)} units " if some else "") + _obstacle(structure, name, int(kept[0]))
 
 
 def _taken(structure: Structure, name: str) -> str:

@@ -19,6 +19,9 @@ from nestgraph.lowering.tracing import InstanceTracer
 PATH = "path"
 """The entry of a node's `meta` for where the traced module has what the node names."""
 
+SKIPPED = "skipped"
+"""The entry of a node's `meta` for submodules that gave its value as they got it."""
+
 
 class _Tracer(InstanceTracer):
     """As fx's tracer, but it keeps some submodules whole and notes where a trace breaks."""
@@ -35,10 +38,13 @@ class _Tracer(InstanceTracer):
     def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
         """Trace a submodule; the innermost that breaks is noted."""
         try:
-            return super().call_module(m, forward, args, kwargs)
+            result = super().call_module(m, forward, args, kwargs)
         except Exception:
             self.broken = self.broken or self.path_of_module(m)
             raise
+        if args and result is args[0] and isinstance(result, fx.Proxy) and not isinstance(m, nn.Sequential):
+            result.node.meta.setdefault(SKIPPED, []).append(f"{self.path_of_module(m)} ({type(m).__name__})")
+        return result
 
 
 def traced(module: nn.Module, count: int) -> tuple[fx.GraphModule, dict[str, str]]:

@@ -11,6 +11,23 @@ from torch import Tensor
 
 from nestgraph.interop.arithmetic import add, div, mul, neg, square, sub
 from nestgraph.interop.elements import Elements, UncoveredError
+from nestgraph.interop.pointwise import (
+    activations,
+    attribute,
+    celu,
+    clamp,
+    clamped_above,
+    detached,
+    dropped,
+    elu,
+    gelu,
+    glu,
+    hardtanh,
+    leaky_relu,
+    prelu,
+    softplus,
+    softshrink,
+)
 from nestgraph.interop.spatial import (
     Handler,
     adaptive,
@@ -22,12 +39,14 @@ from nestgraph.interop.spatial import (
     reduced,
 )
 from nestgraph.interop.weaving import Weaver, as_array
-from nestgraph.spec import Activation, BatchNorm, Dropout, Operation
+from nestgraph.spec import BatchNorm
 
 
-def linear(weaver: Weaver, input: Elements, weight: Tensor, bias: Tensor | None = None) -> Elements:
-    """`nn.Linear`."""
-    return weaver.linear(input, weight, bias)
+def linear(
+    weaver: Weaver, input: Elements, weight: Tensor, bias: Tensor | None = None, active: Tensor | None = None
+) -> Elements:
+    """`nn.Linear`, of whose weights those in `active` are connections."""
+    return weaver.linear(input, weight, bias, active)
 
 
 def conv2d(
@@ -39,12 +58,13 @@ def conv2d(
     padding: Any = 0,
     dilation: Any = 1,
     groups: int = 1,
+    active: Tensor | None = None,
 ) -> Elements:
-    """`nn.Conv2d`."""
+    """`nn.Conv2d`, of whose weights those in `active` are connections."""
     kernel = cast("tuple[int, int]", tuple(weight.shape[2:]))
     sweep = {"stride": pair(stride), "dilation": pair(dilation)}
     sweep["padding"] = _padding(padding, kernel, sweep["dilation"])
-    return weaver.convolution(input, weight, bias, sweep, groups)
+    return weaver.convolution(input, weight, bias, sweep, groups, active)
 
 
 def batch_norm(
@@ -55,62 +75,16 @@ def batch_norm(
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     training: bool = False,
-    momentum: float = 0.1,
+    momentum: float | None = 0.1,
     eps: float = 1e-5,
+    batches: int = 0,
 ) -> Elements:
     """`nn.BatchNorm1d` and `nn.BatchNorm2d`."""
     if training or running_mean is None or running_var is None:
         raise UncoveredError("a batch normalisation without running statistics")
     given = {"gamma": weight, "beta": bias, "mean": running_mean, "variance": running_var}
     columns = {name: as_array(tensor) for name, tensor in given.items() if tensor is not None}
-    return weaver.operated(input, BatchNorm(epsilon=eps, momentum=momentum), columns)
-
-
-def _pointwise(operation: Operation) -> Handler:
-    def handle(weaver: Weaver, input: Elements, inplace: bool = False) -> Elements:  # noqa: ARG001
-        return weaver.pointwise(input, operation)
-
-    return handle
-
-
-def leaky_relu(weaver: Weaver, input: Elements, negative_slope: float = 0.01, inplace: bool = False) -> Elements:  # noqa: ARG001
-    """`nn.LeakyReLU`."""
-    return weaver.pointwise(input, Activation(function="leaky_relu", slope=negative_slope))
-
-
-def gelu(weaver: Weaver, input: Elements, approximate: str = "none") -> Elements:
-    """`nn.GELU`."""
-    return weaver.pointwise(input, Activation(function="gelu_tanh" if approximate == "tanh" else "gelu"))
-
-
-def clamp(weaver: Weaver, input: Elements, min: Any = None, max: Any = None, inplace: bool = False) -> Elements:  # noqa: ARG001
-    """A clamp that is a ReLU."""
-    functions = {(0, None): "relu", (0, 6): "relu6"}
-    if isinstance(min, Tensor) or isinstance(max, Tensor) or (min, max) not in functions:
-        raise UncoveredError(f"a clamp to ({min}, {max})"[:80])
-    return weaver.pointwise(input, Activation(function=cast(Any, functions[min, max])))
-
-
-def hardtanh(
-    weaver: Weaver,
-    input: Elements,
-    min_val: float = -1.0,
-    max_val: float = 1.0,
-    inplace: bool = False,  # noqa: ARG001
-) -> Elements:
-    """`nn.Hardtanh`, where it is a ReLU6."""
-    return clamp(weaver, input, min_val, max_val)
-
-
-def dropout(
-    weaver: Weaver,
-    input: Elements,
-    p: float = 0.5,
-    training: bool = True,  # noqa: ARG001
-    inplace: bool = False,  # noqa: ARG001
-) -> Elements:
-    """`nn.Dropout`; whether it was training when it was traced does not matter."""
-    return weaver.pointwise(input, Dropout(probability=p)) if p else input
+    return weaver.operated(input, BatchNorm(epsilon=eps, momentum=momentum, batches=batches), columns)
 
 
 def _padding(padding: Any, kernel: tuple[int, int], dilation: tuple[int, int]) -> tuple[int, int]:
@@ -124,21 +98,8 @@ def _padding(padding: Any, kernel: tuple[int, int], dilation: tuple[int, int]) -
     return spans[0] // 2, spans[1] // 2
 
 
-def _activations() -> dict[str, Handler]:
-    names = {
-        "relu": "relu",
-        "relu6": "relu6",
-        "tanh": "tanh",
-        "sigmoid": "sigmoid",
-        "hardsigmoid": "hard_sigmoid",
-        "hardswish": "hard_swish",
-        "silu": "silu",
-    }
-    return {name: _pointwise(Activation(function=cast(Any, function))) for name, function in names.items()}
-
-
 FUNCTIONS: Mapping[str, Handler] = {
-    **_activations(),
+    **activations(),
     "linear": linear,
     "conv2d": conv2d,
     "batch_norm": batch_norm,
@@ -146,13 +107,30 @@ FUNCTIONS: Mapping[str, Handler] = {
     "gelu": gelu,
     "clamp": clamp,
     "clip": clamp,
+    "clamp_min": clamp,
+    "clamp_max": clamped_above,
     "hardtanh": hardtanh,
-    "dropout": dropout,
+    "elu": elu,
+    "celu": celu,
+    "softplus": softplus,
+    "prelu": prelu,
+    "glu": glu,
+    "softshrink": softshrink,
+    "dropout": dropped(),
+    "dropout1d": dropped(maps=True),
+    "dropout2d": dropped(maps=True),
+    "dropout3d": dropped(maps=True),
+    "feature_dropout": dropped(maps=True),
+    "alpha_dropout": dropped(alpha=True),
+    "feature_alpha_dropout": dropped(maps=True, alpha=True),
+    "detach": detached,
+    "getattr": attribute,
     "max_pool2d": max_pool2d,
     "avg_pool2d": avg_pool2d,
     "adaptive_avg_pool2d": adaptive("average"),
     "adaptive_max_pool2d": adaptive("max"),
     "mean": reduced("average"),
+    "sum": reduced("sum"),
     "amax": reduced("max"),
     "interpolate": interpolate,
     "local_response_norm": local_response_norm,
@@ -182,5 +160,7 @@ MOVES = JOINS | frozenset(
 )
 """Names of functions and methods that move elements and compute nothing; JOINS put several tensors together."""
 
-CASTS = frozenset({"to", "type_as", "type", "float", "half", "bfloat16", "double", "cpu", "cuda"})
+CASTS = frozenset(
+    {"to", "type_as", "type", "float", "half", "bfloat16", "double", "cpu", "cuda", "requires_grad", "pin_memory"}
+)
 """Names of methods that may change a tensor's type or device and compute nothing."""

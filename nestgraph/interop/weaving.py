@@ -10,7 +10,7 @@ from torch import Tensor
 from nestgraph.graph.columns import ConnectionColumns
 from nestgraph.graph.geometry import swept_size
 from nestgraph.interop.drafts import Drafts, Size
-from nestgraph.interop.elements import Elements, Ledger, Refs, UncoveredError, in_turn
+from nestgraph.interop.elements import SAMPLE, Elements, Ledger, Refs, UncoveredError, in_turn
 from nestgraph.spec import Conv, Dense, OneToOne, Operation
 from nestgraph.spec.arrays import AnyArray
 
@@ -26,11 +26,12 @@ class Weaver:
         drafts: the layers and projections so far.
         ledger: where the elements of their outputs are.
         held: whether a later node still reads a region as it is now; such a layer gains no operation.
+        whole_units: whether a unit all of whose weights are pruned keeps them, as zeros.
         name, label: for the layers of the node at hand.
     """
 
-    def __init__(self, batch: int, held: Held) -> None:
-        self.drafts, self.ledger, self.held = Drafts(), Ledger(batch), held
+    def __init__(self, batch: int, held: Held, whole_units: bool = False) -> None:
+        self.drafts, self.ledger, self.held, self.whole_units = Drafts(), Ledger(batch), held, whole_units
         self.name = self.label = ""
 
     # -- layers --------------------------------------------------------------------------------------
@@ -47,37 +48,56 @@ class Weaver:
         """Whether a layer is an input."""
         return self.drafts.layers[layer].record.kind == "input"
 
+    def note(self, x: Elements, text: str) -> None:
+        """Say of the layers that a tensor is of what is otherwise than in the module."""
+        regions: list[int] = np.unique(self.ledger.found((x.index % SAMPLE).flatten().numpy())[0]).tolist()
+        for layer in dict.fromkeys(self.ledger.regions[number].layer for number in regions):
+            self.drafts.layers[layer].note(text)
+
     def output(self, layer: str) -> Elements:
         """The elements of a layer's output as it is now."""
         draft = self.drafts.layers[layer]
         return self.ledger.enter(layer, draft.units, draft.output_size)
 
-    def linear(self, x: Elements, weight: Tensor, bias: Tensor | None) -> Elements:
-        """Neurons that each read any of the elements (batch, features) of `x`."""
+    def linear(self, x: Elements, weight: Tensor, bias: Tensor | None, active: Tensor | None = None) -> Elements:
+        """Neurons that each read any of the elements (batch, features) of `x`, by the weights that are active."""
         numbers = self.ledger.sample(x)
         if numbers.ndim != 1:
             raise UncoveredError("a linear map over the last of several axes")
         if len(np.unique(numbers)) < len(numbers):
             raise UncoveredError("a linear map reads an element twice")
         regions, places = self.ledger.found(numbers)
-        matrix = as_array(weight)
+        matrix, kept = as_array(weight), self._active(weight, active)
         name = self.layer(len(matrix), (), _optional(bias))
         for number in in_turn(regions):
             region, chosen = self.ledger.regions[number], regions == number
             columns = np.zeros((len(matrix), region.units * region.area), np.float32)
-            read = np.zeros(columns.shape[1], bool)
-            columns[:, places[chosen]], read[places[chosen]] = matrix[:, chosen], True
+            mask = np.zeros(columns.shape, bool)
+            columns[:, places[chosen]], mask[:, places[chosen]] = matrix[:, chosen], kept[:, chosen]
             shape = (len(matrix), region.units, *region.size)
-            mask = np.broadcast_to(read, columns.shape).reshape(shape)
-            self.drafts.join(
-                Dense(source=region.layer, target=name), ConnectionColumns.of(columns.reshape(shape), mask)
-            )
+            joined = ConnectionColumns.of(columns.reshape(shape), mask.reshape(shape))
+            self.drafts.join(Dense(source=region.layer, target=name), joined)
         return self.output(name)
 
+    def _active(self, weight: Tensor, active: Tensor | None) -> AnyArray:
+        """Which weights are connections; with `whole_units`, all of a unit that would have none, as zeros."""
+        if active is None:
+            return np.ones(tuple(weight.shape), bool)
+        mask = active.detach().cpu().numpy() != 0
+        if self.whole_units:
+            mask = mask | ~mask.any(axis=tuple(range(1, mask.ndim)), keepdims=True)
+        return mask
+
     def convolution(
-        self, x: Elements, weight: Tensor, bias: Tensor | None, sweep: Mapping[str, Pair], groups: int
+        self,
+        x: Elements,
+        weight: Tensor,
+        bias: Tensor | None,
+        sweep: Mapping[str, Pair],
+        groups: int,
+        active: Tensor | None = None,
     ) -> Elements:
-        """Maps that read the maps of `x` through kernels (out, in / groups, height, width)."""
+        """Maps that read the maps of `x` through kernels (out, in / groups, height, width), as far as active."""
         if x.index.ndim != 4:
             raise UncoveredError("a convolution over something else than (batch, maps, height, width)")
         height, width = x.index.shape[2:]
@@ -87,43 +107,50 @@ class Weaver:
             x = self.placed(x)
             refs = self.ledger.refs(x)
         if any(self.ledger.regions[number].size == () for number in refs.known):
-            return self._pointwise_convolution(x, weight, bias, sweep, groups)
+            return self._pointwise_convolution(x, weight, bias, sweep, groups, active)
         name = self.layer(out, swept_size((height, width), kernel, **sweep), _optional(bias))
         record = {"target": name, "kernel": kernel, **sweep}
+        kept = self._active(weight, active)
         if groups == len(refs.units) and groups > 1:
-            self._depthwise(refs, as_array(weight)[:, 0], record)
+            self._depthwise(refs, as_array(weight)[:, 0], kept[:, 0], record)
         else:
-            self._mixing(refs, as_array(weight), groups, record)
+            self._mixing(refs, as_array(weight), kept, groups, record)
         return self.output(name)
 
-    def _mixing(self, refs: Refs, weight: AnyArray, groups: int, record: Mapping[str, Any]) -> None:
-        full, reads = _ungrouped(weight, groups)
+    def _mixing(self, refs: Refs, weight: AnyArray, active: AnyArray, groups: int, record: Mapping[str, Any]) -> None:
+        full, reads = _ungrouped(weight, groups), _ungrouped(active, groups)
         for number in refs.known:
             region = self.ledger.regions[number]
             channels, units = refs.of(number)
             columns = np.zeros((len(full), region.units, *full.shape[2:]), np.float32)
             mask = np.zeros(columns.shape, bool)
             columns[:, units] = full[:, channels]
-            mask[:, units] = reads[:, channels, None, None]
+            mask[:, units] = reads[:, channels]
             self.drafts.join(Conv(source=region.layer, **record), ConnectionColumns.of(columns, mask))
 
-    def _depthwise(self, refs: Refs, kernels: AnyArray, record: Mapping[str, Any]) -> None:
+    def _depthwise(self, refs: Refs, kernels: AnyArray, active: AnyArray, record: Mapping[str, Any]) -> None:
         each = len(kernels) // len(refs.units)
         for number in refs.known:
             channels, units = refs.of(number)
             targets = (channels[:, None] * each + np.arange(each)).reshape(-1)
             links = np.stack([np.repeat(units, each), targets], 1)
             projection = OneToOne(source=self.ledger.regions[number].layer, trained=True, **record)
-            self.drafts.join(projection, ConnectionColumns.of(kernels[targets], links=links))
+            self.drafts.join(projection, ConnectionColumns.of(kernels[targets], active[targets], links=links))
 
     def _pointwise_convolution(
-        self, x: Elements, weight: Tensor, bias: Tensor | None, sweep: Mapping[str, Pair], groups: int
+        self,
+        x: Elements,
+        weight: Tensor,
+        bias: Tensor | None,
+        sweep: Mapping[str, Pair],
+        groups: int,
+        active: Tensor | None,
     ) -> Elements:
         """Over neurons that stand as maps of size (1, 1)."""
         if groups > 1 or any(sweep["padding"]) or tuple(weight.shape[2:]) != (1, 1):
             raise UncoveredError("a convolution with padding, groups or a wide kernel over single values")
         flat = Elements(x.index.flatten(1), x.regions)
-        found = self.linear(flat, weight.flatten(1), bias)
+        found = self.linear(flat, weight.flatten(1), bias, None if active is None else active.flatten(1))
         return Elements(found.index[..., None, None], found.regions)
 
     # -- one to one ----------------------------------------------------------------------------------
@@ -140,11 +167,13 @@ class Weaver:
         self._link(x, name, scale, trained)
         return self.output(name)
 
-    def sum(self, terms: Sequence[Elements], scales: Sequence[float]) -> Elements:
-        """The sum of tensors of the same units and size."""
+    def sum(
+        self, terms: Sequence[Elements], scales: Sequence[AnyArray | float], trained: Sequence[bool] | None = None
+    ) -> Elements:
+        """The sum of tensors of the same units and size, each scaled by one value or (channels,), trained or not."""
         name = self._sum(terms)
-        for term, scale in zip(terms, scales, strict=True):
-            self._link(term, name, scale)
+        for term, scale, learns in zip(terms, scales, trained or [False] * len(terms), strict=True):
+            self._link(term, name, scale, learns)
         return self.output(name)
 
     def product(self, values: Elements, factors: Elements) -> Elements:
@@ -225,10 +254,10 @@ def _optional(tensor: Tensor | None) -> AnyArray | None:
     return None if tensor is None else as_array(tensor)
 
 
-def _ungrouped(weight: AnyArray, groups: int) -> tuple[AnyArray, AnyArray]:
-    """The weights (out, in, height, width) of a grouped convolution, and which pairs (out, in) it joins."""
+def _ungrouped(weight: AnyArray, groups: int) -> AnyArray:
+    """Entries (out, in, height, width) from those (out, in / groups, height, width) of a grouped convolution."""
     out, into, *kernel = weight.shape
     reads = np.kron(np.eye(groups, dtype=bool), np.ones((out // groups, into), bool))
-    full = np.zeros((*reads.shape, *kernel), np.float32)
+    full = np.zeros((*reads.shape, *kernel), weight.dtype)
     full[reads] = weight.reshape(-1, *kernel)
-    return full, reads
+    return full

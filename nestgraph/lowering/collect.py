@@ -1,5 +1,7 @@
 """Bring trained values from a module back into its network."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import nn
@@ -9,7 +11,7 @@ from nestgraph.edits.layers import UnitValues
 from nestgraph.errors import LoweringError
 from nestgraph.graph import Network
 from nestgraph.lowering.origin import lowered, origin_of
-from nestgraph.lowering.slots import Slot, projection_paths, slots
+from nestgraph.lowering.slots import Slot, layer_paths, projection_paths, slots
 from nestgraph.spec.arrays import AnyArray
 
 
@@ -54,7 +56,19 @@ def trained_values(network: Network, module: nn.Module) -> SetValues:
             weights[slot.owner] = values[network.connection_columns(slot.owner).mask]
         else:
             units.setdefault(slot.owner, {})[slot.column] = values  # type: ignore[index]
-    return SetValues(units=units, weights=weights)
+    return SetValues(units=units, weights=weights, batches=_batches(network, part))
+
+
+def _batches(network: Network, module: nn.Module) -> dict[str, int]:
+    """How many batches normalisations that average over all have seen, by layer, where it is another number."""
+    paths = layer_paths(network)
+    norms = {name: network.layer(name).batch_norm for name in network.layer_names}
+    found: dict[str, int] = {}
+    for name, norm in norms.items():
+        if norm is not None and norm.momentum is None:
+            count: Any = module.get_submodule(f"{paths[name]}.batch_norm").num_batches_tracked
+            found |= {name: int(count)} if int(count) != norm.batches else {}
+    return found
 
 
 def _check_masks(network: Network, module: nn.Module) -> None:

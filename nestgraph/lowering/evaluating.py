@@ -6,34 +6,41 @@ from types import MethodType
 from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 REBUILT: tuple[type[Any], ...] = (list, tuple, set, dict, OrderedDict)
 
 
 def evaluated(module: nn.Module) -> nn.Module:
-    """A copy of a module in evaluation mode that has the module's own tensors.
+    """A copy of a module in evaluation mode that has the module's own tensors, those of another precision as float32.
 
     Whatever is done with the copy, the module keeps its modes, attributes and hooks, and others can use it meanwhile.
     Parts that are no registered submodules are the same ones. A scripted part has no Python attributes and is copied
     with its tensors.
     """
-    copies: dict[int, nn.Module] = {}
+    copies: dict[int, Any] = {}
     for part in module.modules():
         scripted = isinstance(part, torch.jit.ScriptModule)
-        copies[id(part)] = part.__deepcopy__({}).eval() if scripted else object.__new__(type(part))
+        copies[id(part)] = part.__deepcopy__({}).eval().float() if scripted else object.__new__(type(part))
     for part in module.modules():
-        twin = copies[id(part)]
         if not isinstance(part, torch.jit.ScriptModule):
+            twin = copies[id(part)]
             twin.__dict__ = {name: _moved(value, copies) for name, value in vars(part).items()}
             twin.__dict__ |= {"training": False, "_compiled_call_impl": None}
     return copies[id(module)]
 
 
-def _moved(value: Any, copies: dict[int, nn.Module]) -> Any:
-    """An attribute's value with submodules, and methods bound to them, replaced by their copies."""
+def single(tensor: Tensor) -> Tensor:
+    """A tensor of whatever precision as float32; one of integers as it is."""
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def _moved(value: Any, copies: dict[int, Any]) -> Any:
+    """An attribute's value with submodules, tensors and methods bound to submodules replaced by those of the copy."""
     if id(value) in copies:
         return copies[id(value)]
+    if isinstance(value, Tensor):
+        return copies.setdefault(id(value), _single(value))
     if isinstance(value, MethodType):
         return MethodType(value.__func__, _moved(value.__self__, copies))
     if type(value) is functools.partial:
@@ -45,3 +52,12 @@ def _moved(value: Any, copies: dict[int, nn.Module]) -> Any:
     if type(value) in REBUILT:
         return type(value)(_moved(inner, copies) for inner in value)
     return value
+
+
+def _single(tensor: Tensor) -> Tensor:
+    """The same tensor where it can be: of single precision, and not computed from others."""
+    if isinstance(tensor, nn.Parameter):
+        values = single(tensor.detach())
+        same = values.dtype == tensor.dtype
+        return tensor if same else nn.Parameter(values, requires_grad=tensor.requires_grad)
+    return single(tensor if tensor.is_leaf else tensor.detach())

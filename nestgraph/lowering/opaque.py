@@ -24,6 +24,11 @@ class ModuleBody:
         """Freeze a copy of the module, so that whoever has the original can go on training it."""
         self.module = frozen_copy(module)
 
+    @property
+    def parameter_count(self) -> int:
+        """How many parameters the module has, each once."""
+        return self.module.parameter_count
+
     @torch.no_grad()
     def __call__(self, *sources: AnyArray) -> AnyArray:
         """What the module gives, float32."""
@@ -38,6 +43,7 @@ class Frozen(nn.Module):
         """Take over a module, which is changed."""
         super().__init__()
         self.inner = module
+        self.parameter_count = sum(parameter.numel() for parameter in module.parameters())
         seen: dict[int, Tensor] = {}
         for part in module.modules():
             for name, parameter in list(part.named_parameters(recurse=False, remove_duplicate=False)):
@@ -56,7 +62,7 @@ class Frozen(nn.Module):
 
 def frozen_copy(module: nn.Module) -> Frozen:
     """A copy of a module in which nothing trains."""
-    return Frozen(copy.deepcopy(module.inner if isinstance(module, Frozen) else module))
+    return copy.deepcopy(module) if isinstance(module, Frozen) else Frozen(copy.deepcopy(module))
 
 
 def emit_body(emission: Emission, layer: str, sources: list[fx.Node]) -> fx.Node:

@@ -31,6 +31,7 @@ def emit_batch_norm(emission: Emission, layer: Layer, operation: BatchNorm, _pat
     columns = emission.network.unit_columns(layer.name)
     kind = nn.BatchNorm1d if layer.size is None else nn.BatchNorm2d
     module = kind(len(columns), eps=operation.epsilon, momentum=operation.momentum)
+    module.num_batches_tracked = torch.tensor(operation.batches)
     module.weight, module.bias = (emission.parameter(columns.values[name]) for name in ("gamma", "beta"))
     module.running_mean, module.running_var = (emission.tensor(columns.values[name]) for name in ("mean", "variance"))
     return emission.apply(f"{emission.layers[layer.name]}.batch_norm", module, x)
@@ -38,8 +39,10 @@ def emit_batch_norm(emission: Emission, layer: Layer, operation: BatchNorm, _pat
 
 def emit_activation(emission: Emission, _layer: Layer, operation: Activation, _path: str, x: fx.Node) -> fx.Node:
     """A pointwise function."""
-    if operation.function == "leaky_relu":
-        return emission.call(functional.leaky_relu, x, operation.slope)
+    if operation.function in ("leaky_relu", "elu"):
+        return emission.call(getattr(functional, operation.function), x, operation.slope)
+    if operation.function == "clamp":
+        return emission.call(torch.clamp, x, operation.low, operation.high)
     options = {"approximate": "tanh"} if operation.function == "gelu_tanh" else {}
     return emission.call(ACTIVATIONS[operation.function], x, **options)
 
@@ -85,7 +88,7 @@ def emit_local_response_norm(
 
 def emit_dropout(emission: Emission, _layer: Layer, operation: Dropout, path: str, x: fx.Node) -> fx.Node:
     """A dropout module, which follows train() and eval()."""
-    return emission.apply(path, nn.Dropout(operation.probability), x)
+    return emission.apply(path, DROPOUTS[operation.maps, operation.alpha](operation.probability), x)
 
 
 ACTIVATIONS: Mapping[str, Callable[..., Any]] = {
@@ -98,7 +101,30 @@ ACTIVATIONS: Mapping[str, Callable[..., Any]] = {
     "silu": functional.silu,
     "gelu": functional.gelu,
     "gelu_tanh": functional.gelu,
+    "selu": functional.selu,
+    "softplus": functional.softplus,
+    "softsign": functional.softsign,
+    "mish": functional.mish,
+    "log_sigmoid": functional.logsigmoid,
+    "tanh_shrink": functional.tanhshrink,
+    "abs": torch.abs,
+    "sign": torch.sign,
+    "exp": torch.exp,
+    "log": torch.log,
+    "sqrt": torch.sqrt,
+    "rsqrt": torch.rsqrt,
+    "reciprocal": torch.reciprocal,
+    "sin": torch.sin,
+    "cos": torch.cos,
+    "erf": torch.erf,
 }
+DROPOUTS: Mapping[tuple[bool, bool], type[nn.Dropout | nn.Dropout2d | nn.AlphaDropout | nn.FeatureAlphaDropout]] = {
+    (False, False): nn.Dropout,
+    (True, False): nn.Dropout2d,
+    (False, True): nn.AlphaDropout,
+    (True, True): nn.FeatureAlphaDropout,
+}
+"""(of whole maps, to SELU's value) -> the module."""
 OPERATIONS: Mapping[str, Callable[..., fx.Node]] = {
     "batch_norm": emit_batch_norm,
     "activation": emit_activation,

@@ -135,7 +135,7 @@ class Workbench(Editor):
         known = self._states[-1]
         state = OptimizerState.of(self._optimizer, self._network, self._module, like=known)
         values = _changed(self._network, trained_values(self._network, self._module))
-        if values.units or values.weights or not state.same(known):
+        if values.units or values.weights or values.batches or not state.same(known):
             self._record(values, values.apply(self._network), state)
 
     def _record(self, edit: Edit, applied: Applied, state: OptimizerState) -> Applied:
@@ -171,4 +171,4 @@ def _changed(network: Network, values: SetValues) -> SetValues:
         old = network.unit_columns(layer).values
         changed = {name: column for name, column in given.items() if not same_bits(column, old[name])}
         units |= {layer: changed} if changed else {}
-    return SetValues(units=units, weights=weights)
+    return SetValues(units=units, weights=weights, batches=values.batches)

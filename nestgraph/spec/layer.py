@@ -1,5 +1,6 @@
 """The record of a layer: everything about it that is not an array."""
 
+import operator
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
@@ -44,6 +45,7 @@ class Layer(Record):
         label: free text for diagrams.
         opaque: what the layer is and why no kind covers it; None for an ordinary layer. An opaque layer is what its
             body (`Structure.bodies`) computes from its arguments. Its units are frozen, and it has no bias.
+        note: what an import did otherwise than the module, for people; left out where there is nothing to say.
     """
 
     name: Name
@@ -55,6 +57,7 @@ class Layer(Record):
     output: bool = False
     label: Text = ""
     opaque: Annotated[Text | None, Field(exclude_if=_absent)] = None  # left out of older records, so digests stay
+    note: Annotated[Text, Field(exclude_if=operator.not_)] = ""
 
     @model_validator(mode="after")
     def _check_kind(self) -> Self:

@@ -12,7 +12,34 @@ Padding = Annotated[tuple[Extent, Extent], Strict(False)]
 Factor = Annotated[float, Field(gt=0)]
 PoolingFunction = Literal["max", "average"]
 ActivationFunction = Literal[
-    "relu", "leaky_relu", "tanh", "sigmoid", "relu6", "hard_sigmoid", "hard_swish", "silu", "gelu", "gelu_tanh"
+    "relu",
+    "leaky_relu",
+    "tanh",
+    "sigmoid",
+    "relu6",
+    "hard_sigmoid",
+    "hard_swish",
+    "silu",
+    "gelu",
+    "gelu_tanh",
+    "elu",
+    "selu",
+    "softplus",
+    "softsign",
+    "mish",
+    "log_sigmoid",
+    "tanh_shrink",
+    "clamp",
+    "abs",
+    "sign",
+    "exp",
+    "log",
+    "sqrt",
+    "rsqrt",
+    "reciprocal",
+    "sin",
+    "cos",
+    "erf",
 ]
 
 
@@ -23,17 +50,29 @@ def _absent(value: object) -> bool:
 class BatchNorm(Record):
     """Batch normalisation (Ioffe, Szegedy 2015): gamma * (u - mean) / sqrt(variance + epsilon) + beta.
 
-    The four values of each unit are columns of the layer. `momentum` is the weight of the newest batch in
-    the running statistics.
+    The four values of each unit are columns of the layer.
+
+    Attributes:
+        epsilon: what is added to the variance.
+        momentum: the weight of the newest batch in the running statistics; None for the average over all batches.
+        batches: how many batches such an average has seen. It came after the first snapshots: 0 is left out of JSON.
     """
 
     kind: Literal["batch_norm"] = "batch_norm"
     epsilon: Annotated[float, Field(gt=0)] = 1e-5
-    momentum: Annotated[float, Field(gt=0, le=1)] = 0.1
+    momentum: Annotated[float, Field(gt=0, le=1)] | None = 0.1
+    batches: Annotated[Extent, Field(exclude_if=operator.not_)] = 0
+
+    @model_validator(mode="after")
+    def _check_batches(self) -> Self:
+        if self.batches and self.momentum is not None:
+            raise ValueError(f"expected batches with momentum None only, got momentum {self.momentum}")
+        return self
 
 
 class Activation(Record):
-    """A pointwise function. `slope` is leaky ReLU's factor for negative inputs and unused by the others.
+    """A pointwise function. `slope` is leaky ReLU's factor for negative inputs, and of ELU (Clevert et al. 2016) how
+    far it falls below 0; unused by the others. `clamp` has the bounds `low` and `high`, one at least.
 
     The hard ones are those of MobileNetV3 (Howard et al. 2019), x * min(max(x + 3, 0), 6) / 6; `gelu` has the error
     function (Hendrycks, Gimpel 2016) and `gelu_tanh` its approximation.
@@ -42,6 +81,17 @@ class Activation(Record):
     kind: Literal["activation"] = "activation"
     function: ActivationFunction
     slope: Annotated[float, Field(ge=0, le=1)] = 0.01
+    low: Annotated[float | None, Field(exclude_if=_absent)] = None
+    high: Annotated[float | None, Field(exclude_if=_absent)] = None
+
+    @model_validator(mode="after")
+    def _check_bounds(self) -> Self:
+        bounded = self.low is not None or self.high is not None
+        if bounded != (self.function == "clamp"):
+            raise ValueError(f"expected bounds low or high of a clamp, and only there, got function {self.function!r}")
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError(f"expected low of at most high, got {self.low} and {self.high}")
+        return self
 
 
 class Pooling(Record):
@@ -130,10 +180,20 @@ class LocalResponseNorm(Record):
 
 
 class Dropout(Record):
-    """Zero each output with `probability` while training (Srivastava et al. 2014)."""
+    """Drop outputs with `probability` while training (Srivastava et al. 2014).
+
+    Attributes:
+        probability: of each to be dropped.
+        maps: whether whole maps are dropped together (Tompson et al. 2015), which single values are alike.
+        alpha: whether what is dropped takes SELU's value for large negative inputs, and mean and variance stay
+            (Klambauer et al. 2017), instead of 0. The two switches came after the first snapshots: at their default
+            they are left out of JSON, so digests stay.
+    """
 
     kind: Literal["dropout"] = "dropout"
     probability: Annotated[float, Field(ge=0, lt=1)]
+    maps: Annotated[bool, Field(exclude_if=operator.not_)] = False
+    alpha: Annotated[bool, Field(exclude_if=operator.not_)] = False
 
 
 Resizing = Pooling | AdaptivePooling | Upsampling

@@ -110,7 +110,7 @@ def narrowed(name: str, onnx: bool = True, with_peer: bool = False) -> dict:
         "name": name,
         "layers": len(report.rows),
         "editable": sum(part.editable for part in report.rows),
-        "opaque": report.opaque_share,
+        "opaque": sum(row.kind == "opaque" for row in report.rows),
         "seconds": {"import": importing, "narrow": choosing + applying, "compact": compacting, "onnx": exporting},
         "onnx": differs,
         "flops": [flops(model, images), flops(compact, images)],

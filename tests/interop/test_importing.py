@@ -70,8 +70,9 @@ def test_a_module_stays_as_it_was():
 
 def test_weights_that_are_shared_are_noted():
     network = import_module(CASES["a module used twice"].module, IMAGES)
-    labels = [network.layer(name).label for name in network.layer_names]
-    assert sum("copies weights that the module shares with twice" in label for label in labels) == 1
+    notes = [row.note for row in import_report(network).rows if row.note]
+    assert notes == ["twice: which is called twice, they are copies here and train apart"]
+    assert notes[0] in str(import_report(network))
 
 
 def test_statistics_after_a_step_of_training_are_the_module_s():

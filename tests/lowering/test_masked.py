@@ -266,4 +266,4 @@ def test_every_kind_has_a_row():
 
     assert PROJECTIONS.keys() == kinds(Projection) - {"argument"}  # which is read by a body
     assert OPERATIONS.keys() == kinds(Operation)
-    assert {*ACTIVATIONS, "leaky_relu"} == set(get_args(ActivationFunction))
+    assert {*ACTIVATIONS, "leaky_relu", "elu", "clamp"} == set(get_args(ActivationFunction))

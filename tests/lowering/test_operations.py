@@ -42,7 +42,16 @@ MODULES = {
     "silu": nn.SiLU(),
     "gelu": nn.GELU(),
     "gelu_tanh": nn.GELU(approximate="tanh"),
+    "elu": nn.ELU(0.2),
+    "selu": nn.SELU(),
+    "softplus": nn.Softplus(),
+    "softsign": nn.Softsign(),
+    "mish": nn.Mish(),
+    "log_sigmoid": nn.LogSigmoid(),
+    "tanh_shrink": nn.Tanhshrink(),
 }
+FUNCTIONS = {name: getattr(torch, name) for name in ("abs", "sign", "exp", "sqrt", "rsqrt", "reciprocal", "sin", "cos")}
+FUNCTIONS |= {"log": torch.log, "erf": torch.erf}
 
 
 def applying(operation, size, ids=(0, 1, 2)):
@@ -82,6 +91,32 @@ def assert_means(operation, size, function, seed, ids=(0, 1, 2)):
 @given(SEEDS)
 def test_activations(name, seed):
     assert_means(Activation(function=name, slope=0.2), None, MODULES[name], seed)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.filterwarnings("error")
+def test_functions_that_are_not_defined_or_bounded_everywhere(name):
+    x = np.array([[0.5, 3.0, 1e-3], [2.0, 1.0, 40.0]])
+    network = applying(Activation(function=name), None)
+    wanted = FUNCTIONS[name](torch.tensor(x)).numpy()
+    np.testing.assert_allclose(reference.predict(network, x), wanted, rtol=1e-12)
+    np.testing.assert_allclose(lower(network).double()(torch.tensor(x)).detach(), wanted, rtol=1e-12)
+    reference.predict(network, -x)  # where there is no number, without a warning
+
+
+@pytest.mark.parametrize("bounds", [{"low": -0.5}, {"high": 2.0}, {"low": -0.5, "high": 2.0}])
+def test_clamps(bounds):
+    names = {"low": "min", "high": "max"}
+    options = {names[bound]: value for bound, value in bounds.items()}
+    assert_means(Activation(function="clamp", **bounds), None, lambda x: torch.clamp(x, **options), 0)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"function": "clamp"}, {"function": "relu", "low": 0.0}, {"function": "clamp", "low": 1.0, "high": 0.0}]
+)
+def test_bounds_that_are_none_are_refused(fields):
+    with pytest.raises(ValidationError, match=r"expected (bounds low or high of a clamp|low of at most high)"):
+        Activation(**fields)
 
 
 @pytest.mark.parametrize("name", MODULES)
