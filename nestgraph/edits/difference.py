@@ -89,10 +89,9 @@ def _same_form(old: Structure, new: Structure, name: str) -> bool:
 def _layers(old: Structure, new: Structure) -> list[AnyEdit]:
     edits: list[AnyEdit] = []
     for name in new.layer_names:
-        columns, layer = new.unit_columns(name), new.layer(name)
+        layer = new.layer(name)
         if not old.has_layer(name):
-            values = dict(columns.values)
-            edits.append(AddLayer(layer=layer, ids=columns.ids, values=values, next_id=columns.next_id))
+            edits.append(AddLayer.of(new, name))
         elif not same_record(old.layer(name), layer):
             edits.append(SetOperations(layer=name, operations=layer.operations, bias=layer.bias))
     return edits

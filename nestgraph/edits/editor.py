@@ -20,7 +20,6 @@ class Editor:
 
     def __init__(self, network: Network) -> None:
         self._network = network
-        self._bodies = {name: (network.layer(name), body) for name, body in network.bodies.items()}
         self._done: list[tuple[Edit, Edit]] = []  # (edit, inverse)
         self._undone: list[Edit] = []
 
@@ -59,7 +58,7 @@ class Editor:
         if not self._done:
             raise EditError("undo expected an applied edit, got an empty history")
         edit, inverse = self._done[-1]
-        self._network = self._embodied(inverse.apply(self._network).network)
+        self._network = inverse.apply(self._network).network
         self._done.pop()
         self._undone.append(edit)
         return self._network
@@ -74,7 +73,6 @@ class Editor:
             raise EditError("redo expected an undone edit, got none")
         edit = self._undone[-1]
         self._advance(edit, edit.apply(self._network))
-        self._network = self._embodied(self._network)
         self._undone.pop()
         return self._network
 
@@ -136,15 +134,6 @@ class Editor:
 
     def _repr_mimebundle_(self, **chosen: Any) -> dict[str, str]:  # noqa: ARG002  (notebooks pass include and exclude)
         return notebook.shown(self)
-
-    def _embodied(self, network: Network) -> Network:
-        """The network with the bodies of opaque layers that went and came back: edits hold none."""
-        lost = {
-            name: body
-            for name, (layer, body) in self._bodies.items()
-            if name not in network.bodies and network.has_layer(name) and network.layer(name) == layer
-        }
-        return network.with_bodies(lost) if lost else network
 
     def _advance(self, edit: Edit, applied: Applied) -> Applied:
         self._done.append((edit, applied.inverse))

@@ -1,11 +1,12 @@
 """Edits of whole layers and projections."""
 
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import Field, PrivateAttr, ValidationError
 
 from nestgraph.edits.edit import Edit
+from nestgraph.graph.body import Body
 from nestgraph.graph.columns import NEUTRAL, ConnectionColumns, UnitColumns
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray, Booleans, Floats, Integers
@@ -66,13 +67,27 @@ def check_area(edit: Edit, structure: Structure, projection: Projection, area: A
 
 
 class AddLayer(Edit):
-    """Add a layer and its units; columns that are not given are neutral."""
+    """Add a layer and its units; columns that are not given are neutral.
+
+    The inverse of an edit that removed an opaque layer holds what the layer computed, in memory: neither JSON nor
+    equality know of it, as they do not of a network's bodies.
+    """
 
     kind: Literal["add_layer"] = "add_layer"
     layer: Layer
     ids: Integers
     values: UnitValues = Field(default_factory=dict)
     next_id: Extent = 0
+    _body: Body | None = PrivateAttr(default=None)
+
+    @classmethod
+    def of(cls, structure: Structure, name: str) -> Self:
+        """The edit that adds a layer as it is in a structure, with its body."""
+        columns = structure.unit_columns(name)
+        values = dict(columns.values)
+        edit = cls(layer=structure.layer(name), ids=columns.ids, values=values, next_id=columns.next_id)
+        edit._body = structure.bodies.get(name)
+        return edit
 
     @property
     def words(self) -> str:
@@ -89,7 +104,8 @@ class AddLayer(Edit):
         check_columns(self, self.values, self.layer.column_names, len(self.ids))
         values = neutral_values(self.layer, len(self.ids)) | self.values
         columns = UnitColumns.of(self.ids, values, self.next_id)
-        return structure.replace(layers={name: self.layer}, units={name: columns}), RemoveLayer(layer=name)
+        added = structure.replace(layers={name: self.layer}, units={name: columns})
+        return added if self._body is None else added.with_bodies({name: self._body}), RemoveLayer(layer=name)
 
 
 class RemoveLayer(Edit):
@@ -108,11 +124,7 @@ class RemoveLayer(Edit):
         touching = [p.name for p in (*structure.incoming(self.layer), *structure.outgoing(self.layer))]
         if touching:
             self.refuse(f"expected no projection at the layer, got {', '.join(touching)}: remove them first")
-        columns = structure.unit_columns(self.layer)
-        inverse = AddLayer(
-            layer=structure.layer(self.layer), ids=columns.ids, values=dict(columns.values), next_id=columns.next_id
-        )
-        return structure.replace(layers={self.layer: None}), inverse
+        return structure.replace(layers={self.layer: None}), AddLayer.of(structure, self.layer)
 
 
 class AddProjection(Edit):

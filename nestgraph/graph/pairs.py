@@ -1,4 +1,4 @@
-"""The pairs of units that a projection joins, as a bool matrix or as a list, behind one set of questions.
+"""The pairs of units that a projection joins, as a bool matrix, as a list or as all, behind one set of questions.
 
 Positions count the units of a layer from 0. A source is at the near end of a pair and a target at the far end.
 """
@@ -101,7 +101,42 @@ class Links:
         return edges
 
 
-Pairs = Matrix | Links
+@dataclass(frozen=True)
+class Complete:
+    """All pairs, as an argument of an opaque layer joins them: how many targets and sources there are."""
+
+    shape: tuple[int, int]
+
+    def onward(self, sources: AnyArray) -> AnyArray:
+        """As `Matrix.onward`."""
+        return np.full(self.shape[0], bool(sources.any()))
+
+    def back(self, targets: AnyArray) -> AnyArray:
+        """As `Matrix.back`."""
+        return np.full(self.shape[1], bool(targets.any()))
+
+    def lead(self, sources: AnyArray) -> tuple[AnyArray, AnyArray]:
+        """As `Matrix.lead`."""
+        return np.full(self.shape[0], len(sources)), np.full(self.shape[0], len(sources) - 1)
+
+    def holds(self, targets: AnyArray, sources: AnyArray) -> AnyArray:
+        """As `Matrix.holds`."""
+        return np.ones(np.broadcast_shapes(np.shape(targets), np.shape(sources)), bool)
+
+    def rank(self, targets: AnyArray) -> AnyArray:
+        """As `Matrix.rank`."""
+        return targets
+
+    def degrees(self) -> tuple[AnyArray, AnyArray]:
+        """As `Matrix.degrees`."""
+        return np.full(self.shape[0], self.shape[1]), np.full(self.shape[1], self.shape[0])
+
+    def matrix(self) -> AnyArray:
+        """As `Matrix.matrix`."""
+        return np.broadcast_to(np.True_, self.shape)
+
+
+Pairs = Matrix | Links | Complete
 
 
 def joined_by(structure: Structure, projection: Projection) -> Pairs:
@@ -109,7 +144,7 @@ def joined_by(structure: Structure, projection: Projection) -> Pairs:
     columns = structure.connection_columns(projection.name)
     source, target = structure.unit_columns(projection.source), structure.unit_columns(projection.target)
     if isinstance(projection, Argument):
-        return Matrix(np.broadcast_to(np.True_, (len(target), len(source))))
+        return Complete((len(target), len(source)))
     if columns.links is None:
         return Matrix(columns.edges)
     links = columns.links[columns.live]
@@ -120,6 +155,9 @@ def united(several: Sequence[Pairs]) -> Pairs:
     """The pairs that any of several projections between the same layers joins."""
     if len(several) == 1:
         return several[0]
+    complete = next((pairs for pairs in several if isinstance(pairs, Complete)), None)
+    if complete is not None:
+        return complete
     links = [pairs for pairs in several if isinstance(pairs, Links)]
     if len(links) < len(several):
         return Matrix(np.logical_or.reduce([pairs.matrix() for pairs in several]))

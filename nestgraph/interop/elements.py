@@ -63,6 +63,8 @@ class Refs(NamedTuple):
 
 def in_turn(regions: AnyArray) -> list[int]:
     """Each of some regions once, in the order in which they come first."""
+    if regions.size and (regions == regions[0]).all():
+        return [int(regions[0])]
     return list(dict.fromkeys(regions.tolist()))
 
 
@@ -173,6 +175,8 @@ class Ledger:
         """The region of which a tensor has all elements in order, whatever its axes; None where it is no such."""
         numbers = self.sample(x).reshape(-1)
         region = self.regions[int(self.found(numbers[:1])[0][0])]
+        if len(numbers) != region.units * region.area:
+            return None
         every = np.arange(region.start, region.start + region.units * region.area)
         return region if np.array_equal(numbers, every) else None
 

@@ -48,13 +48,11 @@ def import_module(module: nn.Module, example_inputs: Tensor | Sequence[Tensor]) 
         graph, whole = traced(module, len(examples))
         name_functions(graph)
         recorder = Recorder(graph)
-        expected = _computed(module, module, examples)
         _computed(module, recorder.run, examples)
         network = _read(lambda whole_units: Reading(graph, recorder.facts, whole, given, said, whole_units))
-        _compare(network, examples, expected)
         if network.bodies:  # of which an axis may only look like that of the samples
-            more = [torch.cat([example, example[:1]]) for example in examples]
-            _compare(network, more, _computed(module, module, more))
+            examples = [torch.cat([example, example[:1]]) for example in examples]
+        _compare(network, examples, _computed(module, module, examples))
         return freed(network, module, examples)
 
 

@@ -11,18 +11,29 @@ from nestgraph.interop.elements import Elements, Ledger
 
 
 class Gathered(nn.Module):
-    """A tensor put together from the outputs of layers: (batch, units[, height, width]) each."""
+    """A tensor put together from the outputs of layers: (batch, units[, height, width]) each.
 
-    def __init__(self, places: Sequence[int], index: Tensor, dtype: torch.dtype) -> None:
+    Attributes:
+        places: which of the layers it reads.
+        shape: of a sample.
+        dtype: what its reader expects.
+        index: which of the elements of these layers in a row it has; None where it is the one layer, in order.
+    """
+
+    def __init__(self, places: Sequence[int], shape: Sequence[int], dtype: torch.dtype, index: Tensor | None) -> None:
         super().__init__()
-        self.places, self.dtype = tuple(places), dtype
+        self.places, self.shape, self.dtype = tuple(places), tuple(shape), dtype
         self.register_buffer("index", index)
 
     def forward(self, *layers: Tensor) -> Tensor:
         """The tensor, of the type that its reader expects."""
-        index = cast(Tensor, self.index)
-        flat = torch.cat([layers[place].flatten(1) for place in self.places], 1)
-        return flat.index_select(1, index.flatten()).view(-1, *index.shape).to(self.dtype)
+        index = cast("Tensor | None", self.index)
+        if index is None:
+            result = layers[self.places[0]].reshape(-1, *self.shape)
+        else:
+            flat = torch.cat([layers[place].flatten(1) for place in self.places], 1)
+            result = flat.index_select(1, index).view(-1, *self.shape)
+        return result if self.dtype == torch.float32 else result.to(self.dtype)
 
 
 class Excerpt(nn.Module):
@@ -70,6 +81,10 @@ class Arguments:
 
     def gathered(self, x: Elements, dtype: torch.dtype) -> Gathered:
         """What puts the tensor `x` together from the layers, which it adds to them where they are missing."""
+        shape = tuple(x.index.shape[1:])
+        whole = self._ledger.whole_region(x) if x.index.numel() else None
+        if whole is not None:
+            return Gathered([self._place(whole.layer)], shape, dtype, None)
         numbers = self._ledger.sample(x)
         regions, places = self._ledger.found(numbers)
         index, start, chosen = np.zeros(numbers.shape, np.int64), 0, list[int]()
@@ -79,7 +94,7 @@ class Arguments:
             index[regions == number] = start + places[regions == number]
             chosen.append(self._place(region.layer))
             start += region.units * region.area
-        return Gathered(chosen, torch.from_numpy(index), dtype)
+        return Gathered(chosen, shape, dtype, torch.from_numpy(index).flatten())
 
     def _place(self, layer: str) -> int:
         if layer not in self.layers:

@@ -1,6 +1,5 @@
 """One pass over a traced module: each node becomes layers, a rearrangement of elements, or an opaque layer."""
 
-import copy
 import math
 import operator
 from collections.abc import Iterable, Mapping, Sequence
@@ -209,7 +208,7 @@ class Reading:
             self._module, node, lambda near: near in known and self._weaver.ledger.apart(known[near])
         )
         tensors = [(known[near], self._facts[near].dtype) for near in inputs]
-        result = self._opaque_layer(copy.deepcopy(inner), tensors, fact.shape[1:], reason)
+        result = self._opaque_layer(inner, tensors, fact.shape[1:], reason)
         self._note_sharing(node, result, map(id, inner.parameters()))
         return result
 

@@ -230,6 +230,10 @@ class Weaver:
         return self.operated(x, operation)
 
     def _rearranged(self, x: Elements, operation: Operation) -> Elements:
+        whole = self.ledger.whole_region(x) if x.index.numel() else None
+        if whole is not None:
+            grown = self.operated(self.ledger.whole(self.ledger.regions.index(whole)), operation)
+            return Elements(grown.index.view(x.index.shape), grown.regions)
         regions, places = self.ledger.found(self.ledger.sample(x))
         moved, grown = np.zeros(regions.shape, np.int64), set[int]()
         for number in np.unique(regions).tolist():
