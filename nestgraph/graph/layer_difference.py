@@ -64,7 +64,9 @@ class LayerDifference:
 
     @cached_property
     def changed(self) -> AnyArray:
-        """Ids of units that both networks have and of which a bias or a statistic changed, ascending."""
+        """Ids of units that both networks have and of which a bias or a statistic changed, came or went, ascending."""
+        if self._old.values.keys() != self._new.values.keys():
+            return np.intersect1d(self._old.ids, self._new.ids)
         return np.unique(np.concatenate([self._old.ids[:0], *(column.ids for column in self.values.values())]))
 
     @cached_property

@@ -37,7 +37,7 @@ class Counts:
     """Counts of a layer, whose connections are those that lead into it, or of a whole network.
 
     Attributes:
-        units: a unit changed where a bias or a statistic of it did.
+        units: a unit changed where a bias or a statistic of it did, came or went.
         connections: a connection changed where its weight did.
         values: how many biases and statistics of units that both networks have changed.
     """

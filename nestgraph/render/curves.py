@@ -24,6 +24,7 @@ from nestgraph.render.theme import Theme
 NUMBERS = ("step", "connections", "accuracy")
 MARKERS = {"seed": ("s", GREY), "grow": ("^", BLUE), "shift": ("D", PURPLE), "prune": ("v", VERMILION)}
 OTHER = ("o", INK)
+WIDE = 80.0  # characters that a panel is wide
 
 
 @dataclass(frozen=True)
@@ -125,13 +126,33 @@ def _against_step(axes: Axes, points: Sequence[Point], values: Sequence[float], 
 
 
 def _name_spans(axes: Axes, points: Sequence[Point]) -> None:
-    """Each phase's name above its shade: whole where it fits, else its first letter, else nothing."""
-    reach = (points[-1].step - points[0].step) or 1.0
-    for span in _spans(points):
-        room = (span.end - span.start) / reach * 80  # characters that the panel is wide
-        words = span.phase if len(span.phase) < room else span.phase[:1] if room >= 2 else ""
-        place = (span.start + span.end) / 2
-        axes.text(place, 1.02, words, transform=axes.get_xaxis_transform(), ha="center", color=MUTED, fontsize=8.5)
+    """Names above shades: of those that are wide enough, and of each other phase above its widest."""
+    start, reach = points[0].step, (points[-1].step - points[0].step) or 1.0
+    spans = list(_spans(points))
+    fitting = [span for span in spans if (span.end - span.start) / reach * WIDE > len(span.phase)]
+    for phase in dict.fromkeys(span.phase for span in spans):
+        if all(span.phase != phase for span in fitting):
+            fitting.append(max((s for s in spans if s.phase == phase), key=lambda span: span.end - span.start))
+    named = sorted(fitting, key=lambda span: span.start)
+    middles = [((span.start + span.end) / 2 - start) / reach * WIDE for span in named]
+    halves = [len(span.phase) / 2 + 1 for span in named]
+    for span, place in zip(named, _spread(list(zip(middles, halves, strict=True))) or (), strict=False):
+        words: dict[str, Any] = {"ha": "center", "color": MUTED, "fontsize": 8.5}
+        axes.text(start + place / WIDE * reach, 1.02, span.phase, transform=axes.get_xaxis_transform(), **words)
+
+
+def _spread(things: Sequence[tuple[float, float]]) -> list[float] | None:
+    """Middles of things of half a width each, in their order, on a line of `WIDE`: None where they do not fit."""
+    places: list[float] = []
+    edge = 0.0
+    for middle, half in things:
+        places.append(max(middle, edge + half))
+        edge = places[-1] + half
+    edge = WIDE
+    for place, (_, half) in reversed(list(enumerate(things))):
+        places[place] = min(places[place], edge - half)
+        edge = places[place] - half
+    return places if edge > -1e-6 else None
 
 
 def _against_size(axes: Axes, points: Sequence[Point]) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from nestgraph.graph.cost import cost
+from nestgraph.graph.difference import difference
 from nestgraph.graph.geometry import output_size
+from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.render.style import projection_words, size_words
 from nestgraph.reporting.frames import Frames, Units
@@ -34,13 +36,15 @@ def collect(folder: Path) -> dict[str, Any]:
     layers: dict[str, Layer] = {}
     projections: dict[str, Projection] = {}
     shown: list[dict[str, Any]] = []
+    last: Network | None = None
     for moment in moments(records):
         thresholds = reasons.follow(moment)
         layers |= moment.network.layers_by_name
-        projections |= moment.network.projections_by_name
+        projections = dict(moment.network.projections_by_name) | projections
         if moment.number in numbers:
             frames.add(moment.network)
-            shown.append(_facts(moment, thresholds))
+            shown.append(_facts(moment, thresholds) | {"since": _since(last, moment.network)})
+            last = moment.network
     told = {
         "recipe": records.recipe,
         "environment": records.environment,
@@ -63,8 +67,12 @@ def _pictured(union: Structure, reasons: Reasons, frames: Frames, numbers: list[
     frames.thin()
     for name in union.layer_names:
         frames.write_factors(name, units, bundle)
+        frames.write_states(name, units, bundle)
     return {
-        "layers": [_layer(union.layer(name), reasons.lives[name], numbers) for name in union.layer_names],
+        "layers": [
+            _layer(union.layer(name), reasons.lives[name], numbers) | {"versions": frames.versions(f"layer/{name}")}
+            for name in union.layer_names
+        ],
         "projections": [_projection(union.projection(name), units, frames, bundle) for name in union.projection_names],
         "pixels": frames.write_pixels(bundle),
         **bundle.write(),
@@ -99,6 +107,7 @@ def _projection(projection: Projection, units: Units, frames: Frames, bundle: Bu
         "inner": inner,
         "of": of,
         "area": frames.write_areas(projection, units, bundle),
+        "versions": frames.versions(f"projection/{projection.name}"),
     }
 
 
@@ -117,6 +126,14 @@ def _facts(moment: Moment, thresholds: list[dict[str, Any]]) -> dict[str, Any]:
         "by_projection": {name: [c.connections, c.possible, c.flops] for name, c in counts.by_projection.items()},
         "thresholds": thresholds,
     }
+
+
+def _since(last: Network | None, network: Network) -> dict[str, list[int]] | None:
+    """Of each projection, connections added, removed, changed and unchanged since the moment that is shown before."""
+    if last is None:
+        return None
+    tallies = {name: change.counts for name, change in difference(last, network).projections.items()}
+    return {name: [t.added, t.removed, t.changed, t.unchanged] for name, t in tallies.items()}
 
 
 def chosen_numbers(rows: Sequence[Measurement]) -> list[int]:

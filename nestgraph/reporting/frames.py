@@ -12,9 +12,11 @@ import numpy as np
 
 from nestgraph.edits.operations import normalisation_factor
 from nestgraph.errors import RenderError
+from nestgraph.graph.matching import same_make
 from nestgraph.graph.network import Network
 from nestgraph.render.heat_map import pixel_readings
-from nestgraph.reporting.packing import Bundle, Carried
+from nestgraph.reporting.packing import Bundle, Carried, Numbers, active_rows, numbered
+from nestgraph.reporting.parts import layer_part, projection_part, unit_parts
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.projection import Conv, Projection
 
@@ -41,6 +43,10 @@ class Frames:
     omitted: list[str] = field(default_factory=list[str])
     _seen: int = 0
     _carried: dict[str, Carried] = field(default_factory=dict[str, Carried])
+    _first: dict[str, Network] = field(default_factory=dict[str, Network])
+    _numbers: Numbers = field(default_factory=Numbers)
+    _parts: dict[str, dict[int, int]] = field(default_factory=dict)  # pyright: ignore[reportUnknownVariableType]
+    _units: dict[str, dict[int, tuple[AnyArray, list[int]]]] = field(default_factory=dict)  # pyright: ignore[reportUnknownVariableType]
     _factors: dict[str, dict[int, tuple[AnyArray, AnyArray]]] = field(default_factory=dict)  # pyright: ignore[reportUnknownVariableType]
     _areas: dict[str, dict[int, tuple[AnyArray, AnyArray, AnyArray]]] = field(default_factory=dict)  # pyright: ignore[reportUnknownVariableType]
     _pixels: list[tuple[AnyArray, AnyArray]] | None = field(default_factory=list[tuple[AnyArray, AnyArray]])
@@ -50,15 +56,27 @@ class Frames:
         for layer in network.layer_names:
             found = network.units(layer), normalisation_factor(network, layer)
             self._factors.setdefault(layer, {})[self._seen] = found
+            states = [self._numbers.of(part) for part in unit_parts(network, layer)]
+            self._units.setdefault(layer, {})[self._seen] = network.units(layer), states
+            self._part(f"layer/{layer}", layer_part(network, layer))
         for name in network.projection_names:
             if name not in self._carried:
                 self._carried[name] = Carried(ENTRIES // self.count, inner_shape(network, name))
-            self._carried[name].add(self._seen, network, name)
+                self._first[name] = network
+            elif not same_make(self._first[name], network, name):
+                self._omit(f"{name}: its connections are left out at moments where it has another form than at first")
+                continue
+            rows, weights, edges = active_rows(network, name)
+            self._part(f"projection/{name}", projection_part(network, name, rows, weights))
+            self._carried[name].add(self._seen, network.connection_columns(name), (rows, weights, edges))
             projection = network.projection(name)
             if isinstance(projection, Conv):
                 self._add_area(network, projection)
         self._add_pixels(network)
         self._seen += 1
+
+    def _part(self, key: str, part: bytes) -> None:
+        self._parts.setdefault(key, {})[self._seen] = self._numbers.of(part)
 
     def _add_area(self, network: Network, projection: Conv) -> None:
         columns, size = network.connection_columns(projection.name), network.layer(projection.target).size or (1, 1)
@@ -107,6 +125,19 @@ class Frames:
             table[moment, [units[layer][unit] for unit in ids.tolist()]] = factors
         bundle.arrays[f"factor/{layer}"] = table
 
+    def write_states(self, layer: str, units: Units, bundle: Bundle) -> None:
+        """`states/LAYER`, as `numbered` (moments, units): what values a unit has."""
+        table = np.zeros((self._seen, len(units[layer])), np.int64)
+        for moment, (ids, states) in self._units.get(layer, {}).items():
+            table[moment, [units[layer][unit] for unit in ids.tolist()]] = states
+        bundle.arrays[f"states/{layer}"] = numbered(table, table > 0)
+
+    def versions(self, key: str) -> list[int]:
+        """By moment, as `numbered`: what a layer (`layer/NAME`) or projection (`projection/NAME`) is as a whole."""
+        found = self._parts.get(key, {})
+        numbers = np.array([found.get(moment, 0) for moment in range(self._seen)])[:, None]
+        return numbered(numbers, numbers > 0)[:, 0].tolist()
+
     def write_connections(self, projection: Projection, units: Units, bundle: Bundle) -> tuple[list[int], int]:
         """The weights of a projection; returns the shape of an edge, and how many connections one stands for."""
         carried = self._carried.get(projection.name, Carried(0, ()))
@@ -114,7 +145,8 @@ class Frames:
         bundle.arrays |= {f"{key}/{projection.name}": array for key, array in packed.items()}
         if carried.of > 1:
             shown = f"1 in {carried.of:,} connections is carried and drawn"
-            self._omit(f"{projection.source} to {projection.target}: {shown}; counts in tables are of all")
+            counts = "counts in tables are of all, but for differences of moments that are no neighbours"
+            self._omit(f"{projection.source} to {projection.target}: {shown}; {counts}")
         return list(carried.inner), carried.of
 
     def write_areas(self, projection: Projection, units: Units, bundle: Bundle) -> list[int] | None:

@@ -1,6 +1,8 @@
 """The report as people use it: in Chromium, by mouse and by keys, on a wide and on a narrow screen."""
 
 import io
+import itertools
+import json
 import re
 from functools import partial
 from xml.etree import ElementTree
@@ -11,13 +13,15 @@ import pytest
 from PIL import Image
 
 from nestgraph.edits import prune_connections
+from nestgraph.graph import difference
 from nestgraph.policies import effective_weight
+from nestgraph.render.comparison import compare, fate
 from nestgraph.reporting import report
 from nestgraph.reporting.reasons import ends_of
 from nestgraph.seeds import lenet_5
 from tests.render.samples import chain, mlp, residual
 from tests.reporting.reading import connections
-from tests.reporting.runs import conv_seed, whole_run, write_run
+from tests.reporting.runs import conv_seed, fewer, whole_run, write_run
 from tests.reporting.test_page import HOSTILE, hostile_run
 
 pytestmark = pytest.mark.timeout(300)  # the browser is many processes, and has its own patience
@@ -133,18 +137,46 @@ def check_difference(view, kept, one, other):
         "#difference-table tbody tr", "rows => rows.map(row => [...row.children].map(cell => cell.textContent))"
     )
     found = {name: [int(re.sub(r"[^0-9]", "", cell)) for cell in cells] for name, *cells in rows}
-    before, after = kept[one], kept[other]
-    for name in before.layer_names:
-        then, now = set(before.units(name).tolist()), set(after.units(name).tolist())
-        assert found[f"units of {name}"] == [len(now - then), len(then - now), len(now & then)]
-    for name in before.projection_names:
-        then, now = connections(before, name).keys(), connections(after, name).keys()
-        ends = f"{before.projection(name).source} → {before.projection(name).target}"
-        assert found[ends] == [len(now - then), len(then - now), len(now & then)]
+    change = difference(kept[one], kept[other])
+    for name, layer in change.layers.items():
+        assert found[f"units of {name}"] == cells(layer.counts.units)
+    for record in change.projections.values():
+        assert found[f"{record.before.source} → {record.before.target}"] == cells(record.counts)
     signs = view.page.eval_on_selector_all("#neurons .unit > text", "nodes => nodes.map(node => node.textContent)")
-    units = [found[f"units of {name}"] for name in before.layer_names]
-    assert signs.count("+") == sum(added for added, *_ in units)
-    assert signs.count("−") == sum(removed for _, removed, _ in units)  # noqa: RUF001  (a minus sign)
+    units = change.counts.units
+    assert signs.count("+") == units.added
+    assert signs.count("−") == units.removed  # noqa: RUF001  (a minus sign)
+    assert signs.count("~") == units.changed
+    fates = view.page.evaluate(
+        "report.neuronView.all.map(({projection, pair, status}) => [projection.name, pair, status])"
+    )
+    told = {(name, pair["target"], pair["source"]): status for name, pair, status in fates}
+    assert told == edge_fates(view, kept[one], kept[other])
+    boxes = view.page.evaluate(
+        "([one, other]) => report.model.layers.map((l) => [l.name, report.model.layerStatus(l, one, other)])",
+        [one, other],
+    )
+    assert {name: status.replace("same", "unchanged") for name, status in boxes} == {
+        name: change.fate(name) for name in change.layers
+    }
+
+
+def cells(tally):
+    return [tally.added, tally.removed, tally.changed, tally.unchanged]
+
+
+def edge_fates(view, old, new):
+    """{(projection, places of the ends): fate}, from the pictures that Python draws."""
+    comparison = compare(old, new)
+    places = dict(view.page.evaluate("report.model.layers.map(({name, units}) => [name, units.map(([id]) => id)])"))
+    found = {}
+    for name in comparison.union.projection_names:
+        record, columns = comparison.union.projection(name), comparison.union.connection_columns(name)
+        ids = comparison.union.units(record.target), comparison.union.units(record.source)
+        for row, column in np.argwhere(columns.mask):
+            ends = places[record.target].index(ids[0][row]), places[record.source].index(ids[1][column])
+            found[name, *ends] = fate(float(columns.weight[row, column]))[0].replace("unchanged", "same")
+    return found
 
 
 def test_the_key_d_turns_the_difference_to_the_moment_before_on_and_off(opened, run):
@@ -229,6 +261,103 @@ def test_search_finds_units_of_any_moment(opened, run):
     assert "is gone" in view.text("#card")
     view.page.fill("#search", "no such thing")
     assert not view.page.is_visible("#found")
+
+
+@pytest.mark.parametrize("width", [1440, 400])
+def test_a_hit_of_the_search_comes_into_view_and_is_not_covered(opened, run, width):
+    path, kept = run
+    view = opened(path, width)
+    for words, selector in (("fc1 3", '#neurons [data-unit="fc1/3"]'), ("conv1", '#neurons [data-unit="conv1/0"]')):
+        view.page.evaluate("report.open(null)")
+        view.page.evaluate("scrollTo({top: 0, behavior: 'instant'})")
+        view.page.fill("#search", words)
+        view.page.keyboard.press("Enter")
+        view.page.wait_for_function(
+            "(selector) => { const box = document.querySelector(selector).getBoundingClientRect();"
+            " const at = document.elementFromPoint((box.left + box.right) / 2, (box.top + box.bottom) / 2);"
+            " return at && at.closest('.unit') === document.querySelector(selector); }",
+            arg=selector,
+        )
+    assert len(kept[-1].units("fc1")) > 3
+
+
+@pytest.mark.parametrize("most", [2000, 3])
+def test_edges_of_a_unit_that_is_hovered_or_chosen_are_all_shown(opened, run, most):
+    """Also where the picture leaves most edges out."""
+    path, kept = run
+    view = opened(path)
+    view.page.evaluate("most => { report.most = most; }", most)
+    view.draw_all()
+    graph, own = kept[-1].graph, "#neurons .own path"
+    assert view.page.query_selector_all(own) == []
+    unit = view.page.locator('#neurons [data-unit="fc1/6"]')
+    unit.scroll_into_view_if_needed()
+    unit.hover()
+    assert len(view.page.query_selector_all(own)) == graph.degree(("fc1", 6))
+    assert f"fc1 6: {graph.in_degree(('fc1', 6))} edges in, {graph.out_degree(('fc1', 6))} out" in view.text("#own")
+    assert view.page.evaluate("getComputedStyle(document.querySelector('#neurons svg > path')).opacity") == "0.15"
+    view.page.mouse.move(0, 0)
+    view.page.wait_for_function("!document.querySelector('#neurons .own')")
+    view.page.evaluate("report.open('digit/1')")
+    view.draw_all()
+    assert len(view.page.query_selector_all(own)) == graph.degree(("digit", 1))
+    view.page.focus('#neurons [data-unit="conv1/1"]')
+    assert len(view.page.query_selector_all(own)) == graph.degree(("conv1", 1))
+
+
+def test_a_narrow_page_shows_the_whole_diagram_of_neurons(opened, run):
+    path, kept = run
+    view = opened(path, 400)
+    view.draw_all()
+    assert view.page.evaluate(
+        "(({scrollWidth, clientWidth}) => scrollWidth <= clientWidth)(document.querySelector('#neurons .pan'))"
+    )
+    boxes = view.page.eval_on_selector_all(
+        "#neurons .unit",
+        "nodes => nodes.map(node => node.getBoundingClientRect()).map(({left, right, width}) => [left, right, width])",
+    )
+    assert len(boxes) == kept[-1].unit_count
+    assert all(left >= 0 and right <= 400 and width >= 8 for left, right, width in boxes)
+
+
+def test_a_refused_step_far_from_the_kept_ones_is_drawn_at_its_own_value(opened, tmp_path):
+    whole_run(tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    refused = next(line for line in lines if not line["accepted"])
+    refused |= {"loss": 40.0, "accuracy": 0.01}
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    view = opened(report(tmp_path))
+    view.draw_all()
+    circles = view.page.eval_on_selector_all(
+        "#curves circle",
+        "nodes => nodes.map(n => [n.textContent, Number(n.getAttribute('cy')), Number(n.getAttribute('cx'))])",
+    )
+    losses = [(float(words.rsplit("; ", 1)[1]), y) for words, y, x in circles if words and x > 600 and y < 200]
+    values, heights = np.array(losses).T
+    assert values.max() == 40.0
+    assert len(losses) == len(lines)
+    slope, start = np.polyfit(values, heights, 1)
+    assert slope < 0
+    assert np.abs(start + slope * values - heights).max() < 0.1  # all on one scale
+    assert heights.min() > 20  # below the title: inside the axes
+
+
+def test_every_phase_is_named(opened, tmp_path):
+    """Also one of a single step after many others."""
+    steps = [("seed", "train", None, True), *[("prune", "prune", fewer, True)] * 40, ("finish", "train", None, True)]
+    write_run(tmp_path, mlp(64, 3), steps, finished=False)
+    for width in (1440, 400):
+        view = opened(report(tmp_path), width)
+        view.draw_all()
+        names = view.page.eval_on_selector_all("#phases span", "nodes => nodes.map(node => node.textContent)")
+        assert names == ["seed", "prune", "finish"]
+        boxes = view.page.eval_on_selector_all(
+            "#phases span",
+            "nodes => nodes.map(node => node.getBoundingClientRect()).map(({left, right}) => [left, right])",
+        )
+        assert all(one[1] <= other[0] for one, other in itertools.pairwise(boxes))
+        words = view.page.eval_on_selector_all("#overview text", "nodes => nodes.map(node => node.textContent)")
+        assert {"seed", "prune", "finish"} <= set(words)
 
 
 def test_the_key_for_help_lists_the_keys(opened, run):

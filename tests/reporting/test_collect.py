@@ -1,26 +1,28 @@
 """What a report says equals the journal, the metrics and the networks that they lead to."""
 
+import itertools
 import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, reject, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from nestgraph.edits import diff, normalisation_factor
-from nestgraph.errors import SnapshotError
-from nestgraph.graph import cost
+from nestgraph.edits import Batch, normalisation_factor
+from nestgraph.errors import EditError, SnapshotError
+from nestgraph.graph import Tally, cost, difference
 from nestgraph.policies.pruning import effective_weight, lamp
 from nestgraph.render.heat_map import pixel_readings
 from nestgraph.reporting import collect as collecting
 from nestgraph.reporting import frames
 from nestgraph.reporting.collect import collect
-from nestgraph.reporting.packing import codes
+from nestgraph.reporting.packing import codes, numbered
 from nestgraph.seeds import mlp
+from tests.laws import quick
 from tests.reporting.reading import array, carried, connections
 from tests.reporting.runs import fewer, flat_run, whole_run, write_run
-from tests.strategies import networks
+from tests.strategies import EDIT_CASES, edits_for, networks
 
 
 @pytest.fixture(scope="module")
@@ -137,12 +139,74 @@ def test_thresholds_are_the_largest_that_were_pruned(kept, data):
     assert all(not moment["thresholds"] for moment in data["moments"][:3])
 
 
-def test_what_changed_between_two_moments_is_what_the_difference_of_the_networks_says(kept, data):
-    one, other = (carried(data, "conv1_to_fc1", number).keys() for number in (1, 3))
-    changed = diff(kept[1], kept[3])
-    touched = connections(kept[1], "conv1_to_fc1").keys(), connections(kept[3], "conv1_to_fc1").keys()
-    assert changed.edits
-    assert (other - one, one - other) == (touched[1] - touched[0], touched[0] - touched[1])
+def check_difference(data, one, other, networks):
+    """What the page reads of two moments has the fates and counts of the difference of the networks."""
+    found, moments = difference(*networks), len(data["moments"])
+    for layer in data["layers"]:
+        states = array(data, f"states/{layer['name']}").reshape(moments, -1)[[one, other]]
+        told = {unit: fate(*pair) for (unit, *_), pair in zip(layer["units"], states.T.tolist(), strict=True)}
+        change = found.layers.get(layer["name"])
+        for became in ("added", "removed", "changed"):
+            ids = [] if change is None else getattr(change, became).tolist()
+            assert sorted(unit for unit, one_fate in told.items() if one_fate == became) == sorted(ids)
+        assert fate(layer["versions"][one], layer["versions"][other]) == ("absent" if change is None else change.fate)
+    for record in data["projections"]:
+        name, change = record["name"], found.projections.get(record["name"])
+        values = array(data, f"values/{name}").reshape(moments, -1)[[one, other]].T.tolist()
+        told = [fate(*pair) for pair in values]
+        counts = Tally() if change is None else change.counts
+        if record["of"] == 1:
+            assert [told.count(became) for became in ("added", "removed", "changed", "unchanged")] == list(of(counts))
+        assert fate(record["versions"][one], record["versions"][other]) == ("absent" if change is None else change.fate)
+        if other == one + 1:
+            assert tuple(data["moments"][other]["since"].get(name, (0, 0, 0, 0))) == of(counts)
+
+
+def of(tally):
+    return tally.added, tally.removed, tally.changed, tally.unchanged
+
+
+def fate(before, after):
+    """As `Model.status` of the page reads two numbers."""
+    if before == after:
+        return "unchanged" if after else "absent"
+    return "added" if not before else "removed" if not after else "changed"
+
+
+def test_what_changed_between_any_two_moments_is_what_the_difference_of_the_networks_says(kept, data):
+    for one, other in itertools.product(range(len(kept)), repeat=2):
+        check_difference(data, one, other, (kept[one], kept[other]))
+    regions = array(data, "regions/image_to_conv1").reshape(len(kept), -1)
+    assert (regions[2] != regions[3]).any()  # areas shrank
+
+
+@quick(15)
+@given(network=networks(), data=st.data())
+def test_what_changed_is_told_of_networks_of_every_form(network, data, tmp_path_factory):
+    edits = []
+    for _ in range(2):
+        kind = data.draw(st.sampled_from(list(EDIT_CASES)))
+        edits.append(lambda now, kind=kind: Batch(edits=(data.draw(edits_for(now, (kind,))),), title="edit"))
+    place = tmp_path_factory.mktemp("any") / "run"
+    steps = [("seed", "train", None, True), *(("grow", "edit", edit, True) for edit in edits)]
+    try:
+        kept = write_run(place, network, steps, finished=False)
+    except EditError:
+        reject()
+    told = json.loads(json.dumps(collect(place)))
+    assume(not any("another form than at first" in words for words in told["omitted"]))
+    for one, other in ((0, 1), (1, 2), (2, 3), (0, 3), (3, 1)):
+        check_difference(told, one, other, (kept[one], kept[other]))
+
+
+@given(arrays(np.uint32, st.tuples(st.integers(1, 6), st.integers(0, 5)), elements=st.integers(0, 3)), st.data())
+def test_numbers_tell_values_apart_and_nothing_else(values, data):
+    present = data.draw(arrays(bool, values.shape))
+    found = numbered(values, present)
+    assert ((found == 0) == ~present).all()
+    for moment, other in itertools.product(range(len(values)), repeat=2):
+        both = present[moment] & present[other]
+        assert ((found[moment] == found[other]) == (values[moment] == values[other]))[both].all()
 
 
 def test_an_unfinished_run_is_told_as_far_as_it_came(tmp_path):

@@ -44,7 +44,7 @@ class Card {
     if (!found.length) return [];
     const total = found.reduce((sum, { count }) => sum + count, 0);
     const title = `${inward ? 'In' : 'Out'}: ${plural(found.length, 'unit')}, ${plural(total, 'connection')}`;
-    const items = shown.map((tie) => html('li', {}, html('button', { type: 'button', onclick: () => this.open(`${tie.layer}/${tie.id}`) }, `${tie.layer} ${tie.id}`, html('span', { class: tie.sum < 0 ? 'negative' : 'positive' }, tie.count > 1 ? `${tie.count}: ${signed(tie.sum)}` : signed(tie.sum)))));
+    const items = shown.map((tie) => html('li', {}, html('button', { type: 'button', onclick: () => this.open(`${tie.layer}/${tie.id}`) }, `${tie.layer} ${tie.id}`, html('span', { class: tie.sum < 0 ? 'negative' : 'positive' }, `${tie.count > 1 ? `${tie.count}: ` : ''}≈ ${about(tie.sum)}`))));
     const more = shown.length < found.length && html('button', { type: 'button', class: 'more', onclick: () => { this.full = true; this.show(`${layer.name}/${layer.units[place][0]}`, moment, true); } }, `${shown.length} of ${grouped(found.length)} shown: show all`);
     return [html('h3', {}, title), html('ul', {}, ...items), more];
   }
@@ -111,7 +111,6 @@ class SearchBox {
   choose(entry) {
     this.list.hidden = true;
     this.input.blur();
-    if (entry.unit) this.open(entry.unit);
-    else document.getElementById('layers-title').scrollIntoView();
+    this.open(entry);
   }
 }

@@ -26,12 +26,12 @@ function short(number) {
 
 // One panel of a run over its steps: bands of phases, kept steps joined, refused ones as rings, the moment as a line.
 function panel(scene, model, state, box, { title, value, words, from = null }) {
-  const rows = model.rows, kept = rows.filter(({ accepted }) => accepted), values = rows.map(value);
-  const ends = kept.map(value), low = from ?? Math.min(...ends), high = Math.max(...ends);
+  const rows = model.rows, values = rows.map(value);
+  const ends = values.filter(Number.isFinite), low = from ?? Math.min(...ends), high = Math.max(...ends); // refused steps, too
   const room = (high - low) * 0.06 || 1e-9, bottom = from === null ? low - room : from, top = high + room;
   const inner = plotOf(box);
   const x = (place) => inner.x + ((place + 0.5) / rows.length) * inner.width;
-  const y = (number) => inner.y + inner.height * (1 - (Math.max(bottom, Math.min(top, number)) - bottom) / (top - bottom));
+  const y = (number) => inner.y + inner.height * (1 - (number - bottom) / (top - bottom));
   for (const { phase, from: start, to } of Model.spans(rows)) {
     scene.rect(x(start - 0.5), inner.y, x(to + 0.5) - x(start - 0.5), inner.height, { fill: phase, title: phase });
   }
@@ -39,7 +39,7 @@ function panel(scene, model, state, box, { title, value, words, from = null }) {
     scene.line([[inner.x, y(tick)], [inner.x + inner.width, y(tick)]], { stroke: 'paper', strokeWidth: 1 });
     scene.text(inner.x - 8, y(tick) + 4, words(tick), { anchor: 'end', size: 11, fill: 'muted' });
   }
-  const points = rows.map((row, place) => [x(place), y(values[place]), row]);
+  const points = rows.map((row, place) => [x(place), y(values[place]), row]).filter(([, height]) => Number.isFinite(height));
   scene.line(points.filter(([, , { accepted }]) => accepted).map(([px, py]) => [px, py]), { stroke: 'accent', strokeWidth: 2 });
   for (const [px, py, row] of points) {
     const note = `step ${row.step}, ${row.phase}: ${row.edit}${row.accepted ? '' : ', refused'}; ${words(value(row))}`;
@@ -53,6 +53,25 @@ function panel(scene, model, state, box, { title, value, words, from = null }) {
   scene.text(box.x + PLOT.left, box.y + 15, title, { size: 13, bold: true });
   if (place >= 0) scene.text(inner.x + inner.width, box.y + 15, words(values[place], true), { anchor: 'end', size: 13 });
   return { inner, x };
+}
+
+// Words over bands: over those that are wide enough, and of every other word over its widest band: [{ words, at }].
+function labels(spans, left, right, letter = 6.4, gap = 7) {
+  const kept = spans.filter(({ words, room }) => room > words.length * letter + gap);
+  for (const { words } of spans) if (!kept.some((one) => one.words === words)) kept.push(spans.reduce((best, one) => (one.words === words && (!best || one.room > best.room) ? one : best), null));
+  kept.sort((one, other) => one.middle - other.middle);
+  const places = spread(kept.map(({ words, middle }) => [middle, (words.length * letter) / 2]), left, right, gap) || [];
+  return places.map((at, place) => ({ words: kept[place].words, at }));
+}
+
+// Middles of things of half a width each, in their order, moved as far as they must: null where they do not fit.
+function spread(things, left, right, gap) {
+  const places = [];
+  let edge = left;
+  for (const [middle, half] of things) { places.push(Math.max(middle, edge + half)); edge = places[places.length - 1] + half + gap; }
+  edge = right;
+  for (let place = things.length - 1; place >= 0; place--) { places[place] = Math.min(places[place], edge - things[place][1]); edge = places[place] - things[place][1] - gap; }
+  return !things.length || places[0] - things[0][1] >= left - 0.5 ? places : null;
 }
 
 const SERIES = {
@@ -73,10 +92,8 @@ function overviewScene(model, width) {
   const small = width < 560, scene = new Scene(width, small ? 322 : 364), state = null;
   panel(scene, model, state, { x: 0, y: 18, width, height: small ? 150 : 172 }, SERIES.accuracy);
   const lower = panel(scene, model, state, { x: 0, y: small ? 166 : 188, width, height: small ? 150 : 172 }, SERIES.connections);
-  for (const { phase, from, to } of Model.spans(model.rows)) {
-    const left = lower.x(from - 0.5), room = lower.x(to + 0.5) - left;
-    if (room > phase.length * 7) scene.text(left + room / 2, 12, phase, { anchor: 'middle', size: 11.5, fill: 'muted' });
-  }
+  const { inner, x } = lower, spans = Model.spans(model.rows).map(({ phase, from, to }) => ({ words: phase, middle: x((from + to) / 2), room: x(to + 0.5) - x(from - 0.5) }));
+  for (const { words, at } of labels(spans, inner.x, inner.x + inner.width)) scene.text(at, 12, words, { anchor: 'middle', size: 11.5, fill: 'muted' });
   stepAxis(scene, model, lower, small ? 310 : 352);
   return scene;
 }

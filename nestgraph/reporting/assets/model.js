@@ -17,6 +17,7 @@ class Model {
     this.layerOf = new Map(this.layers.map((layer) => [layer.name, layer]));
     for (const layer of this.layers) {
       layer.factors = this.array(`factor/${layer.name}`);
+      layer.states = this.array(`states/${layer.name}`);
       layer.placeOf = new Map(layer.units.map(([id], place) => [id, place]));
     }
     for (const projection of this.projections) this.prepare(projection);
@@ -26,8 +27,8 @@ class Model {
 
   array(name) {
     const [dtype, offset, size] = this.index[name];
-    const kind = { uint8: Uint8Array, uint32: Uint32Array, float32: Float32Array }[dtype];
-    return new kind(this.buffer.slice(offset, offset + size * kind.BYTES_PER_ELEMENT));
+    const kind = { uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array, float32: Float32Array }[dtype];
+    return kind === Uint8Array ? new Uint8Array(this.buffer, offset, size) : new kind(this.buffer.slice(offset, offset + size * kind.BYTES_PER_ELEMENT));
   }
 
   // Keys are (target * sources + source) * inner + place, ascending; the entries of a pair of units are neighbours.
@@ -35,7 +36,8 @@ class Model {
     const gaps = this.array(`keys/${projection.name}`), count = gaps.length;
     const sources = this.layerOf.get(projection.source).units.length;
     const inner = projection.inner.reduce((product, extent) => product * extent, 1);
-    Object.assign(projection, { count, codes: this.array(`codes/${projection.name}`), scales: this.array(`scale/${projection.name}`) });
+    Object.assign(projection, { count, codes: this.array(`codes/${projection.name}`), scales: this.array(`scale/${projection.name}`), values: this.array(`values/${projection.name}`) });
+    projection.regions = this.index[`regions/${projection.name}`] ? this.array(`regions/${projection.name}`) : null;
     projection.inside = new Uint32Array(count);
     projection.pairs = [];
     let key = 0, pair = null;
@@ -63,10 +65,10 @@ class Model {
 
   factor(layer, moment, place) { return layer.factors[moment * layer.units.length + place]; }
 
-  alive(layer, moment, place) {
-    const [, born, died] = layer.units[place];
-    return born <= moment && (died === null || moment < died);
-  }
+  // 0 where a unit is not there, else the moment at which it first had the values that it has, from 1.
+  stateOf(layer, moment, place) { return layer.states[moment * layer.units.length + place]; }
+
+  alive(layer, moment, place) { return this.stateOf(layer, moment, place) !== 0; }
 
   living(layer, moment) { return layer.units.reduce((count, _, place) => count + this.alive(layer, moment, place), 0); }
 
@@ -93,7 +95,7 @@ class Model {
         const before = against === null ? null : this.tie(projection, against, pair);
         if (!now.count && !(before && before.count)) continue;
         const tie = now.count ? now : before;
-        own.push({ projection, pair, sum: tie.sum, size: tie.size, count: tie.count, status: before && change(before, now) });
+        own.push({ projection, pair, sum: tie.sum, size: tie.size, count: tie.count, status: before && this.edgeStatus(projection, against, moment, pair) });
       }
       const largest = own.reduce((most, edge) => Math.max(most, edge.size), 0) || 1;
       for (const edge of own) { edge.strength = edge.size / largest; found.push(edge); }
@@ -112,21 +114,43 @@ class Model {
     return this.samples;
   }
 
-  // Connections added, removed and kept by projection, of those that are carried.
-  difference(projection, from, to) {
-    const counts = { added: 0, removed: 0, kept: 0 };
-    for (let entry = 0; entry < projection.count; entry++) {
-      const before = this.active(projection, from, entry), after = this.active(projection, to, entry);
-      if (before && after) counts.kept += 1;
-      else if (after) counts.added += 1;
-      else if (before) counts.removed += 1;
-    }
-    return counts;
+  // What became of a thing whose number tells its value, from 1; 0 where it is not there.
+  static status(before, after) {
+    if (before === after) return after ? 'same' : 'absent';
+    return !before ? 'added' : !after ? 'removed' : 'changed';
   }
 
-  unitStatus(layer, from, to, place) {
-    const before = this.alive(layer, from, place), after = this.alive(layer, to, place);
-    return before === after ? (after ? 'same' : 'absent') : after ? 'added' : 'removed';
+  // Of connections that are carried, how many had which fate; between neighbouring moments of all.
+  difference(projection, from, to) {
+    const counts = { added: 0, removed: 0, changed: 0, same: 0, absent: 0 }, { count, name, values } = projection;
+    const since = to - from === 1 ? this.moments[to].since[name] : from - to === 1 ? this.moments[from].since[name] : null;
+    if (Math.abs(to - from) === 1) {
+      const [added, removed, changed, same] = since || [0, 0, 0, 0];
+      return { ...counts, ...(to > from ? { added, removed } : { added: removed, removed: added }), changed, same, whole: true };
+    }
+    for (let entry = 0; entry < count; entry++) counts[Model.status(values[from * count + entry], values[to * count + entry])] += 1;
+    return { ...counts, whole: projection.of === 1 };
+  }
+
+  // An edge changed when any of its connections came, went or has another weight, or is computed elsewhere.
+  edgeStatus(projection, from, to, pair) {
+    const { count, values, regions } = projection;
+    let before = 0, after = 0, changed = false;
+    for (let entry = pair.from; entry < pair.to; entry++) {
+      const old = from * count + entry, now = to * count + entry;
+      before += values[old] > 0; after += values[now] > 0;
+      changed ||= values[old] !== values[now] || Boolean(regions && values[old] && values[now] && regions[old] !== regions[now]);
+    }
+    return Model.status(before && 1, after && (changed ? 2 : 1));
+  }
+
+  unitStatus(layer, from, to, place) { return Model.status(this.stateOf(layer, from, place), this.stateOf(layer, to, place)); }
+
+  // What became of a layer: of itself, its units, or what leads into it.
+  layerStatus(layer, from, to) {
+    const own = Model.status(layer.versions[from], layer.versions[to]);
+    const fed = this.projections.some(({ target, versions }) => target === layer.name && versions[from] !== versions[to]);
+    return own === 'same' && fed ? 'changed' : own;
   }
 
   // The connections of a unit at a moment by neighbour, the largest first.
@@ -174,14 +198,6 @@ class Model {
   }
 }
 
-// An edge changed when its number of connections or its sign did, or when its size moved by more than half.
-function change(before, now) {
-  if (!before.count) return 'added';
-  if (!now.count) return 'removed';
-  const moved = Math.abs(now.size - before.size) > before.size / 2 || Math.sign(now.sum) !== Math.sign(before.sum);
-  return moved || now.count !== before.count ? 'changed' : 'same';
-}
-
 // The strongest of a list of edges; of a difference, each kind gets a share that goes with the root of its number.
 function strongest(edges, most) {
   if (edges.length <= most) return edges;
@@ -199,5 +215,5 @@ function strongest(edges, most) {
 
 const grouped = (number) => Math.round(number).toLocaleString('en-US');
 const percent = (share) => (share === null || share === undefined ? '–' : `${(100 * share).toFixed(2)}%`);
-const signed = (number) => `${number < 0 ? '−' : '+'}${Math.abs(number).toPrecision(3)}`;
+const about = (number) => `${number < 0 ? '−' : '+'}${Math.abs(number).toPrecision(2)}`; // of a weight that is known by a byte
 const plural = (count, word) => `${grouped(count)} ${word}${count === 1 ? '' : 's'}`;

@@ -7,8 +7,35 @@ const STATUS = {
   same: { stroke: 'grey', sign: '', words: 'unchanged' },
 };
 
-// Places of all units that ever lived: a block a layer, in columns, inputs of an image as the image.
-function layout(model, most) {
+// Places of all units that ever lived: a block a layer, inputs of an image as the image. Layers go from left to right, or
+// downwards where the page is too narrow for that.
+const NARROW = 640;
+
+function layout(model, most, wide = Infinity) { return wide < NARROW ? downwards(model, wide) : sideways(model, most); }
+
+function downwards(model, wide) {
+  const blocks = model.layers.map((layer) => rowsOf(model, layer, wide - 12));
+  let y = 0;
+  for (const one of blocks) {
+    one.x = (wide - one.width) / 2; one.y = y + 44;
+    y = one.y + one.height + 52;
+  }
+  return { blocks: new Map(blocks.map((one) => [one.layer.name, one])), width: wide, height: y - 40, down: true };
+}
+
+// A block as wide as its page at most, its units row by row.
+function rowsOf(model, layer, room) {
+  const count = layer.units.length, one = block(model, layer, 560);
+  if (one.byId) {
+    const pitch = Math.min(one.pitch, room / one.columns);
+    return { ...one, pitch, side: pitch, width: pitch * one.columns, height: (pitch * one.height) / one.pitch };
+  }
+  const pitch = count === 1 ? one.pitch : Math.max(one.tiles ? 30 : 12, Math.min(one.tiles ? 54 : 26, room / count));
+  const columns = Math.max(1, Math.min(count, Math.floor(room / pitch))), rows = Math.ceil(count / columns);
+  return { ...one, pitch, side: one.side * (pitch / one.pitch), columns, rows, rowwise: true, width: columns * pitch, height: rows * pitch };
+}
+
+function sideways(model, most) {
   const height = Math.max(280, Math.min(most, Math.max(...model.layers.map(({ units }) => units.length)) * 26));
   const blocks = model.layers.map((layer) => block(model, layer, height));
   const wide = blocks.reduce((sum, { width }) => sum + width, 0);
@@ -36,24 +63,33 @@ function block(model, layer, height) {
 
 function spot(block, place) {
   const index = block.byId ? block.layer.units[place][0] : place;
-  const column = block.byId ? index % block.columns : Math.floor(index / block.rows);
-  const row = block.byId ? Math.floor(index / block.columns) : index % block.rows;
+  const across = block.byId || block.rowwise, column = across ? index % block.columns : Math.floor(index / block.rows);
+  const row = across ? Math.floor(index / block.columns) : index % block.rows;
   return { x: block.x + (column + 0.5) * block.pitch, y: block.y + (row + 0.5) * block.pitch };
 }
 
 function addEdges(scene, plan, edges, compared, thin = 1) {
   const order = { same: 0, changed: 1, removed: 2, added: 3 };
   const sorted = edges.slice().sort((a, b) => (order[a.status] ?? 0) - (order[b.status] ?? 0) || a.strength - b.strength);
-  for (const { projection, pair, sum, strength, status } of sorted) {
-    const from = plan.blocks.get(projection.source), to = plan.blocks.get(projection.target);
-    const start = spot(from, pair.source), end = spot(to, pair.target);
-    const look = compared ? STATUS[status] : { stroke: sum < 0 ? 'vermilion' : 'blue', dash: sum < 0 ? [5, 3] : null };
-    const quiet = compared && status === 'same';
-    scene.below('curve', {
-      x1: start.x + from.side / 2 + (from.clear || 0), y1: start.y, x2: end.x - to.side / 2 - (to.clear || 0), y2: end.y, stroke: look.stroke, dash: look.dash && look.dash.map((length) => length * thin),
-      strokeWidth: thin * (0.35 + 1.9 * strength), opacity: quiet ? 0.25 : (0.22 + 0.6 * strength) * (status === 'changed' ? 0.7 : 1),
-    });
-  }
+  for (const edge of sorted) scene.below('curve', edgeCurve(plan, edge, compared, thin));
+}
+
+function edgeCurve(plan, { projection, pair, sum, strength, status }, compared, thin = 1) {
+  const from = plan.blocks.get(projection.source), to = plan.blocks.get(projection.target), { down } = plan;
+  const start = spot(from, pair.source), end = spot(to, pair.target), out = from.side / 2 + (from.clear || 0), into = to.side / 2 + (to.clear || 0);
+  const look = compared ? STATUS[status] : { stroke: sum < 0 ? 'vermilion' : 'blue', dash: sum < 0 ? [5, 3] : null };
+  const ends = down ? { x1: start.x, y1: start.y + out, x2: end.x, y2: end.y - into } : { x1: start.x + out, y1: start.y, x2: end.x - into, y2: end.y };
+  const quiet = compared && status === 'same';
+  return {
+    ...ends, down, stroke: look.stroke, dash: look.dash && look.dash.map((length) => length * thin),
+    strokeWidth: thin * (0.35 + 1.9 * strength), opacity: quiet ? 0.25 : (0.22 + 0.6 * strength) * (status === 'changed' ? 0.7 : 1),
+  };
+}
+
+// All edges of a unit, also those that the picture leaves out: [{ edge, inward }].
+function edgesOf(model, edges, unit) {
+  const [name, id] = unit.split('/'), is = (layer, place) => layer === name && model.layerOf.get(name).units[place][0] === Number(id);
+  return edges.map((edge) => ({ edge, inward: is(edge.projection.target, edge.pair.target), outward: is(edge.projection.source, edge.pair.source) })).filter(({ inward, outward }) => inward || outward);
 }
 
 // Where edges are left out, each unit still tells how many connections it has: in a single column by bars, of those in on
@@ -109,26 +145,26 @@ function kernelRaster(model, layer, place, moment, colour) {
   return { rows, columns, colours };
 }
 
-function neuronScene(model, state, most) {
-  const plan = layout(model, 560), scene = new Scene(plan.width, plan.height), colour = theme();
+function neuronScene(model, state, most, wide) {
+  const plan = layout(model, 560, wide), scene = new Scene(plan.width, plan.height), colour = theme();
   const compared = state.against !== null, edges = model.edges(state.moment, state.against), drawn = strongest(edges, most);
   const fans = drawn.length < edges.length ? fansOf(edges) : new Map();
   for (const one of plan.blocks.values()) {
-    const fan = fans.get(one.layer.name), grid = one.columns > 1;
+    const fan = fans.get(one.layer.name), grid = one.columns > 1 || plan.down;
     if (fan && grid && !one.tiles) one.shades = shades(one, fan, colour);
     if (fan && !grid) { one.clear = BAR + 3; addFans(scene, one, fan); }
   }
   addEdges(scene, plan, drawn, compared);
-  for (const one of plan.blocks.values()) addUnits(scene, model, state, one, colour);
+  for (const one of plan.blocks.values()) addUnits(scene, model, state, one, colour, plan.down ? one.y - 42 : 2);
   const shown = drawn.reduce((sum, edge) => sum + edge.count, 0);
-  return { scene, edges: drawn.length, ofEdges: edges.length, shown };
+  return { scene, plan, all: edges, edges: drawn.length, ofEdges: edges.length, shown };
 }
 
-function addUnits(scene, model, state, one, colour) {
+function addUnits(scene, model, state, one, colour, top) {
   const { layer } = one, compared = state.against !== null, middle = one.x + one.width / 2;
-  scene.text(middle, 20, layer.name, { anchor: 'middle', size: 15, bold: true });
+  scene.text(middle, top + 18, layer.name, { anchor: 'middle', size: 15, bold: true, halo: true });
   const noun = layer.kind === 'feature_maps' || (layer.kind === 'input' && layer.map) ? 'map' : layer.kind === 'input' ? 'input' : 'neuron';
-  scene.text(middle, 38, `${plural(model.living(layer, state.moment), noun)}${layer.size ? `, ${layer.size}` : ''}`, { anchor: 'middle', size: 12, fill: 'muted' });
+  scene.text(middle, top + 36, `${plural(model.living(layer, state.moment), noun)}${layer.size ? `, ${layer.size}` : ''}`, { anchor: 'middle', size: 12, fill: 'muted', halo: true });
   layer.units.forEach(([id], place) => {
     const status = compared ? model.unitStatus(layer, state.against, state.moment, place) : model.alive(layer, state.moment, place) ? 'same' : 'absent';
     if (status === 'absent') return; // a hole
@@ -208,9 +244,9 @@ function addArrow(scene, places, { source, target }, across) {
 function addBox(scene, model, state, layer, { x, y }) {
   const moment = model.moments[state.moment], before = state.against === null ? null : model.moments[state.against];
   const now = moment.by_layer[layer.name], then = before && before.by_layer[layer.name];
-  const status = !before ? null : !then ? (now ? 'added' : 'same') : !now ? 'removed' : now.join() === then.join() ? 'same' : 'changed';
-  const look = STATUS[status] || { stroke: 'line', sign: '' }, [units, connections, parameters, flops] = now || [0, 0, 0, 0];
-  scene.rect(x, y, BOX.width, BOX.height, { rx: 12, fill: 'panel', stroke: status && status !== 'same' ? look.stroke : 'line', strokeWidth: status && status !== 'same' ? 2.2 : 1.2, dash: status === 'removed' ? [6, 4] : null, title: layer.label || layer.name });
+  const status = before && model.layerStatus(layer, state.against, state.moment);
+  const look = STATUS[status] || { stroke: 'line', sign: '' }, marked = Boolean(look.sign), [units, connections, parameters, flops] = now || [0, 0, 0, 0];
+  scene.rect(x, y, BOX.width, BOX.height, { rx: 12, fill: 'panel', stroke: marked ? look.stroke : 'line', strokeWidth: marked ? 2.2 : 1.2, dash: status === 'removed' ? [6, 4] : null, title: layer.label || layer.name });
   scene.text(x + 14, y + 26, clipped(layer.name, 17), { size: 15, bold: true });
   if (look.sign) scene.text(x + BOX.width - 14, y + 27, look.sign, { anchor: 'end', size: 18, bold: true, fill: look.stroke });
   else scene.text(x + BOX.width - 14, y + 26, phaseOf(model, state.moment, layer.name), { anchor: 'end', size: 11, fill: 'muted' });

@@ -11,8 +11,8 @@ class Page {
     this.dirty = new Set();
     this.visible = new Set();
     this.card = new Card(model, at('card'), (unit, moment) => (moment === undefined ? this.open(unit) : this.set({ moment })), at('told'));
-    this.views = { overview: () => this.overview(), panels: () => this.panels(), difference: () => this.difference(), layers: () => this.layers(), neurons: () => this.neurons(), inputs: () => this.inputs(), areas: () => this.areas(), weights: () => this.weights(), sizes: () => this.sizes(), fans: () => this.fans(), curves: () => this.curves() };
-    new SearchBox(model, at('search'), at('found'), (unit) => this.open(unit));
+    this.views = { overview: () => this.overview(), panels: () => this.panels(), difference: () => this.difference(), layers: () => this.layers(), neurons: () => this.neurons(), inputs: () => this.inputs(), areas: () => this.areas(), weights: () => this.weights(), sizes: () => this.sizes(), fans: () => this.fans(), curves: () => this.curves(), phases: () => this.phases() };
+    new SearchBox(model, at('search'), at('found'), (entry) => this.find(entry));
     this.read();
     this.timeline();
     this.watch();
@@ -43,12 +43,23 @@ class Page {
     this.label();
     if (unit) this.card.show(unit, moment, focus);
     else this.card.hide();
-    this.redraw(Object.keys(this.views).filter((view) => view !== 'overview' && view !== 'panels'));
+    this.redraw(Object.keys(this.views).filter((view) => !['overview', 'panels', 'phases'].includes(view)));
   }
 
   open(unit) {
     this.set({ unit }, Boolean(unit));
     if (unit) this.tell(`Card of ${unit.replace('/', ' ')}`);
+  }
+
+  // Open the unit of a hit of the search, or none, and bring its place, or that of the layer, into view.
+  find({ unit = null, layer = null }) {
+    this.open(unit);
+    this.drawAll(); // what is drawn later would push it away
+    const { plan } = this.neuronView, [name, id] = (unit || layer).split('/'), one = plan.blocks.get(name);
+    const { x, y } = unit ? spot(one, one.layer.placeOf.get(Number(id))) : { x: one.x + one.width / 2, y: one.y };
+    const svg = at('neurons').querySelector('svg').getBoundingClientRect(), pan = at('neurons').querySelector('.pan'), scale = svg.width / plan.width;
+    pan.scrollLeft += svg.left + x * scale - pan.getBoundingClientRect().left - pan.clientWidth / 2;
+    window.scrollBy(0, svg.top + y * scale - Math.max(at('timeline').offsetHeight + 60, innerHeight * 0.3)); // above the card
   }
 
   tell(words) { at('told').textContent = words; }
@@ -153,18 +164,38 @@ class Page {
   }
 
   neurons() {
-    const { scene, edges, ofEdges, shown } = neuronScene(this.model, this.state, this.most);
+    const { scene, plan, all, edges, ofEdges, shown } = neuronScene(this.model, this.state, this.most, this.width('neurons'));
     const choice = html('select', { 'aria-label': 'How many edges are drawn', onchange: (event) => { this.most = Number(event.target.value); this.redraw(['neurons']); } }, ...EDGES.map((most) => html('option', { value: most, selected: most === this.most }, `up to ${grouped(most)} edges`)));
     const drawn = `${grouped(edges)} of ${plural(ofEdges, 'edge')}`, total = this.model.moments[this.state.moment].connections;
     const some = shown === total ? `All ${plural(total, 'connection')} shown, on ${plural(edges, 'edge')}.` : `${grouped(shown)} of ${plural(total, 'connection')} shown, on ${drawn}: the strongest.`;
     const words = [...this.legend(), this.state.against === null ? some : `${drawn} of both moments shown${edges < ofEdges ? ': the strongest of each kind' : ''}.`];
-    if (edges < ofEdges) words.push(' Bars at a unit count all its connections in (left) and out (right); where neurons or inputs stand in a grid, darker ones have more.');
-    if (this.state.against !== null) words.push('Changed: its connections or sign did, or its size by more than half.');
+    if (edges < ofEdges) words.push(plan.down ? 'Darker neurons and inputs have more connections.' : 'Bars at a unit count all its connections in (left) and out (right); where neurons or inputs stand in a grid, darker ones have more.');
+    if (this.state.against !== null) words.push('Changed: any bit of a weight or of where it is computed, or of a bias or statistic of a unit.');
     if (this.model.layers.some(({ kind }) => kind === 'feature_maps')) words.push('Maps show their kernels.');
     const holder = stage(scene, `Units at ${this.name(this.state.moment)}: Enter opens a card, arrow keys move`);
-    holder.style.minWidth = `${Math.round(scene.width * 0.8)}px`;
+    if (!plan.down) holder.style.minWidth = `${Math.round(scene.width * 0.8)}px`;
     const pan = html('div', { class: 'pan', tabindex: 0, role: 'region', 'aria-label': 'Diagram of neurons and maps' }, holder);
-    this.put('neurons', [pan], { scenes: [scene], dot: () => neuronDot(this.model, this.state, this.most), words, controls: [choice] });
+    const told = html('span', { id: 'own' });
+    this.put('neurons', [pan], { scenes: [scene], dot: () => neuronDot(this.model, this.state, this.most), words: [...words, told], controls: [choice] });
+    this.neuronView = { plan, all, holder, told };
+    const over = ({ target }) => this.own(target.closest('.unit')?.dataset.unit || this.state.unit);
+    for (const kind of ['pointerover', 'focusin']) holder.addEventListener(kind, over);
+    for (const kind of ['pointerleave', 'focusout']) holder.addEventListener(kind, () => this.own(this.state.unit));
+    this.own(this.state.unit);
+  }
+
+  // Show all edges of a unit above the others, which pale; of none, all as they are.
+  own(unit) {
+    const { plan, all, holder, told } = this.neuronView, svg = holder.querySelector('svg'), colour = theme();
+    if (holder.dataset.own === (unit || '')) return;
+    holder.dataset.own = unit || '';
+    holder.querySelector('.own')?.remove();
+    const found = unit ? edgesOf(this.model, all, unit) : [], compared = this.state.against !== null;
+    holder.classList.toggle('dimmed', found.length > 0);
+    const curves = found.map(({ edge }) => SHAPES.curve({ ...edgeCurve(plan, edge, compared, 1.3), opacity: 0.9 }, colour));
+    if (found.length) { const group = svgNode('g', { class: 'own', 'pointer-events': 'none' }); group.append(...curves); svg.insertBefore(group, svg.querySelector('.unit')); }
+    const count = (side) => found.filter((one) => one[side]).length;
+    told.textContent = unit ? `${unit.replace('/', ' ')}: ${plural(count('inward'), 'edge')} in, ${grouped(count('outward'))} out, all shown.` : 'Hover over a unit, or choose it, to see all its edges.';
   }
 
   inputs() {
@@ -217,14 +248,19 @@ class Page {
     const { moment, against } = this.state, { model } = this;
     at('difference').hidden = against === null;
     if (against === null) return;
-    at('difference-words').textContent = `From ${this.name(against)} to ${this.name(moment)}. Units are matched by id.`;
-    const cells = (name, { added, removed, kept }) => html('tr', {}, html('th', { scope: 'row' }, name), html('td', {}, added ? `+${grouped(added)}` : '0'), html('td', {}, removed ? `−${grouped(removed)}` : '0'), html('td', {}, grouped(kept)));
+    at('difference-words').textContent = `From ${this.name(against)} to ${this.name(moment)}. Units are matched by id; what both moments have has changed where any bit of its values differs.`;
+    const signs = (count, sign) => (count ? `${sign}${grouped(count)}` : '0');
+    const cells = (name, { added, removed, changed, same }) => html('tr', {}, html('th', { scope: 'row' }, name), html('td', {}, signs(added, '+')), html('td', {}, signs(removed, '−')), html('td', {}, signs(changed, '~')), html('td', {}, grouped(same)));
     const units = model.layers.map((layer) => {
-      const kinds = layer.units.map((_, place) => model.unitStatus(layer, against, moment, place));
-      return cells(`units of ${layer.name}`, { added: kinds.filter((kind) => kind === 'added').length, removed: kinds.filter((kind) => kind === 'removed').length, kept: kinds.filter((kind) => kind === 'same').length });
+      const counts = { added: 0, removed: 0, changed: 0, same: 0, absent: 0 };
+      layer.units.forEach((_, place) => { counts[model.unitStatus(layer, against, moment, place)] += 1; });
+      return cells(`units of ${layer.name}`, counts);
     });
-    const connections = model.projections.map((projection) => cells(`${projection.source} → ${projection.target}${projection.of > 1 ? ` (1 in ${projection.of})` : ''}`, model.difference(projection, against, moment)));
-    at('difference-table').replaceChildren(html('thead', {}, html('tr', {}, ...['what', '+ added', '− removed', 'kept'].map((word) => html('th', { scope: 'col' }, word)))), html('tbody', {}, ...units, ...connections));
+    const connections = model.projections.map((projection) => {
+      const counts = model.difference(projection, against, moment);
+      return cells(`${projection.source} → ${projection.target}${counts.whole ? '' : ` (1 in ${projection.of})`}`, counts);
+    });
+    at('difference-table').replaceChildren(html('thead', {}, html('tr', {}, ...['what', '+ added', '− removed', '~ changed', 'unchanged'].map((word) => html('th', { scope: 'col' }, word)))), html('tbody', {}, ...units, ...connections));
   }
 
   // -- timeline ---------------------------------------------------------------------------------------
@@ -235,7 +271,7 @@ class Page {
     const { model } = this, slider = at('slider');
     slider.max = model.last;
     slider.addEventListener('input', () => this.set({ moment: Number(slider.value) }));
-    at('bands').replaceChildren(...Model.spans(model.moments).map(({ phase, from, to }) => { const band = html('span', { class: phase, title: phase }, phase); band.style.flexGrow = to - from + 1; return band; }));
+    at('bands').replaceChildren(...Model.spans(model.moments).map(({ phase, from, to }) => { const band = html('span', { class: phase, title: phase }); band.style.flexGrow = to - from + 1; return band; }));
     at('against').append(html('option', { value: '' }, 'none'), html('option', { value: 'before' }, 'the moment before'), ...model.moments.map(({ phase, step, connections }, place) => html('option', { value: place }, step === null ? `seed, as made: ${grouped(connections)}` : `${step} ${phase}: ${grouped(connections)}`)));
     at('against').addEventListener('change', (event) => this.set({ against: event.target.value === '' ? null : event.target.value === 'before' ? Math.max(0, this.state.moment - 1) : Number(event.target.value) }));
     at('play').addEventListener('click', () => this.play());
@@ -245,6 +281,13 @@ class Page {
     }
   }
 
+  // The names of the phases above their bands.
+  phases() {
+    const wide = at('bands').clientWidth, moments = this.model.last + 1;
+    const spans = Model.spans(this.model.moments).map(({ phase, from, to }) => ({ words: phase, middle: ((from + to + 1) / 2 / moments) * wide, room: ((to - from + 1) / moments) * wide }));
+    at('phases').replaceChildren(...labels(spans, 0, wide, 7).map(({ words, at: left }) => { const name = html('span', {}, words); name.style.left = `${left}px`; return name; }));
+  }
+
   label() {
     const { moment, against } = this.state, { phase, step, edit, connections, units } = this.model.moments[moment], row = this.model.row(moment);
     const numbers = `${plural(connections, 'connection')} · ${grouped(units)} units${row ? ` · ${percent(row.accuracy)}` : ''}`;
@@ -252,7 +295,6 @@ class Page {
     at('slider').value = moment;
     at('slider').setAttribute('aria-valuetext', `${this.name(moment)}, ${numbers}`);
     at('against').value = against === null ? '' : String(against);
-    for (const band of at('bands').children) band.classList.toggle('narrow', band.scrollWidth > band.clientWidth);
     for (const row of document.querySelectorAll('#steps tr[data-step]')) row.classList.toggle('current', Number(row.dataset.step) === step);
     for (const button of document.querySelectorAll('#panels button')) button.setAttribute('aria-pressed', String(Number(button.dataset.moment) === moment));
   }

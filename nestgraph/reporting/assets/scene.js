@@ -65,7 +65,9 @@ class Scene {
   }
 }
 
-const path = ({ x1, y1, x2, y2 }) => { const middle = (x1 + x2) / 2; return `M${round(x1)} ${round(y1)}C${round(middle)} ${round(y1)} ${round(middle)} ${round(y2)} ${round(x2)} ${round(y2)}`; };
+// Where a curve bends: it leaves and arrives sideways, or downwards.
+const bends = ({ x1, y1, x2, y2, down }) => (down ? [x1, (y1 + y2) / 2, x2, (y1 + y2) / 2] : [(x1 + x2) / 2, y1, (x1 + x2) / 2, y2]);
+const path = (curve) => `M${round(curve.x1)} ${round(curve.y1)}C${[...bends(curve), curve.x2, curve.y2].map(round).join(' ')}`;
 
 const paint = (mark, colour) => ({
   fill: mark.fill ? colour(mark.fill) : 'none', stroke: mark.stroke ? colour(mark.stroke) : null, 'stroke-width': mark.strokeWidth,
@@ -82,7 +84,7 @@ const SHAPES = {
   line: (mark, colour) => titled(svgNode('polyline', { points: mark.points.map(([x, y]) => `${round(x)},${round(y)}`).join(' '), 'stroke-linejoin': 'round', ...paint(mark, colour) }), mark),
   rect: (mark, colour) => titled(svgNode('rect', { x: round(mark.x), y: round(mark.y), width: round(mark.width), height: round(mark.height), rx: mark.rx, ...paint(mark, colour) }), mark),
   circle: (mark, colour) => titled(svgNode('circle', { cx: round(mark.x), cy: round(mark.y), r: round(mark.r), ...paint(mark, colour) }), mark),
-  text: (mark, colour) => svgNode('text', { x: round(mark.x), y: round(mark.y), 'font-size': mark.size || 12, 'text-anchor': mark.anchor, 'font-weight': mark.bold ? 620 : null, transform: mark.transform, ...paint({ fill: 'ink', ...mark }, colour) }, mark.words),
+  text: (mark, colour) => svgNode('text', { x: round(mark.x), y: round(mark.y), 'font-size': mark.size || 12, 'text-anchor': mark.anchor, 'font-weight': mark.bold ? 620 : null, transform: mark.transform, ...paint({ fill: 'ink', ...mark }, colour), ...(mark.halo ? { stroke: colour('paper'), 'stroke-width': 4, 'stroke-linejoin': 'round', 'paint-order': 'stroke' } : {}) }, mark.words),
   raster: (mark, colour) => {
     const group = svgNode('g', { 'shape-rendering': 'crispEdges' });
     const high = mark.height / mark.rows, wide = mark.width / mark.columns;
@@ -108,10 +110,9 @@ const SHAPES = {
 
 const BRUSHES = {
   curve: (context, mark, colour) => {
-    const middle = (mark.x1 + mark.x2) / 2;
     context.globalAlpha = mark.opacity ?? 1; context.strokeStyle = colour(mark.stroke); context.lineWidth = mark.strokeWidth;
     context.setLineDash(mark.dash || []);
-    context.beginPath(); context.moveTo(mark.x1, mark.y1); context.bezierCurveTo(middle, mark.y1, middle, mark.y2, mark.x2, mark.y2); context.stroke();
+    context.beginPath(); context.moveTo(mark.x1, mark.y1); context.bezierCurveTo(...bends(mark), mark.x2, mark.y2); context.stroke();
   },
   rect: (context, mark, colour) => { context.globalAlpha = mark.opacity ?? 1; context.fillStyle = colour(mark.fill); context.fillRect(mark.x, mark.y, mark.width, mark.height); },
   circle: (context, mark, colour) => { context.globalAlpha = mark.opacity ?? 1; context.fillStyle = colour(mark.fill); context.beginPath(); context.arc(mark.x, mark.y, mark.r, 0, 7); context.fill(); },

@@ -1,0 +1,62 @@
+"""What a layer, a unit or a projection is at a moment, to the bit, in few bytes.
+
+Those of two moments are equal exactly if nothing of the part changed, as `difference` says it.
+"""
+
+import hashlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from nestgraph.graph.columns import ConnectionColumns
+from nestgraph.graph.structure import Structure
+from nestgraph.spec.arrays import AnyArray
+
+
+def layer_part(structure: Structure, name: str) -> bytes:
+    """Of a layer: its record, its units in their order, and their values."""
+    columns = structure.unit_columns(name)
+    values = (columns.values[column].tobytes() for column in sorted(columns.values))
+    return _hashed(structure.layer(name).model_dump_json().encode(), columns.ids.tobytes(), *values)
+
+
+def unit_parts(structure: Structure, name: str) -> Iterator[bytes]:
+    """Of each unit of a layer: its values, and which it has."""
+    values = structure.unit_columns(name).values
+    names, rows = ",".join(sorted(values)).encode(), np.zeros((len(structure.units(name)), 0), np.float32)
+    if values:
+        rows = np.stack([values[column] for column in sorted(values)], axis=1)
+    return (names + row.tobytes() for row in rows)
+
+
+def projection_part(structure: Structure, name: str, rows: AnyArray, weights: AnyArray) -> bytes:
+    """Of a projection: its record, its active connections whatever the order of units, and the areas of its maps.
+
+    Args:
+        structure: which has the projection.
+        name: of it.
+        rows: (connections, 3), ids of target and source and place of all that are active.
+        weights: (connections,), theirs.
+    """
+    projection, columns = structure.projection(name), structure.connection_columns(name)
+    order = np.lexsort(rows.T[::-1])
+    ends = projection.target, projection.source
+    places = [np.argsort(structure.units(layer)) for layer in ends]
+    shape = str(columns.mask.shape[1 if columns.links is not None else 2 :]).encode()
+    parts = projection.model_dump_json().encode(), shape, rows[order].tobytes(), weights[order].tobytes()
+    return _hashed(*parts, *_area(columns, places))
+
+
+def _area(columns: ConnectionColumns, places: list[AnyArray]) -> tuple[bytes, ...]:
+    if columns.area is None:
+        return ()
+    area = columns.area[places[0]]
+    form = area if area.shape[1] == 1 else area[:, places[1]]
+    return str(area.shape[1] == columns.mask.shape[1]).encode(), np.packbits(form).tobytes()
+
+
+def _hashed(*parts: bytes) -> bytes:
+    state = hashlib.sha256()
+    for part in parts:
+        state.update(len(part).to_bytes(8, "little") + part)
+    return state.digest()
