@@ -184,7 +184,7 @@ def evaluate(
         check_form(network, str(snapshot), known[data])
         content = evaluation(network, data, None, split, seed, device)
     elif Path(data).suffix in (".toml", ".json"):
-        content = evaluation(network, data, ng.load_recipe(data).data, split, seed, device)
+        content = evaluation(network, data, ng.load_recipe(data, recorded=True).data, split, seed, device)
     else:
         expected = f"{', '.join(known)} or a recipe file"
         raise typer.BadParameter(f"expected one of {expected}, got {data!r}", param_hint="--data")

@@ -13,11 +13,12 @@ from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.render.style import projection_words, size_words
 from nestgraph.reporting.frames import Frames, Units
-from nestgraph.reporting.moments import Moment, Records, moments
+from nestgraph.reporting.moments import Moment, moments
 from nestgraph.reporting.packing import Bundle
 from nestgraph.reporting.reasons import Life, Reasons
 from nestgraph.spec.layer import Layer
 from nestgraph.spec.projection import Projection
+from nestgraph.train.records import Records
 from nestgraph.train.runs import Measurement
 
 FRAMES = 200
@@ -48,7 +49,7 @@ def collect(folder: Path) -> dict[str, Any]:
     told = {
         "recipe": records.recipe,
         "environment": records.environment,
-        "result": records.result,
+        "result": records.result and records.result.model_dump(mode="json"),
         "rows": [row.model_dump(mode="json") for row in records.rows],
         "moments": shown,
     }

@@ -1,9 +1,9 @@
 """Networks and edit logs on disk: strict JSON that is bounded, checked and written atomically."""
 
-from nestgraph.snapshot.disk import read_bounded, write_atomically
+from nestgraph.snapshot.disk import read_bounded, sha256_of, write_atomically
 from nestgraph.snapshot.document import NETWORK, NetworkDocument
 from nestgraph.snapshot.files import SIDECAR_ABOVE, from_bytes, load, save, to_bytes
-from nestgraph.snapshot.journal import JournalEntry, JournalWriter, read_journal, replay
+from nestgraph.snapshot.journal import JournalEntry, JournalWriter, is_torn, read_entry, read_journal, replay
 from nestgraph.snapshot.limits import LIMITS, MAX_BYTES, UNLIMITED, Limits
 from nestgraph.snapshot.options import options_json, read_options
 from nestgraph.snapshot.schemas import schemas, write_schemas
@@ -21,17 +21,20 @@ __all__ = [
     "NetworkDocument",
     "check_json",
     "from_bytes",
+    "is_torn",
     "load",
     "in_one_sentence",
     "options_json",
     "problems_of",
     "read_bounded",
+    "read_entry",
     "read_journal",
     "read_options",
     "read_record",
     "replay",
     "save",
     "schemas",
+    "sha256_of",
     "to_bytes",
     "write_atomically",
     "write_schemas",

@@ -2,13 +2,15 @@
 
 import contextlib
 import errno
+import hashlib
 import os
+import re
 import secrets
 import stat
 import time
 from collections.abc import Generator, Iterable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 from nestgraph.errors import SnapshotError
 
@@ -19,13 +21,13 @@ except ImportError:  # Windows
 
 PathLike = str | os.PathLike[str]
 Buffer = bytes | memoryview
-PREFIX, SUFFIX = ".nestgraph-", ".part"
-"""What the names of temporary files begin and end with."""
+TEMPORARY = re.compile(r"\.nestgraph-[0-9a-f]{16}\.part")
+"""The names of temporary files: no other file is ever taken for one."""
 
 GRACE = 1.0
 """Seconds between making a temporary file and locking it, at most: a younger one is not taken for a leftover."""
 
-NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+NO_FOLLOW, NO_WAIT = getattr(os, "O_NOFOLLOW", 0), getattr(os, "O_NONBLOCK", 0)
 
 
 @contextlib.contextmanager
@@ -51,14 +53,17 @@ def shown(path: PathLike) -> str:
 def write_atomically(path: PathLike, data: bytes | Iterable[Buffer]) -> None:
     """Make `path` hold `data`, whole or in parts: after a crash or an error it holds its old content or all of the new.
 
+    A link of that name is replaced and never followed.
+
     Raises:
-        SnapshotError: the file cannot be written; no temporary file is left, and the old one is whole (or the new,
-            where only its name could not be made durable).
+        SnapshotError: the file cannot be written, or is a pipe or device; no temporary file is left, and the old one is
+            whole (or the new, where only its name could not be made durable).
     """
     target = Path(path)
     with reported(path, "written"):
         sweep(target.parent)
-        temporary = target.parent / f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}"
+        check_replaceable(target)
+        temporary = target.parent / f".nestgraph-{secrets.token_hex(8)}.part"
         try:
             _write_durably(temporary, [data] if isinstance(data, bytes) else data)
             os.replace(temporary, target)
@@ -67,6 +72,58 @@ def write_atomically(path: PathLike, data: bytes | Iterable[Buffer]) -> None:
                 temporary.unlink(missing_ok=True)
             raise
         sync_folder(target.parent)
+
+
+def check_replaceable(path: PathLike) -> None:
+    """Refuse what a file must not take the place of: a folder, a pipe, a device.
+
+    Raises:
+        SnapshotError: the path is one of these.
+        OSError: it cannot be looked at.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        mode = os.lstat(path).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+            raise SnapshotError(f"{shown(path)}: cannot be written (expected a file or none, got {_kind(mode)})")
+
+
+def check_plain(path: PathLike, lonely: bool = False) -> None:
+    """Refuse a link, a folder, a pipe or a device where a file of ours belongs; a path without anything is fine.
+
+    Args:
+        path: of the file.
+        lonely: refuse a file that has another name as well, which a change in place would change too.
+
+    Raises:
+        SnapshotError: it is one of these.
+    """
+    with reported(path, "used"), contextlib.suppress(FileNotFoundError):
+        status = os.lstat(path)
+        if not stat.S_ISREG(status.st_mode):
+            got = _kind(status.st_mode)
+            raise SnapshotError(f"{shown(path)}: expected a plain file or none, got {got}: move it away")
+        if lonely and status.st_nlink > 1:
+            got = f"one with {status.st_nlink} names, which would all change"
+            raise SnapshotError(f"{shown(path)}: expected a file of one name, got {got}: put a copy in its place")
+
+
+def check_folder(path: PathLike) -> bool:
+    """Whether there is a folder; refuse a link or anything else in its place.
+
+    Raises:
+        SnapshotError: there is something else.
+    """
+    with reported(path, "used"), contextlib.suppress(FileNotFoundError):
+        mode = os.lstat(path).st_mode
+        if not stat.S_ISDIR(mode):
+            raise SnapshotError(f"{shown(path)}: expected a folder or nothing, got {_kind(mode)}: move it away")
+        return True
+    return False
+
+
+def _kind(mode: int) -> str:
+    kinds = {stat.S_ISLNK: "a link", stat.S_ISDIR: "a folder", stat.S_ISREG: "a file", stat.S_ISFIFO: "a pipe"}
+    return next((words for test, words in kinds.items() if test(mode)), "a device or socket")
 
 
 def _write_durably(path: Path, parts: Iterable[Buffer]) -> None:
@@ -102,22 +159,27 @@ def _lock(descriptor: int) -> bool:
     return True
 
 
-def sweep(folder: PathLike) -> None:
+def sweep(folder: PathLike, grace: float = GRACE) -> None:
     """Remove the temporary files of writers that were killed; those of living writers are locked, and stay.
 
     What cannot be looked at or removed stays as well: it does no harm.
+
+    Args:
+        folder: to look into.
+        grace: how old they are at least, seconds; 0 where nobody else can be writing.
     """
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        for name in [e.name for e in entries if e.name.startswith(PREFIX) and e.name.endswith(SUFFIX)]:
-            _remove_leftover(os.path.join(folder, name))
+        for name in [entry.name for entry in entries if TEMPORARY.fullmatch(entry.name)]:
+            _remove_leftover(os.path.join(folder, name), grace)
 
 
-def _remove_leftover(path: str) -> None:
+def _remove_leftover(path: str, grace: float) -> None:
     with contextlib.suppress(OSError):
-        descriptor = os.open(path, os.O_RDONLY | NO_FOLLOW)
+        descriptor = os.open(path, os.O_RDONLY | NO_FOLLOW | NO_WAIT)
         try:
-            old = time.time() - os.fstat(descriptor).st_mtime > GRACE
-            if old and _lock(descriptor):
+            status = os.fstat(descriptor)
+            old = stat.S_ISREG(status.st_mode) and time.time() - status.st_mtime >= grace
+            if old and (_lock(descriptor) or not grace):
                 os.unlink(path)
         finally:
             os.close(descriptor)
@@ -150,13 +212,30 @@ def open_regular(path: PathLike, lonely: bool = False) -> BinaryIO:
         SnapshotError: the path is no such file.
         OSError: it cannot be opened.
     """
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | (NO_FOLLOW if lonely else 0)  # a pipe would wait for a writer
+    flags = os.O_RDONLY | NO_WAIT | (NO_FOLLOW if lonely else 0)  # a pipe would wait for a writer
     file = open(path, "rb", buffering=0 if lonely else -1, opener=lambda name, _: os.open(name, flags))  # noqa: SIM115
     status = os.fstat(file.fileno())
     got = "a pipe or device" if not stat.S_ISREG(status.st_mode) else f"one with {status.st_nlink} names"
     if not stat.S_ISREG(status.st_mode) or (lonely and status.st_nlink > 1):  # 0: just replaced, and whole
         file.close()
         raise SnapshotError(f"{shown(path)}: cannot be read (expected a regular file, got {got})")
+    return file
+
+
+def open_growing(path: PathLike) -> BinaryIO:
+    """Open a file to append to and to read back, made where it is missing. No link is followed.
+
+    Raises:
+        SnapshotError: it is no regular file of one name, so a line could end up elsewhere.
+        OSError: it cannot be opened.
+    """
+    check_plain(path, lonely=True)
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | NO_FOLLOW | NO_WAIT | getattr(os, "O_CLOEXEC", 0)
+    file = open(path, "ab+", buffering=0, opener=lambda name, _: os.open(name, flags, 0o666))  # noqa: SIM115
+    status = os.fstat(file.fileno())
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:  # exchanged since it was looked at
+        file.close()
+        raise SnapshotError(f"{shown(path)}: expected a plain file of one name, got another: move it away")
     return file
 
 
@@ -181,3 +260,13 @@ def check_size(path: PathLike, size: int, most: int, limit: str = "document_byte
     if size > most:
         problem = f"too large (expected at most {most:,} bytes, got {size:,})"
         raise SnapshotError(f"{shown(path)}: {problem}: pass limits with a larger {limit} if you trust it")
+
+
+def sha256_of(path: PathLike) -> str:
+    """The SHA-256 of the content of a regular file.
+
+    Raises:
+        SnapshotError: the file is missing, no regular file or cannot be read.
+    """
+    with reported(path, "read"), open_regular(path) as file:
+        return hashlib.file_digest(cast(Any, file), "sha256").hexdigest()

@@ -17,7 +17,16 @@ from pydantic import PositiveInt, TypeAdapter, ValidationError, model_validator
 from nestgraph.edits import AnyEdit, Editor
 from nestgraph.errors import NestgraphError, SnapshotError
 from nestgraph.graph.network import Network
-from nestgraph.snapshot.disk import PathLike, check_size, open_regular, reported, shown, sync_folder
+from nestgraph.snapshot.disk import (
+    PathLike,
+    check_plain,
+    check_size,
+    open_growing,
+    open_regular,
+    reported,
+    shown,
+    sync_folder,
+)
 from nestgraph.snapshot.document import Digest
 from nestgraph.snapshot.limits import LIMITS, Limits
 from nestgraph.snapshot.strict_json import check_json, problems_of, read_record
@@ -71,12 +80,14 @@ class JournalEntry(JournalStep):
 
 
 ENTRY: TypeAdapter[JournalEntry] = TypeAdapter(JournalEntry)
+START = b'{"sequence":'
+"""What each line begins with."""
 
 
 class JournalWriter:
     """Appends entries to a journal, each on the disk before `append` returns.
 
-    A journal that exists is read and continued; a torn last line is cut off. A context manager.
+    A journal that exists is read and continued; a torn last line is cut off. Links are not followed. A context manager.
     """
 
     def __init__(self, path: PathLike, limits: Limits = LIMITS) -> None:
@@ -90,10 +101,11 @@ class JournalWriter:
             SnapshotError: the journal is damaged, or cannot be read or written.
         """
         self._path, self._limits = Path(path), limits
-        entries, whole = _scan(path, limits) if os.path.lexists(path) else ([], 0)
-        self._next = len(entries) + 1
         with reported(path, "written"):
-            self._file = open(path, "ab", buffering=0)  # noqa: SIM115  (closed by close)
+            check_plain(path, lonely=True)
+            entries, whole = _scan(path, limits) if os.path.lexists(path) else ([], 0)
+            self._next = len(entries) + 1
+            self._file = open_growing(path)  # closed by close
             self._file.truncate(whole)
             os.fsync(self._file.fileno())
             sync_folder(self._path.parent)
@@ -178,16 +190,29 @@ def _scan(path: PathLike, limits: Limits) -> tuple[list[JournalEntry], int]:
     with reported(path, "read"), open_regular(path) as file:
         check_size(path, os.fstat(file.fileno()).st_size, limits.journal_bytes, "journal_bytes")
         while line := file.readline(longest + 1):
-            if not line.endswith(b"\n") and len(line) <= longest:
+            if not line.endswith(b"\n") and len(line) <= longest and is_torn(line, START):
                 torn = f"{shown(path)}: dropped line {len(entries) + 1}, the last, which was cut short while written"
                 warnings.warn(torn, stacklevel=3)
                 break
-            entries.append(_entry(line, len(entries) + 1, path, limits))
+            entries.append(read_entry(line, len(entries) + 1, path, limits))
             whole += len(line)
     return entries, whole
 
 
-def _entry(line: bytes, number: int, path: PathLike, limits: Limits) -> JournalEntry:
+def is_torn(line: bytes, start: bytes) -> bool:
+    """Whether a last line without its end is the beginning of one that starts so, or of nothing but zeros.
+
+    Zeros are what some disks leave of a line when power fails. Anything else is damage.
+    """
+    return start.startswith(line[: len(start)]) or not line.strip(b"\0")
+
+
+def read_entry(line: bytes, number: int, path: PathLike, limits: Limits = LIMITS) -> JournalEntry:
+    """One line of a journal, with its end; `number` from 1.
+
+    Raises:
+        SnapshotError: it is damaged or not of that number.
+    """
     where = f"{shown(path)}: line {number}"
     entry = read_record(ENTRY, line.removesuffix(b"\n"), where, limits)
     if entry.sequence != number:

@@ -9,28 +9,31 @@
 All is written whole or not at all, `current.json` last, and the step before stays until the newer one was read again.
 """
 
-import shutil
+import os
 import time
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue, NonNegativeInt, Strict, TypeAdapter
+from pydantic import ConfigDict, Field, JsonValue, NonNegativeInt, Strict, StringConstraints, TypeAdapter
 
 from nestgraph.errors import SnapshotError
 from nestgraph.graph.network import Network
 from nestgraph.lowering.states import OptimizerState, StateRecord
 from nestgraph.snapshot import MAX_BYTES, UNLIMITED, load, read_bounded, read_record, save, write_atomically
-from nestgraph.snapshot.disk import reported, sync_folder
+from nestgraph.snapshot.disk import check_folder, reported, shown, sync_folder
 from nestgraph.snapshot.document import Digest
 from nestgraph.spec.record import ArrayRecord, Record
-from nestgraph.train.recipe import Recipe
-from nestgraph.train.run_folder import STATE
+from nestgraph.train.run_files import BEGUN, STATE, STEP, TRAINING, remove_step
+from nestgraph.train.run_folder import Kept
 from nestgraph.train.state_files import read_state, write_state
 
 SHARE = 0.02
 """Of a run's time: what keeping points may take."""
+
+TRAINED_SEED = f"{STATE}/trained-seed.json"
 
 Phase = Literal["seed", "grow", "shift", "prune", "finish", "report"]
 PHASES: tuple[Phase, ...] = ("seed", "grow", "shift", "prune", "finish", "report")
@@ -85,30 +88,40 @@ class Progress(ArrayRecord):
         loss: of the network on the validation split.
         accuracy: likewise.
         network: its digest.
-        lengths: bytes of the files that grow with the run: what was written after the point is dropped.
+        kept: what the run's folder held: what was written after the point is dropped, what was before is checked.
         seconds: that the run took so far.
         optimizer: the part of its state that is not an array.
     """
 
     format: Literal["nestgraph.progress"] = "nestgraph.progress"
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     position: Position
     tally: Tally
     loss: float
     accuracy: float
     network: Digest
-    lengths: dict[str, NonNegativeInt]
+    kept: Kept
     seconds: Annotated[float, Field(ge=0)]
     optimizer: StateRecord
 
 
+class Facts(Record):
+    """What the exact numbers of a run depend on beside its recipe: these two, and whatever else was noted of it."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, JsonValue]  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    seed: NonNegativeInt
+    device: Annotated[str, StringConstraints(pattern=r"^(cpu|cuda(:[0-9]{1,3})?)$")]
+
+
 class Begun(Record):
-    """What a run began with, to be compared with what it would go on with."""
+    """What a run began with, to be compared with what it would go on with; the recipe as JSON."""
 
     format: Literal["nestgraph.begun"] = "nestgraph.begun"
     version: Literal[1] = 1
-    recipe: Recipe
-    environment: dict[str, JsonValue]
+    recipe: dict[str, JsonValue]
+    environment: Facts
 
 
 class _Current(Record):
@@ -173,7 +186,7 @@ class RunState:
         with reported(self.folder, "written"):
             self.folder.mkdir(exist_ok=True)
             sync_folder(self.folder.parent)
-        self._write("begun.json", begun)
+        self._write(BEGUN, begun)
 
     def begun(self) -> Begun:
         """What the run began with.
@@ -181,13 +194,13 @@ class RunState:
         Raises:
             SnapshotError: the folder has no unfinished run, or one that is damaged.
         """
-        path = self.folder / "begun.json"
+        path = self.folder / BEGUN
         if not path.exists():
             raise SnapshotError(
-                f"{self.folder.parent}: expected an unfinished run with {STATE}/begun.json, got none: nothing had "
-                "begun, or another version wrote it; synthesize with overwrite starts anew"
+                f"{shown(self.folder.parent)}: expected an unfinished run with {STATE}/{BEGUN}, got none: nothing had "
+                "begun, or another version wrote it; synthesize with --overwrite (overwrite=True) starts anew"
             )
-        return read_record(_BEGUN, read_bounded(path, MAX_BYTES), str(path))
+        return read_record(_BEGUN, read_bounded(path, MAX_BYTES), shown(path))
 
     # -- points between steps ------------------------------------------------------------------------
 
@@ -206,10 +219,11 @@ class RunState:
         write_state(place / "progress.safetensors", point.progress, point.optimizer.arrays)
         self._write("current.json", _Current(steps=(number, *steps[:1])))
         read_state(place / "progress.safetensors", _PROGRESS)
-        for old in self._present() - {number, *steps[:1]}:
-            shutil.rmtree(self._place(old), ignore_errors=True)
-        for file in self.folder.glob("training-*.safetensors"):
-            file.unlink(missing_ok=True)
+        with suppress(OSError, SnapshotError):  # what is left over does no harm
+            for old in self._present() - {number, *steps[:1]}:
+                remove_step(self._place(old))
+            for name in filter(TRAINING.fullmatch, os.listdir(self.folder)):
+                (self.folder / name).unlink(missing_ok=True)
 
     def latest(self) -> Point | None:
         """The newest point that is whole; None where there is none yet.
@@ -218,7 +232,12 @@ class RunState:
             SnapshotError: there are points, but none is whole.
         """
         problem: SnapshotError | None = None
-        for number in self._steps():
+        steps = self._steps()
+        if not steps and max(self._present(), default=0):
+            raise SnapshotError(
+                f"{shown(self.folder)}: expected current.json, which names the points, got none: bring it back"
+            )
+        for number in steps:
             try:
                 return self._read(self._place(number))
             except SnapshotError as error:
@@ -237,14 +256,14 @@ class RunState:
 
     def _steps(self) -> tuple[int, ...]:
         path = self.folder / "current.json"
-        if not path.exists():
+        if not os.path.lexists(path):
             return ()
-        return read_record(_CURRENT, read_bounded(path, MAX_BYTES), str(path)).steps
+        return read_record(_CURRENT, read_bounded(path, MAX_BYTES), shown(path)).steps
 
     def _present(self) -> set[int]:
         """The numbers of all steps whose folders are there, whole or not."""
-        names = (path.name.removeprefix("step-") for path in self.folder.glob("step-*"))
-        return {int(name) for name in names if name.isdecimal()}
+        names = os.listdir(self.folder) if check_folder(self.folder) else []
+        return {int(name.removeprefix("step-")) for name in names if STEP.fullmatch(name)}
 
     def _place(self, number: int) -> Path:
         return self.folder / f"step-{number}"
@@ -256,8 +275,8 @@ class RunState:
         return self.folder / f"training-{number}.safetensors"
 
     def keep_seed(self, network: Network) -> None:
-        """Keep the network after the first training."""
-        save(network, self.folder / "trained-seed.json")
+        """Keep the network after the first training, in `TRAINED_SEED`."""
+        save(network, self.folder.parent / TRAINED_SEED)
 
     def seed(self) -> Network:
         """The network after the first training.
@@ -265,7 +284,7 @@ class RunState:
         Raises:
             SnapshotError: it cannot be read.
         """
-        return load(self.folder / "trained-seed.json", UNLIMITED)
+        return load(self.folder.parent / TRAINED_SEED, UNLIMITED)
 
     def _write(self, name: str, record: Record) -> None:
         write_atomically(self.folder / name, record.model_dump_json(indent=2).encode() + b"\n")

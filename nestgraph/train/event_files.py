@@ -12,15 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nestgraph.errors import TrainingError
+from nestgraph.train.run_files import EVENT_SUFFIX, EVENTS
 from nestgraph.train.runs import Measurement
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard.writer import SummaryWriter
-
-EVENTS = "tensorboard"
-"""The folder of the event files in that of the run."""
-
-EVENT_FILES = f"{EVENTS}/events.out.tfevents.*"
 
 Observer = Callable[[Measurement, float | None], None]
 
@@ -69,7 +65,7 @@ class EventFiles:
         from torch.utils.tensorboard.writer import SummaryWriter  # lazy: reading run folders does without torch
 
         if self._writer is None:  # what an interrupted run wrote of this step and later ones, it does again
-            self._writer = SummaryWriter(str(self.path), purge_step=row.step)
+            self._writer = SummaryWriter(str(self.path), purge_step=row.step, filename_suffix=EVENT_SUFFIX)
         for tag, value in scalars(row).items():
             self._writer.add_scalar(tag, value, row.step)
         self._writer.add_text("phase", row.phase, row.step)

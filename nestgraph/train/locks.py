@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Self
 
 from nestgraph.errors import SnapshotError
-from nestgraph.snapshot.disk import reported, shown
-from nestgraph.train.run_folder import LOCK
+from nestgraph.snapshot.disk import NO_FOLLOW, NO_WAIT, check_plain, reported, shown
+from nestgraph.train.run_files import LOCK
 
 
 class Lock:
@@ -29,13 +29,15 @@ class Lock:
         """Take the lock.
 
         Raises:
-            SnapshotError: another writer has it, or the folder cannot be written.
+            SnapshotError: another writer has it, a file that is no lock has its name, or the folder cannot be written.
         """
         with reported(self._folder, "written"):
             self._folder.mkdir(parents=True, exist_ok=True)
+            check_plain(self._path, lonely=True)
             while self._descriptor < 0:
                 self._descriptor = self._taken()
-            os.truncate(self._descriptor, 0)
+            os.ftruncate(self._descriptor, 0)
+            os.lseek(self._descriptor, 0, os.SEEK_SET)
             os.write(self._descriptor, str(os.getpid()).encode())
         return self
 
@@ -47,7 +49,7 @@ class Lock:
 
     def _taken(self) -> int:
         """The open and locked file; -1 if its last holder removed it meanwhile."""
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | NO_FOLLOW | NO_WAIT, 0o644)
         try:
             _lock(descriptor)
         except BlockingIOError:
@@ -58,6 +60,9 @@ class Lock:
                 "wait for it or end it"
             ) from None
         if _same(descriptor, self._path):
+            if os.read(descriptor, 21).strip(b"0123456789"):
+                os.close(descriptor)
+                raise SnapshotError(f"{shown(self._path)}: expected a lock of ours, got another file: move it away")
             return descriptor
         os.close(descriptor)
         return -1

@@ -1,5 +1,7 @@
 """The recipe: every choice of a run in one frozen record, read from TOML or JSON."""
 
+import json
+from collections.abc import Iterable
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -9,9 +11,10 @@ from pydantic import Field, NonNegativeInt, PositiveInt, StringConstraints, Vali
 
 from nestgraph.errors import RecipeError, SnapshotError
 from nestgraph.graph.network import Network
-from nestgraph.policies import GrowthPolicy, PruningPolicy
+from nestgraph.policies import GrowthPolicy, Policy, PruningPolicy
 from nestgraph.seeds import NEST_ALEXNET, NEST_VGG_16, alexnet, cnn, lenet_5, lenet_300_100, mlp, resnet18, vgg16
 from nestgraph.snapshot import load, options_json, problems_of, read_options
+from nestgraph.snapshot.disk import PathLike
 from nestgraph.snapshot.document import Digest
 from nestgraph.spec.operations import ActivationFunction
 from nestgraph.spec.record import Record, Text
@@ -19,6 +22,7 @@ from nestgraph.train.augmentation import ImageAugmentation, Normalisation
 from nestgraph.train.data import Dataset, load_dataset, load_image_folder
 from nestgraph.train.distortion import AffineDistortion
 from nestgraph.train.image_folder import FolderOptions
+from nestgraph.train.own_policies import set_apart
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -288,6 +292,16 @@ class Recipe(Record):
             raise ValueError("baseline goes with data that lies in memory, not with image_folder")
         return self
 
+    @property
+    def text(self) -> str:
+        """What recipe.json holds of it."""
+        return self.model_dump_json(indent=2, warnings=False)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """All of it as JSON has it, with the fields of policies that are not of this package."""
+        return self.model_dump(mode="json", warnings=False)
+
     def resolved(self, folder: Path) -> Self:
         """The same with the snapshot that it starts from, if it does, found from `folder` and known by its digest.
 
@@ -302,8 +316,12 @@ def recipe_names() -> tuple[str, ...]:
     return tuple(sorted(entry.name.removesuffix(".toml") for entry in _FOLDER.iterdir()))
 
 
-def load_recipe(name_or_path: str | Path) -> Recipe:
+def load_recipe(name_or_path: PathLike, recorded: bool = False) -> Recipe:
     """A recipe of the package by name, or one from a TOML or JSON file. The snapshot that it starts from is looked at.
+
+    Args:
+        name_or_path: which.
+        recorded: it is that of a run, to be read and not run: policies whose code is not known are kept as records.
 
     Raises:
         RecipeError: there is none, or it is not a valid recipe; the message names the field.
@@ -320,9 +338,37 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     except (SnapshotError, ValueError) as error:
         raise RecipeError(str(error)) from None
     try:
-        return parse_recipe(text, str(path)).resolved(path.parent)
+        read = recorded_recipe if recorded else parse_recipe
+        return read(text, str(path)).resolved(path.parent)
     except SnapshotError as error:
         raise RecipeError(f"{path}: seed_network.path: {error}") from None
+
+
+def recorded_recipe(text: str, source: str, policies: Iterable[type[Policy]] = ()) -> Recipe:
+    """The recipe that a run was done by. Policies whose code is not known are kept as records of their fields.
+
+    Args:
+        text: in JSON.
+        source: the file's name.
+        policies: classes of policies that are not of this package.
+
+    Raises:
+        RecipeError: it is not a valid recipe.
+    """
+    try:
+        document: Any = json.loads(options_json(text, source))
+        apart = set_apart(document, policies)
+        recipe = parse_recipe(json.dumps(document), source)
+    except ValueError as error:
+        raise RecipeError(f"{source}: {error}") from None
+    except RecipeError as error:
+        raise error if str(error).startswith(source) else RecipeError(f"{source}: {error}") from None
+    sections: dict[str, Any] = {}
+    for name, own in apart.items():
+        section = getattr(recipe, name)
+        each = tuple(own.get(number, policy) for number, policy in enumerate(section.policies))
+        sections[name] = section.model_copy(update={"policies": each})
+    return recipe.model_copy(update=sections)
 
 
 def parse_recipe(text: str, source: str) -> Recipe:

@@ -9,7 +9,7 @@ from nestgraph.snapshot import save, write_atomically
 from nestgraph.snapshot.disk import reported
 from nestgraph.train.pictures import draw_run
 from nestgraph.train.results import PICTURES, results_page
-from nestgraph.train.runs import STAGES
+from nestgraph.train.run_files import STAGES
 from nestgraph.train.sections import FOLDER, Section
 from nestgraph.train.sweep_table import SweepTable
 
@@ -44,7 +44,7 @@ def _with_files(section: Section, folder: Path) -> Section:
     stages = {stage: run.stage(stage) for stage in STAGES}
     save(stages["final"], folder / f"{name}.json")
     if not section.is_packaged:
-        _write(folder / f"{name}-recipe.json", run.recipe.model_dump_json(indent=2))
+        _write(folder / f"{name}-recipe.json", run.recipe.text)
     draw_run(stages, [row.model_dump() for row in run.metrics if row.accepted], folder, f"{name}-")
     draw(stages["final"], paths["layers"], view="layers")
     return replace(section, pictures={kind: path.name for kind, path in paths.items() if path.exists()})

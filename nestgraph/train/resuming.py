@@ -1,14 +1,20 @@
 """Going on with a run that was interrupted, where it stood and as it would have gone."""
 
+import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from nestgraph.errors import RecipeError, SnapshotError
-from nestgraph.snapshot.disk import shown
+from nestgraph.policies import Policy
+from nestgraph.snapshot.disk import PathLike, shown
 from nestgraph.train.checkpoint import Begun, Pace, RunState
 from nestgraph.train.environment import differences
 from nestgraph.train.locks import Lock
-from nestgraph.train.recipe import Recipe, parse_recipe
-from nestgraph.train.run_folder import RunFolder, drop_state, resumable
+from nestgraph.train.own_policies import classes_of, refuse_unknown
+from nestgraph.train.recipe import Recipe, recorded_recipe
+from nestgraph.train.records import Records
+from nestgraph.train.run_files import RESULT, check_plain_files, drop_state, resumable
+from nestgraph.train.run_folder import Kept, RunFolder
 from nestgraph.train.runs import Run
 from nestgraph.train.synthesis import Progress, Synthesis, facts_of, synthesize
 from nestgraph.train.trainer import Trainer, cpu_threads
@@ -18,11 +24,12 @@ FIXED = ("seed", "data")
 
 
 def resume(
-    run: Path | str,
+    run: PathLike,
     device: str | None = None,
     progress: Progress | None = None,
     allow_changes: bool = False,
     save_every: float | None = None,
+    policies: Iterable[type[Policy]] = (),
 ) -> Run:
     """Go on with a run that was interrupted, to the same bits as if it had not been.
 
@@ -33,10 +40,12 @@ def resume(
         allow_changes: go on although the versions of libraries, the number of threads, the machine or the device are
             not those that the run began with. Its numbers may then differ in their last digits, and thus in all.
         save_every: see `synthesize`.
+        policies: classes of the recipe's policies that are not of this package.
 
     Raises:
         DataError: the dataset cannot be had.
         Interrupted: see `synthesize`.
+        RecipeError: the code of a policy is not known.
         SnapshotError: there is no such run, another process writes it, it is damaged, or its recipe, its data or,
             without `allow_changes`, its environment changed; the message names the difference.
         TrainingError: the device is missing.
@@ -45,22 +54,27 @@ def resume(
     if not place.is_dir():
         raise SnapshotError(f"{shown(place)}: expected the folder of a run, got none: synthesize makes one")
     with Lock(place):
-        if (place / "result.json").exists():
+        check_plain_files(place)
+        if (place / RESULT).exists():
+            Records.read(place)
+            finished = Run.read(place, policies)
             drop_state(place)
-            return Run.read(place)
+            return finished
         state = RunState(place, Pace(save_every))
         begun = state.begun()
-        recipe = _same_recipe(place, begun)
-        data, seed = recipe.data, int(str(begun.environment["seed"]))
-        where = device or str(begun.environment["device"])
+        recipe = _same_recipe(place, begun, policies)
+        refuse_unknown(recipe)
+        data, seed = recipe.data, begun.environment.seed
+        where = device or begun.environment.device
         trainer = Trainer(data.load(seed), recipe.training, data.distortion, seed, where, data.augmentation)
         with cpu_threads(recipe.training.threads):
             facts = facts_of(trainer)
             _check_facts(place, begun, facts, allow_changes)
             point = state.latest()
-            lengths = point.progress.lengths if point else {}
-            facts = dict(begun.environment) | ({"resumed_with": facts} if facts != begun.environment else {})
-            folder = RunFolder(place, recipe, facts, lengths=lengths)
+            before = begun.environment.model_dump(mode="json")
+            facts = before | ({"resumed_with": facts} if facts != before else {})
+            folder = RunFolder(place, recipe, facts, kept=point.progress.kept if point else Kept())
+            folder.check()
             return Synthesis(recipe, trainer, folder, state, progress, point).run()
 
 
@@ -72,12 +86,12 @@ def begin_or_resume(recipe: Recipe, place: Path, seed: int, device: str, progres
     """
     if resumable(place):
         begun = RunState(place, Pace()).begun()
-        if begun.recipe == recipe and begun.environment.get("seed") == seed:
-            return resume(place, device, progress)
+        if begun.recipe == recipe.document and begun.environment.seed == seed:
+            return resume(place, device, progress, policies=classes_of(recipe))
     return synthesize(recipe, place, seed, device, progress, overwrite=True)
 
 
-def _same_recipe(place: Path, begun: Begun) -> Recipe:
+def _same_recipe(place: Path, begun: Begun, policies: Iterable[type[Policy]]) -> Recipe:
     """The recipe that the run began with, which is that of its folder.
 
     Raises:
@@ -85,11 +99,11 @@ def _same_recipe(place: Path, begun: Begun) -> Recipe:
     """
     path = place / "recipe.json"
     try:
-        text = path.read_text("utf-8") if path.exists() else begun.recipe.model_dump_json()
-        found = parse_recipe(text, "recipe.json")
+        text = path.read_text("utf-8") if path.exists() else json.dumps(begun.recipe)
+        found = recorded_recipe(text, "recipe.json", policies)
     except (OSError, ValueError, RecipeError) as error:
         raise SnapshotError(f"{shown(path)}: expected the recipe that the run began with, got: {error}") from None
-    changes = list(differences(begun.recipe.model_dump(mode="json"), found.model_dump(mode="json")))
+    changes = list(differences(begun.recipe, found.document))
     if changes:
         raise SnapshotError(
             f"{shown(path)}: the recipe changed since the run began: {_listed(changes)}: restore it, or synthesize a "
@@ -104,7 +118,7 @@ def _check_facts(place: Path, begun: Begun, facts: dict[str, object], allow_chan
     Raises:
         SnapshotError: it would not.
     """
-    before = begun.environment
+    before = begun.environment.model_dump(mode="json")
     fixed = list(differences({name: before.get(name) for name in FIXED}, {name: facts[name] for name in FIXED}))
     if fixed:
         raise SnapshotError(

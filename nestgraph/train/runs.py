@@ -8,7 +8,9 @@ timing.jsonl alone. The folder state holds what an unfinished run goes on from: 
 holds event files, where they are asked for: see `event_files`.
 """
 
+import os
 import warnings
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,14 +21,18 @@ from pydantic import Field, NonNegativeInt, TypeAdapter
 from nestgraph.edits.editor import Editor
 from nestgraph.errors import NestgraphError, SnapshotError
 from nestgraph.graph.network import Network
+from nestgraph.policies import Policy
 from nestgraph.render import bundle, curves_svg
-from nestgraph.snapshot import MAX_BYTES, load, read_bounded, read_journal, read_record, replay
+from nestgraph.snapshot import MAX_BYTES, is_torn, load, read_bounded, read_journal, read_record, replay
+from nestgraph.snapshot.disk import PathLike, shown
 from nestgraph.spec.record import Name, Record, Text
-from nestgraph.train.recipe import Recipe, parse_recipe
+from nestgraph.train.recipe import Recipe, recorded_recipe
+from nestgraph.train.run_files import RESULT, TIMING
 
 RowType = TypeVar("RowType", bound=Record)
-STAGES = ("seed", "grown", "final")
-TIMING = "timing.jsonl"
+ROW_START, FAULT_START = b'{"step":', b'{"training":'
+"""What lines of metrics.jsonl and timing.jsonl, and of faults.jsonl, begin with."""
+
 Remedy = Literal["tried again", "taken back", "ended the run"]
 """What is done about a training that broke down."""
 
@@ -156,19 +162,23 @@ class Run:
     result: Result
 
     @classmethod
-    def read(cls, folder: Path) -> "Run":
+    def read(cls, folder: PathLike, policies: Iterable[type[Policy]] = ()) -> "Run":
         """Read a run folder.
+
+        Args:
+            folder: of the run.
+            policies: classes of its policies that are not of this package; without, they are records of their fields.
 
         Raises:
             SnapshotError: it is not the folder of a finished run.
         """
+        folder = Path(folder)
         try:
-            result = read_record(_RESULT, read_bounded(folder / "result.json", MAX_BYTES), "result.json")
-            last = max(_clock(folder).values(), default=0.0)
-            result = result.model_copy(update={"seconds": result.seconds or last})
-            recipe = parse_recipe((folder / "recipe.json").read_text("utf-8"), "recipe.json")
+            result = read_result(folder)
+            text = read_bounded(folder / "recipe.json", MAX_BYTES).decode("utf-8")
+            recipe = recorded_recipe(text, "recipe.json", policies)
         except (OSError, ValueError, NestgraphError) as error:
-            raise SnapshotError(f"{folder}: expected the folder of a finished run, got: {error}") from None
+            raise SnapshotError(f"{shown(folder)}: expected the folder of a finished run, got: {error}") from None
         return cls(folder, recipe, result)
 
     def stage(self, name: str) -> Network:
@@ -196,8 +206,7 @@ class Run:
         Raises:
             SnapshotError: they cannot be read.
         """
-        path = self.folder / "faults.jsonl"
-        return tuple(_rows(path, _FAULT) if path.exists() else ())
+        return tuple(read_faults(self.folder))
 
     def _repr_mimebundle_(self, **chosen: Any) -> dict[str, str]:  # noqa: ARG002  (notebooks pass include and exclude)
         rows = [row.model_dump() for row in self.metrics if row.accepted]
@@ -210,34 +219,91 @@ class Run:
         return replay(self.stage("seed"), read_journal(self.folder / "journal.jsonl"))
 
 
-def read_metrics(folder: Path) -> list[Measurement]:
+def read_result(folder: PathLike) -> Result:
+    """The result of a finished run, with its time.
+
+    Raises:
+        SnapshotError: it cannot be read.
+    """
+    path = Path(folder) / RESULT
+    result = read_record(_RESULT, read_bounded(path, MAX_BYTES), shown(path))
+    last = max(_clock(Path(folder)).values(), default=0.0)
+    return result.model_copy(update={"seconds": result.seconds or last})
+
+
+def read_metrics(folder: PathLike) -> list[Measurement]:
     """The rows of metrics.jsonl in the folder of a run, finished or not, each with its time.
 
     Raises:
         SnapshotError: they cannot be read.
     """
-    clock = _clock(folder)
-    rows = _rows(folder / "metrics.jsonl", _ROW)
+    clock = _clock(Path(folder))
+    rows = _rows(Path(folder) / "metrics.jsonl", read_measurement, ROW_START)
     return [row.model_copy(update={"seconds": row.seconds or clock.get(row.step, 0.0)}) for row in rows]
 
 
-def read_timing(folder: Path) -> list[Timing]:
+def read_faults(folder: PathLike) -> list[Fault]:
+    """The rows of faults.jsonl; none where it is missing.
+
+    Raises:
+        SnapshotError: they cannot be read.
+    """
+    path = Path(folder) / "faults.jsonl"
+    return _rows(path, read_fault, FAULT_START) if os.path.lexists(path) else []
+
+
+def read_timing(folder: PathLike) -> list[Timing]:
     """The rows of timing.jsonl; none where it is missing, as from a run of an earlier version.
 
     Raises:
         SnapshotError: they cannot be read.
     """
-    path = folder / TIMING
-    return _rows(path, _TIMING) if path.exists() else []
+    path = Path(folder) / TIMING
+    return _rows(path, read_time, ROW_START) if os.path.lexists(path) else []
 
 
-def _rows(path: Path, kind: TypeAdapter[RowType]) -> list[RowType]:
+def read_measurement(line: bytes, number: int, path: PathLike) -> Measurement:
+    """One line of metrics.jsonl, `number` from 1.
+
+    Raises:
+        SnapshotError: it is damaged, or of another step.
+    """
+    row = read_record(_ROW, line, f"{shown(path)}: line {number}")
+    if row.step != number - 1:
+        got = f"(expected step {number - 1}, got {row.step})"
+        raise SnapshotError(f"{shown(path)}: line {number}: a line is missing or moved {got}")
+    return row
+
+
+def read_fault(line: bytes, number: int, path: PathLike) -> Fault:
+    """One line of faults.jsonl, `number` from 1.
+
+    Raises:
+        SnapshotError: it is damaged.
+    """
+    return read_record(_FAULT, line, f"{shown(path)}: line {number}")
+
+
+def read_time(line: bytes, number: int, path: PathLike) -> Timing:
+    """One line of timing.jsonl, `number` from 1.
+
+    Raises:
+        SnapshotError: it is damaged.
+    """
+    return read_record(_TIMING, line, f"{shown(path)}: line {number}")
+
+
+def _rows(path: Path, read: Callable[[bytes, int, PathLike], RowType], start: bytes) -> list[RowType]:
     """The rows of a file of JSON lines. A last line that was cut short never counted."""
-    lines = read_bounded(path, MAX_BYTES).splitlines(keepends=True)
-    if lines and not lines[-1].endswith(b"\n"):
-        warnings.warn(f"{path}: dropped line {len(lines)}, the last, which was cut short while written", stacklevel=3)
-        lines.pop()
-    return [read_record(kind, line, f"{path}: line {number}") for number, line in enumerate(lines, 1)]
+    lines = read_bounded(path, MAX_BYTES).split(b"\n")
+    last = lines.pop()
+    if last and not is_torn(last, start):
+        read(last, len(lines) + 1, path)
+        raise SnapshotError(f"{shown(path)}: line {len(lines) + 1}: expected a line that ends, got the end of the file")
+    if last:
+        torn = f"dropped line {len(lines) + 1}, the last, which was cut short while written"
+        warnings.warn(f"{shown(path)}: {torn}", stacklevel=3)
+    return [read(line, number, path) for number, line in enumerate(lines, 1)]
 
 
 def _clock(folder: Path) -> dict[int, float]:

@@ -9,7 +9,9 @@ from pydantic import TypeAdapter
 
 from nestgraph.errors import RecipeError, SnapshotError
 from nestgraph.snapshot import MAX_BYTES, read_bounded, read_record
+from nestgraph.snapshot.disk import PathLike
 from nestgraph.train.recipe import load_recipe
+from nestgraph.train.records import Records
 from nestgraph.train.references import REFERENCES, Reference
 from nestgraph.train.runs import Run, StageResult
 from nestgraph.train.sweep_table import SweepTable
@@ -86,7 +88,7 @@ class Section:
         return NetworkFigures.of([run.result.stages[-1] for run in self.runs])
 
 
-def read_sections(folders: Sequence[Path], seeds: Mapping[str, int] | None = None) -> list[Section | SweepTable]:
+def read_sections(folders: Sequence[PathLike], seeds: Mapping[str, int] | None = None) -> list[Section | SweepTable]:
     """Read run folders, folders of several seeds' runs, and folders of sweeps.
 
     Args:
@@ -95,11 +97,12 @@ def read_sections(folders: Sequence[Path], seeds: Mapping[str, int] | None = Non
             accuracy, of equal ones that with the fewest connections: the test split has no say.
 
     Raises:
-        SnapshotError: a folder has nothing finished, recipes of one name differ, a seed comes twice or is not there.
+        SnapshotError: a folder has nothing finished or a run that is damaged, recipes of one name differ, a seed comes
+            twice or is not there.
     """
     found: dict[str, list[Run]] = {}
     tables: list[SweepTable] = []
-    for folder in folders:
+    for folder in map(Path, folders):
         path = folder / "sweep.json"
         if path.exists():
             tables.append(read_record(_SWEEP, read_bounded(path, MAX_BYTES), str(path)))
@@ -114,10 +117,16 @@ def read_sections(folders: Sequence[Path], seeds: Mapping[str, int] | None = Non
 
 def _runs(folder: Path) -> list[Run]:
     places = [folder] if (folder / "result.json").exists() else sorted(folder.glob("*/"))
-    runs = [Run.read(place) for place in places if (place / "result.json").exists()]
+    runs = [_checked(place) for place in places if (place / "result.json").exists()]
     if not runs:
         raise SnapshotError(f"{folder}: expected a finished run, a folder of runs or a sweep, got neither")
     return runs
+
+
+def _checked(place: Path) -> Run:
+    """The finished run of a folder whose parts belong together."""
+    Records.read(place)
+    return Run.read(place)
 
 
 def _section(runs: Sequence[Run], seed: int | None) -> Section:

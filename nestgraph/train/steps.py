@@ -190,7 +190,7 @@ class Stepper:
             loss=stand.score.loss,
             accuracy=stand.score.accuracy,
             network=self.network.digest,
-            lengths=self._folder.lengths,
+            kept=self._folder.kept,
             seconds=seconds,
             optimizer=optimizer.record,
         )

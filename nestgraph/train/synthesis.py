@@ -12,13 +12,15 @@ from nestgraph.errors import TrainingError
 from nestgraph.graph.cost import cost
 from nestgraph.graph.network import Network
 from nestgraph.snapshot import load
+from nestgraph.snapshot.disk import PathLike
 from nestgraph.train import interruption
 from nestgraph.train.baseline import logistic_regression
-from nestgraph.train.checkpoint import PHASES, Begun, Pace, Phase, Point, Position, RunState, Tally
+from nestgraph.train.checkpoint import PHASES, TRAINED_SEED, Begun, Facts, Pace, Phase, Point, Position, RunState, Tally
 from nestgraph.train.environment import environment, fingerprints
 from nestgraph.train.flops import active_flops
 from nestgraph.train.interruption import Interrupted, signals_noted
 from nestgraph.train.locks import Lock
+from nestgraph.train.own_policies import refuse_unknown
 from nestgraph.train.randomness import derived_seed
 from nestgraph.train.recipe import PruningOptions, Recipe
 from nestgraph.train.run_folder import RunFolder
@@ -32,7 +34,7 @@ Progress = Callable[[Measurement, float | None], None]
 
 def synthesize(
     recipe: Recipe,
-    out: Path | str | None = None,
+    out: PathLike | None = None,
     seed: int = 0,
     device: str = "cpu",
     progress: Progress | None = None,
@@ -57,11 +59,13 @@ def synthesize(
     Raises:
         DataError: the dataset cannot be had, or the seed network does not fit it.
         Interrupted: a signal ended the run, which can be resumed. It is a `KeyboardInterrupt`.
-        RecipeError: the snapshot that the recipe starts from holds another network than when the recipe was read.
+        RecipeError: the snapshot that the recipe starts from holds another network than when the recipe was read, or
+            the code of a policy is not known.
         SnapshotError: the folder is in use or cannot be written, or the snapshot cannot be read.
         StructureError: the recipe's seed network cannot be made.
         TrainingError: the seed network does not train, or the device is missing.
     """
+    refuse_unknown(recipe)
     recipe, data = recipe.resolved(Path()), recipe.data
     trainer = Trainer(data.load(seed), recipe.training, data.distortion, seed, device, data.augmentation)
     place = Path(out or f"runs/{recipe.name}-{seed}")
@@ -71,7 +75,7 @@ def synthesize(
         synthesis = Synthesis(recipe, trainer, folder, state, progress)
         with Lock(place):
             folder.prepare()
-            state.begin(Begun(recipe=recipe, environment=facts))
+            state.begin(Begun(recipe=recipe.document, environment=Facts.model_validate(facts)))
             return synthesis.run()
 
 
@@ -174,6 +178,7 @@ class Synthesis:
         stand = self._steps.begin(self.recipe.seed_epochs, "ended the run")
         self._measured("train the seed", stand.score, True, None)
         self._state.keep_seed(self._steps.network)
+        self.folder.noted(TRAINED_SEED, self._steps.network)
         return stand
 
     def _grow(self, stand: Stand) -> Stand:

@@ -67,6 +67,7 @@ def write_run(folder, seed, steps, finished=True, recipe=RECIPE, environment=Non
                 kept.append(editor.network)
             while not accepted and len(editor.history) > depth:
                 journal.append("undo", editor.undo().digest, phase=phase, note=f"refused: {title}")
+    save(max(kept, key=lambda network: network.connection_count), folder / "grown.json")
     if finished:
         finish(folder, kept)
     return kept

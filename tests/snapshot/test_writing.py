@@ -35,7 +35,7 @@ def calls_of(action):
 
 
 def leftovers(folder):
-    return [name for name in os.listdir(folder) if name.endswith(disk.SUFFIX)]
+    return [name for name in os.listdir(folder) if disk.TEMPORARY.fullmatch(name)]
 
 
 def grow_old(folder):
@@ -181,20 +181,20 @@ def test_a_file_that_may_not_grow_leaves_the_old_one(path, sidecar_above):
 
 
 def test_leftovers_go_and_the_files_of_living_writers_stay(tmp_path):
-    dead, young = (tmp_path / f"{disk.PREFIX}{name}{disk.SUFFIX}" for name in ("dead", "young"))
-    other = tmp_path / ".nestgraph-notes"
-    for file in (dead, other):
+    dead, young, link = (tmp_path / f".nestgraph-{name * 2}.part" for name in ("deadbeef", "0123abcd", "00000000"))
+    other, alike = tmp_path / ".nestgraph-notes", tmp_path / ".nestgraph-notes.part"
+    for file in (dead, other, alike):
         file.write_bytes(b"half")
     grow_old(tmp_path)
     young.write_bytes(b"half")
     disk.sweep(tmp_path)
     assert young.exists()  # as if its writer had not come to locking it
     assert not dead.exists()
-    (tmp_path / f"{disk.PREFIX}link{disk.SUFFIX}").symlink_to(other)
+    link.symlink_to(other)
 
     def parts():
         yield b"first half, "
-        mine = [name for name in leftovers(tmp_path) if len(name) > 30]
+        mine = [name for name in leftovers(tmp_path) if name not in (young.name, link.name)]
         grow_old(tmp_path)
         disk.sweep(tmp_path)
         assert mine
@@ -204,7 +204,8 @@ def test_leftovers_go_and_the_files_of_living_writers_stay(tmp_path):
     write_atomically(tmp_path / "file", parts())
     assert (tmp_path / "file").read_bytes() == b"first half, second half"
     assert not young.exists()
-    assert other.read_bytes() == b"half"
+    assert link.is_symlink()
+    assert (other.read_bytes(), alike.read_bytes()) == (b"half", b"half")
 
 
 def test_a_save_is_durable_before_it_is_visible(path, monkeypatch):

@@ -21,11 +21,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from nestgraph.train import run_folder, runs, steps, synthesis, trainer, training_state
+from nestgraph.train import run_files, run_folder, steps, synthesis, trainer, training_state
 from nestgraph.train.checkpoint import PHASES, RunState
 from nestgraph.train.recipe import DataOptions, parse_recipe
 from nestgraph.train.resuming import resume
-from nestgraph.train.run_folder import RunFolder, resumable
+from nestgraph.train.run_files import resumable
+from nestgraph.train.run_folder import RunFolder
 from nestgraph.train.synthesis import synthesize
 
 SEED = 7
@@ -51,7 +52,7 @@ max_edits = 2
 activity_batches = 1
 policies = [{ kind = "magnitude_pruning", fraction = 0.3 }, { kind = "unit_pruning" }]
 """
-KEPT_APART = {runs.TIMING}
+KEPT_APART = {run_files.TIMING}
 """What the clock says is no part of a run's identity."""
 
 

@@ -55,6 +55,18 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "timing.jsonl"}
 
 
+def everything(folder):
+    """What lies in a folder, at any depth: a folder as None, a link as where it leads, a file by its content."""
+    return {
+        path.relative_to(folder): os.readlink(path)
+        if path.is_symlink()
+        else path.read_bytes()
+        if path.is_file()
+        else None
+        for path in sorted(folder.rglob("*"))
+    }
+
+
 # -- the same bits ---------------------------------------------------------------------------------------
 
 
@@ -136,8 +148,10 @@ def test_a_torn_last_line_is_dropped_and_a_broken_one_in_the_middle_is_an_error(
     with pytest.raises(Interrupted):
         synthesize(SHORT, stopped, seed=3, progress=interrupt_in("grow"), overwrite=True)
     journal.write_bytes(broken)
-    with pytest.warns(UserWarning, match="last line"), pytest.raises(SnapshotError, match=r"line 1: checksum"):
+    before = everything(stopped)
+    with pytest.raises(SnapshotError, match=r"line 1: checksum"):
         resume(stopped)
+    assert everything(stopped) == before
     journal.write_bytes(b"")
     with pytest.raises(SnapshotError, match="the file was cut"):
         resume(stopped)
@@ -156,10 +170,9 @@ def test_a_changed_recipe_is_refused_with_the_difference(stopped):
 
 def test_a_changed_dataset_is_refused_with_the_difference(stopped):
     facts = checkpoint.RunState(stopped, Pace()).begun()
-    data = dict(facts.environment["data"])
-    data["validation"] = {"samples": 358, "sha256": data["validation"]["sha256"]}
-    altered = facts.model_copy(update={"environment": {**facts.environment, "data": data}})
-    (stopped / "state" / "begun.json").write_text(altered.model_dump_json())
+    document = facts.model_dump(mode="json")
+    document["environment"]["data"]["validation"]["samples"] = 358
+    (stopped / "state" / "begun.json").write_text(json.dumps(document))
     with pytest.raises(SnapshotError, match=r"data\.validation\.samples \(expected 358, got 359\)"):
         resume(stopped, allow_changes=True)
 

@@ -14,7 +14,7 @@ from nestgraph.graph import cost
 from nestgraph.render import engine
 from nestgraph.reporting import report
 from nestgraph.snapshot import load, read_journal
-from nestgraph.train import pictures, runs, synthesis
+from nestgraph.train import pictures, run_files, synthesis
 from nestgraph.train.data import load_dataset
 from nestgraph.train.flops import active_flops
 from nestgraph.train.recipe import parse_recipe
@@ -53,8 +53,8 @@ policies = [{ kind = "magnitude_pruning", fraction = 0.15 }, { kind = "unit_prun
 """,
     "tiny.toml",
 )
-STAGE_FILES = {f"{stage}{end}" for stage in runs.STAGES for end in (".json", "-layers.svg", "-neurons.svg")}
-CLOSING = {"curves.svg", "inputs.svg", "result.json"}
+STAGE_FILES = {f"{stage}{end}" for stage in run_files.STAGES for end in (".json", "-layers.svg", "-neurons.svg")}
+CLOSING = {"curves.svg", "inputs.svg", "manifest.json", "result.json"}
 FILES = {
     *("recipe.json", "environment.json", "journal.jsonl", "metrics.jsonl", "timing.jsonl"),
     *CLOSING,
@@ -460,10 +460,12 @@ def test_overwriting_replaces_what_a_run_wrote_and_nothing_else(tmp_path):
     folder = tmp_path / "run"
     network = synthesize(SHORT, folder, seed=1).network
     (folder / "notes.txt").write_text("mine")
-    (folder / "seed-layers.svg").write_text("old")
+    (folder / "seed-layers.svg").write_text("mine")  # the run drew none
+    with pytest.raises(SnapshotError, match=r"expected no seed-layers\.svg, which its run did not write"):
+        synthesize(SHORT, folder, seed=2, overwrite=True)
+    (folder / "seed-layers.svg").unlink()
     again = synthesize(SHORT, folder, seed=2, overwrite=True)
     assert (folder / "notes.txt").read_text() == "mine"
-    assert not (folder / "seed-layers.svg").exists()
     assert again.result.seed == 2
     assert again.network != network
     assert again.editor().network == again.network

@@ -1,0 +1,127 @@
+"""Files that grow with a run, a line at a time: known up to a point by their checksum, and checked before a cut."""
+
+import hashlib
+import io
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pydantic import NonNegativeInt
+
+from nestgraph.errors import SnapshotError
+from nestgraph.snapshot import MAX_BYTES, is_torn
+from nestgraph.snapshot.disk import open_growing, open_regular, reported, shown
+from nestgraph.snapshot.document import Digest
+from nestgraph.spec.record import Record
+
+CHUNK = 2**20
+ReadLine = Callable[[bytes, int], object]
+"""Reads a line, which has that number from 1, or refuses it with a SnapshotError."""
+
+
+class Part(Record):
+    """The beginning of a file: so many bytes, with this SHA-256."""
+
+    bytes: NonNegativeInt = 0
+    sha256: Digest = hashlib.sha256().hexdigest()
+
+
+class GrowingFile:
+    """One file that a run appends lines to."""
+
+    def __init__(self, path: Path, read: ReadLine, start: bytes) -> None:
+        """Nothing is read or written yet.
+
+        Args:
+            path: of the file.
+            read: reads a line.
+            start: what each line begins with.
+        """
+        self.path, self._read, self._start = path, read, start
+        self._hash, self._length, self._lines = hashlib.sha256(), 0, 0
+
+    def append(self, line: str, durable: bool = True) -> None:
+        """Write one line.
+
+        Raises:
+            SnapshotError: it cannot be written, or the file is a link, or no file.
+        """
+        with reported(self.path, "written"), open_growing(self.path) as file:
+            rest = memoryview(line.encode() + b"\n")
+            while rest:
+                rest = rest[file.write(rest) :]
+            if durable:
+                os.fsync(file.fileno())
+
+    def part(self) -> Part:
+        """All that was written so far.
+
+        Raises:
+            SnapshotError: it cannot be read, or was cut meanwhile.
+        """
+        with reported(self.path, "read"):
+            if os.path.lexists(self.path) or self._length:
+                with open_regular(self.path, lonely=True) as file:
+                    self._absorb(file, os.fstat(file.fileno()).st_size)
+        return Part(bytes=self._length, sha256=self._hash.hexdigest())
+
+    def check(self, kept: Part) -> None:
+        """Whether the file is what it was up to a point, and has lines of a run after it. Nothing is written.
+
+        Raises:
+            SnapshotError: it was cut or altered, or has something else; the message names the line.
+        """
+        with reported(self.path, "read"):
+            if not os.path.lexists(self.path):
+                self._refuse_cut(0, kept)
+                return
+            with io.BufferedReader(open_regular(self.path, lonely=True)) as file:  # type: ignore[arg-type]
+                self._refuse_cut(os.fstat(file.fileno()).st_size, kept)
+                self._absorb(file, kept.bytes)
+                if self._hash.hexdigest() != kept.sha256:
+                    file.seek(0)
+                    self._read_lines(file, 1)
+                    problem = f"expected what the run had written when it was last kept, got one of {self._lines} lines"
+                    raise SnapshotError(f"{shown(self.path)}: {problem} altered: bring the file back")
+                self._read_lines(file, self._lines + 1)
+
+    def cut(self, kept: Part) -> None:
+        """Drop what was written after a point, to be written again."""
+        if not os.path.lexists(self.path):
+            return
+        with reported(self.path, "written"), open_growing(self.path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > kept.bytes:
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":
+                    torn = "dropped the last line, which was cut short while written"
+                    warnings.warn(f"{shown(self.path)}: {torn}", stacklevel=2)
+                file.truncate(kept.bytes)
+                os.fsync(file.fileno())
+
+    def _refuse_cut(self, size: int, kept: Part) -> None:
+        if size < kept.bytes:
+            got = f"expected at least {kept.bytes} bytes, which were there when the run was last kept, got {size}"
+            raise SnapshotError(f"{shown(self.path)}: {got}: the file was cut, so the run cannot go on: bring it back")
+
+    def _absorb(self, file: Any, end: int) -> None:
+        """Take bytes into the checksum, from where it stands up to `end`."""
+        file.seek(self._length)
+        while self._length < end:
+            chunk = file.read(min(CHUNK, end - self._length))
+            if not chunk:
+                raise SnapshotError(
+                    f"{shown(self.path)}: expected {end} bytes, got {self._length}: it was cut meanwhile"
+                )
+            self._hash.update(chunk)
+            self._length, self._lines = self._length + len(chunk), self._lines + chunk.count(b"\n")
+
+    def _read_lines(self, file: io.BufferedReader, number: int) -> None:
+        """Read the lines that are left, numbered from `number`. A torn one at the end never counted."""
+        while line := file.readline(MAX_BYTES + 1):
+            if not line.endswith(b"\n") and len(line) <= MAX_BYTES and is_torn(line, self._start):
+                break
+            self._read(line, number)
+            number += 1
