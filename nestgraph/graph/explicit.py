@@ -1,7 +1,6 @@
 """Between a structure and an explicit networkx graph, with nodes `(layer, id)` or in the plain form of files."""
 
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
@@ -11,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from nestgraph.errors import StructureError
+from nestgraph.graph.annotations import NESTED, Edge, check_sums, check_unit, present, read_edge, table
 from nestgraph.graph.columns import NEUTRAL, ConnectionColumns, UnitColumns
 from nestgraph.graph.geometry import weight_shape
 from nestgraph.graph.structure import Structure
@@ -23,13 +23,13 @@ from nestgraph.spec.operations import Activation
 from nestgraph.spec.projection import Argument, Conv, Dense, OneToOne, Projection
 from nestgraph.spec.record import Record, plain_problem
 
-Edge = tuple[int, int, Mapping[str, Any]]
+Pairs = dict[tuple[str, str], list[tuple[Node, Node, Mapping[str, Any]]]]
+"""Edges with their attributes, by the layers that they join."""
 RECORDS: Mapping[str, TypeAdapter[Any]] = {
     "layers": TypeAdapter(tuple[Layer, ...]),
     "projections": TypeAdapter(tuple[Projection, ...]),
     "interface": TypeAdapter(Interface | None),
 }
-NESTED = ("weights", "areas")
 
 
 def plain_graph(structure: Structure) -> "nx.DiGraph[str]":
@@ -68,8 +68,10 @@ def _plain_edge(data: Mapping[str, Any]) -> dict[str, Any]:
 def _from_plain(graph: "nx.DiGraph[str]") -> "nx.DiGraph[Node]":
     """The graph with nodes `(layer, id)` and nested attributes, as `network.graph` has them."""
     read: nx.DiGraph[Node] = nx.DiGraph()
-    read.add_nodes_from((_node(name), data) for name, data in graph.nodes(data=True))
-    read.add_edges_from((_node(u), _node(v), _edge(data)) for u, v, data in graph.edges(data=True))
+    for name, data in graph.nodes(data=True):
+        read.add_node(_node(name), **_without(data, dict.fromkeys(("id", "label", "name", "value"), name)))
+    for u, v, data in graph.edges(data=True):
+        read.add_edge(_node(u), _node(v), **_edge(_without(data, {"source": u, "target": v, "id": ..., "key": ...})))
     return read
 
 
@@ -82,7 +84,7 @@ def _node(name: object) -> Node:
 
 
 def _edge(data: Mapping[str, Any]) -> dict[str, Any]:
-    given = _present(data)
+    given = present(data)
     try:
         nested = {name: from_json(given[name]) for name in NESTED if name in given}
     except (TypeError, ValueError) as error:
@@ -91,10 +93,9 @@ def _edge(data: Mapping[str, Any]) -> dict[str, Any]:
     return given | nested | named
 
 
-def _present(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The attributes that an edge has; where another edge has one that it lacks, pandas gives NaN."""
-    lacking = {name for name in (*NESTED, "projections") if isinstance(data.get(name), float)}
-    return {name: value for name, value in data.items() if name not in lacking or not math.isnan(value)}
+def _without(data: Mapping[str, Any], names: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes but for those by which file formats name a node or an edge."""
+    return {name: value for name, value in data.items() if name not in names or names[name] not in (value, ...)}
 
 
 def _records(graph: "nx.DiGraph[Any]", kind: str, missing: str = "[]") -> Any:
@@ -118,18 +119,67 @@ def structure_from_graph(
         interface = interface or _records(graph, "interface", "null")
         graph = _from_plain(cast("nx.DiGraph[str]", graph))
     members = _members(graph.nodes)
-    pairs = sorted({(source[0], target[0]) for source, target in graph.edges})
+    pairs = _pairs(graph)
     try:
         known = {layer.name for layer in layers}
         inferred = [_inferred_layer(name, members[name], pairs) for name in members if name not in known]
-        carriers = list(projections) or [Dense(source=source, target=target) for source, target in pairs]
+        carriers = list(projections) or _inferred_projections(pairs)
     except ValidationError as error:
         raise StructureError(f"from_graph expected nodes (layer name, id), got {plain_problem(error)}") from None
     records = [*layers, *inferred]
     units = {layer.name: _unit_columns(graph, layer, members.get(layer.name, [])) for layer in records}
     structure = Structure(records, carriers, units, {}, interface=interface)
-    _check_all_carried(pairs, structure)
-    return structure.replace(connections={p.name: _connection_columns(graph, structure, p) for p in carriers})
+    edges = _edges(pairs, structure)
+    connections = {p.name: _connection_columns(structure, p, edges[p.name]) for p in carriers}
+    return structure.replace(connections=connections)
+
+
+def _pairs(graph: "nx.DiGraph[Node]") -> Pairs:
+    """The edges, by the layers that they join."""
+    found: Pairs = {}
+    for source, target, data in graph.edges(data=True):
+        found.setdefault((source[0], target[0]), []).append((source, target, data))
+    return dict(sorted(found.items()))
+
+
+def _inferred_projections(pairs: Pairs) -> list[Projection]:
+    """A dense projection for each name that edges between two layers give, or of its own name where they give none."""
+    made: list[Projection] = []
+    for (source, target), edges in pairs.items():
+        names: dict[str, None] = {}
+        for _, _, data in edges:
+            given = present(data).get("projections", ())
+            names |= dict.fromkeys(cast("Sequence[str]", given) if isinstance(given, tuple | list) else ())
+        ends = {"source": source, "target": target}
+        made += [Dense.model_validate({**ends, "name": name}) for name in names] or [Dense.model_validate(ends)]
+    return made
+
+
+def _edges(pairs: Pairs, structure: Structure) -> dict[str, list[Edge]]:
+    """By projection, the edges that it carries.
+
+    Raises:
+        StructureError: an edge is carried by none, or says what none of them carries.
+    """
+    between: dict[tuple[str, str], list[Projection]] = {}
+    for projection in structure.projections_by_name.values():
+        between.setdefault((projection.source, projection.target), []).append(projection)
+    found: dict[str, list[Edge]] = {name: [] for name in structure.projections_by_name}
+    for (source, target), edges in pairs.items():
+        if (source, target) not in between:
+            raise StructureError(
+                f"edges from {source!r} to {target!r} expected a projection that carries them, got none: "
+                "give its record to from_graph"
+            )
+        for ends in edges:
+            edge = read_edge(*ends, between[source, target])
+            blocks = [_block(structure, structure.projection(name), edge) for name in edge.carriers]
+            total = float(sum(weight.sum(dtype=np.float64) for weight, _ in blocks))
+            arguments = any(isinstance(structure.projection(name), Argument) for name in edge.carriers)
+            check_sums(edge, total, sum(int(active.sum()) for _, active in blocks), arguments)
+            for name in edge.carriers:
+                found[name].append(edge)
+    return found
 
 
 def _members(nodes: Iterable[object]) -> dict[str, list[int]]:
@@ -143,7 +193,7 @@ def _members(nodes: Iterable[object]) -> dict[str, list[int]]:
     return members
 
 
-def _inferred_layer(name: str, ids: list[int], pairs: list[tuple[str, str]]) -> Layer:
+def _inferred_layer(name: str, ids: list[int], pairs: Iterable[tuple[str, str]]) -> Layer:
     if all(target != name for _, target in pairs):
         return Layer(name=name, kind="input", features=max(ids) + 1)
     output = all(source != name for source, _ in pairs)
@@ -153,6 +203,8 @@ def _inferred_layer(name: str, ids: list[int], pairs: list[tuple[str, str]]) -> 
 
 def _unit_columns(graph: "nx.DiGraph[Node]", layer: Layer, ids: list[int]) -> UnitColumns:
     attributes = [graph.nodes[layer.name, unit] for unit in ids]
+    for unit, data in zip(ids, attributes, strict=True):
+        check_unit((layer.name, unit), data, layer)
     values = {
         column: _numbers([entry.get(column, NEUTRAL[column]) for entry in attributes], f"{column} of {layer.name!r}")
         for column in layer.column_names
@@ -168,51 +220,48 @@ def _numbers(values: Any, what: str) -> AnyArray:
         raise StructureError(f"from_graph expected numbers for the {what}, got {str(values)[:80]}: {error}") from None
 
 
-def _connection_columns(graph: "nx.DiGraph[Node]", structure: Structure, projection: Projection) -> ConnectionColumns:
-    edges = [
-        (source[1], target[1], data)
-        for source, target, data in ((u, v, _present(given)) for u, v, given in graph.edges(data=True))
-        if (source[0], target[0]) == (projection.source, projection.target) and _carries(data, projection.name)
-    ]
+def _connection_columns(structure: Structure, projection: Projection, edges: Sequence[Edge]) -> ConnectionColumns:
+    units = structure.unit_columns(projection.source), structure.unit_columns(projection.target)
     if isinstance(projection, Argument):
+        if len(edges) != len(units[0]) * len(units[1]):
+            raise StructureError(
+                f"argument {projection.name!r} expected an edge from each unit of {projection.source!r} to each of "
+                f"{projection.target!r}, got {len(edges)}"
+            )
         return ConnectionColumns.of(np.zeros(0))
     if isinstance(projection, OneToOne):
-        return _linked(projection, sorted(edges, key=lambda edge: edge[1]))
+        return _linked(structure, projection, sorted(edges, key=lambda edge: edge.target[1]))
     shape = weight_shape(structure, projection)
-    sources = structure.unit_columns(projection.source).position
-    targets = structure.unit_columns(projection.target).position
+    sources, targets = units[0].position, units[1].position
     weight, mask = np.zeros(shape, np.float32), np.zeros(shape, bool)
     for edge in edges:
-        place = (targets[edge[1]], sources[edge[0]])
-        weight[place], mask[place] = _block(projection, edge, shape[2:])
+        place = (targets[edge.target[1]], sources[edge.source[1]])
+        weight[place], mask[place] = _block(structure, projection, edge)
     return ConnectionColumns.of(weight, mask, _area(structure, projection, edges))
 
 
-def _carries(data: Mapping[str, Any], projection: str) -> bool:
-    names = data.get("projections", (projection,))
-    if not isinstance(names, tuple | list):
-        raise StructureError(f"from_graph expected projections to be a list of names, got {str(names)[:80]}")
-    return projection in names
-
-
-def _linked(projection: OneToOne, edges: Sequence[Edge]) -> ConnectionColumns:
-    links = np.array([edge[:2] for edge in edges], np.int64).reshape(-1, 2)
+def _linked(structure: Structure, projection: OneToOne, edges: Sequence[Edge]) -> ConnectionColumns:
+    links = np.array([(edge.source[1], edge.target[1]) for edge in edges], np.int64).reshape(-1, 2)
     kernel = projection.kernel or ()
-    blocks = [_block(projection, edge, kernel) for edge in edges]
+    blocks = [_block(structure, projection, edge) for edge in edges]
     weight = np.array([block[0] for block in blocks], np.float32).reshape(len(edges), *kernel)
     mask = np.array([block[1] for block in blocks], bool).reshape(len(edges), *kernel)
     return ConnectionColumns.of(weight, mask, links=links)
 
 
-def _block(projection: Projection, edge: Edge, shape: tuple[int, ...]) -> tuple[AnyArray, AnyArray]:
-    source, target, data = edge
-    where = f"edge from {(projection.source, source)} to {(projection.target, target)}"
-    nested = _table(data, "weights").get(projection.name, data.get("weight", 0.0))
-    values = _objects(nested)
+def _block(structure: Structure, projection: Projection, edge: Edge) -> tuple[AnyArray, AnyArray]:
+    """The weights and the mask that a projection carries of an edge."""
+    if isinstance(projection, Argument):
+        return np.zeros((), np.float32), np.zeros((), bool)
+    linked = isinstance(projection, OneToOne)
+    shape = (projection.kernel or ()) if linked else weight_shape(structure, projection)[2:]
+    if projection.name in table(edge.data, "areas") and not isinstance(projection, Conv):
+        edge.refuse(f"expected areas of convolutions, got one of {projection.name!r}")
+    values = _objects(edge.block(projection.name))
     active = np.asarray(values != None)  # noqa: E711  (elementwise)
     if values.shape not in ((), shape):
-        raise StructureError(f"{where}: expected weights of shape {shape} for {projection.name!r}, got {values.shape}")
-    block = _numbers(np.where(active, values, 0.0), where)
+        edge.refuse(f"expected weights of shape {shape} for {projection.name!r}, got {values.shape}")
+    block = _numbers(np.where(active, values, 0.0), f"edge from {edge.source} to {edge.target}")
     return np.broadcast_to(block, shape), np.broadcast_to(active, shape)
 
 
@@ -225,7 +274,7 @@ def _objects(nested: Any) -> AnyArray:
 
 def _area(structure: Structure, projection: Projection, edges: Sequence[Edge]) -> AnyArray | None:
     """(out, in, P, Q), or (out, 1, P, Q) where the edges into each map agree; None where no edge has one."""
-    given = {edge[:2]: _table(edge[2], "areas").get(projection.name) for edge in edges}
+    given = {(e.source[1], e.target[1]): table(e.data, "areas").get(projection.name) for e in edges}
     if all(area is None for area in given.values()) or not isinstance(projection, Conv):
         return None
     rows: list[AnyArray] = []
@@ -243,20 +292,3 @@ def _grid(area: Any, size: tuple[int, int] | None) -> AnyArray:
     if grid.shape != size or not all(isinstance(entry, bool | np.bool) for entry in grid.flat):
         raise StructureError(f"from_graph expected areas of {size} booleans, got {str(area)[:80]}")
     return grid.astype(bool)
-
-
-def _table(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    table = data.get(name, {})
-    if not isinstance(table, Mapping):
-        raise StructureError(f"from_graph expected {name} by projection name, got {str(table)[:80]}")
-    return cast(Mapping[str, Any], table)
-
-
-def _check_all_carried(pairs: list[tuple[str, str]], structure: Structure) -> None:
-    carried = {(projection.source, projection.target) for projection in structure.projections_by_name.values()}
-    for source, target in pairs:
-        if (source, target) not in carried:
-            raise StructureError(
-                f"edges from {source!r} to {target!r} expected a projection that carries them, got none: "
-                "give its record to from_graph"
-            )

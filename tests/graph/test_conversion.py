@@ -124,7 +124,7 @@ def test_layers_and_projections_are_inferred_in_a_plain_graph_without_records():
         (plain(weights={"x_to_y": 1.0}), "weights and areas of an edge as JSON"),
         (plain(weights="[" * 100_000), "weights and areas of an edge as JSON"),
         (plain(weights="[1]"), "weights by projection name"),
-        (plain(areas='{"x_to_y": "no"}'), None),
+        (plain(areas='{"x_to_y": "no"}'), "expected areas of convolutions, got one of 'x_to_y'"),
         (nx.DiGraph(plain(), layers="[{}]"), "layers of the graph as JSON, got 0"),
         (nx.DiGraph(plain(), projections=7), "projections of the graph as JSON"),
     ],

@@ -4,6 +4,7 @@ import networkx as nx
 import numpy as np
 import pytest
 from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from nestgraph.errors import NestgraphError, StructureError, VerificationError
 from nestgraph.graph import Network
@@ -147,3 +148,154 @@ def test_bad_columns_and_uncarried_edges_are_refused():
     graph.nodes["h", 1]["bias"] = "big"
     with pytest.raises(StructureError, match="expected numbers for the bias of 'h'"):
         Network.from_graph(graph)
+
+
+def misspelt(draw, name):
+    """A name with a letter left out, doubled, exchanged or of the other case."""
+    place = draw(st.integers(0, len(name) - 1))
+    other = draw(st.sampled_from(("", name[place] * 2, "q", name[place].swapcase())))
+    return name[:place] + other + name[place + 1 :]
+
+
+def rename(data, name, other):
+    data[other] = data.pop(name)
+
+
+def unknown_unit_attribute(draw, graph):
+    node = draw(st.sampled_from(list(graph)))
+    known = draw(st.sampled_from(("bias", "gamma", "mean", *graph.nodes[node])))
+    name = misspelt(draw, known)
+    assume(name not in graph.nodes[node] and name != known)
+    graph.nodes[node][name] = draw(st.sampled_from((0.7, "tanh", True)))
+    return name
+
+
+def foreign_column(draw, graph):
+    node = draw(st.sampled_from(list(graph)))
+    absent = [name for name in ("bias", "gamma", "variance", "activation") if name not in graph.nodes[node]]
+    assume(absent)
+    graph.nodes[node][absent[0]] = 0.0
+    return absent[0]
+
+
+def another_layer(draw, graph):
+    node = draw(st.sampled_from(list(graph)))
+    name = draw(st.sampled_from(("layer", "kind")))
+    graph.nodes[node][name] = "another"
+    return "another"
+
+
+def unknown_edge_attribute(draw, graph):
+    ends = draw(st.sampled_from(list(graph.edges)))
+    name = draw(st.sampled_from(list(graph.edges[ends])))
+    other = misspelt(draw, name)
+    assume(other not in graph.edges[ends])
+    rename(graph.edges[ends], name, other)
+    return other
+
+
+def unknown_projection(draw, graph):
+    ends = draw(st.sampled_from(list(graph.edges)))
+    data = graph.edges[ends]
+    name = draw(st.sampled_from(data["projections"]))
+    other = misspelt(draw, name)
+    assume(other != name)
+    data["projections"] = tuple(other if one == name else one for one in data["projections"])
+    return other
+
+
+def unknown_block(draw, graph):
+    ends = draw(st.sampled_from(list(graph.edges)))
+    where = draw(st.sampled_from(("weights", "areas")))
+    graph.edges[ends][where] = {**graph.edges[ends].get(where, {}), "nobodys": 1.0}
+    return "nobodys"
+
+
+def another_count(draw, graph):
+    ends = draw(st.sampled_from(list(graph.edges)))
+    graph.edges[ends]["connections"] += 1
+    return str(graph.edges[ends]["connections"])
+
+
+def another_sum(draw, graph):
+    ends = draw(st.sampled_from([ends for *ends, data in graph.edges(data=True) if "weights" in data] or [None]))
+    assume(ends)
+    graph.edges[ends]["weight"] += 3.0
+    return str(graph.edges[ends]["weight"])
+
+
+def no_connection(draw, graph):
+    ends = draw(st.sampled_from([ends for *ends, data in graph.edges(data=True) if data["connections"]]))
+    data = graph.edges[ends]
+    del data["connections"]
+    data["weight"] = None
+    data.pop("weights", None)
+    return "weights of None alone"
+
+
+FALSEHOODS = (
+    unknown_unit_attribute,
+    foreign_column,
+    another_layer,
+    unknown_edge_attribute,
+    unknown_projection,
+    unknown_block,
+    another_count,
+    another_sum,
+    no_connection,
+)
+
+
+@pytest.mark.parametrize("spoil", FALSEHOODS, ids=lambda spoil: spoil.__name__)
+@quick(20)
+@given(network=networks(), data=st.data())
+def test_what_a_graph_says_and_nothing_carries_is_refused_by_name(spoil, network, data):
+    graph = explicit_graph(network)
+    assert Network.from_graph(graph, *records(network)) is not None
+    said = spoil(data.draw, graph)
+    with pytest.raises(StructureError, match=r"^(node|edge) .* expected ") as refusal:
+        Network.from_graph(graph, *records(network))
+    assert said in str(refusal.value)
+
+
+def test_a_refusal_names_what_may_be_meant():
+    graph = explicit_graph(Network.from_graph(diamond()))
+    graph.nodes["h", 0]["Bias"] = 0.7
+    with pytest.raises(StructureError, match="got 'Bias', perhaps for 'bias'"):
+        Network.from_graph(graph)
+    del graph.nodes["h", 0]["Bias"]
+    graph.edges[("x", 0), ("h", 0)]["projections"] = ("xto_h",)
+    carriers = [Dense(source=one, target=other) for one, other in (("x", "h"), ("h", "y"), ("x", "y"))]
+    with pytest.raises(StructureError, match="expected projections among x_to_h, got 'xto_h', perhaps for 'x_to_h'"):
+        Network.from_graph(graph, projections=carriers)
+
+
+def test_an_edge_that_two_projections_may_carry_has_to_say_which():
+    graph = nx.DiGraph([(("x", 0), ("y", 0), {"weight": 2.0})])
+    carriers = [Dense(source="x", target="y", name=name) for name in ("one", "two")]
+    with pytest.raises(StructureError, match="expected projections to say which of one, two carry it, got none"):
+        Network.from_graph(graph, projections=carriers)
+
+
+def test_names_of_edges_are_those_of_the_projections_that_are_inferred():
+    """So a graph whose nodes were given other layers, and its attributes with them, keeps the names on its edges."""
+    network = Network.from_graph(diamond())
+    graph = nx.relabel_nodes(nx.DiGraph(network.graph), {node: (node[0] * 2, node[1]) for node in network.graph})
+    with pytest.raises(StructureError, match=r"node \('xx', 0\): expected layer 'xx', got 'x'"):
+        Network.from_graph(graph)
+    for (layer, _), data in graph.nodes(data=True):
+        data["layer"] = layer
+    again = Network.from_graph(graph)
+    assert set(again.projections_by_name) == set(network.projections_by_name)
+    assert [again.projection("x_to_h").source, again.connection_count] == ["xx", network.connection_count]
+
+
+@quick(10)
+@given(network=networks(("opaque",)))
+def test_an_argument_joins_all_units_or_is_refused(network):
+    graph = explicit_graph(network)
+    joined = [ends for *ends, count in graph.edges.data("connections") if not count]
+    assume(joined)
+    graph.remove_edge(*joined[0])
+    with pytest.raises(StructureError, match="expected an edge from each unit"):
+        Network.from_graph(graph, *records(network))
