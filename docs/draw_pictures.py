@@ -20,13 +20,13 @@ def draw_run(folder: Path) -> None:
     base = PICTURES / run.recipe.name
     versions = tuple(stages.values())
     for stage, network in stages.items():
-        ng.draw(network, f"{base}-{stage}-layers.svg", "layers")
-        ng.draw(network, f"{base}-{stage}-neurons.svg", "neurons", among=versions)
+        ng.draw(network, f"{base}-{stage}-layers.svg", "layers", overwrite=True)
+        ng.draw(network, f"{base}-{stage}-neurons.svg", "neurons", among=versions, overwrite=True)
     for view in ("layers", "neurons", "matrix", "inputs"):
-        draw_difference(stages["grown"], stages["final"], f"{base}-pruned-{view}.svg", view)
-    input_heat_map(stages, f"{base}-inputs.svg")
+        draw_difference(stages["grown"], stages["final"], f"{base}-pruned-{view}.svg", view, overwrite=True)
+    input_heat_map(stages, f"{base}-inputs.svg", overwrite=True)
     if any(stages["final"].connection_columns(name).area is not None for name in stages["final"].projection_names):
-        area_maps(stages["final"], f"{base}-areas.svg")
+        area_maps(stages["final"], f"{base}-areas.svg", overwrite=True)
 
 
 if __name__ == "__main__":

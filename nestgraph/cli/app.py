@@ -7,7 +7,7 @@ import typer
 
 from nestgraph.cli.editing import EDIT_EXAMPLE, edit_network
 from nestgraph.cli.models import EXPORT_EXAMPLE, IMPORT_EXAMPLE, export_model, import_model
-from nestgraph.cli.options import Device, Json, Live, Snapshot, Tensorboard, Theme, View, check_picture
+from nestgraph.cli.options import Device, Json, Live, Overwrite, Snapshot, Tensorboard, Theme, View, check_picture
 from nestgraph.cli.output import INTERRUPTED, NO, SETTINGS, answer, complain, facts, say, suggest, table, tell_notes
 from nestgraph.cli.reports import REPORT_EXAMPLE, observed, write_report
 from nestgraph.cli.runs import RESUME_EXAMPLE, interrupted, resume_run, tell
@@ -54,7 +54,8 @@ def settings(
     """Neural networks as graphs that grow and shrink to fit their data.
 
     Facts go to stdout, messages to stderr. The exit code is 0 when done, 1 when the answer is no (an invalid snapshot,
-    networks that differ, a run that failed), 2 for wrong usage, 130 after Ctrl-C, 143 after SIGTERM.
+    networks that differ, a run that failed), 2 for wrong usage, 130 after Ctrl-C, 143 after SIGTERM,
+    129 after SIGHUP.
     """
     SETTINGS.quiet, SETTINGS.debug = quiet, debug
     tell_notes()
@@ -138,6 +139,7 @@ def results(
     committed: Annotated[
         list[str] | None, typer.Option(metavar="RECIPE=N", help="The seed to show the network of, by recipe.")
     ] = None,
+    overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Write the page of results of finished runs.
@@ -150,7 +152,7 @@ def results(
     from nestgraph.train.sections import Section, read_sections
 
     sections = read_sections(folders, chosen_seeds(committed or []))
-    page = write_results(sections, docs)
+    page = write_results(sections, docs, overwrite)
     recipes = [section for section in sections if isinstance(section, Section)]
     content = {"page": str(page), "committed": {section.name: section.chosen.result.seed for section in recipes}}
     facts(content, "\n".join((str(page), *([table(section_rows(recipes))] if recipes else ()))), as_json)
@@ -242,6 +244,7 @@ def draw(
         list[Path] | None,
         typer.Option(metavar="SNAPSHOT", help="A version of the network whose units keep their places; repeatable."),
     ] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Draw a network.
 
@@ -252,7 +255,7 @@ def draw(
     import nestgraph as ng
 
     versions = [ng.load(version) for version in among or []]
-    ng.draw(ng.load(snapshot), picture, view, theme=theme, among=versions)
+    ng.draw(ng.load(snapshot), picture, view, theme=theme, among=versions, overwrite=overwrite)
     answer(str(picture))
     suggest("evaluate", snapshot, "--data", "NAME")
 
@@ -266,6 +269,7 @@ def diff(
     ] = None,
     view: View = None,
     theme: Theme = "light",
+    overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Show what changed from one network to another.
@@ -289,7 +293,7 @@ def diff(
     if picture is not None:
         from nestgraph.render import draw_difference
 
-        say(f"drawn: {draw_difference(before, after, picture, view, theme=theme)}")
+        say(f"drawn: {draw_difference(before, after, picture, view, theme=theme, overwrite=overwrite)}")
     suggest("draw", new, new.with_suffix(".svg"))
     if change:
         raise typer.Exit(NO)
@@ -332,6 +336,7 @@ def schema(
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write all schemas into this folder instead.")
     ] = None,
+    overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Print the JSON Schema of a kind of file."""
@@ -342,7 +347,7 @@ def schema(
     if name is not None and name not in known:
         raise typer.BadParameter(f"expected one of {', '.join(known)}, got {name!r}", param_hint="NAME")
     if out is not None:
-        paths = [str(path) for path in write_schemas(out, recipe_record())]
+        paths = [str(path) for path in write_schemas(out, recipe_record(), overwrite)]
         facts(paths, "\n".join(paths), as_json)
     elif name is None:
         facts(list(known), "\n".join(known), as_json)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from nestgraph.cli.options import Json, Snapshot
+from nestgraph.cli.options import Json, Overwrite, Snapshot
 from nestgraph.cli.output import NO, facts, suggest
 
 EDIT_EXAMPLE = "nestgraph edit net.json edit.json --out new.json"
@@ -20,6 +20,7 @@ def edit_network(
     preview: Annotated[
         bool, typer.Option("--preview", help="Write nothing: tell what would change, or why the edit cannot be.")
     ] = False,
+    overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Apply an edit to a network.
@@ -35,7 +36,7 @@ def edit_network(
     if preview:
         _tell(snapshot, edits, as_json)
     elif out is not None:
-        _write(snapshot, edits, out, as_json)
+        _write(snapshot, edits, out, overwrite, as_json)
     else:
         raise typer.BadParameter("expected a file to write, or --preview, got neither", param_hint="--out")
 
@@ -54,14 +55,14 @@ def _tell(snapshot: Path, edits: Path, as_json: bool) -> None:
     suggest("edit", snapshot, edits, "--out", "FILE")
 
 
-def _write(snapshot: Path, edits: Path, out: Path, as_json: bool) -> None:
+def _write(snapshot: Path, edits: Path, out: Path, overwrite: bool, as_json: bool) -> None:
     """Apply the edits and save the network; the answer is what changed."""
     import nestgraph as ng
     from nestgraph.cli.edit_files import change_facts, change_table, edited, read_edits
 
     network = ng.load(snapshot)
     after = edited(network, read_edits(edits), edits)
-    ng.save(after, out)
+    ng.save(after, out, overwrite=overwrite)
     change = change_facts(network, after)
     content = {"snapshot": str(out), "digest": after.digest, **change}
     facts(content, f"{out}: {after!r}\n{change_table(change)}", as_json)

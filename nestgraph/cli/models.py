@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from nestgraph.cli.options import Json, Snapshot
+from nestgraph.cli.options import Json, Overwrite, Snapshot
 from nestgraph.cli.output import facts, suggest
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def import_model(
     ] = None,
     input_nodes: Names = None,
     output_nodes: Names = None,
+    overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Make a network of a PyTorch model or an edge list.
@@ -67,7 +68,7 @@ def import_model(
     else:
         _refuse("a file", weights=weights, input=shapes, arg=arguments)
         network = _from_file(Path(model), nodes, input_nodes, output_nodes)
-    ng.save(network, out)
+    ng.save(network, out, overwrite=overwrite)
     report = import_report(network)
     content = {"snapshot": str(out), "digest": network.digest, "layers": [asdict(row) for row in report.rows]}
     facts(content, f"{out}: {network!r}\n{report}", as_json)
@@ -142,6 +143,7 @@ def export_model(
         typer.Option("--format", help="Its layers for another viewer instead."),
     ] = None,
     units: Annotated[bool, typer.Option("--units", help="Its units, not its layers; graphml and node-link.")] = False,
+    overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Write a network in a form that runs without nestgraph.
@@ -157,7 +159,7 @@ def export_model(
     if form is not None:
         from nestgraph.render.interchange import write_interchange
 
-        paths = write_interchange(ng.load(snapshot), file, form, "units" if units else "layers")
+        paths = write_interchange(ng.load(snapshot), file, form, "units" if units else "layers", overwrite)
         facts({"files": [str(path) for path in paths]}, "\n".join(map(str, paths)), as_json)
         suggest("summary", snapshot)
         return
@@ -169,7 +171,7 @@ def export_model(
     from nestgraph.interop.export import export
 
     with redirect_stdout(sys.stderr):  # the exporter of torch talks
-        written = export(network, file)
+        written = export(network, file, overwrite=overwrite)
     files = [str(path) for path in written.paths]
     words = f"{written.bytes:,} bytes, outputs differ by {written.difference:.1e}"
     content = {"files": files, "bytes": written.bytes, "difference": written.difference}

@@ -16,6 +16,7 @@ Live = Annotated[bool, typer.Option("--live", help="Keep report.html up to date 
 Tensorboard = Annotated[
     bool, typer.Option("--tensorboard", help="Write event files for TensorBoard into the run folder.")
 ]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file that nestgraph did not write.")]
 Device = Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to compute.")]
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nestgraph.cli.options import Overwrite
 from nestgraph.cli.output import answer, say, suggest
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ def write_report(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE.html", help="Where to; report.html in the run's folder by default.")
     ] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write a run's report: one HTML file that works offline.
 
@@ -28,7 +30,7 @@ def write_report(
     """
     from nestgraph.reporting import report
 
-    answer(str(report(run, out)))
+    answer(str(report(run, out, overwrite=overwrite)))
     suggest("summary", run / ("final.json" if (run / "final.json").exists() else "seed.json"))
 
 

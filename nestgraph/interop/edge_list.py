@@ -5,6 +5,7 @@ import io
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple, get_args
 
 import numpy as np
@@ -15,7 +16,7 @@ from nestgraph.graph.network import Network
 from nestgraph.graph.topology import Node
 from nestgraph.interop.tables import Row, Table, read_rows
 from nestgraph.interop.wiring import Edge, Neuron, Wiring, wire
-from nestgraph.snapshot import write_atomically
+from nestgraph.snapshot import write_all_own
 from nestgraph.spec import Activation, Dropout, Layer, is_gate
 from nestgraph.spec.operations import ActivationFunction
 from nestgraph.spec.record import plain_problem
@@ -185,16 +186,28 @@ def to_nodes(network: Network) -> list[NodeRow]:
     return rows
 
 
-def write_edges(network: Network, path: str | os.PathLike[str], nodes: str | os.PathLike[str] | None = None) -> None:
+def write_edges(
+    network: Network,
+    path: str | os.PathLike[str],
+    nodes: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+) -> None:
     """Write the edges of a network as a CSV file, and its neurons as another where a path for them is given.
+
+    Args:
+        network: whose.
+        path: of the edges.
+        nodes: path of the neurons.
+        overwrite: replace files that are there; nothing tells an edge list that was written from one of others.
 
     Raises:
         InteropError: as `to_edges`.
-        SnapshotError: a file cannot be written.
+        SnapshotError: other files are there, or a file cannot be written.
     """
-    write_atomically(path, _csv(EdgeRow._fields, to_edges(network)))
+    files = {Path(path): _csv(EdgeRow._fields, to_edges(network))}
     if nodes is not None:
-        write_atomically(nodes, _csv(NodeRow._fields, to_nodes(network)))
+        files[Path(nodes)] = _csv(NodeRow._fields, to_nodes(network))
+    write_all_own({file: (data, None) for file, data in files.items()}, overwrite)
 
 
 def _csv(header: Sequence[str], rows: Iterable[tuple[object, ...]]) -> bytes:

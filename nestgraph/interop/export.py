@@ -22,12 +22,21 @@ from nestgraph.interop.onnx_model import dynamic_examples, onnx_bytes, onnx_runn
 from nestgraph.interop.source import source_of, state_of
 from nestgraph.lowering import lower
 from nestgraph.lowering.compact import compact
-from nestgraph.snapshot.disk import PathLike, shown, write_atomically
+from nestgraph.snapshot import check_own, write_all_own
+from nestgraph.snapshot.disk import PathLike, shown
 from nestgraph.spec.arrays import AnyArray
 
 Format = Literal["onnx", "python", "safetensors"]
 Form = Literal["compact", "masked"]
 SUFFIXES: Mapping[str, Format] = {".onnx": "onnx", ".py": "python", ".safetensors": "safetensors"}
+
+WRITTEN_BY = {"written_by": "nestgraph"}
+MARKS: Mapping[Format, bytes] = {
+    "onnx": b"\x12\x09nestgraph",  # the field of the producer's name
+    "python": b"A network exported by nestgraph",
+    "safetensors": b'"written_by":"nestgraph"',
+}
+"""What tells exports from other files."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +61,7 @@ def export(
     form: Form = "compact",
     batch: int = 1,
     inputs: Inputs | None = None,
+    overwrite: bool = False,
 ) -> Exported:
     """Write a network so that it runs without nestgraph, after comparing what was written with the network.
 
@@ -67,9 +77,12 @@ def export(
         batch: how many samples at a time the module is made for; any number will do (see `compact`).
         inputs: real samples to compare outputs on, beside random ones: an array; of several inputs a tuple by position
             or a mapping by input layer.
+        overwrite: replace files that no export wrote, the weights beside a source too; earlier exports are replaced
+            without it.
 
     Raises:
-        ExportError: the format is unknown, a package is missing, outputs differ, or the file cannot be written.
+        ExportError: another file is there, the format is unknown, a package is missing, outputs differ, or the file
+            cannot be written.
     """
     target, chosen = _target(path, format)
     if form not in ("compact", "masked") or (form == "masked" and chosen != "safetensors"):
@@ -77,11 +90,16 @@ def export(
             f"{shown(path)}: expected form 'compact', or 'masked' for safetensors, got {str(form)[:40]!r}"
         )
     module = compact(network, batch) if form == "compact" else lower(network).eval()
+    marks = _marks(target, chosen)
+    try:
+        for file, mark in marks.items():
+            check_own(file, mark, overwrite)  # before the work
+    except SnapshotError as error:
+        raise ExportError(str(error)) from error
     files, run = _files(network, module, chosen, target)
     difference = check_agreement(network, shown(path), run, inputs)
     try:
-        for file, data in files.items():
-            write_atomically(file, data)
+        write_all_own({file: (data, marks[file]) for file, data in files.items()}, overwrite)
     except SnapshotError as error:
         raise ExportError(str(error)) from error
     return Exported(tuple(reversed(files)), sum(map(len, files.values())), difference)
@@ -119,17 +137,23 @@ def _target(path: PathLike, chosen: Format | None) -> tuple[Path, Format]:
     return target, found
 
 
+def _marks(target: Path, chosen: Format) -> dict[Path, bytes]:
+    """What tells our files from others, by the files that an export writes."""
+    weights = {target.with_suffix(".safetensors"): MARKS["safetensors"]} if chosen == "python" else {}
+    return {**weights, target: MARKS[chosen]}
+
+
 def _files(network: Network, module: Any, chosen: Format, target: Path) -> tuple[dict[Path, bytes], Runner]:
     """The files to write, in this order, and what computes them as someone who reads them would."""
     if chosen == "onnx":
         data = onnx_bytes(network, module)
         return {target: data}, onnx_runner(data)
     if chosen == "safetensors":
-        data = safetensors.torch.save({name: _own(tensor) for name, tensor in module.state_dict().items()})
+        data = safetensors.torch.save({name: _own(tensor) for name, tensor in module.state_dict().items()}, WRITTEN_BY)
         blank = copy.deepcopy(module).to_empty(device="cpu")
         blank.load_state_dict(safetensors.torch.load(data))
         return {target: data}, _runner(blank)
-    weights = safetensors.torch.save({name: _own(tensor) for name, tensor in state_of(module).items()})
+    weights = safetensors.torch.save({name: _own(tensor) for name, tensor in state_of(module).items()}, WRITTEN_BY)
     source = source_of(network, module, hashlib.sha256(weights).hexdigest()).encode()
     # The weights first: a source that has others beside it refuses them.
     return {target.with_suffix(".safetensors"): weights, target: source}, _runner(_read_back(source, weights))

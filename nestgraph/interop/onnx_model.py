@@ -18,6 +18,7 @@ from nestgraph.interop.agreement import Runner, example_inputs
 from nestgraph.spec.arrays import AnyArray
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+PRODUCER = "nestgraph"
 LARGEST = 2**31 - 2**20
 """Bytes that a model may have: protobuf cannot hold 2 GiB."""
 
@@ -77,6 +78,7 @@ def _exported(network: Network, module: fx.GraphModule) -> bytes:
     )
     model: Any = program.model_proto
     _strip(model)
+    model.producer_name, model.producer_version = PRODUCER, ""
     return model.SerializeToString(deterministic=True)
 
 

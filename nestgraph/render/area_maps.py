@@ -49,11 +49,19 @@ class Block:
     coverage: AnyArray
 
 
-def area_maps(network: Structure, path: str | os.PathLike[str], theme: Theme = "light") -> Path:
+def area_maps(
+    network: Structure, path: str | os.PathLike[str], theme: Theme = "light", overwrite: bool = False
+) -> Path:
     """Draw the areas of a network's convolutions into an .svg, .png or .pdf file; returns its path.
 
     A block for each convolution: a column for each output map, its coverage on top (the share of its kernels that is
     computed at each position), below it a tile for each input map with the area of their kernel.
+
+    Args:
+        network: whose.
+        path: the file to write.
+        theme: light or dark.
+        overwrite: replace a file that is no picture of ours.
 
     Raises:
         RenderError: there is no convolution, the suffix or theme is unknown, or the file cannot be written.
@@ -63,7 +71,7 @@ def area_maps(network: Structure, path: str | os.PathLike[str], theme: Theme = "
         raise RenderError("area_maps expected a network with a convolution, got none: draw its input_heat_map")
     blocks = [area_block(network, name) for name in names[:MOST_BLOCKS]]
     left_out = f"{len(names) - MOST_BLOCKS} more convolutions not shown" if len(names) > MOST_BLOCKS else ""
-    return write_chart(path, lambda: _figure(blocks, left_out), theme)
+    return write_chart(path, lambda: _figure(blocks, left_out), theme, overwrite)
 
 
 def area_block(structure: Structure, name: str) -> Block:

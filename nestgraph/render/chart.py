@@ -30,14 +30,16 @@ METADATA: dict[str, dict[str, None]] = {
 }
 
 
-def write_chart(path: str | os.PathLike[str], make: Callable[[], Figure], theme: Theme = "light") -> Path:
+def write_chart(
+    path: str | os.PathLike[str], make: Callable[[], Figure], theme: Theme = "light", overwrite: bool = False
+) -> Path:
     """Make a figure in the style of all charts and write it as .svg, .png or .pdf; returns the path.
 
     Raises:
         RenderError: the suffix or theme is unknown, or the file cannot be written.
     """
     target, picture_format = picture_path(path, FORMATS)
-    return write_whole(target, chart(make, picture_format, theme))
+    return write_whole(target, chart(make, picture_format, theme), overwrite)
 
 
 def chart(make: Callable[[], Figure], picture_format: str, theme: Theme = "light") -> bytes:

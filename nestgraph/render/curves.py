@@ -46,7 +46,9 @@ class Span:
     end: float
 
 
-def curves(metrics: Sequence[Mapping[str, Any]], path: str | os.PathLike[str], theme: Theme = "light") -> Path:
+def curves(
+    metrics: Sequence[Mapping[str, Any]], path: str | os.PathLike[str], theme: Theme = "light", overwrite: bool = False
+) -> Path:
     """Draw a run's log into an .svg, .png or .pdf file; returns its path.
 
     Args:
@@ -54,12 +56,13 @@ def curves(metrics: Sequence[Mapping[str, Any]], path: str | os.PathLike[str], t
             (a share from 0 to 1, on validation data); other keys are ignored.
         path: the file to write.
         theme: light or dark.
+        overwrite: replace a file that is no picture of ours.
 
     Raises:
         RenderError: the suffix is unknown, the log is empty or an entry lacks a number, or the file cannot be written.
     """
     points = _points(metrics)
-    return write_chart(path, lambda: _figure(points), theme)
+    return write_chart(path, lambda: _figure(points), theme, overwrite)
 
 
 def curves_svg(metrics: Sequence[Mapping[str, Any]]) -> str:

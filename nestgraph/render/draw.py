@@ -42,6 +42,7 @@ def draw(
     *,
     theme: Theme = "light",
     among: Sequence[Network] = (),
+    overwrite: bool = False,
 ) -> Path:
     """Draw a network into a file whose suffix (.svg, .png, .pdf, and .dot for layers and neurons) names the format.
 
@@ -57,6 +58,7 @@ def draw(
         theme: light or dark.
         among: other versions of the network. In the view of neurons, a unit has one place in the pictures of all, and
             one that is absent leaves a hole.
+        overwrite: replace a file that is no picture of ours; one of ours is replaced without it.
 
     Returns:
         The path.
@@ -69,15 +71,15 @@ def draw(
     chosen = _checked(view, theme) or fitting_view(network)
     target, picture_format = picture_path(path)
     if chosen == "layers":
-        return _laid_out(layer_diagram(network), target, picture_format, theme)
+        return _laid_out(layer_diagram(network), target, picture_format, theme, overwrite)
     if chosen == "neurons" and picture_format == "dot":
-        return write_whole(target, shaded_dot(neuron_dot(network), theme))
+        return write_whole(target, shaded_dot(neuron_dot(network), theme), overwrite)
     if chosen == "inputs":
-        return input_heat_map({target.stem: network}, path, theme=theme)
+        return input_heat_map({target.stem: network}, path, theme=theme, overwrite=overwrite)
     if chosen == "areas":
-        return area_maps(network, path, theme)
+        return area_maps(network, path, theme, overwrite)
     scene = neuron_scene(network, among=among) if chosen == "neurons" else matrix_scene(network)
-    return _painted(scene, target, picture_format, theme)
+    return _painted(scene, target, picture_format, theme, overwrite)
 
 
 def draw_difference(
@@ -87,8 +89,9 @@ def draw_difference(
     view: View | None = None,
     *,
     theme: Theme = "light",
+    overwrite: bool = False,
 ) -> Path:
-    """Draw what changed from one network to another; see `draw` for paths, views and themes.
+    """Draw what changed from one network to another; see `draw` for paths, views, themes and `overwrite`.
 
     Units are matched by id. What was added is blue, solid and +; removed vermilion, dashed and -; changed purple
     and ~; what stayed the same is grey, and dormant light grey.
@@ -100,8 +103,8 @@ def draw_difference(
     chosen = _checked(view, theme) or fitting
     target, picture_format = picture_path(path)
     if chosen == "layers":
-        return _laid_out(layer_difference(old, new), target, picture_format, theme)
-    return _painted(DIFFERENCES[chosen](old, new), target, picture_format, theme)
+        return _laid_out(layer_difference(old, new), target, picture_format, theme, overwrite)
+    return _painted(DIFFERENCES[chosen](old, new), target, picture_format, theme, overwrite)
 
 
 def _checked(view: View | None, theme: Theme) -> View | None:
@@ -121,23 +124,23 @@ def fitting_view(network: Network) -> View:
     return "neurons" if fits else "layers"
 
 
-def _painted(scene: Scene, target: Path, picture_format: str, theme: Theme) -> Path:
+def _painted(scene: Scene, target: Path, picture_format: str, theme: Theme, overwrite: bool) -> Path:
     if picture_format == "dot":
         raise RenderError(f"expected .svg, .png or .pdf for this view, got {str(target)[:200]!r}")
     toned = shaded(scene, theme)
     if picture_format == "svg":
-        return write_whole(target, svg(toned))
-    return write_whole(target, painted(toned, "png" if picture_format == "png" else "pdf"))
+        return write_whole(target, svg(toned), overwrite)
+    return write_whole(target, painted(toned, "png" if picture_format == "png" else "pdf"), overwrite)
 
 
-def _laid_out(text: str, target: Path, picture_format: str, theme: Theme) -> Path:
+def _laid_out(text: str, target: Path, picture_format: str, theme: Theme, overwrite: bool) -> Path:
     toned = shaded_dot(text, theme)
     if picture_format == "dot":
-        return write_whole(target, toned)
+        return write_whole(target, toned, overwrite)
     try:
-        return write_whole(target, laid_out(toned, picture_format))
+        return write_whole(target, laid_out(toned, picture_format), overwrite)
     except NoEngineError as error:
-        written = write_whole(target.with_suffix(".dot"), toned)
+        written = write_whole(target.with_suffix(".dot"), toned, overwrite)
         raise RenderError(
             f"drawing {target.name} {error}; the DOT text is in {written}: "
             "install pygraphviz or Graphviz, or draw the view 'neurons', which needs neither"

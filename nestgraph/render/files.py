@@ -2,16 +2,21 @@
 
 import io
 import os
+import zlib
 from collections.abc import Collection
 from pathlib import Path
 
 from PIL import Image
 
 from nestgraph.errors import RenderError, SnapshotError
-from nestgraph.snapshot import write_atomically
+from nestgraph.snapshot import write_own
 
 FORMATS = ("dot", "svg", "png", "pdf")
 COLOURS = 256
+MARK = b"Drawn by nestgraph"
+"""What tells our pictures from others."""
+
+PNG, AFTER_HEADER = b"\x89PNG\r\n\x1a\n", 33
 
 
 def picture_path(path: str | os.PathLike[str], allowed: Collection[str] = FORMATS) -> tuple[Path, str]:
@@ -35,14 +40,35 @@ def small_png(image: Image.Image) -> bytes:
     return picture.getvalue()
 
 
-def write_whole(path: Path, picture: str | bytes) -> Path:
-    """Write a picture so that no reader ever sees half of one.
+def write_whole(path: Path, picture: str | bytes, overwrite: bool = False) -> Path:
+    """Write a picture so that no reader ever sees half of one, with the mark of our pictures.
+
+    Args:
+        path: of the picture.
+        picture: its content.
+        overwrite: replace a file that is no picture of ours; one of ours is replaced without it.
 
     Raises:
-        RenderError: the folder is missing or cannot be written.
+        RenderError: another file is there, or the folder is missing or cannot be written.
     """
+    data = picture.encode() if isinstance(picture, str) else picture
     try:
-        write_atomically(path, picture.encode() if isinstance(picture, str) else picture)
+        write_own(path, marked(data), MARK, overwrite)
     except SnapshotError as error:
         raise RenderError(f"a picture could not be written: {error}") from error
     return path
+
+
+def marked(data: bytes) -> bytes:
+    """A picture with a comment that says whose it is: of SVG, PNG, PDF or DOT, told by its content."""
+    if data.startswith(PNG):
+        chunk = b"tEXtSoftware\0" + MARK
+        length = (len(chunk) - 4).to_bytes(4, "big")
+        return data[:AFTER_HEADER] + length + chunk + zlib.crc32(chunk).to_bytes(4, "big") + data[AFTER_HEADER:]
+    if data.startswith(b"%PDF"):
+        end = data.rfind(b"%%EOF")
+        return data[:end] + b"% " + MARK + b"\n" + data[end:]
+    end = data.rfind(b"</svg>")
+    if end >= 0 and not data[end + 6 :].strip():
+        return data[:end] + b"<!-- " + MARK + b" -->\n" + data[end:]
+    return data.rstrip(b"\n") + b"\n// " + MARK + b"\n"

@@ -36,7 +36,11 @@ HOLES = "Empty places: pixels that nothing reads"
 
 
 def input_heat_map(
-    networks: Mapping[str, Network], path: str | os.PathLike[str], size: Size | None = None, theme: Theme = "light"
+    networks: Mapping[str, Network],
+    path: str | os.PathLike[str],
+    size: Size | None = None,
+    theme: Theme = "light",
+    overwrite: bool = False,
 ) -> Path:
     """Draw how much networks read each input pixel into an .svg, .png or .pdf file; returns its path.
 
@@ -49,6 +53,7 @@ def input_heat_map(
         path: the file to write.
         size: (height, width) of the image that a flat input is; by default a square. Maps have their own size.
         theme: light or dark.
+        overwrite: replace a file that is no picture of ours.
 
     Raises:
         RenderError: there are no or too many networks, an input is no image of that size, the suffix is unknown, or
@@ -60,7 +65,7 @@ def input_heat_map(
     swept = any(not isinstance(p, Dense) for n in networks.values() for p in n.outgoing(n.input_names[0]))
     names = ("Readings per pixel" if swept else "Live connections per pixel", "Sum of |weight| per pixel")
     hole = HOLES if any((image == 0).any() for image in rows[0]) else ""
-    return write_chart(path, lambda: _figure(networks, names, rows, hole), theme)
+    return write_chart(path, lambda: _figure(networks, names, rows, hole), theme, overwrite)
 
 
 def pixel_readings(network: Network, size: Size | None = None, strength: bool = False) -> AnyArray:

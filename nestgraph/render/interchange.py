@@ -17,14 +17,14 @@ from typing import Any, Literal, get_args
 
 import networkx as nx
 
-from nestgraph.errors import RenderError
+from nestgraph.errors import RenderError, SnapshotError
 from nestgraph.graph.cost import Cost, NetworkCost, cost
 from nestgraph.graph.explicit import plain_graph
 from nestgraph.graph.network import Network
 from nestgraph.graph.summary import operation_words
-from nestgraph.render.files import write_whole
 from nestgraph.render.folding import runs
 from nestgraph.render.style import MUTED, plain, projection_words, size_words
+from nestgraph.snapshot import write_all_own
 from nestgraph.spec.projection import Argument, Projection
 
 Format = Literal["model-explorer", "graphml", "node-link"]
@@ -34,7 +34,7 @@ SCALE = ({"stop": 0, "bgColor": "#F3EFB0"}, {"stop": 1, "bgColor": "#41A9BF"})
 
 
 def write_interchange(
-    network: Network, path: str | os.PathLike[str], form: Format, detail: Detail = "layers"
+    network: Network, path: str | os.PathLike[str], form: Format, detail: Detail = "layers", overwrite: bool = False
 ) -> tuple[Path, ...]:
     """Write a network for another viewer.
 
@@ -43,6 +43,7 @@ def write_interchange(
         path: the file; the overlays of Model Explorer go beside it, as NAME.density.json and so on.
         form: `model-explorer`, `graphml` or `node-link`.
         detail: its layers, or every unit and edge (not for Model Explorer); `Network.from_graph` reads the latter.
+        overwrite: replace files of other content that are there.
 
     Returns:
         The files that were written.
@@ -58,13 +59,22 @@ def write_interchange(
             raise RenderError("Model Explorer shows layers: write its units as graphml or node-link")
         files = {target: model_explorer(network)}
         files |= {target.with_suffix(f".{name}.json"): data for name, data in overlays(network).items()}
-        return tuple(write_whole(file, json.dumps(content, indent=1)) for file, content in files.items())
+        return _written({file: json.dumps(content, indent=1).encode() for file, content in files.items()}, overwrite)
     graph = layer_graph_data(network) if detail == "layers" else _unit_graph(network)
     if form == "node-link":
-        return (write_whole(target, json.dumps(nx.node_link_data(graph, edges="edges"))),)
+        return _written({target: json.dumps(nx.node_link_data(graph, edges="edges")).encode()}, overwrite)
     text = io.BytesIO()
     nx.write_graphml(graph, text)
-    return (write_whole(target, text.getvalue()),)
+    return _written({target: text.getvalue()}, overwrite)
+
+
+def _written(files: Mapping[Path, bytes], overwrite: bool) -> tuple[Path, ...]:
+    """Write files of other programs' formats, which have no mark of ours: what is there stays, unless told."""
+    try:
+        write_all_own({file: (data, None) for file, data in files.items()}, overwrite)
+    except SnapshotError as error:
+        raise RenderError(f"a graph could not be written: {error}") from error
+    return tuple(files)
 
 
 def _unit_graph(network: Network) -> "nx.DiGraph[str]":

@@ -7,7 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from nestgraph.errors import NestgraphError
-from nestgraph.reporting.page import REPORT, report
+from nestgraph.reporting.page import MARK, REPORT, report
+from nestgraph.snapshot import check_own
 from nestgraph.train.runs import Measurement
 
 LEAST = 3.0
@@ -36,9 +37,13 @@ class LiveReport:
             folder: of the run.
             path: the file to write; `report.html` in the run folder by default.
             then: another observer, which is told first.
+
+        Raises:
+            SnapshotError: another file is in the report's place.
         """
         self._folder, self.path = Path(folder), Path(folder) / REPORT if path is None else Path(path)
         self._then, self._due, self.written = then, 0.0, 0
+        check_own(self.path, MARK)
 
     def __call__(self, row: Measurement, remaining: float | None = None) -> None:
         """Take in that the run went on. A report that cannot be written does not end the run."""

@@ -14,9 +14,12 @@ from markupsafe import Markup
 
 from nestgraph.reporting.collect import collect
 from nestgraph.reporting.summary import fields, summary
-from nestgraph.snapshot import write_atomically
+from nestgraph.snapshot import check_own, write_own
 
 REPORT = "report.html"
+MARK = b'<meta name="generator" content="nestgraph report">'
+"""What tells a report from other files."""
+
 ASSETS = resources.files("nestgraph.reporting").joinpath("assets")
 SCRIPTS = ("model.js", "scene.js", "network.js", "charts.js", "distributions.js", "card.js", "page.js")
 ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
@@ -24,7 +27,10 @@ ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u202
 
 
 def report(
-    run: str | os.PathLike[str], path: str | os.PathLike[str] | None = None, reload: float | None = None
+    run: str | os.PathLike[str],
+    path: str | os.PathLike[str] | None = None,
+    reload: float | None = None,
+    overwrite: bool = False,
 ) -> Path:
     """Write the report of a run, finished or not, as one HTML file that works offline; returns its path.
 
@@ -32,12 +38,15 @@ def report(
         run: the run folder.
         path: the file to write; `report.html` in the run folder by default.
         reload: seconds after which the page looks for a newer one; by default it does not.
+        overwrite: replace a file that is no report; a report is replaced without it.
 
     Raises:
-        SnapshotError: the folder is not that of a run, its parts do not belong together, or the file cannot be written.
+        SnapshotError: the folder is not that of a run, a file of it is damaged, its parts do not belong together, or
+            another file is in the report's place, or it cannot be written.
     """
     place = Path(run) / REPORT if path is None else Path(path)
-    write_atomically(place, page(collect(Path(run)), reload).encode())
+    check_own(place, MARK, overwrite)  # before the work
+    write_own(place, page(collect(Path(run)), reload).encode(), MARK, overwrite)
     return place
 
 

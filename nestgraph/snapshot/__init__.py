@@ -6,6 +6,7 @@ from nestgraph.snapshot.files import SIDECAR_ABOVE, from_bytes, load, save, to_b
 from nestgraph.snapshot.journal import JournalEntry, JournalWriter, is_torn, read_entry, read_journal, replay
 from nestgraph.snapshot.limits import LIMITS, MAX_BYTES, UNLIMITED, Limits
 from nestgraph.snapshot.options import options_json, read_options
+from nestgraph.snapshot.ownership import check_own, write_all_own, write_own
 from nestgraph.snapshot.schemas import schemas, write_schemas
 from nestgraph.snapshot.strict_json import check_json, in_one_sentence, problems_of, read_record
 
@@ -20,6 +21,7 @@ __all__ = [
     "Limits",
     "NetworkDocument",
     "check_json",
+    "check_own",
     "from_bytes",
     "is_torn",
     "load",
@@ -36,6 +38,8 @@ __all__ = [
     "schemas",
     "sha256_of",
     "to_bytes",
+    "write_all_own",
     "write_atomically",
+    "write_own",
     "write_schemas",
 ]

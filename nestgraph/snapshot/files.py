@@ -9,8 +9,12 @@ from nestgraph.snapshot.disk import PathLike, read_bounded, shown, write_atomica
 from nestgraph.snapshot.document import NETWORK, NetworkDocument
 from nestgraph.snapshot.limits import LIMITS, Limits
 from nestgraph.snapshot.migration import migrate
+from nestgraph.snapshot.ownership import check_own
 from nestgraph.snapshot.sidecar import read_network, write_sidecar
 from nestgraph.snapshot.strict_json import check_json, read_record
+
+MARK = b'"nestgraph.network"'
+"""What tells a snapshot from other files."""
 
 SIDECAR_ABOVE = 2**20
 """A network with more connections has its arrays in a sidecar: as JSON it would take six megabytes and more."""
@@ -37,7 +41,13 @@ def from_bytes(data: bytes, where: str = "network", limits: Limits = LIMITS) -> 
     return document.network
 
 
-def save(network: Network, path: PathLike, sidecar_above: int = SIDECAR_ABOVE, limits: Limits = LIMITS) -> None:
+def save(
+    network: Network,
+    path: PathLike,
+    sidecar_above: int = SIDECAR_ABOVE,
+    limits: Limits = LIMITS,
+    overwrite: bool = False,
+) -> None:
     """Write a network as JSON. After a crash `path` holds either its old content or the whole network.
 
     Args:
@@ -46,10 +56,12 @@ def save(network: Network, path: PathLike, sidecar_above: int = SIDECAR_ABOVE, l
             before stays there.
         sidecar_above: with more connections than this the arrays go into the sidecar, `DIGEST.safetensors`.
         limits: of what reads it.
+        overwrite: replace a file that is no snapshot of a network; a snapshot is replaced without it.
 
     Raises:
-        SnapshotError: the file cannot be written, or is larger than may be read.
+        SnapshotError: another file is there, the file cannot be written, or is larger than may be read.
     """
+    check_own(path, MARK, overwrite)
     document = _document(network, limits)
     if network.connection_count <= sidecar_above:
         write_atomically(path, _written(document, limits))

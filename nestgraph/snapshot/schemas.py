@@ -8,9 +8,10 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 
 from nestgraph.edits import EDIT
-from nestgraph.snapshot.disk import PathLike, reported, write_atomically
+from nestgraph.snapshot.disk import PathLike, reported
 from nestgraph.snapshot.document import NETWORK
 from nestgraph.snapshot.journal import ENTRY
+from nestgraph.snapshot.ownership import write_all_own
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 Described = TypeAdapter[Any] | type[BaseModel]
@@ -36,16 +37,29 @@ def _schema(record: Described) -> dict[str, Any]:
     return adapter.json_schema()
 
 
-def write_schemas(folder: PathLike, extra: Mapping[str, Described] | None = None) -> list[Path]:
+def write_schemas(
+    folder: PathLike, extra: Mapping[str, Described] | None = None, overwrite: bool = False
+) -> list[Path]:
     """Write the schemas into a folder, which is made where it is missing, and return their paths.
 
+    Args:
+        folder: where to.
+        extra: as for `schemas`.
+        overwrite: replace files that are no such schemas; an older one of the same title is replaced without it.
+
     Raises:
-        SnapshotError: a file cannot be written.
+        SnapshotError: another file is there, or one cannot be written; none was, then, if another was there.
     """
     with reported(folder, "written"):
         Path(folder).mkdir(parents=True, exist_ok=True)
-    paths: list[Path] = []
-    for name, schema in schemas(extra).items():
-        paths.append(Path(folder) / name)
-        write_atomically(paths[-1], (json.dumps(schema, indent=2, sort_keys=True) + "\n").encode())
-    return paths
+    files = {
+        Path(folder) / name: ((json.dumps(schema, indent=2, sort_keys=True) + "\n").encode(), _mark(schema))
+        for name, schema in schemas(extra).items()
+    }
+    write_all_own(files, overwrite)
+    return list(files)
+
+
+def _mark(schema: Mapping[str, Any]) -> bytes | None:
+    """The title of a schema, as it stands near its end."""
+    return f'"title": {json.dumps(schema["title"])}'.encode() if "title" in schema else None

@@ -215,7 +215,7 @@ class RunState:
         place = self._place(number)
         with reported(place, "written"):
             place.mkdir()
-        save(point.network, place / "network.json")
+        save(point.network, place / "network.json", overwrite=True)
         write_state(place / "progress.safetensors", point.progress, point.optimizer.arrays)
         self._write("current.json", _Current(steps=(number, *steps[:1])))
         read_state(place / "progress.safetensors", _PROGRESS)
@@ -276,7 +276,7 @@ class RunState:
 
     def keep_seed(self, network: Network) -> None:
         """Keep the network after the first training, in `TRAINED_SEED`."""
-        save(network, self.folder.parent / TRAINED_SEED)
+        save(network, self.folder.parent / TRAINED_SEED, overwrite=True)
 
     def seed(self) -> Network:
         """The network after the first training.

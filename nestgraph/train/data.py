@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestgraph.errors import DataError
+from nestgraph.snapshot.disk import PathLike
 from nestgraph.train import cifar, mnist
 from nestgraph.train.augmentation import Normalisation
 from nestgraph.train.folder_splits import split_places
@@ -168,9 +169,9 @@ class DatasetInfo:
 def load_dataset(
     name: str,
     seed: int = 0,
-    cache: str | Path | None = None,
+    cache: PathLike | None = None,
     validation: ValidationSplit = "stratified",
-    folder: str | Path | None = None,
+    folder: PathLike | None = None,
 ) -> Dataset:
     """Load a dataset by name; the same name, seed and validation give the same splits.
 
@@ -200,7 +201,7 @@ def load_dataset(
     return _LOADERS[name](np.random.default_rng(seed), place, validation)
 
 
-def load_image_folder(folder: str | Path, options: FolderOptions | None = None, seed: int = 0) -> Dataset:
+def load_image_folder(folder: PathLike, options: FolderOptions | None = None, seed: int = 0) -> Dataset:
     """Load a folder with a folder of images for each class; the images themselves are read when they are wanted.
 
     The test split is FOLDER/test or else FOLDER/val if there is one, else drawn as the validation split is; with both,
@@ -230,7 +231,7 @@ def load_image_folder(folder: str | Path, options: FolderOptions | None = None, 
     return dataset
 
 
-def datasets(cache: str | Path | None = None) -> tuple[DatasetInfo, ...]:
+def datasets(cache: PathLike | None = None) -> tuple[DatasetInfo, ...]:
     """Return what `load_dataset` knows by name, and where each dataset lies or would lie."""
     digits, images = (cache_folder(cache) / _FOLDERS[name] for name in ("mnist", "cifar10"))
     present = all((digits / file.name).is_file() for file in mnist.FILES)
@@ -241,7 +242,7 @@ def datasets(cache: str | Path | None = None) -> tuple[DatasetInfo, ...]:
     )
 
 
-def cache_folder(cache: str | Path | None = None) -> Path:
+def cache_folder(cache: PathLike | None = None) -> Path:
     """Return the folder of downloaded files: the argument, else `$NESTGRAPH_DATA`, else `~/.cache/nestgraph`."""
     return Path(cache or os.environ.get("NESTGRAPH_DATA") or "~/.cache/nestgraph").expanduser()
 

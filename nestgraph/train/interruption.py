@@ -1,10 +1,11 @@
-"""Ctrl-C and SIGTERM as a wish, which a run grants at its next resumable point."""
+"""Ctrl-C, SIGTERM and SIGHUP as a wish, which a run grants at its next resumable point."""
 
 import signal
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 _noted: list[int] = []
 """The signal that came, if one did: signals are of the whole process, and so is this."""
@@ -15,7 +16,8 @@ class Interrupted(KeyboardInterrupt):
 
     Attributes:
         signal: its number.
-        exit_code: what a shell reports of programs that it ends: 130 for Ctrl-C, 143 for SIGTERM.
+        exit_code: what a shell reports of programs that it ends: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP,
+            which a terminal sends when it is closed.
     """
 
     def __init__(self, number: int, message: str = "interrupted") -> None:
@@ -41,11 +43,13 @@ def end_if_wished() -> None:
 
 @contextmanager
 def signals_noted() -> Generator[None]:
-    """Note the first SIGINT or SIGTERM inside, for the run to end soon; a second one does at once what it always did.
+    """Note the first SIGINT, SIGTERM or SIGHUP inside, for the run to end soon; a second does what it always did.
 
     Signals that someone else handles or ignores stay as they are, and so do all outside the main thread.
     """
-    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    usual: dict[int, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    if hasattr(signal, "SIGHUP"):  # not on Windows
+        usual[signal.SIGHUP] = signal.SIG_DFL
     ours = [number for number, handler in usual.items() if signal.getsignal(number) is handler]
     ours = ours if threading.current_thread() is threading.main_thread() else []
 

@@ -108,8 +108,8 @@ def _read(path: Path, file: IdxFile) -> bytes:
         raise DataError(f"mnist: cannot read {path}: {error.strerror}") from error
     if not file.is_content(data):
         raise DataError(
-            f"mnist: expected {path} to have {file.size} bytes with SHA-256 {file.sha256}, got {size} other bytes: "
-            "the file is cut or altered. Delete it, and the next load fetches it again."
+            f"mnist: expected {path} to be the official file of {file.size} bytes with SHA-256 {file.sha256}, got "
+            f"{size} other bytes: put the official file there, or name another folder; a load fetches what is missing"
         )
     return data
 

@@ -11,12 +11,18 @@ from nestgraph.render import area_maps, curves, draw, input_heat_map
 
 
 def draw_stage(network: Network, folder: Path, stage: str) -> None:
-    """Draw STAGE-layers.svg and STAGE-neurons.svg."""
-    _drawn(lambda: draw(network, folder / f"{stage}-layers.svg", view="layers"))
-    _drawn(lambda: draw(network, folder / f"{stage}-neurons.svg", view="neurons"))
+    """Draw STAGE-layers.svg and STAGE-neurons.svg in a run's folder, whose names they are."""
+    _drawn(lambda: draw(network, folder / f"{stage}-layers.svg", view="layers", overwrite=True))
+    _drawn(lambda: draw(network, folder / f"{stage}-neurons.svg", view="neurons", overwrite=True))
 
 
-def draw_run(stages: Mapping[str, Network], kept: Sequence[Mapping[str, Any]], folder: Path, prefix: str = "") -> None:
+def draw_run(
+    stages: Mapping[str, Network],
+    kept: Sequence[Mapping[str, Any]],
+    folder: Path,
+    prefix: str = "",
+    overwrite: bool = True,
+) -> None:
     """Draw curves.svg, inputs.svg and, where a convolution computes a part of its maps, areas.svg.
 
     Args:
@@ -24,12 +30,13 @@ def draw_run(stages: Mapping[str, Network], kept: Sequence[Mapping[str, Any]], f
         kept: measurements of the edits that were kept; see `curves`.
         folder: where to.
         prefix: what the names of the files begin with.
+        overwrite: replace files that are no pictures of ours: in a run's folder their names are the run's.
     """
     final = list(stages.values())[-1]
-    _drawn(lambda: curves(kept, folder / f"{prefix}curves.svg"))
-    _drawn(lambda: input_heat_map(stages, folder / f"{prefix}inputs.svg"))
+    _drawn(lambda: curves(kept, folder / f"{prefix}curves.svg", overwrite=overwrite))
+    _drawn(lambda: input_heat_map(stages, folder / f"{prefix}inputs.svg", overwrite=overwrite))
     if any(final.connection_columns(name).area is not None for name in final.projection_names):
-        _drawn(lambda: area_maps(final, folder / f"{prefix}areas.svg"))
+        _drawn(lambda: area_maps(final, folder / f"{prefix}areas.svg", overwrite=overwrite))
 
 
 def _drawn(picture: Callable[[], object]) -> None:

@@ -187,7 +187,7 @@ class RunFolder:
 
     def keep(self, stage: str, network: Network) -> None:
         """Save and draw a stage's network."""
-        save(network, self.folder / f"{stage}.json")
+        save(network, self.folder / f"{stage}.json", overwrite=True)
         self.noted(f"{stage}.json", network)
         draw_stage(network, self.folder, stage)
 

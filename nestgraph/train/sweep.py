@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Self, cast
 from pydantic import Field, JsonValue, NonNegativeInt, StringConstraints, ValidationError, model_validator
 
 from nestgraph.errors import RecipeError, SnapshotError
-from nestgraph.snapshot import options_json, problems_of, read_options, write_atomically
+from nestgraph.snapshot import check_own, options_json, problems_of, read_options, write_own
+from nestgraph.snapshot.disk import PathLike
 from nestgraph.spec.record import Record, Text
 from nestgraph.train.recipe import Recipe, Slug, load_recipe, recipe_names
 from nestgraph.train.runs import Run
-from nestgraph.train.sweep_table import Settings, SweepRow, SweepTable
+from nestgraph.train.sweep_table import SWEEP_MARK, Settings, SweepRow, SweepTable
 
 if TYPE_CHECKING:
     from nestgraph.train.synthesis import Progress
@@ -135,7 +136,7 @@ def sweep_names() -> tuple[str, ...]:
     return tuple(sorted(entry.name.removesuffix(".toml") for entry in _FOLDER.iterdir()))
 
 
-def load_sweep(name_or_path: str | Path) -> Sweep:
+def load_sweep(name_or_path: PathLike) -> Sweep:
     """A sweep of the package by name, or one from a TOML or JSON file. All its recipes are valid.
 
     Raises:
@@ -171,7 +172,7 @@ def _parsed(text: str, path: Path) -> Sweep:
     return sweep
 
 
-def run_sweep(sweep: Sweep, folder: Path | str, watch: Watch | None = None, device: str = "cpu") -> SweepTable:
+def run_sweep(sweep: Sweep, folder: PathLike, watch: Watch | None = None, device: str = "cpu") -> SweepTable:
     """Run what is not finished of a sweep, and write sweep.json.
 
     Args:
@@ -190,6 +191,7 @@ def run_sweep(sweep: Sweep, folder: Path | str, watch: Watch | None = None, devi
     from nestgraph.train.resuming import begin_or_resume  # here: it loads torch, which reading a sweep does without
 
     folder, recipes = Path(folder), sweep.recipes()
+    check_own(folder / "sweep.json", SWEEP_MARK)
     places = {(name, seed): folder / name / f"seed-{seed}" for name in recipes for seed in sweep.seeds}
     runs = {(name, seed): _finished(place, recipes[name], seed) for (name, seed), place in places.items()}
     for number, ((name, seed), run) in enumerate(runs.items(), 1):
@@ -198,7 +200,7 @@ def run_sweep(sweep: Sweep, folder: Path | str, watch: Watch | None = None, devi
                 done = begin_or_resume(recipes[name], places[name, seed], seed, device, progress)
             runs[name, seed] = done
     table = _table(sweep, {key: run for key, run in runs.items() if run})
-    write_atomically(folder / "sweep.json", table.model_dump_json(indent=2).encode() + b"\n")
+    write_own(folder / "sweep.json", table.model_dump_json(indent=2).encode() + b"\n", SWEEP_MARK)
     return table
 
 

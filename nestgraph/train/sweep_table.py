@@ -74,6 +74,10 @@ class SweepRow(Record):
         return cls(variation=variation, set=settings, medians=RunFigures(**medians), seeds=seeds)
 
 
+SWEEP_MARK = b'{\n  "sweep": '
+"""What the file of a table begins with, which tells it from other files."""
+
+
 class SweepTable(Record):
     """What came of a sweep: sweep.json. `recipe` names the recipe that was varied, and `set` is what all runs set."""
 

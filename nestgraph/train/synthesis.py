@@ -44,7 +44,7 @@ def synthesize(
     """Run a recipe: grow a small seed, shift its activations, prune it, and write everything to a run folder.
 
     A run that was interrupted, however it was, goes on with `resume` and gives the same bits. In the main thread,
-    Ctrl-C and SIGTERM end it at the next batch, which is kept.
+    Ctrl-C, SIGTERM and SIGHUP end it at the next batch, which is kept.
 
     Args:
         recipe: all choices of the run.

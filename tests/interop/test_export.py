@@ -245,7 +245,7 @@ def test_what_disagrees_is_refused_with_the_difference(name, tmp_path, monkeypat
     (tmp_path / name).write_text("before")
     monkeypatch.setattr(exporting, "compact", spoilt)
     with pytest.raises(ExportError, match=r"within \S+ of the network's, got a difference of \d"):
-        export(network, tmp_path / name)
+        export(network, tmp_path / name, overwrite=True)
     with pytest.raises(ExportError, match="got a difference of"):
         exported_program(network)
     assert [path.name for path in tmp_path.iterdir()] == [name]

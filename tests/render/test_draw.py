@@ -12,10 +12,15 @@ import nestgraph
 from nestgraph.errors import RenderError
 from nestgraph.render import draw, engine, layer_diagram, mimebundle, neuron_dot
 from nestgraph.render.engine import laid_out
+from nestgraph.render.files import marked
 from tests.render.samples import chain, gated, lenet_5, mlp, residual
 from tests.strategies import networks
 
 VIEWS = ("layers", "neurons")
+
+
+def as_written(text):
+    return marked(text.encode()).decode()
 
 
 @pytest.fixture
@@ -71,9 +76,9 @@ def test_svg_names_no_version_and_no_foreign_document():
 
 def test_the_view_is_neurons_where_it_fits(tmp_path):
     small, wide, dense, deep = mlp(4, 3, 2), mlp(290, 9, 2), mlp(60, 60, 2), chain(40)
-    assert draw(small, tmp_path / "a.dot").read_text() == neuron_dot(small)
+    assert draw(small, tmp_path / "a.dot").read_text() == as_written(neuron_dot(small))
     for network in (wide, dense, deep):
-        assert draw(network, tmp_path / "a.dot").read_text() == layer_diagram(network)
+        assert draw(network, tmp_path / "a.dot").read_text() == as_written(layer_diagram(network))
 
 
 @pytest.mark.parametrize("name", ["net", "net.jpg", "net.svg.exe", "svg", ".svg"])
@@ -120,7 +125,7 @@ def test_without_graphviz_the_dot_text_is_written_beside(tmp_path):
     with pytest.raises(RenderError, match=r"net\.dot") as caught:
         draw(network, tmp_path / "net.png", "layers")
     assert "pygraphviz" in str(caught.value)
-    assert (tmp_path / "net.dot").read_text() == layer_diagram(network)
+    assert (tmp_path / "net.dot").read_text() == as_written(layer_diagram(network))
     assert not (tmp_path / "net.png").exists()
 
 

@@ -123,6 +123,7 @@ class Harness:
         def job():
             watch(where)
             signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever the parent had
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
             app(["synthesize", str(recipe), "--out", str(run), "--seed", str(SEED), "--overwrite"])
 
         with child(job, run.with_suffix(".log"), HANGING) as process:
@@ -175,7 +176,7 @@ def session(folder: Path, asked: argparse.Namespace, control: str) -> dict[str, 
             break
         harness.trial(number, from_outside=control == "none")
     for number in range(asked.signals if control == "none" else 0):
-        for kind in (signal.SIGINT, signal.SIGTERM):
+        for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             harness.signalled(number, kind)
     return harness.report()
 

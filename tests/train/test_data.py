@@ -171,8 +171,8 @@ def test_a_file_with_other_content_is_named(cache, change, size):
     path.write_bytes(change(path.read_bytes()))
     with pytest.raises(DataError) as caught:
         load_dataset("mnist", cache=cache)
-    assert f"expected {path} to have 38 bytes with SHA-256" in str(caught.value)
-    assert f"got {size} other bytes: the file is cut or altered. Delete it" in str(caught.value)
+    assert f"expected {path} to be the official file of 38 bytes with SHA-256" in str(caught.value)
+    assert f"got {size} other bytes: put the official file there" in str(caught.value)
 
 
 @pytest.mark.parametrize(

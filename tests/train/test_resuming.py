@@ -73,10 +73,12 @@ def everything(folder):
 def test_a_run_that_is_interrupted_in_each_phase_ends_with_the_same_bytes(tmp_path):
     recipe = varied(SHORT, training={"recalibration_batches": 2})
     whole = synthesize(recipe, tmp_path / "whole", seed=3)
-    for phase in ("seed", "grow", "shift", "prune", "finish"):
+    numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
+    for phase, number in zip(("seed", "grow", "shift", "prune", "finish"), numbers, strict=True):
         place = tmp_path / phase
-        with pytest.raises(Interrupted):
-            synthesize(recipe, place, seed=3, progress=interrupt_in(phase, signal.SIGTERM))
+        with pytest.raises(Interrupted, match=r"interrupted; resume\(.*\) goes on") as caught:
+            synthesize(recipe, place, seed=3, progress=interrupt_in(phase, number))
+        assert caught.value.exit_code == 128 + number
         done = resume(place)
         assert contents(place) == contents(whole.folder)
         assert done.result.model_copy(update={"seconds": 0.0}) == whole.result.model_copy(update={"seconds": 0.0})
@@ -390,6 +392,13 @@ def test_files_that_cannot_be_read_are_counted(tmp_path):
     assert dataset.left_out == 1
     before = fingerprints(dataset)
     (tmp_path / "cat" / "0.png").unlink()
+    assert fingerprints(load_image_folder(tmp_path, options)) == before
+    image = tmp_path / "dog" / "1.png"
+    data, status = image.read_bytes(), image.stat()
+    image.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))  # another file of the same size and time
+    os.utime(image, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert fingerprints(load_image_folder(tmp_path, options)) != before
+    image.write_bytes(data)
     assert fingerprints(load_image_folder(tmp_path, options)) == before
     (tmp_path / "dog" / "1.png").rename(tmp_path / "dog" / "x.png")
     assert fingerprints(load_image_folder(tmp_path, options)) != before
