@@ -1,5 +1,7 @@
 """Kills runs at seeded instants, resumes them, and compares every file with those of a run that nothing disturbed.
 
+After every fourth kill a file that it left is cut, removed, or exchanged for a link, before the run may go on.
+
     python -m tests.soak.harness --kills 1000 --seed 1
 
 Half of the kills come at an event (a training step or a call that writes), which the seed chooses among those of one
@@ -20,11 +22,13 @@ from itertools import count
 from pathlib import Path
 
 from nestgraph.cli.app import app
+from nestgraph.errors import SnapshotError
 from nestgraph.lowering.states import OptimizerState
 from nestgraph.snapshot import disk, files, sidecar
 from nestgraph.train import checkpoint, run_folder, state_files, trainer, training_state
 from nestgraph.train.checkpoint import PHASES
 from nestgraph.train.resuming import resume
+from nestgraph.train.run_files import LOCK
 from tests.soak.disturbed import RECIPE, SEED, Whereabouts, artefacts, child, ending, prepare, undisturbed, watch, work
 
 WRITERS = (disk, files, sidecar, checkpoint, run_folder, state_files)
@@ -62,6 +66,38 @@ def write_naively():
             module.write_atomically = naive_write
 
 
+def linked(path: Path, outside: Path, _rng: random.Random) -> None:
+    """The file lies elsewhere, and a link to it is in its place."""
+    outside.mkdir()
+    path.rename(outside / path.name)
+    path.symlink_to(outside / path.name)
+
+
+def cut(path: Path, _outside: Path, rng: random.Random) -> None:
+    """The file ends somewhere."""
+    os.truncate(path, rng.randrange(path.stat().st_size + 1))
+
+
+def removed(path: Path, _outside: Path, _rng: random.Random) -> None:
+    """The file is gone."""
+    path.unlink()
+
+
+TRAPS = {"link": linked, "truncation": cut, "deletion": removed}
+REFUSED = 3
+"""How a child ends whose run was refused."""
+
+
+def tree(folder: Path) -> dict[str, bytes | str]:
+    """Every file below a folder but the lock, which a kill leaves and the next writer takes away."""
+    found = ((path, str(path.relative_to(folder))) for path in folder.rglob("*") if path.name != LOCK)
+    return {
+        name: os.readlink(path) if path.is_symlink() else path.read_bytes()
+        for path, name in found
+        if path.is_symlink() or path.is_file()
+    }
+
+
 CONTROLS = {"none": lambda: None, "naive": write_naively, "random": forget_random, "optimizer": forget_optimizer}
 
 
@@ -74,6 +110,7 @@ class Harness:
         self.expected, self.moments, self.seconds = undisturbed(folder / "undisturbed")
         self.kills: Counter[str] = Counter()
         self.saving = self.killed = self.chained = self.signals = 0
+        self.traps: Counter[str] = Counter()
         self.failures: list[str] = []
         self.latest = 0
 
@@ -110,7 +147,40 @@ class Harness:
                 phase = PHASES[number // 2 % len(PHASES)]
                 events = [m.event for m in self.moments if m.phase == phase and (from_outside or m.saving)]
                 self.killed_at(run, self.rng.choice(events) if not again else self.rng.randrange(1, 40))
+        if from_outside and number % 4 == 1 and run.exists():
+            self.trapped(run)
         self.ends_as_expected(run, lambda: work(run))
+
+    def trapped(self, run: Path) -> None:
+        """Damage what a kill left: the run is refused and lies there as it did, or ends as if nothing had happened.
+
+        Then all is as the kill left it, for the run to go on.
+        """
+        kept, outside = run.with_suffix(".kept"), run.with_suffix(".outside")
+        shutil.copytree(run, kept, symlinks=True)
+        trap = self.rng.choice(list(TRAPS))
+        TRAPS[trap](self.rng.choice([path for path in sorted(run.rglob("*")) if path.is_file()]), outside, self.rng)
+        before, far = tree(run), tree(outside)
+
+        def job() -> int:
+            try:
+                work(run)
+            except SnapshotError:
+                return REFUSED
+            return 0
+
+        with child(job, run.with_suffix(".log"), HANGING) as process:
+            code = ending(process)
+        self.traps[f"{trap} {'refused' if code == REFUSED else 'gone on'}"] += 1
+        if code not in (0, REFUSED):
+            self.failures.append(f"{run.name}: exit code {code} after {trap}: {self.last_line(run)}")
+        if tree(outside) != far or (code == REFUSED and tree(run) != before):
+            self.failures.append(f"{run.name}: what was refused or lies outside was changed after {trap}")
+        if code == 0 and artefacts(run) != self.expected:
+            self.failures.append(f"{run.name}: other bytes after {trap}")
+        shutil.rmtree(run)
+        kept.rename(run)
+        shutil.rmtree(outside, ignore_errors=True)
 
     def signalled(self, number: int, kind: signal.Signals) -> None:
         """End a run of the command line by a signal, see that it says how to go on, and go on."""
@@ -160,6 +230,7 @@ class Harness:
             "saving": self.saving,
             "chained": self.chained,
             "signalled": self.signals,
+            "traps": dict(self.traps),
             "seconds": self.seconds,
             "latest": self.latest,
             "failures": len(self.failures),
