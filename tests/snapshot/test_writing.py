@@ -146,7 +146,7 @@ def test_the_command_line_says_that_the_disk_is_full_and_exits_with_1(path, tmp_
     save(SMALL, path)
     picture = tmp_path / "net.svg"
     picture.write_text("old")
-    monkeypatch.setattr("sys.argv", ["nestgraph", "draw", str(path), str(picture)])
+    monkeypatch.setattr("sys.argv", ["nestgraph", "draw", "--overwrite", str(path), str(picture)])
     assert traced(main, "fsync:error=ENOSPC:when=1").status == 1
     assert "no space left on device" in " ".join(capfd.readouterr().err.split())
     assert picture.read_text() == "old"
