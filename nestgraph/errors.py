@@ -9,6 +9,20 @@ class NestgraphError(Exception):
     """The root of all errors that nestgraph raises on purpose."""
 
 
+class RecordError(NestgraphError, ValueError):
+    """A record that is made of fields that it does not have, or that do not fit.
+
+    `problem` says what is wrong without the name of the record, for the errors of those who build records.
+    """
+
+    def __init__(self, record: str, problem: str) -> None:
+        self.record, self.problem = record, problem
+        super().__init__(f"{record} expected other fields, got {problem}")
+
+    def __reduce__(self) -> tuple[type["RecordError"], tuple[str, str]]:
+        return type(self), (self.record, self.problem)
+
+
 class StructureError(NestgraphError):
     """Layers, projections and columns that do not fit together (names, kinds, shapes)."""
 

@@ -27,7 +27,7 @@ def read_edits(path: Path) -> Edits:
         SnapshotError: the file cannot be read or holds something else.
     """
     if path.suffix.lower() != ".jsonl":
-        return read_record(EDIT, read_bounded(path, LIMITS.document_bytes), str(path))
+        return read_record(EDIT.adapter, read_bounded(path, LIMITS.document_bytes), str(path))
     with warnings.catch_warnings(record=True) as torn:
         warnings.simplefilter("always")
         entries = read_journal(path)

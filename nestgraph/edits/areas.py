@@ -6,6 +6,7 @@ import numpy as np
 
 from nestgraph.edits.batch import AnyEdit, Batch
 from nestgraph.edits.connections import SetArea
+from nestgraph.edits.edit import recipe_function
 from nestgraph.edits.layers import check_area
 from nestgraph.edits.pruning import prune_connections
 from nestgraph.errors import EditError
@@ -13,6 +14,7 @@ from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
 
 
+@recipe_function
 def shrink_areas(structure: Structure, areas: Mapping[str, AnyArray]) -> Batch:
     """Keep only some positions of convolutions (partial-area convolution, NeST section 3.2.3).
 

@@ -3,7 +3,7 @@
 import operator
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, Strict, TypeAdapter
+from pydantic import Field, Strict
 
 import nestgraph.display as notebook
 from nestgraph.edits.connections import SetArea, SetMask, SetValues
@@ -18,7 +18,7 @@ from nestgraph.edits.layers import (
 )
 from nestgraph.edits.units import AddUnits, RemoveUnits
 from nestgraph.graph.structure import Structure
-from nestgraph.spec.record import Extent, Name, Record, Text
+from nestgraph.spec.record import Extent, Form, Name, Record, Text
 
 
 class Reason(Record):
@@ -88,5 +88,5 @@ AnyEdit = Annotated[
 """Any edit, told apart by its `kind`."""
 
 Batch.model_rebuild()
-EDIT: TypeAdapter[AnyEdit] = TypeAdapter(AnyEdit)
+EDIT: Form[AnyEdit] = Form(AnyEdit)
 """Reads and writes edits as JSON."""

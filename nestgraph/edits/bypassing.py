@@ -10,6 +10,7 @@ import numpy as np
 from nestgraph.edits.batch import AnyEdit, Batch
 from nestgraph.edits.connections import SetValues
 from nestgraph.edits.constants import absorbed, per_unit
+from nestgraph.edits.edit import recipe_function
 from nestgraph.edits.layers import AddProjection, Block, RemoveLayer, RemoveProjection
 from nestgraph.edits.naming import free_name
 from nestgraph.errors import EditError
@@ -22,6 +23,7 @@ from nestgraph.spec.operations import BatchNorm, Spatial
 from nestgraph.spec.projection import Argument, Conv, Dense, OneToOne, Projection, Weighted, is_gate
 
 
+@recipe_function
 def bypass_layer(structure: Structure, layer: str) -> Batch:
     """Remove a hidden layer: all that read it reads what it read, by the products of the weights.
 

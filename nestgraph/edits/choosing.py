@@ -10,8 +10,10 @@ from nestgraph.errors import EditError, NestgraphError
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.graph.view import Node
+from nestgraph.spec.arguments import MismatchError, numbers, sized
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.projection import Projection
+from nestgraph.spec.wording import quoted
 
 Masks = dict[str, AnyArray]
 """Booleans by layer, (units,), or by projection, in the shape of its weights."""
@@ -63,7 +65,23 @@ def lit(masks: Mapping[str, AnyArray]) -> Masks:
 
 
 def _refuse(who: str, expected: str, got: object) -> NoReturn:
-    raise EditError(f"{who} expected {expected}, got {str(got)[:80]!r}")
+    try:
+        words = repr(str(got)[:80])
+    except Exception:  # whatever a stranger's `__str__` does; an integer of any size
+        words = quoted(got)
+    raise EditError(f"{who} expected {expected}, got {words}")
+
+
+def _given(who: str, wanted: Any) -> AnyArray:
+    """What is chosen of one layer or projection, as an array of numbers or booleans."""
+    try:
+        if isinstance(wanted, np.ndarray):
+            return numbers(wanted)
+        if isinstance(wanted, Iterable) and not isinstance(wanted, str | bytes | Mapping):
+            return numbers(list(sized(wanted)))
+    except (MismatchError, TypeError):
+        pass
+    _refuse(who, "numbers or booleans for each layer or projection", type(cast(Any, wanted)).__name__)
 
 
 def _by_name(chosen: Any) -> Mapping[str, Wanted] | None:
@@ -76,7 +94,7 @@ def _by_name(chosen: Any) -> Mapping[str, Wanted] | None:
 
 def _units_of_layer(network: Network, layer: str, wanted: Wanted) -> AnyArray:
     ids = network.units(layer)
-    given = np.asarray(wanted if isinstance(wanted, np.ndarray) else list(wanted))
+    given = _given("select", wanted)
     if given.dtype == bool and given.shape == ids.shape:
         return given
     if given.ndim != 1 or (len(given) and given.dtype.kind not in "iu"):
@@ -125,7 +143,7 @@ def _possible(network: Structure, projection: str, dormant: bool) -> AnyArray:
 
 def _of_projection(network: Network, projection: str, wanted: Wanted, dormant: bool) -> AnyArray:
     possible = _possible(network, projection, dormant)
-    given = np.asarray(wanted if isinstance(wanted, np.ndarray) else list(wanted))
+    given = _given("select_connections", wanted)
     if given.dtype == bool and given.shape == possible.shape:
         return given & possible
     mask = np.zeros(possible.shape, bool)
@@ -139,7 +157,7 @@ def _of_edges(network: Network, edges: Iterable[Any], dormant: bool) -> Masks:
     for edge in edges:
         try:
             start, end = edge[:2]
-        except (TypeError, ValueError):
+        except Exception:  # whatever a stranger gives for a slice
             _refuse("select_connections", "edges as (node, node)", edge)
         (source, source_place), (target, target_place) = _place(network, start), _place(network, end)
         pairs.setdefault((source, target), []).append((target_place, source_place))

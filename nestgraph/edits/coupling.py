@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from nestgraph.edits.edit import recipe_function
 from nestgraph.errors import EditError
 from nestgraph.graph.pinning import pinned, why_pinned
 from nestgraph.graph.structure import Structure
@@ -36,6 +37,7 @@ def chosen_units(structure: Structure, layer: str, units: Sequence[int] | AnyArr
     return given.astype(np.int64)
 
 
+@recipe_function
 def coupled(structure: Structure, layer: str, units: Sequence[int] | AnyArray) -> dict[str, AnyArray]:
     """The units that active one-to-one links join to `units` of a layer, by layer, and `units` themselves.
 

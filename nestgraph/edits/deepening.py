@@ -1,9 +1,9 @@
 """The recipe function that makes a network deeper: Net2Deeper (Chen et al. 2016, arXiv:1511.05641)."""
 
 import numpy as np
-from pydantic import ValidationError
 
 from nestgraph.edits.batch import Batch
+from nestgraph.edits.edit import recipe_function
 from nestgraph.edits.layers import AddLayer, AddProjection, Block, RemoveProjection
 from nestgraph.edits.naming import free_name
 from nestgraph.edits.preserving import preserving
@@ -14,7 +14,6 @@ from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.layer import Layer
 from nestgraph.spec.operations import Activation, ActivationFunction, Dropout, Operation, Spatial
 from nestgraph.spec.projection import Conv, Dense, Projection
-from nestgraph.spec.record import plain_problem
 
 NEVER_NEGATIVE: frozenset[ActivationFunction] = frozenset(
     {"relu", "sigmoid", "relu6", "hard_sigmoid", "softplus", "abs", "exp", "sqrt"}
@@ -22,6 +21,7 @@ NEVER_NEGATIVE: frozenset[ActivationFunction] = frozenset(
 
 
 @preserving(1e-12)
+@recipe_function
 def deepen(
     structure: Structure,
     layer: str,
@@ -57,12 +57,9 @@ def deepen(
     if structure.has_layer(name):
         raise EditError(f"deepen after {layer!r}: expected a new name, got {name!r}, which a layer has: choose another")
     size = output_size(record)
-    try:
-        operations: tuple[Operation, ...] = () if function is None else (Activation(function=function),)
-        kind = "neurons" if size is None else "feature_maps"
-        new = Layer(name=name, kind=kind, size=size, operations=operations)
-    except ValidationError as error:
-        raise EditError(f"deepen after {layer!r}: {plain_problem(error)}") from None
+    operations: tuple[Operation, ...] = () if function is None else (Activation(function=function),)
+    kind = "neurons" if size is None else "feature_maps"
+    new = Layer(name=name, kind=kind, size=size, operations=operations)
     bridge, weight = _identity(structure, layer, name, kernel)
     kept = {p.name: Block.of(structure.connection_columns(p.name)) for p in moved}
     return Batch(

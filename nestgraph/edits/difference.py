@@ -4,6 +4,7 @@ import numpy as np
 
 from nestgraph.edits.batch import AnyEdit, Batch
 from nestgraph.edits.connections import SetArea, SetMask, SetValues
+from nestgraph.edits.edit import recipe_function
 from nestgraph.edits.layers import (
     AddLayer,
     AddProjection,
@@ -22,6 +23,7 @@ from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.projection import Argument
 
 
+@recipe_function
 def diff(old: Network, new: Network) -> Batch:
     """The batch that turns `old` into `new`: units matched by id, then connections, then values. O(n).
 

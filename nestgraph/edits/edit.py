@@ -6,9 +6,10 @@ from functools import cached_property
 from typing import NoReturn
 
 from nestgraph.edits.index_map import IndexMap
-from nestgraph.errors import EditError, StructureError, VerificationError
+from nestgraph.errors import EditError, RecordError, StructureError, VerificationError
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
+from nestgraph.spec.arguments import checked
 from nestgraph.spec.record import ArrayRecord
 
 
@@ -29,6 +30,7 @@ class Applied:
 class Edit(ArrayRecord, ABC):
     """The only way to change a network. Edits are equal when their JSON forms are."""
 
+    @checked(EditError)
     def apply(self, network: Network) -> Applied:
         """Carry the edit out on `network`, which stays as it is.
 
@@ -42,7 +44,7 @@ class Edit(ArrayRecord, ABC):
             islands = all(getattr(violation, "law", "") == "islands" for violation in error.violations)
             remedy = "; the recipe functions in nestgraph.edits also remove what an edit cuts off" if islands else ""
             raise EditError(f"{self.words}: expected a network without broken laws, got: {error}{remedy}") from error
-        except StructureError as error:
+        except (StructureError, RecordError) as error:
             raise EditError(f"{self.words}: {error}") from error
 
     @abstractmethod
@@ -61,3 +63,7 @@ class Edit(ArrayRecord, ABC):
     def refuse(self, problem: str) -> NoReturn:
         """Raise an `EditError` that says which edit met the problem."""
         raise EditError(f"{self.words}: {problem}")
+
+
+recipe_function = checked(EditError, of=(StructureError, RecordError, VerificationError))
+"""Decorates recipe functions: whatever cannot be done, a layer that is not there say, is an `EditError`."""

@@ -6,18 +6,20 @@ from typing import Any, Self
 
 import nestgraph.display as notebook
 from nestgraph.edits.choosing import ChosenConnections, ChosenUnits, lit, selected_connections, selected_units
-from nestgraph.edits.edit import Applied, Edit
+from nestgraph.edits.edit import Applied, Edit, recipe_function
 from nestgraph.edits.preview import Preview, preview_of
 from nestgraph.edits.selection import ConnectionSelection, UnitSelection
 from nestgraph.errors import EditError
 from nestgraph.graph.network import Network
 from nestgraph.graph.reference import Inputs
 from nestgraph.graph.view import Node
+from nestgraph.spec.arguments import checked
 
 
 class Editor:
     """Holds the current network, and what leads back and forth from it."""
 
+    @checked(EditError)
     def __init__(self, network: Network) -> None:
         self._network = network
         self._done: list[tuple[Edit, Edit]] = []  # (edit, inverse)
@@ -33,6 +35,7 @@ class Editor:
         """The edits that led from the first network to the current one."""
         return tuple(edit for edit, _ in self._done)
 
+    @checked(EditError)
     def apply(self, edit: Edit) -> Applied:
         """Apply an edit to the current network. What was undone before can no longer be redone.
 
@@ -43,6 +46,7 @@ class Editor:
         self._undone.clear()
         return self._advance(edit, applied)
 
+    @checked(EditError)
     def replay(self, edits: Iterable[Edit]) -> Network:
         """Apply many edits in order."""
         for edit in edits:
@@ -82,6 +86,7 @@ class Editor:
         twin._done, twin._undone = self._done[:], self._undone[:]
         return twin
 
+    @checked(EditError)
     def preview(self, edit: Edit, sample: Inputs | None = None, named: Iterable[Node] = ()) -> Preview:
         """What `edit` would do, without doing it.
 
@@ -95,6 +100,7 @@ class Editor:
         """
         return preview_of(self.network, edit, sample, named)
 
+    @recipe_function
     def select(self, chosen: ChosenUnits = None) -> UnitSelection:
         """Units to look at or to edit: `editor.select([("fc1", 3)]).prune()`.
 
@@ -108,6 +114,7 @@ class Editor:
         network = self.network
         return UnitSelection(self, network, lit(selected_units(network, chosen)))
 
+    @recipe_function
     def select_connections(
         self,
         chosen: ChosenConnections = None,

@@ -10,6 +10,7 @@ from nestgraph.edits.batch import Batch
 from nestgraph.edits.connections import SetMask, chosen_entries
 from nestgraph.edits.copying import Copies
 from nestgraph.edits.coupling import check_free, chosen_units, coupled
+from nestgraph.edits.edit import recipe_function
 from nestgraph.edits.layers import Block, UnitValues
 from nestgraph.edits.preserving import preserving
 from nestgraph.edits.units import AddUnits
@@ -20,6 +21,7 @@ from nestgraph.spec.projection import OneToOne, Projection, is_gate
 
 
 @preserving(1e-12)
+@recipe_function
 def wake_connections(
     structure: Structure, projection: str, entries: AnyArray, weights: AnyArray | None = None
 ) -> SetMask:
@@ -54,6 +56,7 @@ def added_unit(
     return AddUnits(layer=layer, ids=np.array(structure.fresh_ids(layer, 1)), values=values or {}, blocks=blocks)
 
 
+@recipe_function
 def grow_unit(
     structure: Structure,
     layer: str,
@@ -173,6 +176,7 @@ def _joined(structure: Structure, edits: Sequence[AddUnits]) -> tuple[set[tuple[
 
 
 @preserving(1e-12)
+@recipe_function
 def restore_inputs(structure: Structure, layer: str, units: Sequence[int] | AnyArray) -> Batch:
     """Bring back inputs that pruning dropped: each joins all that reads the layer, by connections of weight 0.
 

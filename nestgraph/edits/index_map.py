@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nestgraph.errors import EditError
 from nestgraph.graph.structure import Structure
+from nestgraph.spec.arguments import checked
 from nestgraph.spec.arrays import AnyArray
 
 
@@ -19,14 +21,17 @@ class IndexMap:
     old_positions: Mapping[str, AnyArray]
 
     @classmethod
+    @checked(EditError)
     def between(cls, old: Structure, new: Structure) -> "IndexMap":
         """The map from the units of `old` to those of `new`."""
         return cls({name: _old_positions(old, new, name) for name in new.layers_by_name})
 
+    @checked(EditError)
     def then(self, later: "IndexMap") -> "IndexMap":
         """This map followed by a later one."""
         return IndexMap({name: _through(self.old_positions.get(name), at) for name, at in later.old_positions.items()})
 
+    @checked(EditError)
     def is_identity(self, layer: str, old_count: int) -> bool:
         """Whether the units of a layer, of which there were `old_count`, all stayed in place."""
         return np.array_equal(self.old_positions[layer], np.arange(old_count))

@@ -15,7 +15,9 @@ from nestgraph.edits.widening import duplicate_unit, split_unit
 from nestgraph.errors import EditError
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
+from nestgraph.spec.arguments import MismatchError, numbers
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.wording import quoted
 
 Members = Mapping[str, AnyArray]
 """Ids of units by layer, or row-major positions of connections by projection."""
@@ -121,11 +123,17 @@ def _count(members: Members) -> int:
 
 def _numbers(given: Numbers, count: int, what: str) -> AnyArray:
     """(count,) float32."""
-    array = np.asarray(given)
+    try:
+        array = numbers(given)
+    except MismatchError:
+        array = np.array("none")
     if array.dtype.kind not in "fiu" or array.shape not in ((), (count,)):
-        got = f"{array.dtype.name} of shape {array.shape}"
-        raise EditError(f"expected {what}: a number, or one for each of {count} chosen, got {got}")
-    return np.broadcast_to(array, (count,)).astype(np.float32)
+        raise EditError(f"expected {what}: a number, or one for each of {count} chosen, got {quoted(given)}")
+    with np.errstate(over="ignore"):
+        values = np.broadcast_to(array, (count,)).astype(np.float32)
+    if not np.isfinite(values).all():
+        raise EditError(f"expected {what}: finite numbers of 32 bits, got NaN, infinity or a number too large")
+    return values
 
 
 def _parts(entries: Members, weights: Numbers) -> dict[str, tuple[AnyArray, AnyArray]]:

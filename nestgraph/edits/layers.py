@@ -3,7 +3,7 @@
 from typing import Literal, Self
 
 import numpy as np
-from pydantic import Field, PrivateAttr, ValidationError
+from pydantic import Field, PrivateAttr
 
 from nestgraph.edits.edit import Edit
 from nestgraph.graph.body import Body
@@ -14,7 +14,7 @@ from nestgraph.spec.interface import Interface
 from nestgraph.spec.layer import ColumnName, Layer
 from nestgraph.spec.operations import Chain
 from nestgraph.spec.projection import Argument, Conv, OneToOne, Projection
-from nestgraph.spec.record import ArrayRecord, Extent, Name, plain_problem
+from nestgraph.spec.record import ArrayRecord, Extent, Name
 
 UnitValues = dict[ColumnName, Floats]
 
@@ -207,10 +207,7 @@ class SetOperations(Edit):
     def change(self, structure: Structure) -> tuple[Structure, Edit]:
         """Exchange the operations."""
         old, columns = structure.layer(self.layer), structure.unit_columns(self.layer)
-        try:
-            new = Layer.model_validate({**dict(old), "operations": self.operations, "bias": self.bias})
-        except ValidationError as error:
-            self.refuse(plain_problem(error))
+        new = Layer.model_validate({**dict(old), "operations": self.operations, "bias": self.bias})
         check_columns(self, self.values, new.column_names, len(columns))
         neutral = neutral_values(new, len(columns))
         kept = {name: column for name, column in columns.values.items() if name in neutral}

@@ -10,6 +10,7 @@ from nestgraph.edits.batch import AnyEdit, Batch
 from nestgraph.edits.connections import SetMask
 from nestgraph.edits.copying import check_apart
 from nestgraph.edits.coupling import check_free
+from nestgraph.edits.edit import recipe_function
 from nestgraph.edits.layers import AddProjection, Block, RemoveProjection
 from nestgraph.edits.preserving import preserving
 from nestgraph.edits.units import RemoveUnits
@@ -20,6 +21,7 @@ from nestgraph.spec.projection import Projection
 
 
 @preserving(1e-5)
+@recipe_function
 def merge_twins(structure: Structure, layer: str) -> Batch:
     """Make all hidden units of a layer with the same incoming connections and columns one, the first of them.
 

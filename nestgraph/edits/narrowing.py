@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator
 import numpy as np
 
 from nestgraph.edits.batch import Batch
+from nestgraph.edits.edit import recipe_function
 from nestgraph.edits.operations import normalisation_factor
 from nestgraph.edits.pruning import followed
 from nestgraph.edits.strands import Strands
@@ -16,6 +17,7 @@ from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.projection import Conv, is_trained
 
 
+@recipe_function
 def narrow(structure: Structure, fraction: float, layers: Collection[str] | None = None) -> Batch:
     """Remove a share of the units of each layer, the weakest first, in one batch.
 

@@ -1,10 +1,10 @@
 """Recipe functions on the operations of layers."""
 
 import numpy as np
-from pydantic import ValidationError
 
 from nestgraph.edits.batch import AnyEdit, Batch
 from nestgraph.edits.connections import SetValues
+from nestgraph.edits.edit import recipe_function
 from nestgraph.edits.layers import SetOperations
 from nestgraph.edits.preserving import preserving
 from nestgraph.errors import EditError
@@ -12,9 +12,9 @@ from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.operations import Activation, ActivationFunction, BatchNorm
 from nestgraph.spec.projection import OneToOne
-from nestgraph.spec.record import plain_problem
 
 
+@recipe_function
 def shift_activations(
     structure: Structure, function: ActivationFunction = "relu", replaced: ActivationFunction = "leaky_relu"
 ) -> Batch:
@@ -31,6 +31,7 @@ def shift_activations(
     return Batch(edits=tuple(edits), title=f"shift {replaced} to {function}")
 
 
+@recipe_function
 def replace_activation(
     structure: Structure, layer: str, function: ActivationFunction | None, slope: float = 0.01
 ) -> Batch:
@@ -53,10 +54,7 @@ def replace_activation(
     if record.kind == "input" or len(old) > 1:
         got = "inputs" if record.kind == "input" else f"{len(old)} activations"
         raise EditError(f"replace_activation on {layer!r}: expected a layer with one activation or none, got {got}")
-    try:
-        new = () if function is None else (Activation(function=function, slope=slope),)
-    except ValidationError as error:
-        raise EditError(f"replace_activation on {layer!r}: {plain_problem(error)}") from None
+    new = () if function is None else (Activation(function=function, slope=slope),)
     normalised = bool(record.operations) and isinstance(record.operations[0], BatchNorm)
     start = old[0] if old else int(normalised)
     operations = (*record.operations[:start], *new, *record.operations[start + len(old) :])
@@ -65,6 +63,7 @@ def replace_activation(
     return Batch(edits=(edit,) if operations != record.operations else (), title=title)
 
 
+@recipe_function
 def normalisation_factor(structure: Structure, layer: str) -> AnyArray:
     """(units,): what batch normalisation multiplies each unit's sum by, gamma / sqrt(variance + epsilon); 1 without.
 
@@ -77,6 +76,7 @@ def normalisation_factor(structure: Structure, layer: str) -> AnyArray:
 
 
 @preserving(1e-4)
+@recipe_function
 def fold_batch_norm(structure: Structure, layer: str) -> Batch:
     """Fold a layer's batch normalisation into its incoming weights and biases. Function-preserving in inference.
 
@@ -110,6 +110,7 @@ def fold_batch_norm(structure: Structure, layer: str) -> Batch:
 
 
 @preserving(1e-5)
+@recipe_function
 def insert_batch_norm(structure: Structure, layer: str, epsilon: float = 1e-5, momentum: float = 0.1) -> Batch:
     """Put a batch normalisation that starts as the identity first; `fold_batch_norm` is the way back.
 
@@ -123,10 +124,7 @@ def insert_batch_norm(structure: Structure, layer: str, epsilon: float = 1e-5, m
     if record.kind == "input" or record.batch_norm is not None:
         got = "an input" if record.kind == "input" else "one that has it"
         raise EditError(f"insert_batch_norm on {layer!r}: expected a layer without batch normalisation, got {got}")
-    try:
-        new = BatchNorm(epsilon=epsilon, momentum=momentum)
-    except ValidationError as error:
-        raise EditError(f"insert_batch_norm on {layer!r}: {plain_problem(error)}") from None
+    new = BatchNorm(epsilon=epsilon, momentum=momentum)
     gamma = np.full(len(structure.units(layer)), np.sqrt(1 + epsilon), np.float32)
     edit = SetOperations(layer=layer, operations=(new, *record.operations), bias=record.bias, values={"gamma": gamma})
     return Batch(edits=(edit,), title=f"insert batch normalisation in {layer}")

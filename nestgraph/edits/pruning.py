@@ -7,6 +7,7 @@ import numpy as np
 from nestgraph.edits.batch import AnyEdit, Batch
 from nestgraph.edits.connections import SetMask, chosen_entries
 from nestgraph.edits.coupling import check_free, check_gates, coupled
+from nestgraph.edits.edit import recipe_function
 from nestgraph.edits.islands import island_edits
 from nestgraph.edits.layers import RemoveProjection
 from nestgraph.edits.preserving import preserving
@@ -19,6 +20,7 @@ from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.projection import Argument, is_gate
 
 
+@recipe_function
 def prune_connections(structure: Structure, entries: Mapping[str, AnyArray]) -> Batch:
     """Make connections dormant; units that lose their last path go too.
 
@@ -45,6 +47,7 @@ def prune_connections(structure: Structure, entries: Mapping[str, AnyArray]) -> 
     return followed(structure, edits, title)
 
 
+@recipe_function
 def remove_units(structure: Structure, layer: str, units: Sequence[int] | AnyArray) -> Batch:
     """Remove units, what is coupled to them (see `coupled`), and whatever that leaves without a path.
 
@@ -62,6 +65,7 @@ def remove_units(structure: Structure, layer: str, units: Sequence[int] | AnyArr
     return followed(structure, edits, f"remove {len(units)} units of {layer}")
 
 
+@recipe_function
 def remove_projection(structure: Structure, projection: str) -> Batch:
     """Remove a projection, a skip say, and whatever it leaves without a path.
 
@@ -80,6 +84,7 @@ def remove_projection(structure: Structure, projection: str) -> Batch:
 
 
 @preserving(0.0)
+@recipe_function
 def drop_islands(structure: Structure) -> Batch:
     """Remove every unit that no path joins to the inputs and the outputs."""
     return Batch(edits=island_edits(structure), title="drop islands")

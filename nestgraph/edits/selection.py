@@ -3,13 +3,14 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from inspect import signature
 from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
 from nestgraph.edits.batch import Batch
 from nestgraph.edits.choosing import Masks, lit
-from nestgraph.edits.edit import Applied, Edit
+from nestgraph.edits.edit import Applied, Edit, recipe_function
 from nestgraph.edits.intents import CONNECTION_INTENTS, UNIT_INTENTS, Intent, Numbers
 from nestgraph.edits.preview import Preview, check_sample, preview_of
 from nestgraph.errors import EditError
@@ -17,6 +18,7 @@ from nestgraph.graph.network import Network
 from nestgraph.graph.reference import Inputs
 from nestgraph.graph.structure import Structure
 from nestgraph.graph.view import Node
+from nestgraph.spec.arguments import checked
 from nestgraph.spec.arrays import AnyArray
 
 Edge = tuple[Node, Node]
@@ -83,6 +85,7 @@ class Selection(ABC):
     def __sub__(self, other: Self) -> Self:
         return self._combined(other, np.greater)
 
+    @recipe_function
     def edit(self, intent: str, **options: Any) -> Batch:
         """The batch that carries an intent out on the editor's current network, not yet applied.
 
@@ -95,10 +98,15 @@ class Selection(ABC):
         """
         if intent not in self.intents:
             raise EditError(f"edit expected one of the intents {', '.join(self.intents)}, got {intent[:40]!r}")
-        network = self.host.network
+        network, chosen = self.host.network, self.intents[intent]
         self._check(network)
-        return self.intents[intent](network, self.members, **options)
+        try:
+            signature(chosen).bind(network, self.members, **options)
+        except TypeError as error:
+            raise EditError(f"{intent}: {error}") from None
+        return chosen(network, self.members, **options)
 
+    @checked(EditError)
     def preview(self, intent: str, sample: Inputs | None = None, **options: Any) -> Preview:
         """What an intent would do; see `Editor.preview`."""
         check_sample(self.host.network, sample)
@@ -149,6 +157,7 @@ class UnitSelection(Selection):
         """The ids of the units, by layer."""
         return {name: self.network.units(name)[mask] for name, mask in self.masks.items()}
 
+    @recipe_function
     def where(self, predicate: Callable[[Mapping[str, AnyArray]], AnyArray]) -> Self:
         """Those for which a predicate over arrays holds: it gets `ids` and the columns (`bias`, ...) of a layer.
 
@@ -210,6 +219,7 @@ class ConnectionSelection(Selection):
         """Row-major positions in the weights, by projection."""
         return {name: np.flatnonzero(mask) for name, mask in self.masks.items()}
 
+    @recipe_function
     def where(self, predicate: Callable[[AnyArray, AnyArray], AnyArray]) -> Self:
         """Those for which a predicate over a projection's arrays (weight, mask) holds.
 
@@ -223,6 +233,7 @@ class ConnectionSelection(Selection):
             masks[name] = mask & _booleans(held, mask.shape, name)
         return self._with(masks)
 
+    @recipe_function
     def smallest(self, fraction: float) -> Self:
         """The fraction with the smallest absolute weights of all chosen together; of equal ones the first.
 

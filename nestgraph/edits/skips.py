@@ -3,9 +3,9 @@
 from typing import NoReturn
 
 import numpy as np
-from pydantic import ValidationError
 
 from nestgraph.edits.batch import Batch
+from nestgraph.edits.edit import recipe_function
 from nestgraph.edits.layers import AddProjection, Block
 from nestgraph.edits.naming import free_name
 from nestgraph.edits.preserving import preserving
@@ -13,10 +13,10 @@ from nestgraph.errors import EditError
 from nestgraph.graph.geometry import Size, output_size
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.projection import Conv, Dense, OneToOne, Projection
-from nestgraph.spec.record import plain_problem
 
 
 @preserving(1e-12)
+@recipe_function
 def insert_skip(
     structure: Structure, source: str, target: str, one_to_one: bool = False, name: str | None = None
 ) -> Batch:
@@ -35,10 +35,7 @@ def insert_skip(
     if structure.layer(target).kind == "input" or source in _reached(structure, target):
         _refuse(source, target, f"expected a target that reads and does not lead to {source!r}, got {target!r}")
     chosen = free_name(structure, f"{source}_to_{target}") if name is None else name
-    try:
-        projection = _record(structure, source, target, one_to_one, chosen)
-    except ValidationError as error:
-        _refuse(source, target, plain_problem(error))
+    projection = _record(structure, source, target, one_to_one, chosen)
     edit = AddProjection(projection=projection, connections=_zeros(structure, projection))
     edit.change(structure)  # says if the name is taken
     return Batch(edits=(edit,), title=f"insert skip from {source} to {target}")

@@ -9,15 +9,18 @@ from nestgraph.edits.batch import Batch
 from nestgraph.edits.connections import SetMask
 from nestgraph.edits.copying import Copies, check_apart
 from nestgraph.edits.coupling import check_free, coupled, live_links
+from nestgraph.edits.edit import recipe_function
 from nestgraph.edits.layers import Block, UnitValues
 from nestgraph.edits.preserving import preserving
 from nestgraph.errors import EditError
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.limits import MAX_UNITS, MAX_WEIGHTS
 from nestgraph.spec.projection import OneToOne, Projection
 
 
 @preserving(1e-6)
+@recipe_function
 def split_unit(structure: Structure, layer: str, unit: int) -> Batch:
     """Split a unit in two with the same input, each with half of its outgoing weights.
 
@@ -30,6 +33,7 @@ def split_unit(structure: Structure, layer: str, unit: int) -> Batch:
 
 
 @preserving(1e-12)
+@recipe_function
 def duplicate_unit(structure: Structure, layer: str, unit: int) -> Batch:
     """Give a unit a twin with the same input, whose outgoing connections start at weight 0.
 
@@ -42,6 +46,7 @@ def duplicate_unit(structure: Structure, layer: str, unit: int) -> Batch:
 
 
 @preserving(1e-5)
+@recipe_function
 def widen(structure: Structure, layer: str, count: int, rng: np.random.Generator) -> Batch:
     """Add `count` copies of randomly chosen units, each unit sharing its outgoing weights with its copies at random.
 
@@ -49,11 +54,16 @@ def widen(structure: Structure, layer: str, count: int, rng: np.random.Generator
     noise. What is coupled to a unit (see `coupled`) is copied with it. Function-preserving.
 
     Raises:
-        EditError: the layer is not hidden, the count is negative, or only outputs read a unit, one to one.
+        EditError: the layer is not hidden, the count is negative or more than a network may have, or only outputs read
+            a unit, one to one.
     """
-    if count != int(count) or count < 0:
-        raise EditError(f"widen on {layer!r}: expected a count from 0 up, got {count}")
-    choices, count = _strands(structure, layer), int(count)
+    units = len(structure.units(layer))
+    touching = (*structure.incoming(layer), *structure.outgoing(layer))
+    weights = sum(structure.connection_columns(p.name).weight.size for p in touching)
+    if not 0 <= count <= min(MAX_UNITS - units, MAX_WEIGHTS * units // max(weights, 1)):
+        most = f"{MAX_UNITS:,} units and {MAX_WEIGHTS:,} weights"
+        raise EditError(f"widen on {layer!r}: expected a count from 0 up, got {count:,}: a network has at most {most}")
+    choices = _strands(structure, layer)
     drawn = np.bincount(rng.integers(0, len(choices), count), minlength=len(choices)).tolist()
     shares = [
         (unit, rng.dirichlet(np.full(copies + 1, 4.0)).tolist())

@@ -12,8 +12,10 @@ from dataclasses import astuple, dataclass
 
 import numpy as np
 
+from nestgraph.errors import StructureError
 from nestgraph.graph.body import parameters_of
 from nestgraph.graph.structure import Structure
+from nestgraph.spec.arguments import checked
 from nestgraph.spec.projection import Conv, Projection, is_gate, is_trained
 
 
@@ -51,6 +53,7 @@ class NetworkCost:
     uncounted: tuple[str, ...] = ()
 
 
+@checked(StructureError)
 def cost(structure: Structure) -> NetworkCost:
     """Count a network's connections, parameters and static FLOPs per layer and projection."""
     by_projection = {name: projection_cost(structure, name) for name in structure.projection_names}

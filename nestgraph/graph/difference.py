@@ -15,12 +15,14 @@ from functools import cached_property
 
 import numpy as np
 
+from nestgraph.errors import StructureError
 from nestgraph.graph.columns import UnitColumns
 from nestgraph.graph.layer_difference import LayerDifference
 from nestgraph.graph.matching import same_record
 from nestgraph.graph.projection_difference import ProjectionDifference
 from nestgraph.graph.structure import Structure
 from nestgraph.graph.tally import Counts, Fate
+from nestgraph.spec.arguments import checked
 
 _NO_UNITS = UnitColumns.of(np.zeros(0, np.int64), {})
 
@@ -101,6 +103,7 @@ class Difference:
         return f"<Difference: {words}, {self.counts.numbers:,} values>"
 
 
+@checked(StructureError)
 def difference(old: Structure, new: Structure) -> Difference:
     """What changed from `old` to `new`: layers, units, connections, values, records and interface.
 

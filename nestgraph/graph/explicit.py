@@ -9,19 +9,22 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from nestgraph.errors import StructureError
+from nestgraph.errors import RecordError, StructureError
 from nestgraph.graph.annotations import NESTED, Edge, check_sums, check_unit, present, read_edge, table
 from nestgraph.graph.columns import NEUTRAL, ConnectionColumns, UnitColumns
 from nestgraph.graph.geometry import weight_shape
 from nestgraph.graph.structure import Structure
 from nestgraph.graph.topology import Node
 from nestgraph.graph.view import UnitGraph
+from nestgraph.spec.arguments import checked
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.interface import Interface
 from nestgraph.spec.layer import Layer
+from nestgraph.spec.limits import MAX_LAYERS, MAX_PROJECTIONS
 from nestgraph.spec.operations import Activation
 from nestgraph.spec.projection import Argument, Conv, Dense, OneToOne, Projection
-from nestgraph.spec.record import Record, plain_problem
+from nestgraph.spec.record import Record
+from nestgraph.spec.wording import plain_problem, quoted
 
 Pairs = dict[tuple[str, str], list[tuple[Node, Node, Mapping[str, Any]]]]
 """Edges with their attributes, by the layers that they join."""
@@ -32,6 +35,7 @@ RECORDS: Mapping[str, TypeAdapter[Any]] = {
 }
 
 
+@checked(StructureError)
 def plain_graph(structure: Structure) -> "nx.DiGraph[str]":
     """An ordinary graph for file formats that take text and numbers only, such as GraphML; `from_graph` reads it.
 
@@ -120,12 +124,15 @@ def structure_from_graph(
         graph = _from_plain(cast("nx.DiGraph[str]", graph))
     members = _members(graph.nodes)
     pairs = _pairs(graph)
+    if len(members) > MAX_LAYERS or len(pairs) > MAX_PROJECTIONS:
+        expected = f"at most {MAX_LAYERS:,} layers and {MAX_PROJECTIONS:,} projections"
+        raise StructureError(f"from_graph expected {expected}, got {len(members):,} and {len(pairs):,}")
     try:
         known = {layer.name for layer in layers}
         inferred = [_inferred_layer(name, members[name], pairs) for name in members if name not in known]
         carriers = list(projections) or _inferred_projections(pairs)
-    except ValidationError as error:
-        raise StructureError(f"from_graph expected nodes (layer name, id), got {plain_problem(error)}") from None
+    except RecordError as error:
+        raise StructureError(f"from_graph expected nodes (layer name, id), got {error.problem}") from None
     records = [*layers, *inferred]
     units = {layer.name: _unit_columns(graph, layer, members.get(layer.name, [])) for layer in records}
     structure = Structure(records, carriers, units, {}, interface=interface)
@@ -216,8 +223,10 @@ def _numbers(values: Any, what: str) -> AnyArray:
     try:
         with np.errstate(over="ignore"):  # infinity, which verification reports
             return np.asarray(values).astype(np.float32)
-    except (TypeError, ValueError) as error:
-        raise StructureError(f"from_graph expected numbers for the {what}, got {str(values)[:80]}: {error}") from None
+    except Exception as error:  # an integer of any size, a tensor with gradients
+        raise StructureError(
+            f"from_graph expected numbers for the {what}, got {quoted(values)}: {str(error)[:120]}"
+        ) from None
 
 
 def _connection_columns(structure: Structure, projection: Projection, edges: Sequence[Edge]) -> ConnectionColumns:
@@ -268,7 +277,7 @@ def _block(structure: Structure, projection: Projection, edge: Edge) -> tuple[An
 def _objects(nested: Any) -> AnyArray:
     try:
         return np.array(nested, dtype=object)
-    except ValueError as error:
+    except Exception as error:
         raise StructureError(f"from_graph expected weights as even nested lists, got {error}") from None
 
 

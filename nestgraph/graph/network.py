@@ -7,7 +7,7 @@ from typing import Any, Self, cast
 import networkx as nx
 
 import nestgraph.display as notebook
-from nestgraph.errors import VerificationError
+from nestgraph.errors import StructureError, VerificationError
 from nestgraph.graph.cost import cost
 from nestgraph.graph.digest import digest, fingerprint
 from nestgraph.graph.explicit import structure_from_graph
@@ -16,6 +16,7 @@ from nestgraph.graph.summary import summary
 from nestgraph.graph.topology import Topology
 from nestgraph.graph.verify import violations
 from nestgraph.graph.view import Node, UnitGraph, layer_graph
+from nestgraph.spec.arguments import checked
 from nestgraph.spec.interface import Interface
 from nestgraph.spec.layer import Layer
 from nestgraph.spec.projection import Projection
@@ -37,6 +38,7 @@ class Network(Structure):
             raise VerificationError(broken)
 
     @classmethod
+    @checked(StructureError)
     def of(cls, structure: Structure) -> Self:
         """The network of a structure, if it breaks no law.
 
@@ -50,6 +52,7 @@ class Network(Structure):
         return cls(layers, projections, structure._units, structure._connections, bodies, interface)
 
     @classmethod
+    @checked(StructureError)
     def from_graph(
         cls,
         graph: "nx.DiGraph[Node]",

@@ -14,10 +14,12 @@ import networkx as nx
 from nestgraph.errors import StructureError
 from nestgraph.graph.body import Body
 from nestgraph.graph.columns import ConnectionColumns, UnitColumns
+from nestgraph.spec.arguments import checked
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.interface import InputPort, Interface, OutputPort
 from nestgraph.spec.layer import Layer
-from nestgraph.spec.projection import Argument, OneToOne, Projection, Weighted, is_gate
+from nestgraph.spec.projection import Argument, Conv, Dense, OneToOne, Projection, Weighted, is_gate
+from nestgraph.spec.wording import quoted
 
 T = TypeVar("T")
 R = TypeVar("R", Layer, Projection)
@@ -26,6 +28,7 @@ R = TypeVar("R", Layer, Projection)
 class Structure:
     """Layers, projections and their columns, by name. Immutable; versions share what did not change."""
 
+    @checked(StructureError)
     def __init__(
         self,
         layers: Iterable[Layer],
@@ -35,8 +38,8 @@ class Structure:
         bodies: Mapping[str, Body] | None = None,
         interface: Interface | None = None,
     ) -> None:
-        self._layers = _by_name(layers, "layers")
-        self._projections = _by_name(projections, "projections")
+        self._layers = _by_name(layers, "layers", Layer)
+        self._projections = _by_name(projections, "projections", Dense | Conv | OneToOne | Argument)
         self._units = dict(units)
         self._connections = dict(connections)
         self._bodies = dict(bodies or {})
@@ -139,11 +142,11 @@ class Structure:
 
     def has_layer(self, name: str) -> bool:
         """Whether there is a layer of that name."""
-        return name in self._layers
+        return isinstance(name, str) and name in self._layers  # pyright: ignore[reportUnnecessaryIsInstance]
 
     def has_projection(self, name: str) -> bool:
         """Whether there is a projection of that name."""
-        return name in self._projections
+        return isinstance(name, str) and name in self._projections  # pyright: ignore[reportUnnecessaryIsInstance]
 
     @cached_property
     def _by_target(self) -> dict[str, tuple[Projection, ...]]:
@@ -231,6 +234,7 @@ class Structure:
         """What opaque layers compute, by layer: no part of equality, digest or files, so it may be missing."""
         return self._bodies
 
+    @checked(StructureError)
     def fresh_ids(self, layer: str, count: int) -> list[int]:
         """`count` ids that no unit of the layer ever had."""
         start = self.unit_columns(layer).next_id
@@ -247,9 +251,11 @@ class Structure:
         return sum(self._connections[name].active for name in self._projections)
 
 
-def _by_name(records: Iterable[R], what: str) -> dict[str, R]:
+def _by_name(records: Iterable[R], what: str, kind: Any) -> dict[str, R]:
     table: dict[str, R] = {}
     for record in records:
+        if not isinstance(record, kind):
+            raise StructureError(f"expected records of {what}, got {quoted(record)}")
         if record.name in table:
             raise StructureError(
                 f"expected {what} of different names, got {record.name!r} twice: give one another name"
@@ -264,7 +270,7 @@ def _updated(old: dict[str, Any], changes: Mapping[str, Any] | None) -> dict[str
 
 
 def _found(table: Mapping[str, T], name: str, what: str) -> T:
-    if name not in table:
+    if not isinstance(name, str) or name not in table:  # pyright: ignore[reportUnnecessaryIsInstance]
         known = ", ".join(sorted(table)[:12]) or "none"
-        raise StructureError(f"expected the name of a {what}, got {str(name)[:80]!r}; there are: {known}")
+        raise StructureError(f"expected the name of a {what}, got {quoted(name)}; there are: {known}")
     return table[name]

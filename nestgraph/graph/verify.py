@@ -15,6 +15,7 @@ from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.interface import InputPort, OutputPort
 from nestgraph.spec.layer import Layer
+from nestgraph.spec.limits import MAX_LAYERS, MAX_PROJECTIONS, MAX_UNITS
 from nestgraph.spec.projection import Argument, Conv, OneToOne, Projection, is_gate
 
 
@@ -37,6 +38,18 @@ def violations(structure: Structure) -> tuple[Violation, ...]:
         if found:
             return found
     return ()
+
+
+def _check_counts(structure: Structure) -> Iterator[Violation]:
+    """What is more than may be saved is no network: so whatever is saved can be loaded."""
+    layers, projections = len(structure.layers_by_name), len(structure.projections_by_name)
+    for what, count, most in (("layers", layers, MAX_LAYERS), ("projections", projections, MAX_PROJECTIONS)):
+        if count > most:
+            yield Violation("counts", "network", f"expected at most {most:,} {what}, got {count:,}")
+    for name in structure.layers_by_name:
+        if len(structure.unit_columns(name)) > MAX_UNITS:
+            units = f"{len(structure.unit_columns(name)):,}"
+            yield Violation("counts", name, f"expected at most {MAX_UNITS:,} units, got {units}")
 
 
 def _check_records(structure: Structure) -> Iterator[Violation]:
@@ -277,6 +290,7 @@ def read_units(structure: Structure, fed: Mapping[str, AnyArray] | None = None) 
 
 
 CHECKS: tuple[Callable[[Structure], Iterator[Violation]], ...] = (
+    _check_counts,
     _check_records,
     _check_order,
     _check_interface,

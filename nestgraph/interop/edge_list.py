@@ -9,17 +9,16 @@ from pathlib import Path
 from typing import NamedTuple, get_args
 
 import numpy as np
-from pydantic import ValidationError
 
-from nestgraph.errors import InteropError
+from nestgraph.errors import InteropError, RecordError
 from nestgraph.graph.network import Network
 from nestgraph.graph.topology import Node
 from nestgraph.interop.tables import Row, Table, read_rows
 from nestgraph.interop.wiring import Edge, Neuron, Wiring, wire
 from nestgraph.snapshot import write_all_own
 from nestgraph.spec import Activation, Dropout, Layer, is_gate
+from nestgraph.spec.arguments import checked
 from nestgraph.spec.operations import ActivationFunction
-from nestgraph.spec.record import plain_problem
 
 IDENTITY = "identity"
 """The word for no activation."""
@@ -42,6 +41,7 @@ class NodeRow(NamedTuple):
     slope: float
 
 
+@checked(InteropError)
 def from_edges(
     edges: Table,
     nodes: Table | None = None,
@@ -111,7 +111,10 @@ def _listed(nodes: Table) -> dict[str, Row]:
 
 
 def _names(given: Iterable[str | int] | None, what: str) -> list[str]:
-    names = [Row(f"from_edges, {what}[{n}]", {"name": name}).name("name") for n, name in enumerate(given or ())]
+    names = [
+        Row(f"from_edges, {what}[{n}]", {"name": name}).name("name")
+        for n, name in enumerate(() if given is None else given)
+    ]
     twice = next((name for name, count in Counter(names).items() if count > 1), None)
     if twice is not None:
         raise InteropError(f"from_edges expected {what} of different names, got {twice!r:.80} twice")
@@ -141,9 +144,9 @@ def _activation(where: str, function: str, slope: float | None) -> Activation | 
     options = {} if slope is None else {"slope": slope}
     try:
         return Activation(function=function, **options)  # type: ignore[arg-type]
-    except ValidationError as error:
+    except RecordError as error:
         known = ", ".join((IDENTITY, *get_args(ActivationFunction)))
-        problem = plain_problem(error) if function in get_args(ActivationFunction) else f"got {function!r:.80}"
+        problem = error.problem if function in get_args(ActivationFunction) else f"got {function!r:.80}"
         raise InteropError(f"{where}: expected one of the activations {known}: {problem}") from None
 
 
@@ -154,6 +157,7 @@ def _quoted(row: Row) -> str:
 # -- and back ----------------------------------------------------------------------------------------
 
 
+@checked(InteropError)
 def to_edges(network: Network) -> list[EdgeRow]:
     """The connections of a network of neurons, for `pandas.DataFrame` or `from_edges`.
 
@@ -167,6 +171,7 @@ def to_edges(network: Network) -> list[EdgeRow]:
     return [EdgeRow(_node(u), _node(v), _shortest(data["weight"])) for u, v, data in network.graph.edges(data=True)]
 
 
+@checked(InteropError)
 def to_nodes(network: Network) -> list[NodeRow]:
     """The neurons of a network, inputs excepted: what `from_edges` takes as `nodes`.
 
@@ -186,6 +191,7 @@ def to_nodes(network: Network) -> list[NodeRow]:
     return rows
 
 
+@checked(InteropError)
 def write_edges(
     network: Network,
     path: str | os.PathLike[str],

@@ -24,6 +24,7 @@ from nestgraph.lowering import lower
 from nestgraph.lowering.compact import compact
 from nestgraph.snapshot import check_own, write_all_own
 from nestgraph.snapshot.disk import PathLike, shown
+from nestgraph.spec.arguments import checked
 from nestgraph.spec.arrays import AnyArray
 
 Format = Literal["onnx", "python", "safetensors"]
@@ -54,6 +55,7 @@ class Exported:
     difference: float
 
 
+@checked(ExportError)
 def export(
     network: Network,
     path: PathLike,
@@ -105,6 +107,7 @@ def export(
     return Exported(tuple(reversed(files)), sum(map(len, files.values())), difference)
 
 
+@checked(ExportError)
 def exported_program(network: Network, batch: int = 1, inputs: Inputs | None = None) -> torch.export.ExportedProgram:
     """The compact module as PyTorch exports it, for ahead-of-time compilers and runtimes.
 

@@ -13,10 +13,12 @@ from nestgraph.interop.patterns import name_functions
 from nestgraph.interop.reading import BATCH, Reading
 from nestgraph.interop.tracing import Recorder, first_line, traced
 from nestgraph.lowering.evaluating import evaluated, single
+from nestgraph.spec.arguments import checked
 
 PRECISIONS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
+@checked(InteropError)
 def import_module(module: nn.Module, example_inputs: Tensor | Sequence[Tensor]) -> Network:
     """The network that a PyTorch module computes, with copies of the module's weights.
 

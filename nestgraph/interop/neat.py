@@ -19,6 +19,7 @@ from nestgraph.graph.operating import pointwise
 from nestgraph.interop.wiring import Edge, Neuron, Wiring, wire
 from nestgraph.snapshot import MAX_BYTES, problems_of, read_bounded, read_record
 from nestgraph.spec import Activation
+from nestgraph.spec.arguments import checked
 
 ACTIVATIONS: Mapping[str, tuple[float, Activation | None]] = {
     "sigmoid": (5.0, Activation(function="sigmoid")),
@@ -73,6 +74,7 @@ class _Export(_Foreign):
 _EXPORT: TypeAdapter[_Export] = TypeAdapter(_Export)
 
 
+@checked(InteropError)
 def from_neat(source: str | os.PathLike[str] | Mapping[str, Any]) -> Network:
     """The network of a feed-forward genome that neat-python exported by `export_network_json`.
 

@@ -7,7 +7,6 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from pydantic import ValidationError
 from torch import Tensor, fx, nn
 from torch.fx.node import map_arg
 from torch.nn.utils import parametrize
@@ -124,7 +123,7 @@ class Reading:
             return fact
         try:
             result = self._read(node, args, kwargs)
-        except (UncoveredError, ValidationError, NestgraphError, TypeError, RuntimeError) as reason:
+        except (UncoveredError, NestgraphError, TypeError, RuntimeError) as reason:
             result = self._opaque(node, (str(reason).strip() or type(reason).__name__).splitlines()[0])
         else:
             self._note(node, result)

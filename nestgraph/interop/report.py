@@ -4,10 +4,12 @@ from dataclasses import dataclass
 
 from nestgraph.edits import coupled
 from nestgraph.edits.strands import Strands
+from nestgraph.errors import InteropError
 from nestgraph.graph import Structure, cost
 from nestgraph.graph.cost import NetworkCost
 from nestgraph.graph.extents import sample_shape, shape_words
 from nestgraph.spec import Argument, OneToOne
+from nestgraph.spec.arguments import checked
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class ImportReport:
         return f"{words} with {self.opaque_share:.0%} of the parameters{kept}"
 
 
+@checked(InteropError)
 def import_report(structure: Structure) -> ImportReport:
     """Which layers of a network can be edited, and what keeps the others or some of their units."""
     strands, table = Strands.of(structure), cost(structure)

@@ -17,8 +17,10 @@ import numpy as np
 
 from nestgraph.errors import InteropError
 from nestgraph.snapshot import MAX_BYTES, in_one_sentence, read_bounded
+from nestgraph.spec.wording import quoted
 
 LONGEST_NAME = 256
+LONGEST_NUMBER = 10**LONGEST_NAME
 MOST_ROWS, MOST_COLUMNS = 2**20, 2**10
 """Of a table: bounded before there is a row too many."""
 
@@ -60,7 +62,7 @@ class Row:
             InteropError: it is no name.
         """
         cell = self.cells.get(column)
-        if isinstance(cell, int | np.integer) and not isinstance(cell, bool):
+        if isinstance(cell, int | np.integer) and not isinstance(cell, bool) and abs(cast(int, cell)) < LONGEST_NUMBER:
             cell = str(int(cast(int, cell)))
         if not isinstance(cell, str) or not 0 < len(cell) <= LONGEST_NAME:
             expected = f"the name of a node, text of 1 to {LONGEST_NAME} characters or an integer"
@@ -74,7 +76,7 @@ class Row:
             InteropError: it is no number, or none that a float32 holds.
         """
         cell = self.cells.get(column)
-        if cell in (None, "") and default is not None:
+        if _is_empty(cell) and default is not None:
             return default
         try:
             value = math.nan if isinstance(cell, bool) or _strange(cell) else float(cell)  # type: ignore[arg-type]
@@ -90,7 +92,9 @@ class Row:
     def word(self, column: str) -> str:
         """The text in a cell; none where it is empty or, as pandas has it, not a number."""
         cell = self.cells.get(column)
-        return "" if cell is None or (isinstance(cell, float) and math.isnan(cell)) else str(cell).strip()
+        if _is_empty(cell) or (isinstance(cell, float) and math.isnan(cell)):
+            return ""
+        return cell.strip() if isinstance(cell, str) else quoted(cell)
 
 
 def read_rows(
@@ -215,5 +219,12 @@ def _strange(cell: Any) -> bool:
     return isinstance(cell, str | bytes) and not (isinstance(cell, str) and NUMBER.fullmatch(cell.strip()))
 
 
+def _is_empty(cell: Any) -> bool:
+    """Whether there is nothing in a cell; pandas has marks of its own for it, which cannot be compared."""
+    return cell is None or (isinstance(cell, str) and not cell) or type(cell).__name__ in ("NAType", "NaTType")
+
+
 def _short(cell: Any) -> str:
-    return "none" if cell in (None, "") else repr(cell)[:80]
+    if _is_empty(cell):
+        return "none"
+    return repr(cast(Any, cell))[:80] if isinstance(cell, str | float | np.floating) else quoted(cell)

@@ -15,9 +15,8 @@ from nestgraph.graph.columns import ConnectionColumns, UnitColumns
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.spec import Activation, Dense, Layer, OneToOne
+from nestgraph.spec.limits import MAX_LAYERS, MAX_PROJECTIONS, MAX_WEIGHTS
 
-MOST_CELLS = 2**28
-"""How many weights and gaps the matrices of one network may have together: 1.3 GB."""
 INPUT, OUTPUT = "input", "output"
 
 Ids = dict[str, dict[str, int]]
@@ -239,10 +238,16 @@ def _dense(wiring: Wiring, ids: Ids, homes: Mapping[str, str]) -> dict[tuple[str
     found: dict[tuple[str, str], list[Edge]] = {}
     for edge in wiring.edges:
         found.setdefault((homes[edge.source], homes[edge.target]), []).append(edge)
-    cells = sum(len(ids[source]) * len(ids[target]) for source, target in found)
-    if cells > MOST_CELLS:
+    if len(ids) > MAX_LAYERS or len(found) > MAX_PROJECTIONS:
         raise InteropError(
-            f"expected edges whose matrices between layers have at most {MOST_CELLS:,} entries, got {cells:,} for "
+            f"expected edges between at most {MAX_LAYERS:,} layers, as dense projections between at most "
+            f"{MAX_PROJECTIONS:,} pairs of them, got {len(ids):,} and {len(found):,}: this form is for networks of few "
+            "layers"
+        )
+    cells = sum(len(ids[source]) * len(ids[target]) for source, target in found)
+    if cells > MAX_WEIGHTS:
+        raise InteropError(
+            f"expected edges whose matrices between layers have at most {MAX_WEIGHTS:,} entries, got {cells:,} for "
             f"{len(wiring.edges):,} edges: this form is for networks of dense layers"
         )
     matrices: dict[tuple[str, str], ConnectionColumns] = {}

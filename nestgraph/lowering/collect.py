@@ -12,9 +12,11 @@ from nestgraph.errors import LoweringError
 from nestgraph.graph import Network
 from nestgraph.lowering.origin import lowered, origin_of
 from nestgraph.lowering.slots import Slot, layer_paths, projection_paths, slots
+from nestgraph.spec.arguments import checked
 from nestgraph.spec.arrays import AnyArray
 
 
+@checked(LoweringError)
 def collect(network: Network, module: nn.Module) -> Network:
     """The network with the values that a module lowered from it was trained to.
 
@@ -24,6 +26,7 @@ def collect(network: Network, module: nn.Module) -> Network:
     return trained_values(network, module).apply(network).network
 
 
+@checked(LoweringError)
 def network_of(module: nn.Module) -> Network:
     """The network that a module was lowered from, with the values the module has now: `collect` for those without it.
 

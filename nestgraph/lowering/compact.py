@@ -5,6 +5,7 @@ import torch
 from torch import fx
 from torch.nn import functional
 
+from nestgraph.errors import LoweringError
 from nestgraph.graph import Network
 from nestgraph.lowering.compact_emitters import TERMS
 from nestgraph.lowering.compaction import compacted
@@ -16,10 +17,12 @@ from nestgraph.lowering.ports import Nodes, emit_results, emit_samples
 from nestgraph.lowering.slots import as_tensor
 from nestgraph.lowering.terms import CompactEmission, by_place, rows_of
 from nestgraph.spec import BatchNorm, Layer, OneToOne, Projection
+from nestgraph.spec.arguments import checked
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.projection import is_gate
 
 
+@checked(LoweringError)
 def compact(network: Network, batch: int = 1) -> fx.GraphModule:
     """A module of ordinary linear maps, convolutions and functions that computes the network in inference.
 

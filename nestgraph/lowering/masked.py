@@ -14,8 +14,10 @@ from nestgraph.lowering.operations import OPERATIONS
 from nestgraph.lowering.origin import KEY, Origin, lowered
 from nestgraph.lowering.ports import Nodes, emit_results, emit_samples
 from nestgraph.lowering.slots import projection_paths, slots
+from nestgraph.spec.arguments import checked
 
 
+@checked(LoweringError)
 def lower(
     network: Network,
     device: str | torch.device = "cpu",

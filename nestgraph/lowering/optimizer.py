@@ -16,6 +16,7 @@ from nestgraph.errors import LoweringError
 from nestgraph.graph import Network
 from nestgraph.lowering.origin import lowered
 from nestgraph.lowering.slots import Slot, slots
+from nestgraph.spec.arguments import checked
 from nestgraph.spec.arrays import AnyArray
 
 AnyOptimizer = TypeVar("AnyOptimizer", bound=Optimizer)
@@ -24,6 +25,7 @@ Parameters = Mapping[tuple[str, str], nn.Parameter]
 """Parameters by the name of their projection or layer, and their column."""
 
 
+@checked(LoweringError)
 def carry_optimizer(optimizer: AnyOptimizer, before: Lowered, after: Lowered) -> AnyOptimizer:
     """An optimizer of the same class and options over a new module, with the state of what survived.
 

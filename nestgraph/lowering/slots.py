@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -105,5 +106,5 @@ def projection_paths(structure: Structure) -> dict[str, str]:
 
 
 def as_tensor(values: AnyArray, dtype: torch.dtype = torch.float32) -> Tensor:
-    """A tensor that owns a copy of a read-only array."""
-    return torch.tensor(values, dtype=dtype)
+    """A tensor that owns a copy of a read-only array of any strides."""
+    return torch.tensor(values if values.flags.c_contiguous else np.ascontiguousarray(values), dtype=dtype)

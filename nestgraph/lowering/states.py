@@ -10,17 +10,17 @@ from typing import Annotated, Any, Self, cast
 
 import numpy as np
 import torch
-from pydantic import Strict, ValidationError
+from pydantic import Strict
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from nestgraph.errors import LoweringError
+from nestgraph.errors import LoweringError, RecordError
 from nestgraph.graph import Network
 from nestgraph.lowering.optimizer import Parameters, parameters_of
 from nestgraph.lowering.slots import slots
 from nestgraph.spec import Name
 from nestgraph.spec.arrays import AnyArray, Integers, frozen
-from nestgraph.spec.record import ArrayRecord, Record, Text, plain_problem
+from nestgraph.spec.record import ArrayRecord, Record, Text
 
 Number = bool | int | float | None
 Option = bool | int | float | str | None | Annotated[tuple[bool | int | float | None, ...], Strict(False)]
@@ -99,10 +99,10 @@ class OptimizerState:
                 units={name: network.units(name) for name in network.layer_names},
                 links={name: ends for name, ends in links.items() if ends is not None},
             )
-        except ValidationError as error:
+        except RecordError as error:
             raise LoweringError(
                 f"expected an optimizer whose options and state are numbers, texts and tensors, got "
-                f"{type(optimizer).__name__}: {plain_problem(error)}"
+                f"{type(optimizer).__name__}: {error.problem}"
             ) from None
         return cls(record, arrays)
 

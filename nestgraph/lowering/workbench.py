@@ -16,6 +16,7 @@ from nestgraph.lowering.collect import trained_values
 from nestgraph.lowering.masked import lower
 from nestgraph.lowering.optimizer import carry_optimizer
 from nestgraph.lowering.states import OptimizerState, same_bits
+from nestgraph.spec.arguments import checked
 
 OptimizerMaker = Callable[[list[nn.Parameter]], Optimizer]
 
@@ -30,6 +31,7 @@ class Workbench(Editor):
     schedulers and of random generators stays with who made them.
     """
 
+    @checked(LoweringError)
     def __init__(self, network: Network, make_optimizer: OptimizerMaker, device: str | torch.device = "cpu") -> None:
         """Lower the network and make its optimizer.
 
@@ -75,6 +77,7 @@ class Workbench(Editor):
         self._take_in()
         return super().history
 
+    @checked(LoweringError)
     def apply(self, edit: Edit) -> Applied:
         """Take in what was trained, apply an edit, and let module and optimizer follow.
 

@@ -10,7 +10,7 @@ from nestgraph.edits.operations import normalisation_factor
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.policies.evidence import Evidence, EvidenceKind
-from nestgraph.policies.policy import Policy, last_chosen
+from nestgraph.policies.policy import Policy, last_chosen, proposal
 from nestgraph.policies.pruning import keeps_units
 from nestgraph.policies.ranking import NEVER, Fraction, Scope, largest
 from nestgraph.spec.arrays import AnyArray
@@ -36,11 +36,13 @@ class AreaPruning(Policy):
     scope: Scope = "projection"
     needs: ClassVar[frozenset[EvidenceKind]] = frozenset({"responses"})
 
+    @proposal
     def propose(self, network: Network, evidence: Evidence, rng: np.random.Generator, scale: float = 1.0) -> Batch:  # noqa: ARG002
         """Shrink the areas; the strongest position of each output map of the network stays."""
         names = [name for name in network.projection_names if isinstance(network.projection(name), Conv)]
         computed = {name: _computed(network, name, self.granularity) for name in names}
-        scores = {name: _weakness(network, name, evidence.responses[name], computed[name]) for name in names}
+        responses = {name: evidence.of("responses", name, _pairs(network, name)) for name in names}
+        scores = {name: _weakness(network, name, responses[name], computed[name]) for name in names}
         sizes = {name: int(np.count_nonzero(entries)) for name, entries in computed.items()}
         chosen = largest(scores, sizes, self.quantile * scale, self.scope)
         areas = {name: np.ones(entries.shape, bool) for name, entries in computed.items()}
@@ -48,6 +50,12 @@ class AreaPruning(Policy):
             areas[name].flat[entries] = False
         reasons = last_chosen("mean |response|", scores, chosen, weakest=True)
         return shrink_areas(network, areas).model_copy(update={"reasons": reasons})
+
+
+def _pairs(structure: Structure, name: str) -> tuple[int, ...]:
+    """(out, in, P, Q): the pairs of maps of a convolution, and the positions of what it gives."""
+    size = structure.layer(structure.projection(name).target).size or ()
+    return (*structure.connection_columns(name).weight.shape[:2], *size)
 
 
 def _computed(structure: Structure, name: str, granularity: str) -> AnyArray:

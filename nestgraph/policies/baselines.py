@@ -58,4 +58,5 @@ class Snip(ConnectionPruning):
 
     def strength(self, network: Network, projection: str, evidence: Evidence, rng: np.random.Generator) -> AnyArray:  # noqa: ARG002
         """|weight * gradient|."""
-        return np.nan_to_num(np.abs(network.connection_columns(projection).weight * evidence.gradients[projection]))
+        weight = network.connection_columns(projection).weight
+        return np.nan_to_num(np.abs(weight * evidence.of("gradients", projection, weight.shape)))

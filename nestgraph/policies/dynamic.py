@@ -9,7 +9,7 @@ from nestgraph.edits.batch import Batch
 from nestgraph.edits.pruning import prune_connections
 from nestgraph.graph.network import Network
 from nestgraph.policies.evidence import Evidence, EvidenceKind
-from nestgraph.policies.policy import Policy, last_chosen, plastic_projections
+from nestgraph.policies.policy import Policy, last_chosen, plastic_projections, proposal
 from nestgraph.policies.pruning import WEIGHT, effective_weight, weakness
 from nestgraph.policies.ranking import NEVER, Fraction, Scope, budget, chosen, groups
 from nestgraph.policies.waking import CHANCE, GRADIENT, Factor, gradient_scores, random_scores, woken
@@ -46,6 +46,7 @@ class Rewiring(Policy, ABC):
     def scores(self, network: Network, projection: str, evidence: Evidence, rng: np.random.Generator) -> AnyArray:
         """Which dormant entries are woken first; `NEVER` where none can be."""
 
+    @proposal
     def propose(self, network: Network, evidence: Evidence, rng: np.random.Generator, scale: float = 1.0) -> Batch:
         """Wake the entries with the largest scores, then prune as many of the old ones."""
         names = [p.name for p in plastic_projections(network, self.projections)]

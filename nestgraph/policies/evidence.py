@@ -3,10 +3,14 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import nan
-from typing import Literal
+from typing import Literal, cast
 
+import numpy as np
+
+from nestgraph.errors import EditError
 from nestgraph.graph.network import Network
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.wording import quoted
 
 EvidenceKind = Literal["gradients", "bridges", "skips", "activity", "responses", "trial"]
 
@@ -39,3 +43,22 @@ class Evidence:
     responses: Mapping[str, AnyArray] = field(default_factory=dict[str, AnyArray])
     loss: Callable[[Network], float] = unknown_loss
     samples: int = 0
+
+    def __post_init__(self) -> None:
+        for kind in ("gradients", "bridges", "activity", "skips", "responses"):
+            if not isinstance(getattr(self, kind), Mapping):
+                raise EditError(f"Evidence expected {kind} by name, got {quoted(getattr(self, kind))}")
+
+    def of(self, kind: EvidenceKind, name: str, shape: tuple[int, ...]) -> AnyArray:
+        """What was measured of a layer or projection.
+
+        Raises:
+            EditError: nothing was, or an array of another shape: of another network.
+        """
+        found = cast("Mapping[str, AnyArray]", getattr(self, kind)).get(name)
+        if not isinstance(found, np.ndarray) or found.shape != shape or found.dtype.kind not in "fiu":
+            expected = f"{kind} of {name!r} of shape {shape}"
+            raise EditError(
+                f"a policy expected as evidence {expected}, got {quoted(found)}: gather it for this network"
+            )
+        return found

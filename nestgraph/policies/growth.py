@@ -10,14 +10,16 @@ from nestgraph.edits.batch import Batch, Reason
 from nestgraph.edits.growing import added_unit
 from nestgraph.edits.layers import Block, UnitValues
 from nestgraph.edits.units import AddUnits
+from nestgraph.graph.geometry import weight_shape
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.policies.evidence import Evidence, EvidenceKind
-from nestgraph.policies.policy import Policy, bridged_layers
+from nestgraph.policies.policy import Policy, bridged_layers, proposal
 from nestgraph.policies.ranking import NEVER, Fraction, groups, top
 from nestgraph.policies.waking import mean_size
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.layer import Layer
+from nestgraph.spec.projection import Dense
 
 LIFT = 1e-6
 """The sum with which GradMax's neurons are born: at 0 itself ReLU has no slope, and would never learn."""
@@ -48,16 +50,15 @@ class NeuronGrowth(Policy):
     limit: PositiveInt | None = None
     needs: ClassVar[frozenset[EvidenceKind]] = frozenset({"bridges"})
 
+    @proposal
     def propose(self, network: Network, evidence: Evidence, rng: np.random.Generator, scale: float = 1.0) -> Batch:
         """Add neurons to every layer that can be bridged, or to the best of them."""
         edits: list[AddUnits] = []
         reasons: list[Reason] = []
         structure: Structure = network
-        open_layers = [name for name in bridged_layers(network) if self._room(network, name, scale) > 0]
-        bridges = {
-            name: np.nan_to_num(evidence.bridges[name].astype(np.float64), posinf=0.0, neginf=0.0)
-            for name in open_layers
-        }
+        ends = bridged_layers(network)
+        open_layers = [name for name in ends if self._room(network, name, scale) > 0]
+        bridges = {name: _bridge(network, evidence, name, ends[name]) for name in open_layers}
         for group in groups(open_layers, self.scope == "global"):
             name = max(group, key=lambda name: self._strength(bridges[name]))
             for _ in range(self._room(network, name, scale)):
@@ -146,3 +147,10 @@ def rank_one_neuron(bridge: AnyArray, count: int, rng: np.random.Generator) -> t
     weakest = np.ones(len(w_in), bool)
     weakest[top(np.abs(w_in), kept)] = False
     return np.where(weakest, 0, w_in), w_out
+
+
+def _bridge(network: Network, evidence: Evidence, layer: str, ends: tuple[Dense, Dense]) -> AnyArray:
+    """The bridging gradient past a layer, float64 (units after it, outputs before it); 0 where it is not finite."""
+    before, after = ends
+    shape = (len(network.units(after.target)), math.prod(weight_shape(network, before)[1:]))
+    return np.nan_to_num(evidence.of("bridges", layer, shape).astype(np.float64), posinf=0.0, neginf=0.0)

@@ -15,7 +15,7 @@ from nestgraph.errors import EditError
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.policies.evidence import Evidence, EvidenceKind
-from nestgraph.policies.policy import Policy
+from nestgraph.policies.policy import Policy, proposal
 from nestgraph.policies.ranking import Fraction, groups
 from nestgraph.policies.waking import Factor
 from nestgraph.seeds.sparse import sparse_mask
@@ -46,6 +46,7 @@ class MapGrowth(Policy):
     limit: PositiveInt | None = None
     needs: ClassVar[frozenset[EvidenceKind]] = frozenset({"trial"})
 
+    @proposal
     def propose(self, network: Network, evidence: Evidence, rng: np.random.Generator, scale: float = 1.0) -> Batch:
         """Add maps one after the other, each tried on what the ones before it made.
 

@@ -9,9 +9,11 @@ from typing import ClassVar
 import numpy as np
 
 from nestgraph.edits.batch import Batch, Reason
+from nestgraph.errors import EditError, RecordError, StructureError
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.policies.evidence import Evidence, EvidenceKind
+from nestgraph.spec.arguments import checked
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.projection import Dense, Projection, is_gate, is_trained
 from nestgraph.spec.record import Record
@@ -35,6 +37,10 @@ class Policy(Record, ABC):
         Raises:
             EditError: the proposal would cut an output unit off.
         """
+
+
+proposal = checked(EditError, of=(StructureError, RecordError))
+"""Decorates what policies propose: whatever does not fit the network is an `EditError`."""
 
 
 def last_chosen(
@@ -66,6 +72,7 @@ def plastic_projections(structure: Structure, names: Collection[str] | None = No
     return tuple(p for p in trained if structure.connection_columns(p.name).mask.size)
 
 
+@checked(StructureError)
 def bridged_layers(structure: Structure) -> dict[str, tuple[Dense, Dense]]:
     """The hidden layers of neurons that only dense projections touch, with the largest of these in and out.
 
@@ -88,6 +95,7 @@ def bridged_layers(structure: Structure) -> dict[str, tuple[Dense, Dense]]:
     }
 
 
+@checked(StructureError)
 def possible_skips(structure: Structure) -> tuple[Dense, ...]:
     """The dense projections that could lead past layers: from any layer to a later one of neurons, where none leads.
 

@@ -12,12 +12,14 @@ from nestgraph.edits.batch import Batch, Reason
 from nestgraph.edits.coupling import held_units
 from nestgraph.edits.operations import normalisation_factor
 from nestgraph.edits.pruning import prune_connections, remove_units
+from nestgraph.errors import StructureError
 from nestgraph.graph.network import Network
 from nestgraph.graph.pinning import pinned
 from nestgraph.graph.structure import Structure
 from nestgraph.policies.evidence import Evidence, EvidenceKind
-from nestgraph.policies.policy import Policy, last_chosen, plastic_projections
+from nestgraph.policies.policy import Policy, last_chosen, plastic_projections, proposal
 from nestgraph.policies.ranking import NEVER, Fraction, Scope, largest
+from nestgraph.spec.arguments import checked
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.record import Name
 
@@ -48,6 +50,7 @@ class ConnectionPruning(Policy, ABC):
     def strength(self, network: Network, projection: str, evidence: Evidence, rng: np.random.Generator) -> AnyArray:
         """How much each connection is worth, in the shape of the weights; at least 0."""
 
+    @proposal
     def propose(self, network: Network, evidence: Evidence, rng: np.random.Generator, scale: float = 1.0) -> Batch:
         """Prune the weakest; the strongest connection into an output unit, or one that is read as a whole, stays."""
         names = [p.name for p in plastic_projections(network, self.projections)]
@@ -84,6 +87,7 @@ class MagnitudePruning(ConnectionPruning):
         return weight if self.score == "weight" else lamp(weight)
 
 
+@checked(StructureError)
 def effective_weight(structure: Structure, projection: str) -> AnyArray:
     """A projection's weights times what batch normalisation multiplies them by, in the shape of the weights."""
     columns, target = structure.connection_columns(projection), structure.projection(projection).target
@@ -137,6 +141,7 @@ class UnitPruning(Policy):
     fraction: Fraction = 0.1
     needs: ClassVar[frozenset[EvidenceKind]] = frozenset({"activity"})
 
+    @proposal
     def propose(self, network: Network, evidence: Evidence, rng: np.random.Generator, scale: float = 1.0) -> Batch:  # noqa: ARG002
         """Remove the quietest units that are below the threshold."""
         edits: list[Batch] = []
@@ -147,13 +152,14 @@ class UnitPruning(Policy):
             layer = network.layer(name)
             if layer.kind == "input" or layer.output:
                 continue
-            quiet = self._quiet(network.units(name), evidence.activity[name], scale)
+            activity = evidence.of("activity", name, network.units(name).shape)
+            quiet = self._quiet(network.units(name), activity, scale)
             quiet = quiet[~np.isin(quiet, held.get(name, ()))]
             living = quiet[np.isin(quiet, structure.units(name))] if structure.has_layer(name) else quiet[:0]
             if len(living):
                 edits.append(remove_units(structure, name, living))
                 structure, _ = edits[-1].change(structure)
-                reasons += self._reasons(network, name, living, evidence.activity[name])
+                reasons += self._reasons(network, name, living, activity)
         removed = network.unit_count - structure.unit_count
         return Batch(edits=tuple(edits), title=f"prune {removed} units", reasons=tuple(reasons))
 

@@ -7,9 +7,10 @@ from pydantic import PositiveInt
 
 from nestgraph.edits.batch import Batch
 from nestgraph.edits.layers import AddProjection, Block
+from nestgraph.graph.geometry import weight_shape
 from nestgraph.graph.network import Network
 from nestgraph.policies.evidence import Evidence, EvidenceKind
-from nestgraph.policies.policy import Policy, last_chosen, possible_skips
+from nestgraph.policies.policy import Policy, last_chosen, possible_skips, proposal
 from nestgraph.policies.ranking import NEVER, top
 from nestgraph.policies.waking import Factor
 from nestgraph.spec.arrays import AnyArray
@@ -34,18 +35,20 @@ class SkipGrowth(Policy):
     limit: PositiveInt | None = None
     needs: ClassVar[frozenset[EvidenceKind]] = frozenset({"skips"})
 
+    @proposal
     def propose(self, network: Network, evidence: Evidence, rng: np.random.Generator, scale: float = 1.0) -> Batch:  # noqa: ARG002
         """Add the best skip projection; nothing where none has a gradient."""
         count = max(1, round(self.connections * scale))
         room = [
             p for p in possible_skips(network) if self.limit is None or len(network.incoming(p.target)) < self.limit
         ]
-        sizes = {p.name: _sizes(evidence.skips[p.name]) for p in room}
+        measured = {p.name: evidence.of("skips", p.name, weight_shape(network, p)) for p in room}
+        sizes = {name: _sizes(gradient) for name, gradient in measured.items()}
         found = {p: top(sizes[p.name], count) for p in room}
         best = max(room, key=lambda p: sizes[p.name].flat[found[p]].sum(), default=None)
         if best is None or not len(found[best]):
             return Batch(edits=(), title="grow no skip projection")
-        gradient, entries = evidence.skips[best.name], found[best]
+        gradient, entries = measured[best.name], found[best]
         weight, mask = np.zeros(gradient.shape, np.float32), np.zeros(gradient.shape, bool)
         mask.flat[entries] = True
         if self.weight == "gradient":

@@ -12,7 +12,7 @@ from nestgraph.edits.growing import wake_connections
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.policies.evidence import Evidence, EvidenceKind
-from nestgraph.policies.policy import Policy, last_chosen, plastic_projections
+from nestgraph.policies.policy import Policy, last_chosen, plastic_projections, proposal
 from nestgraph.policies.ranking import NEVER, Fraction, Scope, largest
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.record import Name
@@ -49,6 +49,7 @@ class Waking(Policy, ABC):
     def scores(self, network: Network, projection: str, evidence: Evidence, rng: np.random.Generator) -> AnyArray:
         """What is woken first, in the shape of the weights; `NEVER` where nothing can be."""
 
+    @proposal
     def propose(self, network: Network, evidence: Evidence, rng: np.random.Generator, scale: float = 1.0) -> Batch:
         """Wake the entries with the largest scores."""
         names = [p.name for p in plastic_projections(network, self.projections)]
@@ -84,8 +85,9 @@ def gradient_scores(structure: Structure, projection: str, evidence: Evidence) -
     """|gradient| where a connection is dormant and has one: what gets no gradient, such as the empty border of an
     image, is not grown.
     """
-    gradient = evidence.gradients[projection]
-    dormant = ~structure.connection_columns(projection).mask & np.isfinite(gradient) & (gradient != 0)
+    mask = structure.connection_columns(projection).mask
+    gradient = evidence.of("gradients", projection, mask.shape)
+    dormant = ~mask & np.isfinite(gradient) & (gradient != 0)
     return np.where(dormant, np.abs(gradient), NEVER)
 
 
@@ -105,11 +107,11 @@ def woken(
     rng: np.random.Generator,
 ) -> SetMask:
     """The edit that wakes entries of a projection with the starting weights that `Waking` describes."""
-    weights = None
+    weights, columns = None, structure.connection_columns(projection)
     if weight == "gradient":
-        weights = -rate * evidence.gradients[projection].flat[entries]
+        weights = -rate * evidence.of("gradients", projection, columns.weight.shape).flat[entries]
     elif weight == "random":
-        size = mean_size(structure.connection_columns(projection).weight)
+        size = mean_size(columns.weight)
         weights = rate * size * rng.standard_normal(len(entries))
     return wake_connections(structure, projection, entries, weights)
 

@@ -23,6 +23,7 @@ from nestgraph.render.scene import Scene
 from nestgraph.render.selection import edge_total
 from nestgraph.render.svg import svg
 from nestgraph.render.theme import Theme, check_theme, shaded, shaded_dot
+from nestgraph.spec.arguments import checked
 
 View = Literal["layers", "neurons", "matrix", "inputs", "areas"]
 VIEWS: tuple[View, ...] = ("layers", "neurons", "matrix", "inputs", "areas")
@@ -35,6 +36,7 @@ DIFFERENCES: Mapping[View, Callable[[Network, Network], Scene]] = {
 }
 
 
+@checked(RenderError)
 def draw(
     network: Network,
     path: str | os.PathLike[str],
@@ -82,6 +84,7 @@ def draw(
     return _painted(scene, target, picture_format, theme, overwrite)
 
 
+@checked(RenderError)
 def draw_difference(
     old: Network,
     new: Network,

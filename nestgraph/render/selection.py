@@ -196,7 +196,21 @@ def edge_norms(columns: ConnectionColumns) -> AnyArray:
     if not axes:
         return np.abs(columns.weight)
     flat = columns.weight.reshape(*columns.weight.shape[:-axes], math.prod(columns.weight.shape[-axes:]))
-    return np.sqrt(np.einsum("...i,...i->...", flat, flat))  # without an array of all squares
+    return _norms(flat)
+
+
+def _norms(rows: AnyArray) -> AnyArray:
+    """The Euclidean norm along the last axis, without an array of all squares; in float64 where these overflow."""
+    with np.errstate(over="ignore"):
+        norms = np.sqrt(np.einsum("...i,...i->...", rows, rows))
+    return norms if np.isfinite(norms).all() else np.sqrt(np.einsum("...i,...i->...", rows, rows, dtype=np.float64))
+
+
+def _sums(rows: AnyArray) -> AnyArray:
+    """The sum along the last axis, in double precision where it overflows."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        sums = rows.sum(axis=-1)
+    return sums if np.isfinite(sums).all() else rows.sum(axis=-1, dtype=np.float64)
 
 
 def _edges(structure: Structure, name: str, shown: Mapping[str, AnyArray]) -> Edges:
@@ -222,8 +236,8 @@ def _edges(structure: Structure, name: str, shown: Mapping[str, AnyArray]) -> Ed
         projection,
         source,
         target,
-        weight.sum(axis=1),
-        np.linalg.norm(weight, axis=1) / largest,
+        _sums(weight),
+        _norms(weight) / largest,
         _blocks(columns.mask[place]).sum(axis=1),
     )
 

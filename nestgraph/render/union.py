@@ -158,4 +158,4 @@ def links_of(keys: AnyArray, part: Part, units: dict[str, UnitColumns]) -> AnyAr
 
 def _relative(norms: AnyArray, live: AnyArray) -> AnyArray:
     largest = float(norms.max(initial=0)) or 1.0
-    return np.where(live, np.maximum(norms / np.float32(largest), np.float32(WEAKEST)), np.float32(0))
+    return np.where(live, np.maximum(norms / norms.dtype.type(largest), np.float32(WEAKEST)), np.float32(0))

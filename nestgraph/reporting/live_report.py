@@ -6,9 +6,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from nestgraph.errors import NestgraphError
+from nestgraph.errors import NestgraphError, SnapshotError
 from nestgraph.reporting.page import MARK, REPORT, report
 from nestgraph.snapshot import check_own
+from nestgraph.spec.arguments import checked
 from nestgraph.train.runs import Measurement
 
 LEAST = 3.0
@@ -28,6 +29,7 @@ class LiveReport:
         written: how many times it was.
     """
 
+    @checked(SnapshotError)
     def __init__(
         self, folder: str | os.PathLike[str], path: str | os.PathLike[str] | None = None, then: Observer | None = None
     ) -> None:

@@ -12,9 +12,11 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from nestgraph.errors import SnapshotError
 from nestgraph.reporting.collect import collect
 from nestgraph.reporting.summary import fields, summary
 from nestgraph.snapshot import check_own, write_own
+from nestgraph.spec.arguments import checked
 
 REPORT = "report.html"
 MARK = b'<meta name="generator" content="nestgraph report">'
@@ -26,6 +28,7 @@ ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u202
 """What could end a script element or begin a comment in one, as JSON writes it instead."""
 
 
+@checked(SnapshotError)
 def report(
     run: str | os.PathLike[str],
     path: str | os.PathLike[str] | None = None,

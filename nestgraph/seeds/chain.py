@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 
+from nestgraph.errors import RecordError, StructureError
 from nestgraph.graph.network import Network
 from nestgraph.seeds.choices import counts_of, image_size, scaled
 from nestgraph.seeds.plan import Plan, max_pooling
+from nestgraph.spec.arguments import checked
 from nestgraph.spec.operations import ActivationFunction
 
 
+@checked(StructureError, of=(RecordError,))
 def mlp(
     widths: Sequence[int] = (784, 300, 100, 10),
     density: float = 1.0,
@@ -36,11 +39,13 @@ def mlp(
     return plan.network(density, seed)
 
 
+@checked(StructureError, of=(RecordError,))
 def lenet_300_100(width: float = 1.0, density: float = 1.0, seed: int = 0, batch_norm: bool = True) -> Network:
     """LeNet-300-100 for 784 pixels (LeCun et al. 1998), its hidden widths times `width`; see `mlp`."""
     return mlp((784, *scaled((300, 100), width), 10), density, seed, batch_norm=batch_norm)
 
 
+@checked(StructureError, of=(RecordError,))
 def lenet_5(width: float = 1.0, density: float = 1.0, seed: int = 0, batch_norm: bool = True) -> Network:
     """LeNet-5 in Caffe's form for 28 x 28 pixels, its 20 and 50 maps and 500 neurons times `width`; see `mlp`.
 
@@ -55,6 +60,7 @@ def lenet_5(width: float = 1.0, density: float = 1.0, seed: int = 0, batch_norm:
     return plan.network(density, seed)
 
 
+@checked(StructureError, of=(RecordError,))
 def cnn(
     maps: Sequence[int] = (16, 32),
     neurons: Sequence[int] = (64,),

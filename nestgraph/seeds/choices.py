@@ -7,6 +7,7 @@ from typing import Any
 
 from nestgraph.errors import StructureError
 from nestgraph.graph.geometry import Size
+from nestgraph.spec.limits import MAX_UNITS
 
 
 def counts_of(what: str, numbers: Sequence[int], least: int = 0, most: float = math.inf) -> list[int]:
@@ -25,6 +26,8 @@ def counts_of(what: str, numbers: Sequence[int], least: int = 0, most: float = m
         counts = [index(number) for number in numbers]
     except TypeError:
         counts = [0]
+    if max(counts, default=1) > MAX_UNITS:
+        raise StructureError(f"a seed expected {what}, each of at most {MAX_UNITS:,}, got {max(counts):,}")
     if not least <= len(counts) <= most or min(counts, default=1) < 1:
         raise StructureError(f"a seed expected {what}, integers of 1 or more, got {numbers}")
     return counts

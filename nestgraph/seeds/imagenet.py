@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from itertools import accumulate
 
+from nestgraph.errors import RecordError, StructureError
 from nestgraph.graph.network import Network
 from nestgraph.seeds.choices import counts_of, image_size, scaled
 from nestgraph.seeds.plan import Plan, max_pooling
+from nestgraph.spec.arguments import checked
 from nestgraph.spec.operations import ActivationFunction
 
 ALEXNET = (96, 256, 384, 384, 256, 4096, 4096)
@@ -23,6 +25,7 @@ NEST_VGG_16 = (48, 48, 96, 96, 192, 192, 192, 384, 384, 384, 384, 384, 384, 4096
 VGG_BLOCKS = (2, 2, 3, 3, 3)  # convolutions before each pooling
 
 
+@checked(StructureError, of=(RecordError,))
 def alexnet(
     width: float = 1.0,
     density: float = 1.0,
@@ -70,6 +73,7 @@ def alexnet(
     return plan.network(density, seed)
 
 
+@checked(StructureError, of=(RecordError,))
 def vgg16(
     width: float = 1.0,
     density: float = 1.0,

@@ -1,11 +1,11 @@
 """A seed under construction: layers one after the other, what feeds each, and how many units each has."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
-from pydantic import ValidationError
 
-from nestgraph.errors import StructureError
+from nestgraph.errors import RecordError, StructureError
 from nestgraph.graph.columns import ConnectionColumns, UnitColumns
 from nestgraph.graph.geometry import Size, output_size, swept_size, weight_shape
 from nestgraph.graph.network import Network
@@ -13,9 +13,9 @@ from nestgraph.graph.structure import Structure
 from nestgraph.seeds.choices import check_randomness
 from nestgraph.seeds.sparse import he_connections
 from nestgraph.spec.layer import Layer
+from nestgraph.spec.limits import MAX_LAYERS, MAX_PROJECTIONS, MAX_UNITS, MAX_WEIGHTS
 from nestgraph.spec.operations import Activation, ActivationFunction, BatchNorm, Operation, Pooling
 from nestgraph.spec.projection import Conv, Dense, OneToOne, Projection
-from nestgraph.spec.record import plain_problem
 
 Operations = tuple[Operation, ...]
 
@@ -109,6 +109,7 @@ class Plan:
             StructureError: no such density, or no such random seed.
         """
         check_randomness(density, seed)
+        self._check_size()
         layers, projections = self._layers.values(), self._projections
         units = {
             name: UnitColumns.neutral(self._widths[name], self._layers[name].column_names) for name in self._layers
@@ -122,8 +123,27 @@ class Plan:
         }
         return Network.of(bare.replace(connections=drawn))
 
+    def _check_size(self) -> None:
+        """Refuse, before any of it is made, what takes more memory than a network may."""
+        for name, width in self._widths.items():
+            self._check_width(name, width)
+        weights = sum(map(self._weights, self._projections))
+        if weights > MAX_WEIGHTS:
+            raise StructureError(f"a seed expected at most {MAX_WEIGHTS:,} possible connections, got {weights:,}")
+
+    def _check_width(self, name: str, width: int) -> None:
+        if width > MAX_UNITS:
+            raise StructureError(f"a seed expected at most {MAX_UNITS:,} units a layer, got {width:,} in {name!r}")
+
+    def _weights(self, record: Projection) -> int:
+        if isinstance(record, OneToOne):
+            return self._widths[record.source]
+        inner = record.kernel if isinstance(record, Conv) else output_size(self._layers[record.source]) or ()
+        return self._widths[record.source] * self._widths[record.target] * math.prod(inner)
+
     def _linked(self, name: str, starts: dict[str, int], width: int, operations: Operations) -> str:
         """Maps of which each source gives those from its start on, one to one."""
+        self._check_width(name, width)
         records = [OneToOne(source=source, target=name) for source in starts]
         for record, start in zip(records, starts.values(), strict=True):
             units = np.arange(self._widths[record.source])
@@ -142,6 +162,9 @@ class Plan:
         return layer
 
     def _add(self, layer: Layer, count: int, *projections: Projection) -> str:
+        if len(self._layers) >= MAX_LAYERS or len(self._projections) + len(projections) > MAX_PROJECTIONS:
+            expected = f"at most {MAX_LAYERS:,} layers and {MAX_PROJECTIONS:,} projections"
+            raise StructureError(f"a seed expected {expected}, got more: choose fewer layers")
         self._layers[layer.name] = layer
         self._widths[layer.name] = count
         self._projections += projections
@@ -151,8 +174,8 @@ class Plan:
 def _activation(function: ActivationFunction) -> Activation:
     try:
         return Activation(function=function)
-    except ValidationError as error:
-        raise StructureError(f"a seed expected a known activation, got {function!r}: {plain_problem(error)}") from None
+    except RecordError as error:
+        raise StructureError(f"a seed expected a known activation, got {error.problem}") from None
 
 
 def max_pooling(kernel: int, stride: int, padding: int = 0) -> Pooling:

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
+from nestgraph.errors import RecordError, StructureError
 from nestgraph.graph.network import Network
 from nestgraph.seeds.choices import counts_of, image_size, scaled
 from nestgraph.seeds.plan import Plan, average_pooling, max_pooling
+from nestgraph.spec.arguments import checked
 from nestgraph.spec.operations import ActivationFunction
 
 RESNET = (64, 128, 256, 512)
@@ -14,6 +16,7 @@ SMALL = 64
 """Images of fewer pixels a side are not made smaller before the first stage."""
 
 
+@checked(StructureError, of=(RecordError,))
 def resnet18(
     width: float = 1.0,
     density: float = 1.0,
@@ -30,6 +33,7 @@ def resnet18(
     )
 
 
+@checked(StructureError, of=(RecordError,))
 def resnet(
     maps: Sequence[int] = RESNET,
     blocks: Sequence[int] = (2, 2, 2, 2),
@@ -93,6 +97,7 @@ def _block(plan: Plan, name: str, source: str, count: int, stride: int, projecte
     return plan.total(name, (second, source), (*plan.hidden[-1:], *pooling))
 
 
+@checked(StructureError, of=(RecordError,))
 def densenet(
     growth: int = 12,
     layers: Sequence[int] = (12, 12, 12),

@@ -28,12 +28,11 @@ from nestgraph.snapshot.limits import LIMITS, Limits
 from nestgraph.spec.arrays import AnyArray, Booleans, Floats, Integers, owned
 from nestgraph.spec.interface import Interface
 from nestgraph.spec.layer import ColumnName, Layer
+from nestgraph.spec.limits import MAX_LAYERS, MAX_PROJECTIONS
 from nestgraph.spec.projection import Projection
 from nestgraph.spec.record import ArrayRecord
 
 VERSION = 2
-MAX_LAYERS = 4096
-MAX_PROJECTIONS = 16_384
 
 
 def _check_version(version: int) -> int:

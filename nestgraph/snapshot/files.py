@@ -12,6 +12,7 @@ from nestgraph.snapshot.migration import migrate
 from nestgraph.snapshot.ownership import check_own
 from nestgraph.snapshot.sidecar import read_network, write_sidecar
 from nestgraph.snapshot.strict_json import check_json, read_record
+from nestgraph.spec.arguments import checked
 
 MARK = b'"nestgraph.network"'
 """What tells a snapshot from other files."""
@@ -41,6 +42,7 @@ def from_bytes(data: bytes, where: str = "network", limits: Limits = LIMITS) -> 
     return document.network
 
 
+@checked(SnapshotError)
 def save(
     network: Network,
     path: PathLike,
@@ -67,10 +69,11 @@ def save(
         write_atomically(path, _written(document, limits))
         return
     bare = _written(document.bare, limits)
-    write_sidecar(document, Path(path).parent)
+    write_sidecar(document, Path(path).parent, limits)
     write_atomically(path, bare)
 
 
+@checked(SnapshotError)
 def load(path: PathLike, limits: Limits = LIMITS) -> Network:
     """Read a network, from whomever it comes, and verify it.
 

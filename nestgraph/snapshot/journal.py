@@ -12,10 +12,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-from pydantic import PositiveInt, TypeAdapter, ValidationError, model_validator
+from pydantic import PositiveInt, TypeAdapter, model_validator
 
 from nestgraph.edits import AnyEdit, Editor
-from nestgraph.errors import NestgraphError, SnapshotError
+from nestgraph.errors import NestgraphError, RecordError, SnapshotError
 from nestgraph.graph.network import Network
 from nestgraph.snapshot.disk import (
     PathLike,
@@ -29,8 +29,10 @@ from nestgraph.snapshot.disk import (
 )
 from nestgraph.snapshot.document import Digest
 from nestgraph.snapshot.limits import LIMITS, Limits
-from nestgraph.snapshot.strict_json import check_json, problems_of, read_record
+from nestgraph.snapshot.strict_json import check_json, read_record
+from nestgraph.spec.arguments import checked
 from nestgraph.spec.record import Record, Text
+from nestgraph.spec.wording import quoted
 
 Action = Literal["apply", "undo", "redo"]
 
@@ -137,8 +139,8 @@ class JournalWriter:
             entry = JournalEntry.of(step)
             line = entry.model_dump_json().encode() + b"\n"
             check_json(line, self._limits)  # nothing is written that would be refused
-        except ValidationError as error:
-            raise SnapshotError(f"{where}: {problems_of(error)}") from error
+        except RecordError as error:
+            raise SnapshotError(f"{where}: {error.problem}") from error
         except ValueError as error:
             raise SnapshotError(f"{where}: {error}") from error
         with reported(self._path, "written"):
@@ -169,6 +171,7 @@ class JournalWriter:
         self.close()
 
 
+@checked(SnapshotError)
 def read_journal(path: PathLike, limits: Limits = LIMITS) -> list[JournalEntry]:
     """The entries of a journal, with sequence numbers and checksums verified. Warns of a torn last line.
 
@@ -179,11 +182,11 @@ def read_journal(path: PathLike, limits: Limits = LIMITS) -> list[JournalEntry]:
     Raises:
         SnapshotError: the file cannot be read, or a line is damaged or missing; the message has its number.
     """
-    return _scan(path, limits)[0]
+    return _scan(path, limits, depth=4)[0]
 
 
-def _scan(path: PathLike, limits: Limits) -> tuple[list[JournalEntry], int]:
-    """The entries, and how many bytes they take."""
+def _scan(path: PathLike, limits: Limits, depth: int = 3) -> tuple[list[JournalEntry], int]:
+    """The entries, and how many bytes they take; a warning is for whoever is `depth` calls above."""
     entries: list[JournalEntry] = []
     whole = 0
     longest = limits.document_bytes
@@ -192,7 +195,7 @@ def _scan(path: PathLike, limits: Limits) -> tuple[list[JournalEntry], int]:
         while line := file.readline(longest + 1):
             if not line.endswith(b"\n") and len(line) <= longest and is_torn(line, START):
                 torn = f"{shown(path)}: dropped line {len(entries) + 1}, the last, which was cut short while written"
-                warnings.warn(torn, stacklevel=3)
+                warnings.warn(torn, stacklevel=depth)
                 break
             entries.append(read_entry(line, len(entries) + 1, path, limits))
             whole += len(line)
@@ -220,6 +223,7 @@ def read_entry(line: bytes, number: int, path: PathLike, limits: Limits = LIMITS
     return entry
 
 
+@checked(SnapshotError)
 def replay(start: Network | Editor, entries: Iterable[JournalEntry]) -> Editor:
     """Do again what a journal says, and check every step.
 
@@ -235,6 +239,8 @@ def replay(start: Network | Editor, entries: Iterable[JournalEntry]) -> Editor:
     """
     editor = start if isinstance(start, Editor) else Editor(start)
     for entry in entries:
+        if not isinstance(entry, JournalEntry):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise SnapshotError(f"replay expected entries of a journal, got {quoted(entry)}")
         try:
             _do(editor, entry)
         except (NestgraphError, ValueError) as error:

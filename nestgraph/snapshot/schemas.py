@@ -17,7 +17,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 Described = TypeAdapter[Any] | type[BaseModel]
 RECORDS: Mapping[str, Described] = {
     "network.schema.json": NETWORK,
-    "edit.schema.json": EDIT,
+    "edit.schema.json": EDIT.adapter,
     "journal-entry.schema.json": ENTRY,
 }
 

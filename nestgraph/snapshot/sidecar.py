@@ -38,19 +38,26 @@ def sidecar_path(folder: Path, digest: str) -> Path:
     return folder / f"{digest}.safetensors"
 
 
-def write_sidecar(document: NetworkDocument, folder: Path) -> None:
+def write_sidecar(document: NetworkDocument, folder: Path, limits: Limits) -> None:
     """Write the arrays of a document that holds them itself.
 
     Raises:
-        SnapshotError: the file cannot be written.
+        SnapshotError: the file cannot be written, or is larger than may be read: then nothing is written.
     """
-    write_atomically(sidecar_path(folder, document.digest), _parts(document))
-
-
-def _parts(document: NetworkDocument) -> Iterator[Buffer]:
+    path = sidecar_path(folder, document.digest)
     tensors = {name: _stored(array) for name, array in _tensors(document) if array is not None}
     forms = {name: (_type_name(array), array.shape) for name, array in tensors.items()}
-    yield _header(document.digest, forms)
+    head = _header(document.digest, forms)
+    check_size(path, len(head) + sum(map(_bytes, forms.values())), limits.sidecar_bytes, "sidecar_bytes")
+    try:
+        check_json(head[8:].rstrip(b" "), limits)
+    except ValueError as error:
+        raise SnapshotError(f"{shown(path)}: the table of contents cannot be written: {error}") from error
+    write_atomically(path, _parts(head, tensors, forms))
+
+
+def _parts(head: bytes, tensors: Mapping[str, AnyArray], forms: Mapping[str, Form]) -> Iterator[Buffer]:
+    yield head
     for name in _ordered(forms):
         yield tensors[name].reshape(-1).view(np.uint8).data
 

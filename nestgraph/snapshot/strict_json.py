@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from nestgraph.errors import SnapshotError
 from nestgraph.snapshot.limits import LIMITS, Limits
+from nestgraph.spec.wording import quoted
 
 T = TypeVar("T")
 MAX_PROBLEMS = 1000  # pydantic lists all or none, at a kilobyte each
@@ -186,7 +187,7 @@ def _problem(first: dict[str, Any]) -> str:
     message, given = str(first["msg"])[:400], first["input"]
     if first["type"] == "json_invalid":
         return message
-    got = repr(given[:40] if isinstance(given, str) else given) if isinstance(given, str | int | float) else None
+    got = repr(given[:40]) if isinstance(given, str) else quoted(given) if isinstance(given, int | float) else None
     return f"{message.replace('Input should be', 'expected', 1)}, got {got or type(given).__name__}"
 
 

@@ -17,6 +17,8 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
+from nestgraph.spec.arguments import sized
+
 READABLE = 32
 MAX_ENTRIES = 2**31
 AnyArray = NDArray[Any]
@@ -106,8 +108,8 @@ def _decode_packed(value: dict[str, Any], dtype: np.dtype[Any]) -> AnyArray:
 
 def _array(value: Any) -> AnyArray:
     try:
-        return np.asarray(value)
-    except (OverflowError, TypeError) as error:
+        return np.asarray(sized(value))
+    except Exception as error:  # whatever a stranger's `__array__` does; a tensor with gradients raises RuntimeError
         raise ValueError(f"expected an array of numbers, got {type(value).__name__}: {error}") from None
 
 

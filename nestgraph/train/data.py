@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from nestgraph.errors import DataError
 from nestgraph.snapshot.disk import PathLike
+from nestgraph.spec.arguments import checked
+from nestgraph.spec.wording import quoted
 from nestgraph.train import cifar, mnist
 from nestgraph.train.augmentation import Normalisation
 from nestgraph.train.folder_splits import split_places
@@ -48,6 +50,8 @@ class Samples:
 
     def __post_init__(self) -> None:
         inputs, labels = self.inputs, self.labels
+        if not (isinstance(inputs, np.ndarray) and isinstance(labels, np.ndarray)):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise DataError(f"Samples: expected NumPy arrays, got {quoted(inputs)} and {quoted(labels)}")
         if (inputs.dtype, inputs.ndim, labels.dtype, labels.ndim) != (np.float32, 4, np.int64, 1):
             raise DataError(
                 "Samples: expected float32 inputs (samples, channels, height, width) and int64 labels (samples,), "
@@ -57,6 +61,8 @@ class Samples:
             raise DataError(f"Samples: expected one label an image, got {len(inputs)} images and {len(labels)} labels")
         if not np.isfinite(inputs).all():
             raise DataError("Samples: expected finite inputs, got NaN or infinity")
+        for name in ("inputs", "labels"):  # torch takes no other strides
+            object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name)))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -166,6 +172,7 @@ class DatasetInfo:
     available: bool
 
 
+@checked(DataError)
 def load_dataset(
     name: str,
     seed: int = 0,
@@ -201,6 +208,7 @@ def load_dataset(
     return _LOADERS[name](np.random.default_rng(seed), place, validation)
 
 
+@checked(DataError)
 def load_image_folder(folder: PathLike, options: FolderOptions | None = None, seed: int = 0) -> Dataset:
     """Load a folder with a folder of images for each class; the images themselves are read when they are wanted.
 

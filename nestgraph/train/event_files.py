@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nestgraph.errors import TrainingError
+from nestgraph.spec.arguments import checked
 from nestgraph.train.run_files import EVENT_SUFFIX, EVENTS
 from nestgraph.train.runs import Measurement
 
@@ -28,6 +29,7 @@ class EventFiles:
         path: the folder that gets the files.
     """
 
+    @checked(TrainingError)
     def __init__(self, folder: str | os.PathLike[str], then: Observer | None = None) -> None:
         """Nothing is written before the first measurement.
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, NoReturn, cast, get_args
 
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError
 
 from nestgraph.errors import RecipeError
 from nestgraph.policies import GrowthPolicy, Policy, PruningPolicy
@@ -111,6 +111,7 @@ def _field(table: Any, name: str) -> Any:
 
 def _policy(fields: Any, kind: type[Policy], place: str) -> Policy:
     try:
-        return kind.model_validate_json(json.dumps(fields))
+        reader: TypeAdapter[Policy] = TypeAdapter(kind)
+        return reader.validate_json(json.dumps(fields))
     except ValidationError as error:
         raise RecipeError(f"{place}: {problems_of(error)}") from None

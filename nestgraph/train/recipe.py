@@ -7,7 +7,15 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveInt, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from nestgraph.errors import RecipeError, SnapshotError
 from nestgraph.graph.network import Network
@@ -16,6 +24,8 @@ from nestgraph.seeds import NEST_ALEXNET, NEST_VGG_16, alexnet, cnn, lenet_5, le
 from nestgraph.snapshot import load, options_json, problems_of, read_options
 from nestgraph.snapshot.disk import PathLike
 from nestgraph.snapshot.document import Digest
+from nestgraph.spec.arguments import checked
+from nestgraph.spec.limits import MAX_THREADS
 from nestgraph.spec.operations import ActivationFunction
 from nestgraph.spec.record import Record, Text
 from nestgraph.train.augmentation import ImageAugmentation, Normalisation
@@ -207,7 +217,7 @@ class TrainingOptions(Record):
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 1e-4
     batch_size: Annotated[int, Field(ge=3)] = 128
-    threads: PositiveInt | None = None
+    threads: Annotated[int, Field(gt=0, le=MAX_THREADS)] | None = None
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     recalibration_batches: NonNegativeInt = 0
     loss_limit: Positive = 1000.0
@@ -311,11 +321,16 @@ class Recipe(Record):
         return self.model_copy(update={"seed_network": self.seed_network.resolved(folder)})
 
 
+RECIPE: TypeAdapter[Recipe] = TypeAdapter(Recipe)
+"""Reads recipes from JSON."""
+
+
 def recipe_names() -> tuple[str, ...]:
     """The names of the recipes inside the package."""
     return tuple(sorted(entry.name.removesuffix(".toml") for entry in _FOLDER.iterdir()))
 
 
+@checked(RecipeError)
 def load_recipe(name_or_path: PathLike, recorded: bool = False) -> Recipe:
     """A recipe of the package by name, or one from a TOML or JSON file. The snapshot that it starts from is looked at.
 
@@ -378,7 +393,7 @@ def parse_recipe(text: str, source: str) -> Recipe:
         RecipeError: it is not a valid recipe.
     """
     try:
-        return Recipe.model_validate_json(options_json(text, source))
+        return RECIPE.validate_json(options_json(text, source))
     except ValidationError as error:
         raise RecipeError(f"{source}: {problems_of(error)}") from None
     except ValueError as error:

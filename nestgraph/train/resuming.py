@@ -7,6 +7,7 @@ from pathlib import Path
 from nestgraph.errors import RecipeError, SnapshotError
 from nestgraph.policies import Policy
 from nestgraph.snapshot.disk import PathLike, shown
+from nestgraph.spec.arguments import checked
 from nestgraph.train.checkpoint import Begun, Pace, RunState
 from nestgraph.train.environment import differences
 from nestgraph.train.locks import Lock
@@ -23,6 +24,7 @@ FIXED = ("seed", "data")
 """Facts of a run without which it would be another one; the others change its last digits."""
 
 
+@checked(SnapshotError)
 def resume(
     run: PathLike,
     device: str | None = None,

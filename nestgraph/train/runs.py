@@ -25,6 +25,7 @@ from nestgraph.policies import Policy
 from nestgraph.render import bundle, curves_svg
 from nestgraph.snapshot import MAX_BYTES, is_torn, load, read_bounded, read_journal, read_record, replay
 from nestgraph.snapshot.disk import PathLike, shown
+from nestgraph.spec.arguments import checked
 from nestgraph.spec.record import Name, Record, Text
 from nestgraph.train.recipe import Recipe, recorded_recipe
 from nestgraph.train.run_files import RESULT, TIMING
@@ -162,6 +163,7 @@ class Run:
     result: Result
 
     @classmethod
+    @checked(SnapshotError)
     def read(cls, folder: PathLike, policies: Iterable[type[Policy]] = ()) -> "Run":
         """Read a run folder.
 
@@ -181,6 +183,7 @@ class Run:
             raise SnapshotError(f"{shown(folder)}: expected the folder of a finished run, got: {error}") from None
         return cls(folder, recipe, result)
 
+    @checked(SnapshotError)
     def stage(self, name: str) -> Network:
         """The network of a stage: seed, grown or final."""
         return load(self.folder / f"{name}.json")

@@ -13,13 +13,14 @@ from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self, cast
 
-from pydantic import Field, JsonValue, NonNegativeInt, StringConstraints, ValidationError, model_validator
+from pydantic import Field, JsonValue, NonNegativeInt, StringConstraints, TypeAdapter, ValidationError, model_validator
 
 from nestgraph.errors import RecipeError, SnapshotError
 from nestgraph.snapshot import check_own, options_json, problems_of, read_options, write_own
 from nestgraph.snapshot.disk import PathLike
+from nestgraph.spec.arguments import checked
 from nestgraph.spec.record import Record, Text
-from nestgraph.train.recipe import Recipe, Slug, load_recipe, recipe_names
+from nestgraph.train.recipe import RECIPE, Recipe, Slug, load_recipe, recipe_names
 from nestgraph.train.runs import Run
 from nestgraph.train.sweep_table import SWEEP_MARK, Settings, SweepRow, SweepTable
 
@@ -86,6 +87,9 @@ class Sweep(Record):
         return self.model_copy(update={"seeds": (*self.seeds, *more)[:number]})
 
 
+_SWEEP: TypeAdapter[Sweep] = TypeAdapter(Sweep)
+
+
 def varied(recipe: Recipe, variation: Variation) -> Recipe:
     """The recipe with a variation's settings, which are applied in their order and checked at the end.
 
@@ -96,7 +100,7 @@ def varied(recipe: Recipe, variation: Variation) -> Recipe:
     try:
         for place, value in variation.set.items():
             _put(document, place, deepcopy(value))
-        return Recipe.model_validate_json(json.dumps(document))
+        return RECIPE.validate_json(json.dumps(document))
     except ValidationError as error:
         raise RecipeError(f"variation {variation.name!r}: {problems_of(error)}") from None
     except (ValueError, RecursionError) as error:
@@ -136,6 +140,7 @@ def sweep_names() -> tuple[str, ...]:
     return tuple(sorted(entry.name.removesuffix(".toml") for entry in _FOLDER.iterdir()))
 
 
+@checked(RecipeError)
 def load_sweep(name_or_path: PathLike) -> Sweep:
     """A sweep of the package by name, or one from a TOML or JSON file. All its recipes are valid.
 
@@ -159,7 +164,7 @@ def load_sweep(name_or_path: PathLike) -> Sweep:
 def _parsed(text: str, path: Path) -> Sweep:
     """The sweep in a text; `path` is its file, whose suffix tells TOML from JSON and whose folder has the recipe."""
     try:
-        sweep = Sweep.model_validate_json(options_json(text, path))
+        sweep = _SWEEP.validate_json(options_json(text, path))
         if sweep.recipe not in recipe_names():
             sweep = sweep.model_copy(update={"recipe": str(path.parent / sweep.recipe)})
         sweep.recipes()
@@ -172,6 +177,7 @@ def _parsed(text: str, path: Path) -> Sweep:
     return sweep
 
 
+@checked(RecipeError)
 def run_sweep(sweep: Sweep, folder: PathLike, watch: Watch | None = None, device: str = "cpu") -> SweepTable:
     """Run what is not finished of a sweep, and write sweep.json.
 

@@ -8,11 +8,12 @@ from typing import Any
 
 from nestgraph.edits.batch import Batch
 from nestgraph.edits.operations import shift_activations
-from nestgraph.errors import TrainingError
+from nestgraph.errors import RecipeError, TrainingError
 from nestgraph.graph.cost import cost
 from nestgraph.graph.network import Network
 from nestgraph.snapshot import load
 from nestgraph.snapshot.disk import PathLike
+from nestgraph.spec.arguments import checked
 from nestgraph.train import interruption
 from nestgraph.train.baseline import logistic_regression
 from nestgraph.train.checkpoint import PHASES, TRAINED_SEED, Begun, Facts, Pace, Phase, Point, Position, RunState, Tally
@@ -32,6 +33,7 @@ Progress = Callable[[Measurement, float | None], None]
 """Called after each measurement with the row and the seconds that the phase probably still takes (None: unknown)."""
 
 
+@checked(RecipeError)
 def synthesize(
     recipe: Recipe,
     out: PathLike | None = None,

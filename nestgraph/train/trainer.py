@@ -19,6 +19,7 @@ from nestgraph.errors import DataError, LoweringError, TrainingError
 from nestgraph.graph.extents import fits, sample_shape, shape_words
 from nestgraph.graph.network import Network
 from nestgraph.lowering import carry_optimizer, lower, trained_values
+from nestgraph.spec.arguments import checked
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.train import interruption
 from nestgraph.train.augmentation import ImageAugmentation, image_augmentation, middle
@@ -58,6 +59,7 @@ def cpu_threads(count: int | None) -> Generator[None]:
 class Trainer:
     """Trains networks on one dataset. Keeps no state of a run: every random number is derived from `seed`."""
 
+    @checked(TrainingError)
     def __init__(
         self,
         dataset: Dataset,
@@ -88,6 +90,7 @@ class Trainer:
         splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
         self._sources = {name: source(samples, self.device) for name, samples in splits.items()}
 
+    @checked(TrainingError)
     def begin(self, network: Network) -> Model:
         """A model of `network` with a new optimizer.
 
@@ -118,12 +121,14 @@ class Trainer:
         if [sample_shape(network, port) for port in network.outputs] != [(classes,)]:
             raise DataError(f"dataset {name!r}: expected a network with {classes} output neurons, got {network!r}")
 
+    @checked(TrainingError)
     def follow(self, model: Model, network: Network) -> Model:
         """A model of the edited `network` whose optimizer state comes from `model`, which stays as it is."""
         module = lower(network, device=self.device)
         optimizer = carry_optimizer(model.optimizer, (model.network, model.module), (network, module))
         return Model(network, module, optimizer)
 
+    @checked(TrainingError)
     def fit(
         self,
         model: Model,
@@ -230,6 +235,7 @@ class Trainer:
         for group in optimizer.param_groups:
             group["lr"] = self.options.learning_rate * factor * rate
 
+    @checked(TrainingError)
     def batches(self, network: Network, count: int | None, purpose: str, index: int) -> Iterator[Batch]:
         """`count` undistorted batches of the training split in random order; all of it for None."""
         train = self._sources["train"]
@@ -239,8 +245,15 @@ class Trainer:
             interruption.end_if_wished()
             yield _shaped(network, self._seen(images)), train.labels[batch]
 
+    @checked(TrainingError)
     def samples(self, network: Network, split: Split, most: int | None = None) -> Iterator[Batch]:
-        """A split in its order, in batches of up to `most` samples, and of fewer where images are large."""
+        """A split in its order, in batches of up to `most` samples, and of fewer where images are large.
+
+        Raises:
+            TrainingError: `most` is less than 1.
+        """
+        if most is not None and most < 1:
+            raise TrainingError(f"samples expected batches of at least 1 sample, got {most}")
         return ((_shaped(network, images), labels) for images, labels in self._in_order(split, most))
 
     def _in_order(self, split: Split, most: int | None = None) -> Iterator[Batch]:
@@ -252,6 +265,7 @@ class Trainer:
             yield self._seen(images), chosen.labels[batch]
 
     @torch.no_grad()
+    @checked(TrainingError)
     def measure(self, network: Network, split: Split, module: GraphModule | None = None) -> Score:
         """Mean loss and accuracy of a network on a split, by its lowered module.
 
@@ -274,6 +288,7 @@ class Trainer:
         labels = self._sources["validation"].labels
         return int(torch.bincount(labels.cpu()).max()) / len(labels)
 
+    @checked(TrainingError)
     def arrays(self, split: Split) -> tuple[AnyArray, AnyArray]:
         """The flattened samples and the labels of a split, for baselines."""
         inputs = torch.cat([images.flatten(1) for images, _ in self._in_order(split)])

@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from nestgraph.edits import Editor, coupled, remove_units
-from nestgraph.errors import EditError, StructureError
+from nestgraph.errors import EditError
 from nestgraph.graph.columns import ConnectionColumns, UnitColumns
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
@@ -157,20 +157,20 @@ def test_selections_are_sets(network, seed):
         (lambda e: e.select(["a"]), EditError, "living units"),
         (lambda e: e.select([("q", 0)]), EditError, "living units"),
         (lambda e: e.select([("a", [])]), EditError, "living units"),
-        (lambda e: e.select("q"), StructureError, "name of a layer"),
+        (lambda e: e.select("q"), EditError, "name of a layer"),
         (lambda e: e.select({"a": [9]}), EditError, r"network.units\('a'\)"),
         (lambda e: e.select({"a": [0.5]}), EditError, "3 booleans"),
         (lambda e: e.select({"a": [True]}), EditError, "3 booleans"),
-        (lambda e: e.select(3), EditError, "or a predicate"),
+        (lambda e: e.select(3), EditError, "or a function"),
         (lambda e: e.select("a").where(lambda c: c["gamma"] > 0), EditError, r"columns of layer 'a' \(ids, bias\)"),
         (lambda e: e.select("a").where(lambda _: True), EditError, r"booleans of shape \(3,\)"),
-        (lambda e: e.select_connections("q"), StructureError, "name of a projection"),
+        (lambda e: e.select_connections("q"), EditError, "name of a projection"),
         (lambda e: e.select_connections([(("x", 0), ("y", 0))]), EditError, "connection that is active"),
         (lambda e: e.select_connections([(("x", 0), ("a", 0))], dormant=True), EditError, "that is dormant"),
         (lambda e: e.select_connections([3]), EditError, "edges as"),
-        (lambda e: e.select_connections(3), EditError, "positions by projection"),
+        (lambda e: e.select_connections(3), EditError, "or a mapping"),
         (lambda e: e.select_connections({"skip": [3]}), EditError, "positions from 0 to 2"),
-        (lambda e: e.select_connections(source="q"), StructureError, "name of a layer"),
+        (lambda e: e.select_connections(source="q"), EditError, "name of a layer"),
         (lambda e: e.select_connections().smallest(2), EditError, "fraction from 0 to 1"),
         (lambda e: e.select_connections().where(lambda w, _: w > 0 if w.ndim < 2 else w), EditError, "booleans of"),
         (lambda e: e.select("a").edit("wake"), EditError, "intents prune, "),

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from nestgraph.edits import EDIT, Batch, RemoveUnits, SetValues
 from nestgraph.edits.layers import Block
+from nestgraph.errors import RecordError
 from nestgraph.graph import ConnectionColumns, UnitColumns
 from nestgraph.spec import (
     Activation,
@@ -136,7 +137,7 @@ BAD_INTEGERS = [[1.0], [True], ["1"], [2**53], [-(2**53)], [2**64 - 1], [2**70],
 
 @pytest.mark.parametrize("units", BAD_INTEGERS, ids=[str(number) for number in range(len(BAD_INTEGERS))])
 def test_ids_are_integers_that_json_can_carry(units):
-    with pytest.raises(ValidationError):
+    with pytest.raises(RecordError):
         RemoveUnits(layer="a", units=units)
 
 
@@ -194,7 +195,7 @@ BAD_RECORDS = [
 
 @pytest.mark.parametrize("build", BAD_RECORDS, ids=range(len(BAD_RECORDS)))
 def test_records_that_make_no_sense_are_refused(build):
-    with pytest.raises(ValidationError):
+    with pytest.raises(RecordError):
         build()
 
 
@@ -215,13 +216,13 @@ def test_hostile_names_are_refused_everywhere(name):
         lambda: SetValues(units={name: {"bias": [1.0]}}),
         lambda: Layer.model_validate_json(json.dumps({"name": name, "kind": "neurons"})),
     ):
-        with pytest.raises(ValidationError):
+        with pytest.raises(RecordError):
             build()
 
 
 @pytest.mark.parametrize("text", ["\n", "\x1b[31m", "\u202e", "\u2066", "\u2028", "\ud800", "a" * 257], ids=ascii)
 def test_labels_have_no_characters_that_mislead(text):
-    with pytest.raises(ValidationError):
+    with pytest.raises(RecordError):
         Layer(name="n", kind="neurons", label=f"label {text}")
     assert Layer(name="n", kind="neurons", label="<b>größer & 'höher'</b> 数").label
 

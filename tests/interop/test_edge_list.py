@@ -15,9 +15,9 @@ from nestgraph.graph.operating import pointwise
 from nestgraph.graph.reference import forward, predict
 from nestgraph.interop.edge_list import EdgeRow, NodeRow, from_edges, to_edges, to_nodes, write_edges
 from nestgraph.interop.tables import MOST_COLUMNS
-from nestgraph.interop.wiring import MOST_CELLS
 from nestgraph.seeds import lenet_5, mlp
 from nestgraph.spec import Activation, Layer, OneToOne
+from nestgraph.spec.limits import MAX_WEIGHTS
 from tests.laws import assert_same_outputs, quick
 from tests.strategies import SEEDS, inputs_for, networks
 
@@ -150,7 +150,7 @@ def test_integers_are_names_and_ids_and_inputs_may_be_unread():
 
 def test_outputs_that_feed_others_are_passed_on_in_their_order():
     edges = [("x", "a", 2.0), ("a", "b", 3.0), ("x", "c", 1.0)]
-    network = from_edges(edges, [("a", 1.0, "relu"), ("b", 0.0, "tanh"), ("c", 0.0, "")], outputs="bac")
+    network = from_edges(edges, [("a", 1.0, "relu"), ("b", 0.0, "tanh"), ("c", 0.0, "")], outputs=iter("bac"))
     assert network.output_names == ("output",)
     x = np.array([[0.5], [-3.0]])
     a = np.maximum(2 * x + 1, 0)
@@ -290,7 +290,7 @@ def test_a_missing_file_is_one_sentence(tmp_path):
 
 
 def test_matrices_that_no_memory_holds_are_refused():
-    wide = int(MOST_CELLS**0.5) + 1
+    wide = int(MAX_WEIGHTS**0.5) + 1
     edges = [(f"x{n}", f"y{n}", 1.0) for n in range(wide)]
     with pytest.raises(InteropError, match=r"at most 268,435,456 entries, got 268,468,225 for 16,385 edges"):
         from_edges(edges)

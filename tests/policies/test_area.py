@@ -163,7 +163,10 @@ def test_a_network_without_convolutions_is_left_alone():
     network = mlp((4, 3, 2), 1.0)
     for scope in ("projection", "global"):
         policy = AreaPruning(scope=scope)
-        assert policy.propose(network, evidence_for(network, np.random.default_rng(0)), None).edits == ()
+        assert (
+            policy.propose(network, evidence_for(network, np.random.default_rng(0)), np.random.default_rng(0)).edits
+            == ()
+        )
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from nestgraph.errors import SnapshotError
+from nestgraph.seeds import mlp
 from nestgraph.snapshot import SIDECAR_ABOVE, Limits, from_bytes, load, save
 from nestgraph.snapshot.sidecar import sidecar_path
 from tests.snapshot.test_files import SMALL, chain, one_line
@@ -108,3 +109,11 @@ def test_versions_lie_side_by_side_until_the_document_is_replaced(place):
 def test_bytes_alone_are_not_enough(place):
     with pytest.raises(SnapshotError, match="got one with a sidecar: load it from its file"):
         from_bytes((place / "net.json").read_bytes())
+
+
+@pytest.mark.parametrize(("limit", "at"), [("sidecar_bytes", 300), ("values", 20), ("entries", 10)])
+def test_a_sidecar_that_would_be_refused_is_not_written(tmp_path, limit, at):
+    network, limits = mlp((8, 6, 3), seed=0), Limits(**{limit: at})
+    with pytest.raises(SnapshotError, match=r"too large|at most"):
+        save(network, tmp_path / "n.json", 0, limits)
+    assert list(tmp_path.iterdir()) == []

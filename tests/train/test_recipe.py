@@ -5,10 +5,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
 
 from nestgraph.cli.results import recipe_record
-from nestgraph.errors import RecipeError
+from nestgraph.errors import RecipeError, RecordError
 from nestgraph.graph import violations
 from nestgraph.policies import ConnectionGrowth, MagnitudePruning, NeuronGrowth
 from nestgraph.snapshot import write_schemas
@@ -146,7 +145,7 @@ def test_a_broken_file_is_one_sentence(case, tmp_path):
 def test_a_recipe_that_is_not_there_is_one_sentence(name):
     with pytest.raises(RecipeError) as caught:
         load_recipe(name)
-    assert "digits" in str(caught.value) or "cannot be read" in str(caught.value)
+    assert any(words in str(caught.value) for words in ("digits", "cannot be read", "without NUL"))
 
 
 def test_a_folder_is_no_recipe(tmp_path):
@@ -158,9 +157,9 @@ def test_a_folder_is_no_recipe(tmp_path):
 def test_recipes_are_values():
     recipe = load_recipe("digits")
     assert hash(recipe) == hash(load_recipe("digits"))
-    with pytest.raises(ValidationError):
+    with pytest.raises(RecordError):
         recipe.seed_epochs = 5
-    with pytest.raises(ValidationError):
+    with pytest.raises(RecordError):
         Recipe.model_validate({**recipe.model_dump(), "seed_epochs": 0})
 
 

@@ -1,0 +1,5 @@
+"""`python -m nestgraph.cli`."""
+
+from nestgraph.cli.app import main
+
+main()

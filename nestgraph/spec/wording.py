@@ -1,0 +1,41 @@
+"""How a value that was got, and what a record was refused for, are told in a message of one line."""
+
+from pydantic import ValidationError
+
+MAX_PROBLEMS = 8
+LONGEST = 60
+MOST = 1000  # pydantic lists all or none, at a kilobyte each
+
+
+def quoted(value: object) -> str:
+    """`value` in a few words, whatever it is: also where its `repr` fails, is long or has no end."""
+    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 128:
+        return f"an integer of {value.bit_length():,} bits"
+    if isinstance(value, (str, bytes)):
+        text = repr(value[:LONGEST])
+        return text if len(value) <= LONGEST else f"{text[:LONGEST]}..."
+    if value is None or isinstance(value, (bool, int, float)):
+        return repr(value)
+    kind = type(value).__name__
+    shape = getattr(value, "shape", None)
+    return f"{kind} of shape {shape}"[: 2 * LONGEST] if isinstance(shape, tuple) else kind
+
+
+def plain_problem(error: ValidationError) -> str:
+    """The problems that a record was refused for, in one line, for the errors of those who build records."""
+    if error.error_count() > MOST:
+        return f"{error.error_count():,} problems"
+    found = error.errors(include_url=False, include_context=False)
+    shown = [_told(one["loc"], one["msg"], one["input"]) for one in found[:MAX_PROBLEMS]]
+    more = [f"and {len(found) - MAX_PROBLEMS} more"] if len(found) > MAX_PROBLEMS else []
+    return "; ".join((*shown, *more))
+
+
+def _told(location: tuple[int | str, ...], message: str, given: object) -> str:
+    place = ".".join(str(part)[:40] for part in location)
+    own = message.removeprefix("Value error, ")
+    if own == message:
+        problem = f"{message.replace('Input should be', 'expected', 1)[:400]}, got {quoted(given)}"
+    else:
+        problem = own[:400]
+    return f"{place}: {problem}" if place else problem
