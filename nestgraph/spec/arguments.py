@@ -118,14 +118,27 @@ def _of_tuple(inner: tuple[Any, ...]) -> Check:
     return functools.partial(_tuple, checks=tuple(map(check_of, inner)), any_number=inner[-1:] == (...,))
 
 
+def _of_several(inner: tuple[Any, ...]) -> Check:
+    """The check of a tuple of arrays where one array would do too: its entries are not put together."""
+    check = _of_tuple(inner)
+
+    def several(value: Any) -> Any:
+        if not isinstance(value, tuple):
+            raise MismatchError("a tuple")
+        return check(value)
+
+    return several
+
+
 def _union(members: tuple[Any, ...]) -> Check | None:
     if any((get_origin(one) or one) is os.PathLike for one in members) or set(members) == {str, Path}:
         rest = [one for one in members if (get_origin(one) or one) not in (str, os.PathLike, Path)]
         checks = [path, *map(check_of, rest)]
     else:
         arrays = any(get_origin(one) is np.ndarray for one in members)
-        kept = [one for one in members if not (arrays and get_origin(one) in (Sequence, Iterable))]
-        checks = [check_of(one) for one in kept]
+        kept = [one for one in members if not (arrays and get_origin(one) in (Sequence, Iterable, tuple))]
+        several = [one for one in members if arrays and get_origin(one) is tuple]
+        checks = [*(_of_several(get_args(one)) for one in several), *map(check_of, kept)]
     if any(check is None for check in checks):
         return None
     return functools.partial(_any, checks=cast("list[Check]", checks))

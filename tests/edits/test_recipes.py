@@ -173,7 +173,7 @@ def test_a_layer_between_several_projections_is_bypassed_by_their_products():
 
 REFUSED = {
     "expected what tanh leaves as it is": lambda: deepen(stream(), "a", "new", "tanh"),
-    "deepen after 'a': function: ": lambda: deepen(stream(), "a", "new", "sine", exact=False),
+    "deepen expected function: one of ": lambda: deepen(stream(), "a", "new", "sine", exact=False),
     "expected a new name, got 'b'": lambda: deepen(stream(), "a", "b"),
     "expected a kernel of odd height and width, got (2, 3)": lambda: deepen(chain(0), "a", "new", kernel=(2, 3)),
     "expected no kernel between neurons, got (3, 3)": lambda: deepen(stream(), "a", "new", kernel=(3, 3)),
@@ -192,9 +192,11 @@ REFUSED = {
     "got [0.5]": lambda: restore_inputs(small_network(), "x", [0.5]),
     "absent features of an input layer, got [3]": lambda: restore_inputs(small_network(), "c", [3]),
     "expected a layer with one activation or none, got inputs": lambda: replace_activation(stream(), "x", "relu"),
-    "replace_activation on 'a': function: ": lambda: replace_activation(stream(), "a", "sine"),
-    "replace_activation on 'a': slope: ": lambda: replace_activation(stream(), "a", "leaky_relu", 2.0),
-    "insert_batch_norm on 'a': epsilon: ": lambda: insert_batch_norm(stream(), "a", epsilon=0.0),
+    "replace_activation expected function: one of ": lambda: replace_activation(stream(), "a", "sine"),
+    "got slope: expected less than or equal to 1, got 2.0": lambda: replace_activation(
+        stream(), "a", "leaky_relu", 2.0
+    ),
+    "got epsilon: expected greater than 0, got 0.0": lambda: insert_batch_norm(stream(), "a", epsilon=0.0),
     "without batch normalisation, got one that has it": lambda: insert_batch_norm(chain(0, (BatchNorm(),)), "b"),
     "output unit ('y', 0) expected a path from an input": lambda: remove_projection(stream(), "by"),
 }

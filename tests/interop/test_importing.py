@@ -94,7 +94,7 @@ def test_statistics_after_a_step_of_training_are_the_module_s():
     ("inputs", "message"),
     [
         ((), "expected example inputs"),
-        ("image", "expected example inputs"),
+        ("image", "import_module expected example_inputs: an instance of Tensor or a sequence"),
         (torch.randn(2, 3), "runs on"),
         (torch.randn(2, 3, 8), "runs on"),
         ((torch.randn(2, 192), torch.randn(2, 192)), "got 2"),

@@ -64,5 +64,5 @@ def test_a_label_that_is_a_colour_stays_as_it_is():
 
 
 def test_other_themes_are_refused(tmp_path):
-    with pytest.raises(RenderError, match="'light' or 'dark'"):
+    with pytest.raises(RenderError, match="one of 'light', 'dark', got 'sepia'"):
         draw(mlp(2, 1), tmp_path / "a.svg", theme="sepia")

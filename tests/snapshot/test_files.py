@@ -314,7 +314,7 @@ def test_files_that_cannot_be_read(tmp_path):
         "loop": "symbolic links",
         "pipe": "pipe or device",
         "net.json/x": "not a directory",
-        "a\0b": "null byte",
+        "a\0b": "NUL",
         "x" * 300: "name too long",
     }
     for name, reason in reasons.items():

@@ -295,7 +295,7 @@ def test_a_write_that_fails_leaves_nothing(cache, contents, tmp_path, monkeypatc
         ({"name": "digits", "folder": "x"}, "expected no folder, as it has no files, got 'x'"),
         ({"name": "digits", "seed": -1}, "expected a seed of 0 or more, got -1"),
         ({"name": "digits", "validation": "last"}, "expected validation to be 'stratified', got 'last'"),
-        ({"name": "mnist", "validation": "first"}, "expected validation to be 'stratified' or 'last', got 'first'"),
+        ({"name": "mnist", "validation": "first"}, "expected validation: one of 'stratified', 'last', got 'first'"),
     ],
 )
 def test_wrong_arguments_are_refused(arguments, sentence):
