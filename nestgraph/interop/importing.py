@@ -74,8 +74,13 @@ def _precision(module: nn.Module, given: Sequence[Tensor]) -> str:
     """What to say of a module that computes in another precision; empty where it computes in float32.
 
     Raises:
-        InteropError: it computes with other numbers.
+        InteropError: it computes with other numbers, or is an exported program.
     """
+    if any(kind.__module__.startswith("torch.export") for kind in type(module).__mro__):
+        raise InteropError(
+            "import_module expected a module as it was written, got one that torch.export made, whose operations and "
+            "batch size are fixed: import the module that it was made from"
+        )
     tensors = [*module.parameters(), *module.buffers(), *given]
     kinds = {tensor.dtype for tensor in tensors if tensor.is_floating_point() or tensor.is_complex()}
     strange = [kind for kind in kinds if kind not in PRECISIONS]
