@@ -151,13 +151,10 @@ def test_modules_that_do_not_fit(change, message):
 def test_a_network_of_other_parts():
     network = two_maps()
     columns = network.connection_columns("c_to_d")
-    fewer = network.replace(
-        connections={
-            "c_to_d": type(columns).of(columns.weight[[1, 0, 2]], columns.mask, None, columns.links[[1, 0, 2]])
-        }
-    )
+    crossed = np.stack([columns.links[[1, 0, 2], 0], columns.links[:, 1]], 1)
+    other = type(columns).of(columns.weight, columns.mask, None, crossed)
     with pytest.raises(LoweringError, match="projection 'c_to_d': expected a module of the same links"):
-        collect(Network.of(fewer), lower(network))
+        collect(Network.of(network.replace(connections={"c_to_d": other})), lower(network))
     with pytest.raises(LoweringError, match="expected a module with the layers"):
         collect(mlp(4, 2), lower(network))
 

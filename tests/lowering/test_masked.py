@@ -246,7 +246,7 @@ def test_compiled(backend):
 
 @pytest.mark.parametrize("device", ["xpu", "cuda:99", "no such device", 1.5])
 def test_a_device_that_is_not_there(device):
-    with pytest.raises(LoweringError, match="device='cpu' always is|expected device: a text"):
+    with pytest.raises(LoweringError, match=r"device='cpu' always is|expected device: a text"):
         lower(two_maps(), device=device)
 
 

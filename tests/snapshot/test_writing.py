@@ -247,7 +247,7 @@ def test_file_systems_without_locks_are_no_error(path, monkeypatch):
 def test_paths_that_cannot_be_written(tmp_path, sidecar_above):
     (tmp_path / "folder").mkdir()
     for name in ("folder", "none/net.json", "a\0b"):
-        with pytest.raises(SnapshotError, match="cannot be written|without NUL"):
+        with pytest.raises(SnapshotError, match=r"cannot be written|without NUL"):
             save(SMALL, tmp_path / name, sidecar_above)
     assert leftovers(tmp_path) == []
 

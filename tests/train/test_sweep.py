@@ -177,7 +177,7 @@ def test_a_wrong_file_is_one_sentence_that_names_the_field(case, study):
 
 @pytest.mark.parametrize("name", ["nothing", "", "nowhere/study.toml", "a\0.json"])
 def test_a_sweep_that_is_not_there_is_one_sentence(name):
-    with pytest.raises(RecipeError, match="seed-width|cannot be read|without NUL"):
+    with pytest.raises(RecipeError, match=r"seed-width|cannot be read|without NUL"):
         load_sweep(name)
 
 
