@@ -1,0 +1,375 @@
+"""A writer and an evaluator of networks that know docs/format.md and nothing of nestgraph: Python and NumPy alone.
+
+A network is two lists of dictionaries, layers and projections. A layer holds its `record`, `next_id`, `ids` and, by
+column, `values`; a projection its `record`, `weight` and `mask` in full, and maybe `area` and `links`. Records are
+dictionaries. Each section names the part of the page that it follows.
+"""
+
+import base64
+import hashlib
+import json
+import math
+from decimal import Decimal
+
+import numpy as np
+
+# -- "Records": fields in order, and the value at which a field is left out ----------------------------------------
+
+LEFT_OUT = {"opaque": None, "gate": False, "ceil_mode": False, "count_padding": True, "scale": None}
+LEFT_OUT |= {"shape": None, "free": (), "integers": None}  # of ports; an output's label is left out where empty
+LAYER = ("name", "kind", "size", "features", "operations", "bias", "output", "label", "opaque")
+OPERATIONS = {
+    "batch_norm": ("epsilon", "momentum"),
+    "activation": ("function", "slope"),
+    "pooling": ("function", "kernel", "stride", "padding", "ceil_mode", "count_padding"),
+    "adaptive_pooling": ("function", "size"),
+    "upsampling": ("mode", "size", "align_corners", "scale"),
+    "local_response_norm": ("size", "alpha", "beta", "k"),
+    "dropout": ("probability",),
+}
+SWEEP = ("kernel", "stride", "padding", "dilation")
+PROJECTIONS = {"dense": (), "conv": SWEEP, "one_to_one": (*SWEEP, "trained", "gate"), "argument": ("place",)}
+
+
+# -- "Spelling" ----------------------------------------------------------------------------------------------------
+
+
+def number(value, single=False):
+    """A float in its shortest digits: from 1e-5 to below 1e16 without an exponent, else with a signed one."""
+    shortest = Decimal(str(np.float32(value)) if single else repr(float(value)))
+    sign, digits, exponent = shortest.as_tuple()
+    text = "".join(map(str, digits)).rstrip("0")
+    first = len(digits) + exponent - 1
+    minus = "-" if sign else ""
+    if not text:
+        return f"{minus}0.0"
+    if first < -5 or first >= 16:
+        return f"{minus}{text[0]}{'.' if text[1:] else ''}{text[1:]}e{first:+d}"
+    if first < 0:
+        return f"{minus}0.{'0' * (-first - 1)}{text}"
+    text = text.ljust(first + 1, "0")
+    return f"{minus}{text[: first + 1]}.{text[first + 1 :] or '0'}"
+
+
+class Spelled(str):
+    """Text that is JSON already."""
+
+
+def spelled(value):
+    if isinstance(value, Spelled):
+        return value
+    if isinstance(value, float):
+        return number(value)
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(spelled, value)) + "]"
+    if isinstance(value, dict):
+        return Spelled("{" + ",".join(f"{spelled(key)}:{spelled(item)}" for key, item in value.items()) + "}")
+    words = {"None": "null", "True": "true", "False": "false"}
+    return words.get(str(value), str(value))
+
+
+def record(fields, values, left_out=LEFT_OUT):
+    return {name: values[name] for name in fields if not (name in left_out and values[name] == left_out[name])}
+
+
+def layer_record(values):
+    chain = [record(("kind", *OPERATIONS[one["kind"]]), one) for one in values["operations"]]
+    return spelled(record(LAYER, {**values, "operations": chain}))
+
+
+def projection_record(values):
+    return spelled(record(("source", "target", "name", "kind", *PROJECTIONS[values["kind"]]), values))
+
+
+def interface_record(values):
+    inputs = [record(("layer", "shape", "free", "integers"), port) for port in values["inputs"]]
+    outputs = [record(("layer", "shape", "label"), port, {"shape": None, "label": ""}) for port in values["outputs"]]
+    plain = [list(port) for port in (*inputs, *outputs)] == [["layer"], ["layer"]] and len(inputs) == 1
+    return None if plain else spelled({"inputs": inputs, "outputs": outputs})
+
+
+def array(values, kind):
+    """A list where one-dimensional and short, else base64 of its bytes."""
+    values = np.ascontiguousarray(values, {"float32": "<f4", "int64": "<i8", "bool": bool}[kind])
+    if values.ndim == 1 and len(values) <= 32:
+        return Spelled(
+            "[" + ",".join(number(v, True) if kind == "float32" else spelled(v.item()) for v in values) + "]"
+        )
+    data = base64.b64encode(bits(values) if kind == "bool" else values.tobytes()).decode()
+    return Spelled(f'{{"dtype":"{kind}","shape":{spelled(values.shape)},"data":"{data}"}}')
+
+
+def bits(values):
+    return np.packbits(values.reshape(-1)).tobytes()
+
+
+# -- "Order", "The digest" and the document --------------------------------------------------------------------------
+
+
+def ordered(layers, projections):
+    """Layers: again and again the first by name whose sources are all taken. Projections by target and name."""
+    names, left = [], {layer["record"]["name"] for layer in layers}
+    while left:
+        fed = {p["record"]["target"] for p in projections if p["record"]["source"] in left}
+        names.append(min(left - fed))
+        left.remove(names[-1])
+    by_name = {layer["record"]["name"]: layer for layer in layers}
+    key = lambda p: (names.index(p["record"]["target"]), p["record"]["name"])  # noqa: E731
+    return [by_name[name] for name in names], sorted(projections, key=key)
+
+
+def columns_of(values):
+    found = ["bias"] if values["bias"] and values["kind"] != "input" else []
+    normalised = any(operation["kind"] == "batch_norm" for operation in values["operations"])
+    return [*found, *(["gamma", "beta", "mean", "variance"] if normalised else [])]
+
+
+def digest(layers, projections, interface):
+    state = hashlib.sha256(b"nestgraph network 1")
+
+    def absorb(*parts):
+        for part in parts:
+            state.update(len(part).to_bytes(8, "little") + part)
+
+    for layer in sorted(layers, key=lambda one: one["record"]["name"]):
+        absorb(layer_record(layer["record"]).encode(), np.asarray(layer["ids"], "<i8").tobytes())
+        absorb(*(np.asarray(layer["values"][name], "<f4").tobytes() for name in sorted(layer["values"])))
+    for one in sorted(projections, key=lambda one: one["record"]["name"]):
+        mask, area, links = one["mask"], one.get("area"), one.get("links")
+        absorb(projection_record(one["record"]).encode(), np.array(mask.shape, "<i8").tobytes(), bits(mask))
+        absorb(one["weight"][mask].astype("<f4").tobytes())
+        absorb(b"" if area is None else np.array(area.shape, "<i8").tobytes() + bits(area))
+        absorb(b"" if links is None else links.astype("<i8").tobytes())
+    if interface is not None:
+        absorb(interface.encode())
+    return state.hexdigest()
+
+
+def written(layers, projections, interface=None):
+    """The bytes of a document that is complete."""
+    ports = None if interface is None else interface_record(interface)
+    layers, projections = ordered(layers, projections)
+    lines = []
+    for layer in layers:
+        values = (f'"{name}":{array(layer["values"][name], "float32")}' for name in columns_of(layer["record"]))
+        entry = {"layer": layer_record(layer["record"]), "next_id": layer["next_id"]}
+        lines.append(
+            spelled(entry | {"ids": array(layer["ids"], "int64"), "values": Spelled("{" + ",".join(values) + "}")})
+        )
+    more = []
+    for one in projections:
+        mask, area, links = one["mask"], one.get("area"), one.get("links")
+        entry = {"projection": projection_record(one["record"]), "shape": mask.shape}
+        entry |= {} if mask.all() else {"live": array(mask.reshape(-1), "bool")}
+        entry |= {"weights": array(one["weight"][mask], "float32")}
+        entry |= {} if area is None else {"area_shape": area.shape, "area": array(area.reshape(-1), "bool")}
+        entry |= {} if links is None else {"links": array(links, "int64")}
+        more.append(spelled(entry))
+    known = digest(layers, projections, ports)
+    head = f'{{"format":"nestgraph.network","version":2,"digest":"{known}","sidecar":false'
+    head += "" if ports is None else f',"interface":{ports}'
+    body = "".join(
+        f',\n"{name}":[\n' + ",\n".join(part) + "\n]" for name, part in (("layers", lines), ("projections", more))
+    )
+    return f"{head}{body}}}\n".encode()
+
+
+# -- "What a network means" ------------------------------------------------------------------------------------------
+
+
+def evaluate(layers, projections, inputs):
+    """{layer: (units[, height, width])} of one sample, by input layer (features[, height, width]), in float64."""
+    layers, projections = ordered(layers, projections)
+    units = {layer["record"]["name"]: list(layer["ids"]) for layer in layers}
+    outputs = {}
+    for layer in layers:
+        name, own = layer["record"]["name"], layer["record"]
+        if own["kind"] == "input":
+            outputs[name] = np.asarray(inputs[name], float)[units[name]]
+            continue
+        size = tuple(own["size"] or ())
+        total, into = np.zeros((len(units[name]), *size)), [p for p in projections if p["record"]["target"] == name]
+        for projection in into:
+            if not projection["record"].get("gate"):
+                total += term(projection, outputs[projection["record"]["source"]], units, size)
+        if own["bias"]:
+            total += spread(layer["values"]["bias"], total)
+        for projection in into:
+            if projection["record"].get("gate"):
+                total = total * term(projection, outputs[projection["record"]["source"]], units, size)
+        for operation in own["operations"]:
+            total = applied(operation, layer, total)
+        outputs[name] = total
+    return outputs
+
+
+def spread(values, like):
+    return np.asarray(values, float).reshape(-1, *[1] * (like.ndim - 1))
+
+
+def term(projection, source, units, size):
+    """What a projection adds to its target's sum, or multiplies it by: one number, or map, a target unit."""
+    own, weight = projection["record"], np.where(projection["mask"], projection["weight"], 0).astype(float)
+    targets = units[own["target"]]
+    if own["kind"] == "dense":
+        return np.array([(row * source).sum() for row in weight])
+    if own["kind"] == "conv":
+        total, area = np.zeros((len(targets), *size)), projection.get("area")
+        for out, into in np.ndindex(*weight.shape[:2]):
+            swept = sweep(source[into], weight[out, into], own)
+            if area is not None:
+                swept = swept * area[out, into if area.shape[1] > 1 else 0]
+            total[out] += swept
+        return total
+    total = np.full((len(targets), *size), 1.0 if own["gate"] else 0.0)
+    for link, (one, other) in enumerate(projection["links"]):
+        read = source[units[own["source"]].index(one)]
+        value = weight[link] * read if own["kernel"] is None else sweep(read, weight[link], own)
+        total[targets.index(other)] = value if value.ndim == len(size) else np.broadcast_to(value.reshape(-1)[0], size)
+    return total
+
+
+def sweep(image, kernel, own):
+    """Each position's sum of products, without flipping the kernel, zeros around the map."""
+    (top, left), (down, right), (high, wide) = own["padding"], own["stride"], own["dilation"]
+    image = np.pad(image, ((top, top), (left, left)))
+    reach = high * (kernel.shape[0] - 1) + 1, wide * (kernel.shape[1] - 1) + 1
+    rows, columns = (image.shape[0] - reach[0]) // down + 1, (image.shape[1] - reach[1]) // right + 1
+    result = np.zeros((rows, columns))
+    for row, column in np.ndindex(rows, columns):
+        y, x = row * down, column * right
+        result[row, column] = (image[y : y + reach[0] : high, x : x + reach[1] : wide] * kernel).sum()
+    return result
+
+
+POINTWISE = {
+    "relu": lambda x: max(x, 0.0),
+    "tanh": math.tanh,
+    "sigmoid": lambda x: 1 / (1 + math.exp(-x)) if x > -700 else 0.0,
+    "relu6": lambda x: min(max(x, 0.0), 6.0),
+    "hard_sigmoid": lambda x: min(max(x + 3, 0.0), 6.0) / 6,
+    "gelu": lambda x: x * (1 + math.erf(x / math.sqrt(2))) / 2,
+    "gelu_tanh": lambda x: x * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2,
+}
+POINTWISE |= {"silu": lambda x: x * POINTWISE["sigmoid"](x), "hard_swish": lambda x: x * POINTWISE["hard_sigmoid"](x)}
+
+
+def applied(operation, layer, x):
+    kind = operation["kind"]
+    if kind == "batch_norm":
+        gamma, beta, mean, variance = (spread(layer["values"][n], x) for n in ("gamma", "beta", "mean", "variance"))
+        return gamma * (x - mean) / np.sqrt(variance + operation["epsilon"]) + beta
+    if kind == "activation":
+        slope = operation["slope"]
+        known = POINTWISE | {"leaky_relu": lambda value: value if value >= 0 else slope * value}
+        return np.vectorize(known[operation["function"]], [float])(x)
+    if kind == "local_response_norm":
+        ids, size = list(layer["ids"]), operation["size"]
+        result = np.empty_like(x)
+        for place, unit in enumerate(ids):
+            near = [x[ids.index(i)] ** 2 for i in range(unit - size // 2, unit + (size - 1) // 2 + 1) if i in ids]
+            result[place] = x[place] / (operation["k"] + operation["alpha"] * sum(near) / size) ** operation["beta"]
+        return result
+    if kind == "dropout":
+        return x
+    return np.stack([RESIZED[kind](operation, image) for image in x])
+
+
+def pooled(operation, image):
+    """Windows by rows and columns; what lies in a window beyond the map is never the maximum, and maybe counts as 0."""
+    counts, whole = [], operation["count_padding"]
+    for extent, window, step, pad in zip(
+        image.shape, operation["kernel"], operation["stride"], operation["padding"], strict=True
+    ):
+        room = extent + 2 * pad - window
+        count = (-(-room // step) if operation["ceil_mode"] else room // step) + 1
+        counts.append(count - (operation["ceil_mode"] and (count - 1) * step >= extent + pad))
+    result = np.empty(counts)
+    for place in np.ndindex(*counts):
+        inside, divisor = [], 1
+        for i, extent, window, step, pad in zip(
+            place, image.shape, operation["kernel"], operation["stride"], operation["padding"], strict=True
+        ):
+            start, end = i * step - pad, min(i * step - pad + window, extent + pad)
+            inside.append(slice(max(start, 0), min(end, extent)))
+            divisor *= (end - start) if whole else min(end, extent) - max(start, 0)
+        part = image[tuple(inside)]
+        result[place] = part.max() if operation["function"] == "max" else part.sum() / divisor
+    return result
+
+
+def pooled_adaptively(operation, image):
+    result = np.empty(operation["size"])
+    for place in np.ndindex(*operation["size"]):
+        ends = zip(place, image.shape, operation["size"], strict=True)
+        part = image[tuple(slice(i * e // n, -(-(i + 1) * e // n)) for i, e, n in ends)]
+        result[place] = part.max() if operation["function"] == "max" else part.mean()
+    return result
+
+
+def upsampled(operation, image):
+    sizes = operation["size"]
+    for axis in (0, 1):
+        extent, count, scale = image.shape[axis], sizes[axis], (operation["scale"] or (None, None))[axis]
+        if operation["mode"] == "nearest":
+            step = np.float32(extent) / np.float32(count) if scale is None else np.float32(1 / scale)
+            places = [min(int(np.float32(i) * step), extent - 1) for i in range(count)]
+            image = np.take(image, places, axis)
+            continue
+        if operation["align_corners"]:
+            places = [i * ((extent - 1) / max(count - 1, 1)) for i in range(count)]
+        else:
+            step = extent / count if scale is None else 1 / scale
+            places = [max((i + 0.5) * step - 0.5, 0.0) for i in range(count)]
+        low = [int(place) for place in places]
+        share = np.array([place - int(place) for place in places]).reshape((-1, 1) if axis == 0 else (1, -1))
+        high = np.take(image, [min(place + 1, extent - 1) for place in low], axis)
+        image = np.take(image, low, axis) * (1 - share) + high * share
+    return image
+
+
+RESIZED = {"pooling": pooled, "adaptive_pooling": pooled_adaptively, "upsampling": upsampled}
+
+
+def read(data):
+    """The network of a complete document, as this module holds networks, and its interface."""
+    document = json.loads(data)
+    layers = [
+        {
+            "record": defaulted(entry["layer"], LAYER),
+            "next_id": entry["next_id"],
+            "ids": list(unpacked(entry["ids"], "int64")),
+        }
+        | {"values": {name: unpacked(values, "float32") for name, values in entry["values"].items()}}
+        for entry in document["layers"]
+    ]
+    for layer in layers:
+        chain = layer["record"]["operations"]
+        layer["record"]["operations"] = [defaulted(one, ("kind", *OPERATIONS[one["kind"]])) for one in chain]
+    projections = []
+    for entry in document["projections"]:
+        shape, own = tuple(entry["shape"]), entry["projection"]
+        mask = unpacked(entry["live"], "bool").reshape(shape) if "live" in entry else np.ones(shape, bool)
+        weight = np.zeros(shape, np.float32)
+        weight[mask] = unpacked(entry["weights"], "float32")
+        one = {"record": defaulted(own, ("source", "target", "name", "kind", *PROJECTIONS[own["kind"]]))}
+        one |= {"weight": weight, "mask": mask}
+        one |= {"area": unpacked(entry["area"], "bool").reshape(entry["area_shape"])} if "area" in entry else {}
+        one |= {"links": unpacked(entry["links"], "int64").reshape(-1, 2)} if "links" in entry else {}
+        projections.append(one)
+    return layers, projections, document.get("interface")
+
+
+def defaulted(values, fields):
+    return {name: values[name] if name in values else LEFT_OUT[name] for name in fields}
+
+
+def unpacked(value, kind):
+    if isinstance(value, list):
+        return np.array(value, kind)
+    raw, shape = base64.b64decode(value["data"]), value["shape"]
+    if kind == "bool":
+        return np.unpackbits(np.frombuffer(raw, np.uint8), count=math.prod(shape)).astype(bool).reshape(shape)
+    return np.frombuffer(raw, {"float32": "<f4", "int64": "<i8"}[kind]).reshape(shape)
