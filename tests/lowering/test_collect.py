@@ -156,7 +156,7 @@ def test_a_network_of_other_parts():
     with pytest.raises(LoweringError, match="projection 'c_to_d': expected a module of the same links"):
         collect(Network.of(network.replace(connections={"c_to_d": other})), lower(network))
     with pytest.raises(LoweringError, match="expected a module with the layers"):
-        collect(mlp(4, 2), lower(network))
+        collect(mlp([4, 2]), lower(network))
 
 
 def test_a_broken_weight_that_is_dormant_does_no_harm_after_pruning():
