@@ -27,7 +27,8 @@ def shrink_areas(structure: Structure, areas: Mapping[str, AnyArray]) -> Batch:
             the present area.
 
     Raises:
-        EditError: an area is not a convolution's, or an output unit would lose its last path from an input.
+        EditError: an area is not a convolution's, or none of those given leaves out a position that is computed, or an
+            output unit would lose its last path from an input.
     """
     edits: list[AnyEdit] = []
     idle: dict[str, AnyArray] = {}
@@ -43,6 +44,10 @@ def shrink_areas(structure: Structure, areas: Mapping[str, AnyArray]) -> Batch:
         entries = np.flatnonzero(columns.mask & ~kept.any(axis=(2, 3), keepdims=True))
         if len(entries):
             idle[name] = entries
+    if areas and not edits and not idle:
+        raise EditError(
+            f"shrink_areas expected areas that leave out a position that is computed, got none of {', '.join(areas)}"
+        )
     after, _ = Batch(edits=tuple(edits)).change(structure)
     return Batch(edits=(*edits, *prune_connections(after, idle).edits), title=f"shrink areas by {lost} positions")
 

@@ -19,7 +19,7 @@ from nestgraph.graph.geometry import output_size, target_size
 from nestgraph.graph.reference import project
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.operations import BatchNorm, Spatial
+from nestgraph.spec.operations import Activation, BatchNorm, Dropout
 from nestgraph.spec.projection import Argument, Conv, Dense, OneToOne, Projection, Weighted, is_gate
 
 
@@ -33,12 +33,13 @@ def bypass_layer(structure: Structure, layer: str) -> Batch:
     meet at the layer has to be pointwise: between neurons, one to one, or of 1 x 1 kernels.
 
     Raises:
-        EditError: the layer is not hidden, pools, resizes or normalises across maps, or is gated or opaque, or gates a
+        EditError: the layer is not hidden, pools, resizes or mixes its units, or is gated or opaque, or gates a
             layer or is read by an opaque one, or joins projections whose product is no projection.
     """
     record = structure.layer(layer)
-    if record.kind == "input" or record.output or any(isinstance(op, Spatial) for op in record.operations):
-        _refuse(layer, "expected a hidden layer that does not pool, resize or normalise across maps, got another")
+    scaling = all(isinstance(operation, BatchNorm | Activation | Dropout) for operation in record.operations)
+    if record.kind == "input" or record.output or not scaling:
+        _refuse(layer, "expected a hidden layer that does not pool, resize or mix its units, got another")
     scale, constant = _linear(structure, layer)
     before, after = (_plain(structure, layer, side) for side in (structure.incoming(layer), structure.outgoing(layer)))
     cut: list[AnyEdit] = [RemoveProjection(projection=p.name) for p in (*before, *after)]

@@ -21,13 +21,14 @@ Marks = Mapping[str, AnyArray]
 """By layer, bool (units,)."""
 
 
-def absorb_constants(structure: Structure, fed: Marks, read: Marks) -> tuple[SetValues, ...]:
+def absorb_constants(structure: Structure, fed: Marks, read: Marks, exact: bool = False) -> tuple[SetValues, ...]:
     """The edit after which nothing depends on units that no input leads to; see `island_edits` for where it is exact.
 
     Args:
         structure: the network.
         fed: the units to which a path leads from an input.
         read: the units from which a path leads to an output.
+        exact: whether to refuse a constant that differs from position to position of a map.
 
     Raises:
         EditError: a layer has nowhere to absorb a constant, or a gate multiplies the bias of a unit that is not fed.
@@ -39,6 +40,11 @@ def absorb_constants(structure: Structure, fed: Marks, read: Marks) -> tuple[Set
     for name in structure.layer_names if constant else ():
         inflow = _Inflow.of(structure, name, constant, fed, outputs)
         outputs[name] = _constant_output(structure, name, fed[name], read[name], inflow)
+        if exact and not inflow.even(fed[name]):
+            raise EditError(
+                f"layer {name!r} expected constants that are the same at all its positions, got others at the border "
+                "of a padded convolution or under an area: keep a connection into the units that give them"
+            )
         shift, factor = inflow.shift(fed[name]), inflow.scale(fed[name])
         if (factor != 1).any():
             weights |= {p.name: _scaled(structure, p, factor) for p in structure.summed(name)}
@@ -78,6 +84,12 @@ class _Inflow:
             values = project(structure, gate, outputs[gate.source])
             factor = factor * np.where(by_unit(steady, values), values, 1)
         return cls(tuple(project(structure, p, outputs[p.source]) for p in sources), factor, live)
+
+    def even(self, fed: AnyArray) -> bool:
+        """Whether all that reaches units that are fed is the same at all positions."""
+        arrays = [array[0, fed] for array in (*self.terms, self.factor)] if fed.any() else []
+        spread = [(np.ptp(array.reshape(len(array), -1), axis=1), np.abs(array).max()) for array in arrays]
+        return all((differs <= 1e-9 * largest).all() for differs, largest in spread)  # sums are rounded
 
     def shift(self, fed: AnyArray) -> AnyArray:
         """(units,) float32: what is added to the sums of units that are fed."""

@@ -10,7 +10,6 @@ from nestgraph.edits.units import AddUnits
 from nestgraph.errors import EditError
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.operations import LocalResponseNorm
 from nestgraph.spec.projection import OneToOne, Projection
 
 
@@ -18,13 +17,14 @@ def check_apart(structure: Structure, recipe: str, layers: Iterable[str]) -> Non
     """Refuse layers whose units depend on which others live beside them, so that a copy is no twin.
 
     Raises:
-        EditError: a layer has a local response normalisation.
+        EditError: a layer mixes its units.
     """
     for layer in layers:
-        if any(isinstance(operation, LocalResponseNorm) for operation in structure.layer(layer).operations):
+        mixing = [operation.kind for operation in structure.layer(layer).operations if operation.mixes_units]
+        if mixing:
             raise EditError(
-                f"{recipe}: expected layers without local response normalisation, under which a copy has other "
-                f"neighbours than its model, got {layer!r}: replace its operations first"
+                f"{recipe}: expected layers that do not mix their units, as a copy there has other neighbours than its "
+                f"model, got {layer!r} with {mixing[0]}: replace its operations first"
             )
 
 

@@ -12,7 +12,7 @@ from nestgraph.graph.geometry import Size, output_size
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.layer import Layer
-from nestgraph.spec.operations import Activation, ActivationFunction, Dropout, Operation, Spatial
+from nestgraph.spec.operations import Activation, ActivationFunction, Operation
 from nestgraph.spec.projection import Conv, Dense, Projection
 
 NEVER_NEGATIVE: frozenset[ActivationFunction] = frozenset(
@@ -75,7 +75,7 @@ def deepen(
 
 def _left_alone(layer: Layer, function: ActivationFunction | None) -> bool:
     """Whether an activation gives every output of a layer as it is."""
-    last = [op for op in layer.operations if not isinstance(op, Spatial | Dropout)][-1:]  # those keep the sign
+    last = [operation for operation in layer.operations if not operation.keeps_sign][-1:]
     positive = bool(last) and isinstance(last[0], Activation) and last[0].function in NEVER_NEGATIVE
     return function is None or (positive and function in ("relu", "leaky_relu"))
 

@@ -13,7 +13,7 @@ from nestgraph.graph.verify import fed_units, read_units
 from nestgraph.spec.arrays import AnyArray
 
 
-def island_edits(structure: Structure) -> tuple[AnyEdit, ...]:
+def island_edits(structure: Structure, exact: bool = False) -> tuple[AnyEdit, ...]:
     """The edits that remove every unit without a path from an input or to an output.
 
     An input layer stays even where all its units go: what a network takes is not for pruning to decide.
@@ -21,18 +21,23 @@ def island_edits(structure: Structure) -> tuple[AnyEdit, ...]:
     A unit that nothing feeds gives a constant; it is absorbed into the biases after it (into the running mean of a
     normalised layer without bias), or, where it gates a unit, into all that the unit's sum adds up. That is exact where
     it is the same at all positions of a map: not at the border of a padded convolution, nor under an area; there the
-    median over the positions is absorbed. Nor is it under local response normalisation, where a unit that goes counts
-    as 0 from then on.
+    median over the positions is absorbed. Units that a layer mixes (`Layer.mixes_units`) stay as long as one of them
+    is fed and one is read, as each has a part in what the others give.
+
+    Args:
+        structure: the layers and projections.
+        exact: whether to refuse what would not be exact.
 
     Raises:
         EditError: an output unit, or one that an opaque layer reads, has no path from an input, or an output layer has
-            no unit, or what a unit without inputs gives is not constant, as a gate still multiplies its bias.
+            no unit, or what a unit without inputs gives is not constant, as a gate still multiplies its bias; where it
+            has to be exact, also if it is not the same at all positions of what reads it.
     """
     fed = fed_units(structure)
     needed = read_units(structure, fed)
     _check_outputs(structure, fed)
     _check_arguments(structure, fed, needed)
-    edits: list[AnyEdit] = list(absorb_constants(structure, fed, read_units(structure)))
+    edits: list[AnyEdit] = list(absorb_constants(structure, fed, read_units(structure), exact))
     doomed = {name: structure.units(name)[~(fed[name] & needed[name])] for name in structure.layer_names}
     emptied = [name for name, units in doomed.items() if len(units) == len(structure.unit_columns(name))]
     cut = {p.name: p for name in emptied for p in (*structure.incoming(name), *structure.outgoing(name))}

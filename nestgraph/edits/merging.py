@@ -29,7 +29,7 @@ def merge_twins(structure: Structure, layer: str) -> Batch:
     Of coupled units merge the earliest layer first: its twins make those after it. Function-preserving.
 
     Raises:
-        EditError: the layer is not hidden, or its units depend on those beside them, or an opaque layer freezes them.
+        EditError: the layer is not hidden or has no twins, or mixes its units, or an opaque layer freezes them.
     """
     record, ids = structure.layer(layer), structure.units(layer)
     if record.kind == "input" or record.output:
@@ -39,7 +39,7 @@ def merge_twins(structure: Structure, layer: str) -> Batch:
     first = _first_of_each(structure, layer)
     gone = np.flatnonzero(first != np.arange(len(ids)))
     if not len(gone):
-        return Batch(edits=(), title=f"merge no twins of {layer}")
+        raise EditError(f"merge_twins on {layer!r}: expected units that compute the same, got {len(ids)} that differ")
     check_apart(structure, "merge_twins", [layer])
     sums: list[AnyEdit] = []
     later: list[AnyEdit] = []

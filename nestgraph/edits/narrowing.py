@@ -1,6 +1,7 @@
 """Make layers narrower by a share of their units, whole strands at a time: the way back from widening."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from typing import NoReturn
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from nestgraph.edits.strands import Strands
 from nestgraph.edits.units import RemoveUnits
 from nestgraph.errors import EditError
 from nestgraph.graph.groups import block_groups
+from nestgraph.graph.pinning import why_pinned
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.projection import Conv, is_trained
@@ -32,7 +34,8 @@ def narrow(structure: Structure, fraction: float, layers: Collection[str] | None
         layers: only families that lie in at least one of these; all where not given.
 
     Raises:
-        EditError: the fraction is not between 0 and 1, or a layer is not there.
+        EditError: the fraction is not between 0 and 1, or one above 0 takes no unit of any layer, or of a named one.
+        StructureError: a layer is not there.
     """
     if not 0 <= fraction < 1:
         raise EditError(f"narrow expected a fraction of at least 0 and below 1, got {fraction}")
@@ -45,6 +48,11 @@ def narrow(structure: Structure, fraction: float, layers: Collection[str] | None
             weakest = sorted(family, key=lambda strand: (strength[strand], strand))
             doomed.update(weakest[: min(round(fraction * len(family)), len(family) - 1)])
     gone = np.isin(strands.labels, sorted(doomed))
+    if fraction:
+        bare = [name for name, place in strands.places.items() if not gone[place].any()]
+        stuck = bare if layers is None else [name for name in layers if name in bare or name not in strands.places]
+        if stuck and (layers is not None or len(stuck) == len(strands.places)):
+            _refuse(structure, strands, fraction, stuck)
     edits = [
         RemoveUnits(layer=name, units=structure.units(name)[gone[place]])
         for name, place in strands.places.items()
@@ -52,6 +60,24 @@ def narrow(structure: Structure, fraction: float, layers: Collection[str] | None
     ]
     removed = sum(len(edit.units) for edit in edits)
     return followed(structure, edits, f"narrow by {fraction:.0%}: remove {removed} units")
+
+
+def _refuse(structure: Structure, strands: Strands, fraction: float, layers: Sequence[str]) -> NoReturn:
+    """Say why none of the units of layers can go."""
+    reasons = "; ".join(_obstacle(structure, strands, fraction, name) for name in layers[:4])
+    more = f" and {len(layers) - 4} more" if len(layers) > 4 else ""
+    raise EditError(
+        f"narrow expected layers that can lose a unit, got {reasons}{more}: name others, or a larger fraction"
+    )
+
+
+def _obstacle(structure: Structure, strands: Strands, fraction: float, layer: str) -> str:
+    if layer not in strands.places:
+        return f"{layer!r}, which is one of {'inputs' if structure.layer(layer).kind == 'input' else 'outputs'}"
+    kept, reason = strands.kept[strands.places[layer]], why_pinned(structure, layer)
+    if kept.all():
+        return reason or f"{layer!r}, which one-to-one links couple to an output or to what an opaque layer freezes"
+    return f"{layer!r}, of whose families of up to {np.count_nonzero(~kept)} strands {fraction:.3g} is less than one"
 
 
 Site = tuple[str, tuple[int, ...]]

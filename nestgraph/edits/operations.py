@@ -18,7 +18,11 @@ from nestgraph.spec.projection import OneToOne
 def shift_activations(
     structure: Structure, function: ActivationFunction = "relu", replaced: ActivationFunction = "leaky_relu"
 ) -> Batch:
-    """Exchange every activation of one function for another: NeST's shift from leaky ReLU to ReLU (section 3)."""
+    """Exchange every activation of one function for another: NeST's shift from leaky ReLU to ReLU (section 3).
+
+    Raises:
+        EditError: no layer has an activation that it would exchange for another.
+    """
     edits: list[AnyEdit] = []
     for name in structure.layer_names:
         layer = structure.layer(name)
@@ -28,6 +32,10 @@ def shift_activations(
         )
         if shifted != layer.operations:
             edits.append(SetOperations(layer=name, operations=shifted, bias=layer.bias))
+    if not edits:
+        found = sorted({op.function for layer in structure.layers_by_name.values() for op in layer.activations})
+        got = ", ".join(found) or "none"
+        raise EditError(f"shift_activations expected layers with {replaced} to exchange for {function}, got {got}")
     return Batch(edits=tuple(edits), title=f"shift {replaced} to {function}")
 
 
@@ -47,7 +55,7 @@ def replace_activation(
         slope: leaky ReLU's.
 
     Raises:
-        EditError: the layer is an input, has several activations, or the activation is none there is.
+        EditError: the layer is an input, has several activations or that one, or the activation is none there is.
     """
     record = structure.layer(layer)
     old = [place for place, op in enumerate(record.operations) if isinstance(op, Activation)]
@@ -58,9 +66,12 @@ def replace_activation(
     normalised = bool(record.operations) and isinstance(record.operations[0], BatchNorm)
     start = old[0] if old else int(normalised)
     operations = (*record.operations[:start], *new, *record.operations[start + len(old) :])
+    if operations == record.operations:
+        got = f"{function}, which it has" if function else "none, as it has"
+        raise EditError(f"replace_activation on {layer!r}: expected another activation than it has, got {got}")
     edit = SetOperations(layer=layer, operations=operations, bias=record.bias)
     title = f"replace activation of {layer} by {function or 'none'}"
-    return Batch(edits=(edit,) if operations != record.operations else (), title=title)
+    return Batch(edits=(edit,), title=title)
 
 
 @recipe_function

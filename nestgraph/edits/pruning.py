@@ -29,8 +29,8 @@ def prune_connections(structure: Structure, entries: Mapping[str, AnyArray]) -> 
         entries: by projection, row-major positions in its weights. Those already dormant are skipped.
 
     Raises:
-        EditError: an entry is not a position, or is a gate's, or an output unit, or one that an opaque layer reads,
-            would lose its last path from an input.
+        EditError: an entry is not a position, or is a gate's, or all of a projection are dormant already, or an output
+            unit, or one that an opaque layer reads, would lose its last path from an input.
     """
     edits: list[SetMask] = []
     for name, chosen in entries.items():
@@ -40,7 +40,10 @@ def prune_connections(structure: Structure, entries: Mapping[str, AnyArray]) -> 
                 f"prune_connections expected connections that a sum adds up, got those of gate {name!r}: remove a unit "
                 "at its ends, or the whole projection"
             )
-        live = live[structure.connection_columns(name).mask.reshape(-1)[live]]
+        active = live[structure.connection_columns(name).mask.reshape(-1)[live]]
+        if len(live) and not len(active):
+            raise EditError(f"prune_connections expected active connections of {name!r}, got {len(live)} dormant ones")
+        live = active
         dormant = np.zeros(len(live), bool)
         edits.append(SetMask(projection=name, entries=live, active=dormant, weights=dormant.astype(np.float32)))
     title = f"prune {sum(len(edit.entries) for edit in edits)} connections"
@@ -83,11 +86,16 @@ def remove_projection(structure: Structure, projection: str) -> Batch:
     return followed(structure, [RemoveProjection(projection=projection)], f"remove projection {projection}")
 
 
-@preserving(0.0)
+@preserving(1e-5)
 @recipe_function
 def drop_islands(structure: Structure) -> Batch:
-    """Remove every unit that no path joins to the inputs and the outputs."""
-    return Batch(edits=island_edits(structure), title="drop islands")
+    """Remove every unit that no path joins to the inputs and the outputs. Function-preserving.
+
+    Raises:
+        EditError: an output unit, or one that an opaque layer reads, has no path from an input, or a constant that a
+            unit without inputs gives cannot be absorbed exactly.
+    """
+    return Batch(edits=island_edits(structure, exact=True), title="drop islands")
 
 
 def followed(structure: Structure, edits: Sequence[AnyEdit], title: str) -> Batch:

@@ -257,21 +257,26 @@ def _check_islands(structure: Structure) -> Iterator[Violation]:
 def fed_units(structure: Structure) -> dict[str, AnyArray]:
     """For each layer, bool (units,): whether a path of active connections leads to the unit from an input.
 
-    A gate alone does not feed a unit.
+    A gate alone does not feed a unit. Where units are mixed, a path to one of them is one to all.
     """
     reached: dict[str, AnyArray] = {}
     for name in structure.layer_names:
         here = np.full(len(structure.unit_columns(name)), structure.layer(name).kind == "input")
         for projection in (*structure.summed(name), *structure.arguments(name)):
             here |= joined_by(structure, projection).onward(reached[projection.source])
-        reached[name] = here
+        reached[name] = _together(structure.layer(name), here)
     return reached
+
+
+def _together(layer: Layer, here: AnyArray) -> AnyArray:
+    """All units of a layer that mixes them where one is marked."""
+    return here | here.any() if layer.mixes_units else here
 
 
 def read_units(structure: Structure, fed: Mapping[str, AnyArray] | None = None) -> dict[str, AnyArray]:
     """For each layer, bool (units,): whether a path of active connections leads from the unit to an output.
 
-    A body computes all units of an opaque layer together, so one that is read is enough.
+    Where units are mixed, as by the body of an opaque layer, one that is read is enough.
 
     Args:
         structure: the layers and projections.
@@ -285,7 +290,7 @@ def read_units(structure: Structure, fed: Mapping[str, AnyArray] | None = None) 
             if fed is not None and is_gate(projection):
                 heeds = heeds & fed[projection.target]
             here |= joined_by(structure, projection).back(heeds)
-        reached[name] = here | here.any() if structure.layer(name).opaque is not None else here
+        reached[name] = _together(structure.layer(name), here)
     return reached
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from nestgraph.edits import drop_islands
+from nestgraph.edits import Batch
+from nestgraph.edits.islands import island_edits
 from nestgraph.graph import Structure
 from nestgraph.graph.body import Body
 from nestgraph.graph.columns import NEUTRAL, ConnectionColumns, UnitColumns
@@ -89,7 +90,7 @@ class Drafts:
         records = [draft.record for draft in self.layers.values()]
         structure = Structure(records, self._projections.values(), units, self._connections, self._bodies, interface)
         structure = structure.replace(connections=dict(_revived(structure)))
-        return drop_islands(structure).change(structure)[0]
+        return Batch(edits=island_edits(structure)).change(structure)[0]
 
 
 def _revived(structure: Structure) -> Iterator[tuple[str, ConnectionColumns]]:

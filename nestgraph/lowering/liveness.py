@@ -8,7 +8,7 @@ import numpy as np
 from nestgraph.graph import ConnectionColumns, Structure
 from nestgraph.graph.pairs import joined_by
 from nestgraph.graph.reference import forward, project
-from nestgraph.spec import BatchNorm, Dropout, Layer, LocalResponseNorm, OneToOne, Operation, Projection
+from nestgraph.spec import BatchNorm, Dropout, OneToOne, Operation, Projection
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.projection import Argument, is_gate
 
@@ -89,18 +89,13 @@ def _along(rows: AnyArray, like: AnyArray) -> AnyArray:
 def _pinned(structure: Structure) -> frozenset[str]:
     """Layers of which every unit stays, as something reads them together or by their number."""
     readers = [p for p in structure.projections_by_name.values() if not adds(p)]
-    whole = {name for name, layer in structure.layers_by_name.items() if layer.output or _mixes(layer)}
+    whole = {name for name, layer in structure.layers_by_name.items() if layer.output or layer.mixes_units}
     return frozenset(whole | {p.source for p in readers})
 
 
 def adds(projection: Projection) -> bool:
     """Whether a projection adds weighted outputs, of which those that are constant can be taken out."""
     return not is_gate(projection) and not isinstance(projection, Argument)
-
-
-def _mixes(layer: Layer) -> bool:
-    """Whether several units of a layer are read together for each of its outputs."""
-    return layer.opaque is not None or any(isinstance(op, LocalResponseNorm) for op in layer.operations)
 
 
 def _varying(structure: Structure, pinned: frozenset[str]) -> dict[str, AnyArray]:

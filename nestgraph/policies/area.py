@@ -45,8 +45,9 @@ class AreaPruning(Policy):
         scores = {name: _weakness(network, name, responses[name], computed[name]) for name in names}
         sizes = {name: int(np.count_nonzero(entries)) for name, entries in computed.items()}
         chosen = largest(scores, sizes, self.quantile * scale, self.scope)
-        areas = {name: np.ones(entries.shape, bool) for name, entries in computed.items()}
-        for name, entries in chosen.items():
+        found = {name: entries for name, entries in chosen.items() if len(entries)}
+        areas = {name: np.ones(computed[name].shape, bool) for name in found}
+        for name, entries in found.items():
             areas[name].flat[entries] = False
         reasons = last_chosen("mean |response|", scores, chosen, weakest=True)
         return shrink_areas(network, areas).model_copy(update={"reasons": reasons})

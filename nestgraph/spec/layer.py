@@ -86,7 +86,17 @@ class Layer(Record):
     @property
     def activation(self) -> Activation | None:
         """The layer's first activation, if it has one."""
-        return next((op for op in self.operations if isinstance(op, Activation)), None)
+        return next(iter(self.activations), None)
+
+    @property
+    def activations(self) -> tuple[Activation, ...]:
+        """The layer's activations, in their order."""
+        return tuple(operation for operation in self.operations if isinstance(operation, Activation))
+
+    @property
+    def mixes_units(self) -> bool:
+        """Whether a unit's output depends on the sums of others, by an operation or by the body of an opaque layer."""
+        return self.opaque is not None or any(operation.mixes_units for operation in self.operations)
 
     @property
     def column_names(self) -> tuple[ColumnName, ...]:

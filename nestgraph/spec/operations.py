@@ -1,7 +1,7 @@
 """The operations a layer applies to the sum of its incoming projections, in the order of its chain."""
 
 import operator
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, Strict, model_validator
 
@@ -47,7 +47,19 @@ def _absent(value: object) -> bool:
     return value is None
 
 
-class BatchNorm(Record):
+class _Operation(Record):
+    """What edits and lowerings ask an operation, whatever its kind; what is not declared is the careful answer to all.
+
+    Attributes:
+        mixes_units: whether a unit's output depends on the sums of others: they are fed, read and kept together.
+        keeps_sign: whether it never makes a negative number of numbers that are not.
+    """
+
+    mixes_units: ClassVar[bool] = False
+    keeps_sign: ClassVar[bool] = False
+
+
+class BatchNorm(_Operation):
     """Batch normalisation (Ioffe, Szegedy 2015): gamma * (u - mean) / sqrt(variance + epsilon) + beta.
 
     The four values of each unit are columns of the layer.
@@ -70,7 +82,7 @@ class BatchNorm(Record):
         return self
 
 
-class Activation(Record):
+class Activation(_Operation):
     """A pointwise function. `slope` is leaky ReLU's factor for negative inputs, and of ELU (Clevert et al. 2016) how
     far it falls below 0; unused by the others. `clamp` has the bounds `low` and `high`, one at least.
 
@@ -94,7 +106,7 @@ class Activation(Record):
         return self
 
 
-class Pooling(Record):
+class Pooling(_Operation):
     """Maximum or average over windows of a feature map; kernel, stride and padding are (height, width).
 
     Padding is at most half of the kernel, so that no window lies outside the map. Windows follow PyTorch's rules. The
@@ -111,6 +123,7 @@ class Pooling(Record):
     """
 
     kind: Literal["pooling"] = "pooling"
+    keeps_sign: ClassVar[bool] = True
     function: PoolingFunction
     kernel: Pair
     stride: Pair
@@ -125,18 +138,19 @@ class Pooling(Record):
         return self
 
 
-class AdaptivePooling(Record):
+class AdaptivePooling(_Operation):
     """Maximum or average over windows that part a map of any size into (height, width) of `size`, as PyTorch parts it.
 
     Along each axis, window i of n on an extent e is from floor(i * e / n) up to ceil((i + 1) * e / n).
     """
 
     kind: Literal["adaptive_pooling"] = "adaptive_pooling"
+    keeps_sign: ClassVar[bool] = True
     function: PoolingFunction
     size: Pair
 
 
-class Upsampling(Record):
+class Upsampling(_Operation):
     """Interpolation of a map, as PyTorch's `interpolate` does it.
 
     Places are taken from the middles of pixels, or with `align_corners` (bilinear only) so that corners meet. `nearest`
@@ -152,6 +166,7 @@ class Upsampling(Record):
     """
 
     kind: Literal["upsampling"] = "upsampling"
+    keeps_sign: ClassVar[bool] = True
     mode: Literal["nearest", "bilinear"]
     size: Pair
     align_corners: bool = False
@@ -164,7 +179,7 @@ class Upsampling(Record):
         return self
 
 
-class LocalResponseNorm(Record):
+class LocalResponseNorm(_Operation):
     """Division by the responses of neighbouring maps (Krizhevsky et al. 2012): x / (k + alpha * s / size) ** beta.
 
     s is the sum of squares over the living units with ids from i - size // 2 to i + (size - 1) // 2, at the place of
@@ -173,13 +188,15 @@ class LocalResponseNorm(Record):
     """
 
     kind: Literal["local_response_norm"] = "local_response_norm"
+    mixes_units: ClassVar[bool] = True
+    keeps_sign: ClassVar[bool] = True
     size: Count
     alpha: Annotated[float, Field(ge=0)] = 1e-4
     beta: Annotated[float, Field(ge=0)] = 0.75
     k: Annotated[float, Field(gt=0)] = 1.0
 
 
-class Dropout(Record):
+class Dropout(_Operation):
     """Drop outputs with `probability` while training (Srivastava et al. 2014).
 
     Attributes:
@@ -191,6 +208,7 @@ class Dropout(Record):
     """
 
     kind: Literal["dropout"] = "dropout"
+    keeps_sign: ClassVar[bool] = True
     probability: Annotated[float, Field(ge=0, lt=1)]
     maps: Annotated[bool, Field(exclude_if=operator.not_)] = False
     alpha: Annotated[bool, Field(exclude_if=operator.not_)] = False

@@ -8,7 +8,7 @@ from typing import Any
 
 from nestgraph.edits.batch import Batch
 from nestgraph.edits.operations import shift_activations
-from nestgraph.errors import RecipeError, TrainingError
+from nestgraph.errors import EditError, RecipeError, TrainingError
 from nestgraph.graph.cost import cost
 from nestgraph.graph.network import Network
 from nestgraph.snapshot import load
@@ -204,12 +204,19 @@ class Synthesis:
     def _shift(self, stand: Stand) -> Stand:
         """Shift the activations; a network that no longer trains or knows anything keeps those it had."""
         self._enter("shift", stand)
-        edit, epochs = shift_activations(self._steps.network, self.recipe.shift.function), self.recipe.shift.epochs
+        edit, epochs = self._shifted(), self.recipe.shift.epochs
         if not edit.edits and not epochs:
             return stand
         tried = self._try(edit, epochs)
         kept = tried is not None and not self._collapsed(stand, tried)
         return self._decide(stand, tried, kept, edit.words, None)
+
+    def _shifted(self) -> Batch:
+        """The edit that shifts the activations; an empty one, which says why, where there are none to shift."""
+        try:
+            return shift_activations(self._steps.network, self.recipe.shift.function)
+        except EditError as error:
+            return Batch(edits=(), title=str(error)[:256])
 
     def _prune(self, stand: Stand) -> Stand:
         options = self.recipe.pruning

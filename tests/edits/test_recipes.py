@@ -110,14 +110,14 @@ def test_restored_inputs_are_back_in_their_places(network, data):
     assert restored.units(layer).tolist() == sorted([gone, *smaller.units(layer).tolist()])
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "slope"), [("relu", "leaky_relu", 0.0), (None, "leaky_relu", 1.0), ("tanh", "tanh", 0.01)]
-)
+@pytest.mark.parametrize(("old", "new", "slope"), [("relu", "leaky_relu", 0.0), (None, "leaky_relu", 1.0)])
 @quick(10)
 @given(network=networks(), data=st.data())
 def test_an_activation_can_be_exchanged_for_the_same_function(old, new, slope, network, data):
     layer = some_layer(data.draw, network)
-    start = unless_refused(lambda: replace_activation(network, layer, old).apply(network).network)
+    has = network.layer(layer).activation
+    held = (has.function if has else None) == old
+    start = network if held else unless_refused(lambda: replace_activation(network, layer, old).apply(network).network)
     assume(start)
     for structure, function in ((start, new), (replace_activation(start, layer, new, slope).apply(start).network, old)):
         edit = replace_activation(structure, layer, function, slope)
@@ -223,4 +223,5 @@ def test_units_that_differ_only_in_where_their_links_lead_from_are_no_twins():
     for edit in edits:
         bare = edit.apply(bare).network
     assert isinstance(bare, Network)
-    assert merge_twins(bare, "b").edits == ()
+    with pytest.raises(EditError, match="expected units that compute the same, got 2 that differ"):
+        merge_twins(bare, "b")

@@ -4,7 +4,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from nestgraph.edits import drop_islands
+from nestgraph.edits import Batch
+from nestgraph.edits.islands import island_edits
 from nestgraph.graph import ConnectionColumns, Network, Structure, UnitColumns
 from nestgraph.graph.geometry import weight_shape
 from nestgraph.spec import Activation, Argument, BatchNorm, Conv, Dense, Layer, OneToOne, Pooling
@@ -31,7 +32,7 @@ def built(layers, projections, widths, density=1.0):
         weight = ((place * 29) % 17 - 8.5) / 8
         connections[projection.name] = ConnectionColumns.of(np.where(mask, weight, 0).astype(np.float32), mask)
     structure = structure.replace(connections=connections)
-    return Network.of(drop_islands(structure).change(structure)[0])
+    return Network.of(Batch(edits=island_edits(structure)).change(structure)[0])
 
 
 def mlp(*widths, density=1.0, label=""):

@@ -21,8 +21,8 @@ from nestgraph.edits import (
     SetMask,
     SetOperations,
     SetValues,
-    drop_islands,
 )
+from nestgraph.edits.islands import island_edits
 from nestgraph.errors import EditError
 from nestgraph.graph.geometry import output_size, weight_shape
 from nestgraph.graph.pinning import pinned
@@ -41,7 +41,7 @@ def swept(structure, edits):
     """The edits, then what drops the islands they leave; as they are where that cannot be."""
     try:
         after = Batch(edits=tuple(edits)).change(structure)[0]
-        return Batch(edits=(*edits, *drop_islands(after).edits))
+        return Batch(edits=(*edits, *island_edits(after)))
     except EditError:
         return Batch(edits=tuple(edits))
 

@@ -8,7 +8,8 @@ from typing import get_args
 import numpy as np
 from hypothesis import strategies as st
 
-from nestgraph.edits import drop_islands
+from nestgraph.edits import Batch
+from nestgraph.edits.islands import island_edits
 from nestgraph.graph import ConnectionColumns, Network, Structure, UnitColumns
 from nestgraph.graph.geometry import output_size, swept_size, weight_shape
 from nestgraph.spec import (
@@ -107,7 +108,7 @@ class Sketch:
             self.project(Argument(source=source, target=name, name=f"{name}_{place}", place=place))
 
     def finish(self):
-        network = Network.of(drop_islands(self.structure).change(self.structure)[0])
+        network = Network.of(Batch(edits=island_edits(self.structure)).change(self.structure)[0])
         names = [name for name in network.layer_names if network.layer(name).opaque is not None]
         return network.with_bodies({name: Mixing() for name in names})
 

@@ -1,0 +1,146 @@
+"""What edits ask an operation is true of it, and preserving edits hold beside one that mixes units, whichever it is."""
+
+from typing import get_args
+
+import numpy as np
+import pytest
+from hypothesis import assume, event, given
+from hypothesis import strategies as st
+
+from nestgraph.edits import PRESERVING, SetMask, drop_islands
+from nestgraph.graph import Network, UnitColumns, operating
+from nestgraph.graph.operating import activate
+from nestgraph.spec import (
+    Activation,
+    AdaptivePooling,
+    BatchNorm,
+    Dropout,
+    Layer,
+    LocalResponseNorm,
+    Operation,
+    Pooling,
+    Upsampling,
+)
+from tests.laws import assert_same_outputs, outputs_of, quick, unless_refused
+from tests.strategies import SEEDS, inputs_for, networks
+from tests.strategies.networks import FUNCTIONS, columns_for
+from tests.strategies.recipes import RECIPE_CASES, hidden_layers
+
+EXAMPLES = {
+    BatchNorm: [BatchNorm()],
+    Activation: [Activation(function=function) for function in FUNCTIONS],
+    Pooling: [Pooling(function=function, kernel=(2, 2), stride=(1, 1)) for function in ("max", "average")],
+    AdaptivePooling: [AdaptivePooling(function=function, size=(2, 2)) for function in ("max", "average")],
+    Upsampling: [Upsampling(mode=mode, size=(6, 6)) for mode in ("nearest", "bilinear")],
+    LocalResponseNorm: [LocalResponseNorm(size=3, alpha=1.0)],
+    Dropout: [Dropout(probability=0.5)],
+}
+
+
+def test_every_operation_has_an_example():
+    kinds, waiting = set(), [get_args(Operation)[0]]
+    while waiting:
+        kind = waiting.pop()
+        waiting += get_args(kind)
+        kinds |= set() if get_args(kind) else {kind}
+    assert kinds == set(EXAMPLES)
+
+
+@pytest.mark.parametrize("operation", [one for many in EXAMPLES.values() for one in many], ids=repr)
+def test_what_an_operation_declares_is_what_it_does(operation):
+    rng = np.random.default_rng(0)
+    layer = Layer(name="a", kind="feature_maps", size=(4, 4), operations=(operation,))
+    columns = UnitColumns.of(np.arange(5), columns_for(layer, 5, rng))
+    total = rng.standard_normal((3, 5, 4, 4))
+    moved = total.copy()
+    moved[:, 2] += 1.0
+    others = [0, 1, 3, 4]
+    changed = activate(layer, columns, moved)[:, others] != activate(layer, columns, total)[:, others]
+    assert changed.any() == operation.mixes_units == layer.mixes_units
+    if operation.keeps_sign:
+        assert (activate(layer, columns, np.abs(total)) >= 0).all()
+
+
+def cut_off(network, layer, unit, axis):
+    """The structure in which nothing feeds a unit (axis 0), or nothing reads it (axis 1)."""
+    structure, place = network, network.unit_columns(layer).position[unit]
+    for projection in network.summed(layer) if axis == 0 else network.outgoing(layer):
+        columns = network.connection_columns(projection.name)
+        if not columns.mask.size:
+            return None
+        if columns.links is not None:
+            chosen = columns.links[:, 1 - axis] == unit
+        else:
+            chosen = (np.arange(columns.mask.shape[axis]) == place).reshape((-1, 1) if axis == 0 else (1, -1))
+        shape = (*chosen.shape, *[1] * (columns.mask.ndim - chosen.ndim))
+        entries = np.flatnonzero(columns.mask & chosen.reshape(shape))
+        dormant = np.zeros(len(entries), bool)
+        edit = SetMask(projection=projection.name, entries=entries, active=dormant, weights=dormant.astype(np.float32))
+        structure = edit.change(structure)[0]
+    return structure
+
+
+def mixed_by(monkeypatch, network, names):
+    """The network whose layers of these names end in an operation that no edit has heard of: a softmax over units."""
+
+    class OverUnits(Dropout):
+        mixes_units = True
+        keeps_sign = False
+
+    known = operating._apply
+
+    def apply(operation, columns, x):
+        if not isinstance(operation, OverUnits):
+            return known(operation, columns, x)
+        powers = np.exp(x - x.max(axis=1, keepdims=True))
+        return powers / powers.sum(axis=1, keepdims=True) * 3
+
+    monkeypatch.setattr(operating, "_apply", apply)
+    layers = {name: network.layer(name) for name in names}
+    ends = {name: (*layer.operations, OverUnits(probability=0.0)) for name, layer in layers.items()}
+    mixed = {name: layer.model_copy(update={"operations": ends[name]}) for name, layer in layers.items()}
+    return Network.of(network.replace(layers=mixed)).with_bodies(network.bodies)
+
+
+@pytest.mark.parametrize("axis", [0, 1], ids=["unfed", "unread"])
+@quick(60)
+@given(network=networks(), data=st.data())
+def test_dropping_islands_leaves_the_outputs_or_is_refused(axis, network, data):
+    assume(hidden_layers(network))
+    with pytest.MonkeyPatch.context() as patch:
+        names = data.draw(st.lists(st.sampled_from(hidden_layers(network)), max_size=2, unique=True))
+        network = mixed_by(patch, network, names)
+        layer = data.draw(st.sampled_from(hidden_layers(network)))
+        structure = cut_off(network, layer, data.draw(st.sampled_from(network.units(layer).tolist())), axis)
+        assume(structure is not None)
+        edit = unless_refused(lambda: drop_islands(structure))
+        event("refused" if edit is None else f"{len(edit.edits)} edits")
+        if edit is None:
+            return
+        after = Network.of(edit.change(structure)[0]).with_bodies(
+            {name: body for name, body in network.bodies.items() if edit.change(structure)[0].has_layer(name)}
+        )
+        inputs = inputs_for(network, 3, np.random.default_rng(0))
+        before, now = outputs_of(structure, inputs), outputs_of(after, inputs)
+        for name, values in before.items():
+            scale = max(1.0, float(np.abs(values).max()))
+            np.testing.assert_allclose(now[name], values, rtol=0, atol=PRESERVING["drop_islands"] * scale)
+
+
+RECIPES = [recipe for recipe in RECIPE_CASES if recipe.__name__ in PRESERVING]
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.__name__)
+@quick(30)
+@given(network=networks(), data=st.data())
+def test_preserving_recipes_hold_where_an_unknown_operation_mixes_units(recipe, network, data):
+    assume(hidden_layers(network))
+    with pytest.MonkeyPatch.context() as patch:
+        names = data.draw(st.lists(st.sampled_from(hidden_layers(network)), min_size=1, unique=True))
+        mixed = mixed_by(patch, network, names)
+        rng = np.random.default_rng(data.draw(SEEDS))
+        edit = unless_refused(lambda: RECIPE_CASES[recipe](data.draw, mixed, rng))
+        event("refused" if edit is None else "made")
+        if edit is not None:
+            after = Network.of(edit.change(mixed)[0]).with_bodies(mixed.bodies)
+            assert_same_outputs(mixed, after, PRESERVING[recipe.__name__])
