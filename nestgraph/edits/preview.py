@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from nestgraph.edits.edit import Edit
-from nestgraph.errors import NestgraphError, StructureError
+from nestgraph.errors import EditError, NestgraphError, StructureError
 from nestgraph.graph.cost import Cost, cost
 from nestgraph.graph.difference import difference
 from nestgraph.graph.network import Network
 from nestgraph.graph.reference import Inputs, forward, samples_of
 from nestgraph.graph.view import Node
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.wording import quoted
 
 Units = dict[str, tuple[int, ...]]
 PRESERVED = 1e-5
@@ -105,7 +106,7 @@ def preview_of(network: Network, edit: Edit, sample: Inputs | None = None, named
         interface=change.interface,
         gone=gone,
         born=born,
-        coupled=_beyond(gone, born, set(named)),
+        coupled=_beyond(gone, born, _nodes(named)),
         change=new.total - old.total,
         by_layer={name: change for name, change in by_layer.items() if change != Cost()},
         output_change=largest,
@@ -116,6 +117,13 @@ def preview_of(network: Network, edit: Edit, sample: Inputs | None = None, named
 
 def _some_units(units: Mapping[str, AnyArray]) -> Units:
     return {name: tuple(ids.tolist()) for name, ids in units.items() if len(ids)}
+
+
+def _nodes(named: Iterable[Node]) -> set[Node]:
+    try:
+        return set(named)
+    except TypeError:  # what cannot be hashed is no node
+        raise EditError(f"preview expected named: nodes (layer, id), got {quoted(named)}") from None
 
 
 def _beyond(gone: Units, born: Units, named: set[Node]) -> Units:

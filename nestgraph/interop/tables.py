@@ -140,12 +140,20 @@ def _lines(
         _check_header(f"the {title}", header, columns[:required])
         for number, line in enumerate(table.itertuples(index=False, name=None), 1):
             yield f"row {number} of the {title}", line, header
-    elif isinstance(table, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+    elif _is_iterable(table):
         for number, line in enumerate(cast(Iterable[Any], table), 1):
             yield f"row {number} of the {title}", line, None
     else:
         expected = "a path, rows or a DataFrame"
         raise InteropError(f"expected as {title} {expected}, got {type(table).__name__}")
+
+
+def _is_iterable(table: Any) -> bool:
+    """Whether it gives rows; an array of no dimension only says that it does."""
+    try:
+        return iter(table) is not None
+    except TypeError:
+        return False
 
 
 def _is_frame(table: Any) -> TypeGuard[DataFrame]:

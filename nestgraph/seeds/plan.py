@@ -144,6 +144,7 @@ class Plan:
     def _linked(self, name: str, starts: dict[str, int], width: int, operations: Operations) -> str:
         """Maps of which each source gives those from its start on, one to one."""
         self._check_width(name, width)
+        self._check_size()  # of what these layers are, before links between them are made
         records = [OneToOne(source=source, target=name) for source in starts]
         for record, start in zip(records, starts.values(), strict=True):
             units = np.arange(self._widths[record.source])

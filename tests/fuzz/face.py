@@ -6,6 +6,7 @@ or a TypeError or ValueError that the docstring names; all else is a finding.
 """
 
 import argparse
+import contextlib
 import decimal
 import fractions
 import inspect
@@ -514,7 +515,7 @@ def _replaced(name, value, others, rng):
     """Something in place of an argument: a stranger, the like of it, or what another verb takes."""
     ways = (lambda: stranger(rng), lambda: _altered(value, rng), lambda: rng.choice(list(others.values())))
     given = rng.choice(ways)()
-    own = callable(value) or isinstance(value, torch.nn.Module) or name == "chosen"
+    own = callable(value) or isinstance(value, torch.nn.Module) or name in ("chosen", "source", "target")
     if own and callable(given):
         return None  # what a function of the caller's own raises is the caller's
     longer = name in ("epochs", "scale", "count") and isinstance(given, int | float) and given > 5
@@ -556,7 +557,7 @@ def main(words=None):
     parser.add_argument("--dear", type=float, default=0.001, help="share of each verb that takes long")
     given = parser.parse_args(words)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):  # whatever is written is written there
         found = fuzz(given.seed, given.count, Path(folder), given.dear)
     memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
     for problem in found:
