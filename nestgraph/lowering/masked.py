@@ -12,6 +12,7 @@ from nestgraph.lowering.nodes import mark
 from nestgraph.lowering.opaque import emit_body
 from nestgraph.lowering.operations import OPERATIONS
 from nestgraph.lowering.origin import KEY, Origin, lowered
+from nestgraph.lowering.parameters import inherit, parameters_of
 from nestgraph.lowering.ports import Nodes, emit_results, emit_samples
 from nestgraph.lowering.slots import projection_paths, slots
 from nestgraph.spec.arguments import checked
@@ -41,7 +42,8 @@ def lower(
             what growth looks at.
         like: the network before an edit and a module of it that holds its values and is given up: what the edit left
             alone, parameters and masks, passes to the new module as the same tensors. So lowering again costs what
-            the edit changed, and an optimizer that knows a parameter still does.
+            the edit changed, and an optimizer that knows a parameter still does; one that takes another's place takes
+            over its hooks and whether it trains.
 
     Raises:
         LoweringError: the device is not there, or the module given up was lowered from another network, or the body
@@ -61,6 +63,8 @@ def lower(
     module = LoweredNetwork(emission.rooted(), emission.graph, LoweredNetwork.__name__)
     module.graph.lint()
     module.meta[KEY] = Origin(network)
+    if like:
+        inherit(parameters_of(*like), parameters_of(network, module))
     return module.to(place)
 
 

@@ -1,80 +1,132 @@
-"""Optimizer state that follows units through edits, for any optimizer that keeps it entry by entry."""
+"""Optimizers that follow a network through edits, with their state, options, groups and hooks."""
 
 import copy
 import inspect
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar, cast, overload
 
-import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
-from nestgraph.edits import IndexMap
 from nestgraph.errors import LoweringError
-from nestgraph.graph import Network
-from nestgraph.lowering.origin import lowered
-from nestgraph.lowering.slots import Slot, slots
+from nestgraph.lowering.following import followed_states
+from nestgraph.lowering.membership import Place, homes
+from nestgraph.lowering.parameters import Key, Lowered, Parameters, inherit, parameters_of
+from nestgraph.lowering.schedulers import hand_over
+from nestgraph.lowering.slots import slots
 from nestgraph.spec.arguments import checked
-from nestgraph.spec.arrays import AnyArray
 
 AnyOptimizer = TypeVar("AnyOptimizer", bound=Optimizer)
-Lowered = tuple[Network, nn.Module]
-Parameters = Mapping[tuple[str, str], nn.Parameter]
-"""Parameters by the name of their projection or layer, and their column."""
+
+
+@overload
+def carry_optimizer(
+    optimizer: AnyOptimizer, before: Lowered, after: Lowered, schedulers: Iterable[Any] = ()
+) -> AnyOptimizer: ...
+
+
+@overload
+def carry_optimizer(
+    optimizer: Sequence[Optimizer], before: Lowered, after: Lowered, schedulers: Iterable[Any] = ()
+) -> tuple[Optimizer, ...]: ...
 
 
 @checked(LoweringError)
-def carry_optimizer(optimizer: AnyOptimizer, before: Lowered, after: Lowered) -> AnyOptimizer:
+def carry_optimizer(
+    optimizer: Optimizer | Sequence[Optimizer], before: Lowered, after: Lowered, schedulers: Iterable[Any] = ()
+) -> Optimizer | tuple[Optimizer, ...]:
     """An optimizer of the same class and options over a new module, with the state of what survived.
 
     State of a parameter's shape (momentum, Adam's moments, RMSprop's averages) follows units and links by id, to the
-    bit. Entries of new units and connections start at 0, as do those that are dormant in the new network: the
-    momentum of a pruned weight is dead weight. Scalars, such as Adam's step, are copied. A parameter that is new, of a
-    projection of another make too, has no state and joins the first group that holds a parameter of its column (a
-    bias goes to biases), else the first group; one that was in no group stays out. All groups keep their place and
-    options, `initial_lr` among them, so a learning rate scheduler goes on after `scheduler.optimizer = carried`.
+    bit; so does state that has one entry for a row or column (Adafactor). Entries of new units and connections start
+    at 0, as do those that are dormant in the new network: the momentum of a pruned weight is dead weight. Scalars,
+    such as Adam's step, are copied. LBFGS starts anew, as the function that it minimises is another one.
+
+    All groups keep their place and options, `initial_lr` among them. A parameter that is new, of a projection of
+    another make too, has no state and joins the group whose rule it meets (`membership.homes`): vectors join vectors,
+    a layer's parameters the others of that layer; a rule may also leave it out, as what was in no group stays out.
+    Parameters of the new module take over whether they train, and their hooks.
 
     Args:
-        optimizer: over the parameters of the module before; parameters of other modules stay as they are.
+        optimizer: over the parameters of the module before, or all that are, so that each new parameter joins one
+            of them; parameters of other modules stay as they are.
         before: the network and its module before the edit.
         after: the network and its module after the edit.
+        schedulers: learning rate schedulers that shall go on with what is carried, with all that they hold.
 
     Raises:
-        LoweringError: a module does not belong to its network, the optimizer belongs to another module, or its state
-            cannot follow units.
+        LoweringError: a module does not belong to its network, an optimizer belongs to another module or shares a
+            parameter with another one, or its state cannot follow units.
     """
+    given = (optimizer,) if isinstance(optimizer, Optimizer) else tuple(optimizer)
     old, new = parameters_of(*before), parameters_of(*after)
-    slots_before, slots_after = (
-        {(slot.owner, slot.column): slot for slot in slots(network)} for network, _ in (before, after)
-    )
-    carried = _rebuilt(optimizer, _groups(optimizer, old, new))
-    index_map = IndexMap.between(before[0], after[0])
-    for key, parameter in new.items():
-        places = _places(before[0], after[0], index_map, key) if key in old and old[key] in optimizer.state else None
-        if places is not None:
-            dormant = _dormant(after[0], key, parameter)
-            both = slots_before[key], slots_after[key]
-            follow = _Follow(old[key], parameter, before[0], both, places, dormant)
-            carried.state[parameter] = {
-                name: follow.entry(name, value) for name, value in optimizer.state[old[key]].items()
-            }
-    for parameter in _foreign(optimizer, old):
-        if parameter in optimizer.state:
-            carried.state[parameter] = copy.deepcopy(optimizer.state[parameter])
-    return carried
+    places = placed(given, old)
+    belongs = homes(before, after, places)
+    paths = [{(slot.owner, slot.column): slot.path for slot in slots(network)} for network, _ in (before, after)]
+    carried: list[Optimizer] = []
+    for number, one in enumerate(given):
+        joined = _Joined(old, new, {key: home for key, home in belongs.items() if home and home[0] == number}, paths)
+        made = _rebuilt(one, [joined.group(place, group) for place, group in enumerate(one.param_groups)])
+        made.state.update(followed_states(one, before, after))
+        for parameter in _foreign(one, old):
+            if parameter in one.state:
+                made.state[parameter] = copy.deepcopy(one.state[parameter])
+        carried.append(made)
+    hand_over(schedulers, zip(given, carried, strict=True))
+    inherit(old, new)
+    return carried[0] if isinstance(optimizer, Optimizer) else tuple(carried)
 
 
-def parameters_of(network: Network, module: nn.Module) -> Parameters:
-    """The parameters of a network's module, by the name of their projection or layer and their column.
+def placed(optimizers: Sequence[Optimizer], parameters: Parameters) -> Mapping[int, Place]:
+    """The optimizer and group of each parameter, by identity.
 
     Raises:
-        LoweringError: the module was not lowered from the network.
+        LoweringError: a parameter is in two optimizers, or an optimizer has none of them.
     """
-    part = lowered(network, module)
-    tensors = {(slot.owner, slot.column): slot.tensor(part) for slot in slots(network)}
-    return {key: tensor for key, tensor in tensors.items() if isinstance(tensor, nn.Parameter)}
+    keys = {id(parameter): key for key, parameter in parameters.items()}
+    found: dict[int, Place] = {}
+    for number, optimizer in enumerate(optimizers):
+        members = [(place, p) for place, group in enumerate(optimizer.param_groups) for p in group["params"]]
+        mine: dict[int, Place] = {id(p): (number, place) for place, p in members if id(p) in keys}
+        if not mine:
+            raise LoweringError(
+                f"expected {type(optimizer).__name__} over parameters of the lowered module, got none of them: pass "
+                "the module that the optimizer was made for"
+            )
+        if twice := mine.keys() & found.keys():
+            owner, column = next(key for known, key in keys.items() if known in twice)
+            raise LoweringError(
+                f"expected each parameter in one optimizer at most, got the {column} of {owner!r} in two: a step "
+                "would move it twice"
+            )
+        found |= mine
+    return found
+
+
+class _Joined:
+    """The groups of one optimizer after an edit."""
+
+    def __init__(self, old: Parameters, new: Parameters, belongs: Mapping[Key, Place], paths: Any) -> None:
+        self._old, self._new, self._belongs, self._paths = old, new, belongs, paths
+        self._keys = {id(parameter): key for key, parameter in old.items()}
+
+    def group(self, place: int, group: Mapping[str, Any]) -> dict[str, Any]:
+        """A group with its options: what stays in its order, then what joins it."""
+        names: Sequence[str] = group.get("param_names", [""] * len(group["params"]))
+        prefix, kept = "", list[tuple[str, nn.Parameter]]()
+        for name, parameter in zip(names, group["params"], strict=True):
+            key = self._keys.get(id(parameter))
+            if key is None:
+                kept.append((name, parameter))
+                continue
+            prefix = name.removesuffix(self._paths[0][key])
+            if key in self._new:
+                kept.append((prefix + self._paths[1][key], self._new[key]))
+        for key, home in self._belongs.items():
+            if home is not None and home[1] == place and key not in self._old:
+                kept.append((prefix + self._paths[1][key], self._new[key]))
+        params = kept if "param_names" in group else [parameter for _, parameter in kept]
+        return {**{name: value for name, value in group.items() if name != "param_names"}, "params": params}
 
 
 def _foreign(optimizer: Optimizer, old: Parameters) -> list[nn.Parameter]:
@@ -83,98 +135,18 @@ def _foreign(optimizer: Optimizer, old: Parameters) -> list[nn.Parameter]:
     return [p for group in optimizer.param_groups for p in group["params"] if id(p) not in known]
 
 
-def _groups(optimizer: Optimizer, old: Parameters, new: Parameters) -> list[dict[str, Any]]:
-    keys = {id(parameter): key for key, parameter in old.items()}
-    groups: list[dict[str, Any]] = []
-    home: dict[str, int] = {}
-    for number, group in enumerate(optimizer.param_groups):
-        kept: list[nn.Parameter] = []
-        for parameter in group["params"]:
-            key = keys.get(id(parameter))
-            if key is not None:
-                home.setdefault(key[1], number)
-            if key is None or key in new:
-                kept.append(parameter if key is None else new[key])
-        options = {name: value for name, value in group.items() if name != "param_names"}
-        groups.append({**options, "params": kept})
-    if not home:
-        raise LoweringError(
-            f"carry_optimizer expected {type(optimizer).__name__} over parameters of the module before the edit, got "
-            "none of them: pass the module that the optimizer was made for"
-        )
-    for key, parameter in new.items():
-        if key not in old:
-            groups[home.get(key[1], 0)]["params"].append(parameter)
-    return groups
-
-
 def _rebuilt(optimizer: AnyOptimizer, groups: list[dict[str, Any]]) -> AnyOptimizer:
     kind = type(optimizer)
     accepted = inspect.signature(kind).parameters
     options = {name: value for name, value in optimizer.defaults.items() if name in accepted}
     try:
-        return kind(groups, **options)
+        made = kind(cast(Any, groups), **options)
     except Exception as error:  # whatever a foreign constructor raises
         raise LoweringError(
             f"carry_optimizer expected an optimizer that {kind.__name__}(groups, **defaults) rebuilds, got: {error}; "
             "pass the bare optimizer, not one that wraps it, or make a new one"
         ) from error
-
-
-def _places(old: Network, new: Network, index_map: IndexMap, key: tuple[str, str]) -> tuple[AnyArray, ...] | None:
-    """For each axis that runs over units or links, the old position of each new entry, -1 if new; None if all are."""
-    owner, column = key
-    if column != "weight":
-        return (index_map.old_positions[owner],)
-    projection = new.projection(owner)
-    before, after = old.connection_columns(owner), new.connection_columns(owner)
-    if old.projection(owner) != projection or before.weight.shape[2:] != after.weight.shape[2:]:
-        return None
-    if before.links is not None and after.links is not None:
-        row = {tuple(link): number for number, link in enumerate(before.links.tolist())}
-        return (np.array([row.get(tuple(link), -1) for link in after.links.tolist()], np.int64),)
-    return index_map.old_positions[projection.target], index_map.old_positions[projection.source]
-
-
-def _dormant(network: Network, key: tuple[str, str], parameter: nn.Parameter) -> Tensor | None:
-    owner, column = key
-    if column != "weight":
-        return None
-    return torch.tensor(~network.connection_columns(owner).mask, device=parameter.device)
-
-
-@dataclass(frozen=True)
-class _Follow:
-    """What brings the state of a parameter to the one that it is after an edit."""
-
-    old: nn.Parameter
-    new: nn.Parameter
-    network: Network
-    slots: tuple[Slot, Slot]
-    places: tuple[AnyArray, ...]
-    dormant: Tensor | None
-
-    def entry(self, name: str, value: Any) -> Any:
-        """One entry of the state, after the edit."""
-        if not isinstance(value, Tensor) or value.ndim == 0:
-            if isinstance(value, Tensor | int | float | None):
-                return value.clone() if isinstance(value, Tensor) else value
-        elif value.shape == self.old.shape:
-            value = self.slots[0].spread(value, self.network)
-            for axis, place in enumerate(self.places):
-                value = _gathered(value, axis, torch.tensor(place, device=value.device))
-            value = value if self.dormant is None else value.masked_fill(self.dormant.to(value.device), 0)
-            return self.slots[1].packed(value, self.new)
-        raise LoweringError(
-            f"carry_optimizer expected state that is a number or has its parameter's shape {tuple(self.old.shape)}, "
-            f"got {name!r} of {type(value).__name__} {tuple(getattr(value, 'shape', ()))}, which cannot follow units: "
-            "make a new optimizer"
-        )
-
-
-def _gathered(value: Tensor, axis: int, place: Tensor) -> Tensor:
-    """`value` taken along an axis at `place`, 0 where that is -1."""
-    survivors = torch.nonzero(place >= 0).flatten()
-    shape = list(value.shape)
-    shape[axis] = len(place)
-    return value.new_zeros(shape).index_copy(axis, survivors, value.index_select(axis, place[survivors]))
+    for name, held in vars(optimizer).items():
+        if name.startswith("_optimizer_") and name.endswith("_hooks"):
+            setattr(made, name, held)  # the same ones, so that a handle removes what it put there
+    return made

@@ -72,11 +72,11 @@ class Slot:
         shape = self.values(structure).shape
         if self.blocks is None or values.shape == shape or values.shape[:2] != self.blocks.real.shape:
             return values
-        return self.blocks.spread(values, shape)
+        return self.blocks.spread(values, (*shape[:2], *values.shape[2:]))
 
     def packed(self, values: Tensor, held: Tensor) -> Tensor:
         """Values of the column's shape as a module holds them that holds `held` for the column."""
-        return values if self.blocks is None or values.shape == held.shape else self.blocks.packed(values)
+        return values if self.blocks is None or values.shape[:2] == held.shape[:2] else self.blocks.packed(values)
 
 
 def slots(structure: Structure) -> tuple[Slot, ...]:

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from nestgraph.errors import LoweringError, RecordError
 from nestgraph.graph import Network
-from nestgraph.lowering.optimizer import Parameters, parameters_of
+from nestgraph.lowering.parameters import Parameters, parameters_of
 from nestgraph.lowering.slots import slots
 from nestgraph.spec import Name
 from nestgraph.spec.arrays import AnyArray, Integers, frozen
@@ -132,10 +132,14 @@ class OptimizerState:
             entry: Any = value
             if isinstance(value, np.ndarray):
                 slot, entry = places[owner, column], torch.tensor(value)
-                if entry.shape == slot.values(network).shape:
+                if entry.shape[:2] == slot.values(network).shape[:2]:
                     entry = slot.packed(entry, parameters[owner, column])
             state.setdefault(number[owner, column], {})[name] = entry
         optimizer.load_state_dict({"state": state, "param_groups": groups})
+        for group, old in zip(optimizer.param_groups, present, strict=False):
+            if "param_names" in old:
+                paths = {id(parameters[key]): slot.path for key, slot in places.items() if key in parameters}
+                group["param_names"] = [paths[id(parameter)] for parameter in group["params"]]
 
     def same(self, other: "OptimizerState") -> bool:
         """Whether both are the same to the bit."""

@@ -1,7 +1,8 @@
-"""A network under edit and in training: an editor whose module and optimizer follow every edit, there and back."""
+"""A network under edit and in training: an editor whose module and optimizers follow every edit, there and back."""
 
-from collections.abc import Callable
-from typing import Self
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self, cast
 
 import torch
 from torch import nn
@@ -13,43 +14,61 @@ from nestgraph.edits.layers import UnitValues
 from nestgraph.errors import LoweringError
 from nestgraph.graph import Network
 from nestgraph.lowering.collect import trained_values
+from nestgraph.lowering.following import followed_states
 from nestgraph.lowering.masked import lower
-from nestgraph.lowering.optimizer import carry_optimizer
+from nestgraph.lowering.optimizer import placed
+from nestgraph.lowering.parameters import Key, inherit, parameters_of
 from nestgraph.lowering.states import OptimizerState, same_bits
 from nestgraph.spec.arguments import checked
 
-OptimizerMaker = Callable[[list[nn.Parameter]], Optimizer]
+OptimizerMaker = Callable[[nn.Module], Optimizer | Sequence[Optimizer]]
+
+
+@dataclass(frozen=True, eq=False)
+class BenchState:
+    """What stands beside a network: the state of each optimizer, and which parameters do not train."""
+
+    optimizers: tuple[OptimizerState, ...]
+    frozen: frozenset[Key]
+
+    def same(self, other: "BenchState") -> bool:
+        """Whether both are the same to the bit."""
+        pairs = zip(self.optimizers, other.optimizers, strict=True)
+        return self.frozen == other.frozen and all(one.same(two) for one, two in pairs)
 
 
 class Workbench(Editor):
     """An editor of a network that trains between edits.
 
-    Any PyTorch code may train `module` with `optimizer`; each edit makes a new `module`, while `optimizer` stays the
-    same object, so schedulers go on. What was trained since the last edit becomes an edit of its own (`SetValues`) as
-    soon as one asks for the `network` or `history`, edits, undoes or branches: training can be undone, too. Undo and
-    redo restore structure, weights, statistics and the optimizer's state and options to the bit. The state of
-    schedulers and of random generators stays with who made them.
+    Any PyTorch code may train `module` with `optimizers`; each edit makes a new `module`, while the optimizers stay
+    the same objects, so schedulers go on. Which parameter belongs to which group is what `make` says of the new
+    module; options, rates and hooks stay, and so does whether a parameter trains. What was trained since the last edit
+    becomes an edit of its own (`SetValues`) with the next edit, undo, redo, branch or `take_in`: training can be
+    undone, too, while reading `network` or `history` changes nothing. Undo and redo restore structure, weights,
+    statistics, which parameters train, and the optimizers' states and options to the bit. The state of schedulers and
+    of random generators stays with who made them.
     """
 
     @checked(LoweringError)
-    def __init__(self, network: Network, make_optimizer: OptimizerMaker, device: str | torch.device = "cpu") -> None:
-        """Lower the network and make its optimizer.
+    def __init__(self, network: Network, make: OptimizerMaker, device: str | torch.device = "cpu") -> None:
+        """Lower the network and make its optimizers.
 
         Args:
             network: where to start.
-            make_optimizer: gives an optimizer over a list of parameters, such as
-                `lambda parameters: torch.optim.SGD(parameters, lr=0.1, momentum=0.9)`.
+            make: gives an optimizer, or several, over parameters of a module, such as
+                `lambda module: torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9)`. Called with each new
+                module, it says again which parameter belongs to which group.
             device: where to train.
 
         Raises:
-            LoweringError: the device is not there, or the optimizer is over other parameters.
+            LoweringError: the device is not there, or an optimizer is over other parameters or shares one.
         """
         super().__init__(network)
-        self._make, self._device = make_optimizer, device
+        self._make, self._device = make, device
         self._module = lower(network, device)
-        self._optimizer = make_optimizer(list(self._module.parameters()))
-        self._states = [OptimizerState.of(self._optimizer, network, self._module)]  # one more than edits done
-        self._later: list[OptimizerState] = []  # after each edit undone
+        self._optimizers = self._made(network, self._module)
+        self._states = [self._state(network, self._module, self._optimizers)]  # one more than edits done
+        self._later: list[BenchState] = []  # after each edit undone
 
     @property
     def module(self) -> GraphModule:
@@ -57,40 +76,74 @@ class Workbench(Editor):
         return self._module
 
     @property
+    def optimizers(self) -> tuple[Optimizer, ...]:
+        """The optimizers of the module's parameters, the same objects for ever."""
+        return self._optimizers
+
+    @property
     def optimizer(self) -> Optimizer:
-        """The optimizer of the module's parameters."""
-        return self._optimizer
+        """The optimizer, where there is one.
+
+        Raises:
+            LoweringError: there are several.
+        """
+        if len(self._optimizers) != 1:
+            raise LoweringError(f"expected a workbench of one optimizer, got {len(self._optimizers)}: see optimizers")
+        return self._optimizers[0]
 
     @property
     def network(self) -> Network:
-        """The current network, with what was trained.
+        """The current network, with what was trained; reading it takes nothing in.
 
         Raises:
-            LoweringError: a value is not finite; `undo` goes back to before the training.
+            LoweringError: a value is not finite; `undo` or `drop` goes back to before the training.
         """
-        self._take_in()
-        return self._network
+        values = _changed(self._network, trained_values(self._network, self._module))
+        changed = values.units or values.weights or values.batches
+        return values.apply(self._network).network if changed else self._network
 
     @property
     def history(self) -> tuple[Edit, ...]:
-        """The edits that led from the first network to the current one; trainings are among them."""
-        self._take_in()
-        return super().history
+        """The edits that led from the first network to the current one; trainings are among them, also the present."""
+        pending = self._pending()
+        return super().history if pending is None else (*super().history, pending[0])
+
+    def take_in(self) -> Applied | None:
+        """Make what was trained since the last edit an edit, if anything was; edits, undo, redo and branch do so.
+
+        Raises:
+            LoweringError: a value is not finite, or the state of an optimizer cannot be kept.
+        """
+        pending = self._pending()
+        if pending is None:
+            return None
+        values, state = pending
+        return self._record(values, values.apply(self._network), state)
+
+    def drop(self) -> None:
+        """Forget what was trained since the last edit: back to it, to the bit."""
+        self._return(None)
 
     @checked(LoweringError)
     def apply(self, edit: Edit) -> Applied:
-        """Take in what was trained, apply an edit, and let module and optimizer follow.
+        """Take in what was trained, apply an edit, and let module and optimizers follow.
 
         Raises:
             EditError: the edit is not legal; the workbench stays as it is.
-            LoweringError: a trained value is not finite, or the optimizer's state cannot follow units.
+            LoweringError: a trained value is not finite, the state of an optimizer cannot follow units, or `make`
+                gives another number of optimizers or groups for the new module; the network stays as it was.
         """
-        self._take_in()
-        before = self._network
-        applied = edit.apply(before)
-        module = self._lowered(applied.network, before)
-        carried = carry_optimizer(self._optimizer, (before, self._module), (applied.network, module))
-        state = OptimizerState.of(carried, applied.network, module, like=self._states[-1])
+        self.take_in()
+        before = (self._network, self._module)
+        applied = edit.apply(before[0])
+        module = self._lowered(applied.network, before[0])
+        made = self._made(applied.network, module)
+        self._check_groups(made)
+        for optimizer, present in zip(made, self._optimizers, strict=True):
+            optimizer.state.update(followed_states(present, before, (applied.network, module)))
+            for group, old in zip(optimizer.param_groups, present.param_groups, strict=True):
+                group.update({name: value for name, value in old.items() if name not in ("params", "param_names")})
+        state = self._state(applied.network, module, made)
         self._follow(applied.network, module, state)
         return self._record(edit, applied, state)
 
@@ -101,9 +154,9 @@ class Workbench(Editor):
             EditError: there is none.
         """
         try:
-            self._take_in()
+            self.take_in()
         except LoweringError:
-            self._return(None)
+            self.drop()
             return self._network
         before = self._network
         super().undo()
@@ -112,54 +165,93 @@ class Workbench(Editor):
         return self._network
 
     def redo(self) -> Network:
-        """Apply the last undone edit again, with the optimizer's state as it was after it.
+        """Apply the last undone edit again, with the state of the optimizers as it was after it.
 
         Raises:
             EditError: there is none.
         """
-        before = self.network
+        self.take_in()
+        before = self._network
         super().redo()
         self._states.append(self._later.pop())
         self._return(before)
         return self._network
 
     def branch(self) -> Self:
-        """A workbench of its own with the same network, history and optimizer state: try an edit there, and train."""
-        self._take_in()
+        """A workbench of its own with the same network, history and optimizer states: try an edit there, and train."""
+        self.take_in()
         twin = super().branch()
         twin._states, twin._later = self._states[:], self._later[:]
-        twin._module = self._lowered(self._network)
-        twin._optimizer = self._make(list(twin._module.parameters()))
-        twin._states[-1].restore(twin._optimizer, twin._network, twin._module)
+        twin._module = lower(self._network, self._device).train(self._module.training)
+        _set_frozen(twin._network, twin._module, twin._states[-1].frozen)
+        twin._optimizers = twin._made(twin._network, twin._module)
+        twin._follow(twin._network, twin._module, twin._states[-1])
         return twin
 
-    def _take_in(self) -> None:
-        """Make what was trained since the last edit an edit, if anything was."""
-        known = self._states[-1]
-        state = OptimizerState.of(self._optimizer, self._network, self._module, like=known)
+    def _pending(self) -> tuple[SetValues, BenchState] | None:
+        """What was trained since the last edit, and the state that goes with it; None if nothing was."""
+        state = self._state(self._network, self._module, self._optimizers)
         values = _changed(self._network, trained_values(self._network, self._module))
-        if values.units or values.weights or values.batches or not state.same(known):
-            self._record(values, values.apply(self._network), state)
+        changed = values.units or values.weights or values.batches or not state.same(self._states[-1])
+        return (values, state) if changed else None
 
-    def _record(self, edit: Edit, applied: Applied, state: OptimizerState) -> Applied:
+    def _record(self, edit: Edit, applied: Applied, state: BenchState) -> Applied:
         self._undone.clear()
         self._later.clear()
         self._states.append(state)
         return self._advance(edit, applied)
 
     def _return(self, before: Network | None) -> None:
-        """Bring module and optimizer to the current network and its state; the module holds `before`, if anything."""
+        """Bring module and optimizers to the current network and its state; the module holds `before`, if anything."""
         self._follow(self._network, self._lowered(self._network, before), self._states[-1])
 
-    def _follow(self, network: Network, module: GraphModule, state: OptimizerState) -> None:
-        state.restore(self._optimizer, network, module)
+    def _follow(self, network: Network, module: GraphModule, state: BenchState) -> None:
+        for optimizer, kept in zip(self._optimizers, state.optimizers, strict=True):
+            kept.restore(optimizer, network, module)
+        _set_frozen(network, module, state.frozen)
         self._module = module
 
     def _lowered(self, network: Network, before: Network | None = None) -> GraphModule:
         """A network's module; that of the network `before`, if there is one, gives up what both share."""
         module = lower(network, self._device, like=before and (before, self._module))
+        if before is None:
+            inherit(parameters_of(network, self._module), parameters_of(network, module))
         module.train(self._module.training)
         return module
+
+    def _made(self, network: Network, module: GraphModule) -> tuple[Optimizer, ...]:
+        """What `make` gives for a module."""
+        made: Any = self._make(module)
+        optimizers = tuple(cast("Sequence[Any]", made)) if isinstance(made, list | tuple) else (made,)
+        if not optimizers or not all(isinstance(one, Optimizer) for one in optimizers):
+            shown = type(cast(object, made)).__name__
+            raise LoweringError(
+                f"a workbench expected make(module) to give an optimizer or several, got {shown}: pass "
+                "a function such as lambda module: torch.optim.SGD(module.parameters(), lr=0.1)"
+            )
+        placed(optimizers, parameters_of(network, module))
+        return optimizers
+
+    def _check_groups(self, made: tuple[Optimizer, ...]) -> None:
+        got, expected = ([len(one.param_groups) for one in all_] for all_ in (made, self._optimizers))
+        if got != expected:
+            raise LoweringError(
+                f"a workbench expected make(module) to give optimizers of {expected} groups for each module, got "
+                f"{got} after an edit: schedulers know groups by their place, so make as many, empty ones too"
+            )
+
+    def _state(self, network: Network, module: GraphModule, optimizers: tuple[Optimizer, ...]) -> BenchState:
+        known = self._states[-1].optimizers if hasattr(self, "_states") else (None,) * len(optimizers)
+        states = [
+            OptimizerState.of(one, network, module, like=like) for one, like in zip(optimizers, known, strict=True)
+        ]
+        parameters = parameters_of(network, module)
+        return BenchState(tuple(states), frozenset(key for key, p in parameters.items() if not p.requires_grad))
+
+
+def _set_frozen(network: Network, module: nn.Module, frozen: frozenset[Key]) -> None:
+    for key, parameter in parameters_of(network, module).items():
+        parameter.requires_grad_(key not in frozen)
 
 
 def _changed(network: Network, values: SetValues) -> SetValues:

@@ -28,7 +28,7 @@ from nestgraph.lowering.states import OptimizerState
 from nestgraph.lowering.workbench import Workbench
 from nestgraph.snapshot import from_bytes, to_bytes
 from tests.laws import check_laws, fresh_digest, quick, unless_refused
-from tests.lowering.running import close, results, train, without_dropout
+from tests.lowering.running import close, over, results, train, without_dropout
 from tests.lowering.test_collect import OPTIMIZERS
 from tests.strategies import EDIT_CASES, SEEDS, edits_for, inputs_for, networks
 from tests.strategies.recipes import RECIPE_CASES
@@ -63,7 +63,7 @@ class EditingMachine(RuleBasedStateMachine):
 
     @initialize(network=networks(), kind=st.sampled_from(sorted(OPTIMIZERS)))
     def start(self, network, kind):
-        bench = Workbench(network, OPTIMIZERS[kind])
+        bench = Workbench(network, over(OPTIMIZERS[kind]))
         self.lines = [Line(bench, network, [moment(bench)], [])]
         self.line = self.lines[0]
 
@@ -135,6 +135,7 @@ class EditingMachine(RuleBasedStateMachine):
         without_dropout(bench.module)
         train(bench.module, bench.optimizer, self.network, inputs, 1)
         try:
+            bench.take_in()
             self.line.record()
         except LoweringError:  # the step went to infinity
             bench.undo()

@@ -129,7 +129,7 @@ def test_a_cumulative_normalisation_goes_on_counting_through_edits():
     network = import_module(module, batches[0])
     norm = next(network.layer(name).batch_norm for name in network.layer_names if network.layer(name).batch_norm)
     assert (norm.momentum, norm.batches) == (None, 2)
-    bench = ng.Workbench(network, lambda parameters: torch.optim.SGD(parameters, lr=0.0))
+    bench = ng.Workbench(network, lambda module: torch.optim.SGD(module.parameters(), lr=0.0))
     for place, x in enumerate(batches[2:]):
         module.train()(x)
         bench.module.train()(x)

@@ -70,7 +70,7 @@ def test_a_body_comes_back_on_every_way():
         assert found == network
         assert found.bodies == network.bodies
         assert same(found, network)
-    for editor in (Editor(network), ng.Workbench(network, lambda parameters: torch.optim.SGD(parameters, lr=0.1))):
+    for editor in (Editor(network), ng.Workbench(network, lambda module: torch.optim.SGD(module.parameters(), lr=0.1))):
         editor.apply(edit)
         twin = editor.branch()
         for each in (editor, twin):

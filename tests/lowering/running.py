@@ -76,6 +76,11 @@ def trained(network, inputs, make, steps=3):
     return module, optimizer
 
 
+def over(make):
+    """A maker of optimizers over modules from one over parameters."""
+    return lambda module: make(list(module.parameters()))
+
+
 def without_dropout(module):
     for part in module.modules():
         if isinstance(part, torch.nn.Dropout):

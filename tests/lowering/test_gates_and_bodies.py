@@ -207,7 +207,7 @@ def test_a_lowered_body_never_trains():
     body = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Dropout(0.5))
     before = copy.deepcopy(body)
     network = softmaxed().with_bodies({"o": ModuleBody(body)})
-    bench = Workbench(network, lambda parameters: torch.optim.SGD(parameters, lr=0.1, momentum=0.9))
+    bench = Workbench(network, lambda module: torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9))
     x = torch.randn(8, 3)
     for _ in range(2):
         bench.optimizer.zero_grad()

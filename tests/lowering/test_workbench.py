@@ -12,7 +12,7 @@ from nestgraph.lowering import lower, slots
 from nestgraph.lowering.states import OptimizerState, StateRecord
 from nestgraph.lowering.workbench import Workbench
 from tests.laws import fresh_digest, quick, unless_refused
-from tests.lowering.running import train, without_dropout
+from tests.lowering.running import over, train, without_dropout
 from tests.lowering.test_collect import OPTIMIZERS
 from tests.lowering.test_masked import two_maps
 from tests.strategies import SEEDS, edits_for, inputs_for, networks
@@ -27,7 +27,7 @@ def in_groups(parameters):
     return torch.optim.SGD([{"params": weights, "weight_decay": 0.1}, {"params": rest, "lr": 0.1}], 0.02, 0.9)
 
 
-MAKERS = {**OPTIMIZERS, "groups": in_groups}
+MAKERS = {kind: over(make) for kind, make in {**OPTIMIZERS, "groups": in_groups}.items()}
 
 
 def step(bench, inputs=IMAGES, steps=1):
@@ -55,6 +55,7 @@ def test_undo_and_redo_restore_everything_to_the_bit(data, network, seed, kind):
     for action in data.draw(st.lists(st.sampled_from(("apply", "train", "undo", "redo")), min_size=3, max_size=8)):
         if action == "train":
             step(bench, {name: inputs[name] for name in bench.network.input_names})
+            bench.take_in()
             past, future = [*past, moment(bench)], []
         elif action == "apply":
             edit = data.draw(edits_for(bench.network))
@@ -107,6 +108,7 @@ def test_a_branch_is_tried_and_left():
 def test_an_edit_takes_in_what_was_trained():
     bench = Workbench(two_maps(), MAKERS["sgd"])
     step(bench)
+    bench.take_in()
     chosen = bench.select_connections("c_to_d").smallest(0.1)
     step(bench, steps=3)  # a selection holds through training
     entries = chosen.members["c_to_d"]
@@ -137,7 +139,7 @@ def test_a_scheduler_goes_on_through_edits_and_undo_restores_its_rates(kind):
 
 
 def test_steps_that_change_no_value_still_count():
-    bench = Workbench(two_maps(), lambda parameters: torch.optim.Adam(parameters, lr=0.0))
+    bench = Workbench(two_maps(), lambda module: torch.optim.Adam(module.parameters(), lr=0.0))
     step(bench)
     assert bench.history == (SetValues(),)
     assert [state["step"].item() for state in bench.optimizer.state.values()] == [1.0] * 6
@@ -152,6 +154,7 @@ def test_steps_that_change_no_value_still_count():
 def test_training_that_broke_down_is_dropped_by_undo():
     bench = Workbench(two_maps(), MAKERS["sgd"])
     step(bench)
+    bench.take_in()
     before = moment(bench)
     with torch.no_grad():
         bench.module.layer1.bias.fill_(float("nan"))
@@ -185,11 +188,11 @@ def test_the_mode_of_the_module_stays():
 def test_arrays_of_layers_that_an_edit_leaves_alone_are_shared():
     bench = Workbench(two_maps(), MAKERS["adam"])
     step(bench)
-    before = bench.branch()._states[-1].arrays
+    before = bench.branch()._states[-1].optimizers[0].arrays
     bench.apply(
         prune_connections(bench.network, {"d_to_y": np.flatnonzero(two_maps().connection_columns("d_to_y").mask)[:1]})
     )
-    after = bench._states[-1].arrays
+    after = bench._states[-1].optimizers[0].arrays
     assert after["x_to_c.weight.exp_avg"] is before["x_to_c.weight.exp_avg"]
     assert after["d_to_y.weight.exp_avg"] is not before["d_to_y.weight.exp_avg"]
     assert not after["d_to_y.weight.exp_avg"].flags.writeable
@@ -202,8 +205,9 @@ def test_arrays_of_layers_that_an_edit_leaves_alone_are_shared():
 def test_a_state_goes_through_json_and_plain_arrays(kind, tmp_path):
     bench = Workbench(two_maps(), MAKERS[kind])
     step(bench, steps=2)
+    bench.take_in()
     network = bench.network
-    state = bench._states[-1]
+    state = bench._states[-1].optimizers[0]
     np.savez(tmp_path / "state.npz", **state.arrays)
     record = StateRecord.model_validate_json(state.record.model_dump_json())
     read = OptimizerState(record, dict(np.load(tmp_path / "state.npz")))
@@ -217,7 +221,7 @@ def test_a_state_goes_through_json_and_plain_arrays(kind, tmp_path):
 
 def test_a_rate_on_the_device_stays_a_tensor():
     rate = torch.tensor(0.05)
-    bench = Workbench(two_maps(), lambda parameters: torch.optim.Adam(parameters, lr=rate))
+    bench = Workbench(two_maps(), lambda module: torch.optim.Adam(module.parameters(), lr=rate))
     step(bench)
     bench.apply(SetValues())
     assert isinstance(bench.optimizer.param_groups[0]["lr"], torch.Tensor)
@@ -228,13 +232,13 @@ def test_a_state_of_other_units_is_refused():
     bench = Workbench(two_maps(), MAKERS["sgd"])
     network = remove_units(bench.network, "d", [1]).apply(bench.network).network
     with pytest.raises(LoweringError, match="expected a network of the units"):
-        bench._states[0].restore(bench.optimizer, network, lower(network))
+        bench._states[0].optimizers[0].restore(bench.optimizer, network, lower(network))
 
 
 def test_optimizers_that_cannot_be_kept():
     with pytest.raises(LoweringError, match="of the lowered module only"):
-        Workbench(two_maps(), lambda parameters: torch.optim.SGD([*parameters, torch.nn.Parameter(torch.ones(1))]))
-    bench = Workbench(two_maps(), torch.optim.LBFGS)
+        Workbench(two_maps(), lambda module: torch.optim.SGD([*module.parameters(), torch.nn.Parameter(torch.ones(1))]))
+    bench = Workbench(two_maps(), over(torch.optim.LBFGS))
     x = torch.tensor(IMAGES["x"])
 
     def loss():
@@ -251,5 +255,6 @@ def test_optimizers_that_cannot_be_kept():
 def test_what_is_kept_belongs_to_the_slots():
     bench = Workbench(two_maps(), MAKERS["rmsprop"])
     step(bench)
+    bench.take_in()
     owners = {(slot.owner, slot.column) for slot in slots(bench.network)}
-    assert {tuple(place.split(".")[:2]) for place in bench._states[-1].arrays} == owners
+    assert {tuple(place.split(".")[:2]) for place in bench._states[-1].optimizers[0].arrays} == owners
