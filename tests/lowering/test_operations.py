@@ -279,7 +279,7 @@ def test_removing_a_unit_that_gives_zero_leaves_its_neighbours_alone(unit):
     ],
 )
 def test_copies_of_units_that_depend_on_their_neighbours_are_refused(attempt):
-    with pytest.raises(EditError, match=r"without local response normalisation.* got 'a': replace its op"):
+    with pytest.raises(EditError, match=r"do not mix their units.* got 'a' with local_response_norm: replace its op"):
         attempt(normalised())
 
 
