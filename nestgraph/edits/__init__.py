@@ -9,6 +9,7 @@ from nestgraph.edits.deepening import deepen
 from nestgraph.edits.difference import diff
 from nestgraph.edits.edit import Applied, Edit
 from nestgraph.edits.editor import Editor
+from nestgraph.edits.freezing import freeze, thaw
 from nestgraph.edits.growing import grow_unit, restore_inputs, wake_connections
 from nestgraph.edits.index_map import IndexMap
 from nestgraph.edits.layers import (
@@ -69,6 +70,7 @@ __all__ = [
     "drop_islands",
     "duplicate_unit",
     "fold_batch_norm",
+    "freeze",
     "grow_unit",
     "insert_batch_norm",
     "insert_skip",
@@ -83,6 +85,7 @@ __all__ = [
     "shift_activations",
     "shrink_areas",
     "split_unit",
+    "thaw",
     "wake_connections",
     "widen",
 ]

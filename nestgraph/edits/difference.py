@@ -70,7 +70,7 @@ def _outdated(old: Structure, new: Structure) -> list[AnyEdit]:
 
 def _same_layer(old: Structure, new: Structure, name: str) -> bool:
     """Whether a layer differs at most in its operations and in which units live, not in their order."""
-    plain = {"operations": (), "bias": True}
+    plain = {"operations": (), "bias": True, "frozen": ()}
     before, after = old.layer(name).model_copy(update=plain), new.layer(name).model_copy(update=plain)
     ids, later = old.units(name), new.units(name)
     common = np.intersect1d(ids, later)
@@ -95,7 +95,8 @@ def _layers(old: Structure, new: Structure) -> list[AnyEdit]:
         if not old.has_layer(name):
             edits.append(AddLayer.of(new, name))
         elif not same_record(old.layer(name), layer):
-            edits.append(SetOperations(layer=name, operations=layer.operations, bias=layer.bias))
+            frozen = layer.frozen if layer.frozen != old.layer(name).frozen else None
+            edits.append(SetOperations(layer=name, operations=layer.operations, bias=layer.bias, frozen=frozen))
     return edits
 
 

@@ -1,9 +1,9 @@
 """Edits of whole layers and projections."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, Strict
 
 from nestgraph.edits.edit import Edit
 from nestgraph.graph.body import Body
@@ -187,10 +187,21 @@ class RemoveProjection(Edit):
         return structure.replace(projections={self.projection: None}), inverse
 
 
+def _absent(value: object) -> bool:
+    return value is None
+
+
 class SetOperations(Edit):
-    """Exchange a layer's chain of operations, and whether its units have a bias.
+    """Exchange a layer's chain of operations, whether its units have a bias, and which columns do not train.
 
     Columns that the new chain needs and the old did not are neutral, or taken from `values`.
+
+    Attributes:
+        layer: which.
+        operations: the new chain.
+        bias: whether its units have one.
+        values: of columns, by name.
+        frozen: the columns that do not train; None leaves them as they are.
     """
 
     kind: Literal["set_operations"] = "set_operations"
@@ -198,6 +209,7 @@ class SetOperations(Edit):
     operations: Chain
     bias: bool
     values: UnitValues = Field(default_factory=dict)
+    frozen: Annotated[tuple[ColumnName, ...] | None, Field(exclude_if=_absent), Strict(False)] = None
 
     @property
     def words(self) -> str:
@@ -207,13 +219,16 @@ class SetOperations(Edit):
     def change(self, structure: Structure) -> tuple[Structure, Edit]:
         """Exchange the operations."""
         old, columns = structure.layer(self.layer), structure.unit_columns(self.layer)
-        new = Layer.model_validate({**dict(old), "operations": self.operations, "bias": self.bias})
+        frozen = old.frozen if self.frozen is None else self.frozen
+        chain = {"operations": self.operations, "bias": self.bias, "frozen": frozen}
+        new = Layer.model_validate({**dict(old), **chain})
         check_columns(self, self.values, new.column_names, len(columns))
         neutral = neutral_values(new, len(columns))
         kept = {name: column for name, column in columns.values.items() if name in neutral}
         changed = UnitColumns.of(columns.ids, neutral | kept | self.values, columns.next_id)
         lost = {n: v for n, v in columns.values.items() if n not in neutral or n in self.values}
-        inverse = SetOperations(layer=self.layer, operations=old.operations, bias=old.bias, values=lost)
+        before = None if self.frozen is None else old.frozen
+        inverse = SetOperations(layer=self.layer, operations=old.operations, bias=old.bias, values=lost, frozen=before)
         return structure.replace(layers={self.layer: new}, units={self.layer: changed}), inverse
 
 

@@ -20,8 +20,8 @@ def add(weaver: Weaver, input: Any, other: Any, alpha: float = 1) -> Elements:
     if not isinstance(input, Elements | Tensor) and input == 0 and alpha == 1:  # where Python's sum begins
         return other
     if isinstance(input, Elements):
-        return weaver.placed(input, bias=constants(input, other) * alpha)
-    return weaver.placed(other, alpha, constants(other, input))
+        return weaver.placed(input, bias=constants(input, other) * alpha, frozen=weaver.is_frozen(other))
+    return weaver.placed(other, alpha, constants(other, input), frozen=weaver.is_frozen(input))
 
 
 def sub(weaver: Weaver, input: Any, other: Any, alpha: float = 1) -> Elements:
@@ -33,7 +33,7 @@ def mul(weaver: Weaver, input: Any, other: Any) -> Elements:
     """A product of layers, or of a layer and a constant of each unit."""
     x, y = (input, other) if isinstance(input, Elements) else (other, input)
     if not isinstance(y, Elements):
-        return weaver.placed(x, constants(x, y), trained=isinstance(y, nn.Parameter))
+        return weaver.placed(x, constants(x, y), trained=isinstance(y, nn.Parameter), frozen=weaver.is_frozen(y))
     if y.index[0].numel() > x.index[0].numel():
         x, y = y, x
     single = (*x.index.shape[:2], *[1] * (x.index.ndim - 2))

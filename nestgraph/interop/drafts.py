@@ -2,7 +2,7 @@
 
 import keyword
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, count
 from typing import Any
@@ -37,10 +37,10 @@ class Draft:
         """(height, width) after the operations so far; () for neurons."""
         return output_size(self.record) or ()
 
-    def append(self, operation: Operation, columns: Mapping[str, AnyArray]) -> None:
-        """Add an operation to the end of the chain, with the columns it brings."""
-        operations = (*self.record.operations, operation)
-        self.record = Layer.model_validate(dict(self.record) | {"operations": operations})
+    def append(self, operation: Operation, columns: Mapping[str, AnyArray], frozen: Sequence[str] = ()) -> None:
+        """Add an operation to the end of the chain, with the columns it brings, and those that do not train."""
+        added = {"operations": (*self.record.operations, operation), "frozen": (*self.record.frozen, *frozen)}
+        self.record = Layer.model_validate(dict(self.record) | added)
         self.columns.update(columns)
 
     def note(self, text: str) -> None:

@@ -53,7 +53,8 @@ class Reading:
         whole_units: bool = False,
     ) -> None:
         self._module, self._facts, self._whole, self._said = module, facts, whole, said
-        self._given, self._weaver = given, Weaver(BATCH, self._held, whole_units)
+        half_frozen = len({parameter.requires_grad for parameter in module.parameters()}) == 2
+        self._given, self._weaver = given, Weaver(BATCH, self._held, whole_units, half_frozen)
         self._values: dict[fx.Node, Any] = {}
         self._dying: frozenset[fx.Node] = frozenset()
         self._unwoven: set[fx.Node] = set()

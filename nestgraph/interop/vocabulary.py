@@ -84,7 +84,8 @@ def batch_norm(
         raise UncoveredError("a batch normalisation without running statistics")
     given = {"gamma": weight, "beta": bias, "mean": running_mean, "variance": running_var}
     columns = {name: as_array(tensor) for name, tensor in given.items() if tensor is not None}
-    return weaver.operated(input, BatchNorm(epsilon=eps, momentum=momentum, batches=batches), columns)
+    frozen = [name for name in ("gamma", "beta") if weaver.is_frozen(given[name])]
+    return weaver.operated(input, BatchNorm(epsilon=eps, momentum=momentum, batches=batches), columns, frozen)
 
 
 def _padding(padding: Any, kernel: tuple[int, int], dilation: tuple[int, int]) -> tuple[int, int]:

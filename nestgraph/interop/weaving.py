@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nestgraph.graph.columns import ConnectionColumns
 from nestgraph.graph.geometry import swept_size
@@ -28,11 +28,14 @@ class Weaver:
         held: whether a later node still reads a region as it is now; such a layer gains no operation.
         whole_units: whether a unit all of whose weights are pruned keeps them, as zeros.
         name, label: for the layers of the node at hand.
+        half_frozen: whether some of the module's parameters train and some do not, which the network then records;
+            a module of which none trains is one for inference, and says nothing.
     """
 
-    def __init__(self, batch: int, held: Held, whole_units: bool = False) -> None:
+    def __init__(self, batch: int, held: Held, whole_units: bool = False, half_frozen: bool = False) -> None:
         self.drafts, self.ledger, self.held, self.whole_units = Drafts(), Ledger(batch), held, whole_units
         self.name = self.label = ""
+        self.half_frozen = half_frozen
 
     # -- layers --------------------------------------------------------------------------------------
 
@@ -43,6 +46,14 @@ class Weaver:
     def input(self, features: int, size: Size) -> str:
         """A new input layer."""
         return self.drafts.add(self.name, features, size, kind="input", features=features)
+
+    def is_frozen(self, *parameters: Any) -> bool:
+        """Whether what a layer or projection is made of does not train."""
+        given = [p for p in parameters if isinstance(p, nn.Parameter)]
+        return self.half_frozen and bool(given) and not any(p.requires_grad for p in given)
+
+    def _frozen_bias(self, bias: Any) -> tuple[str, ...]:
+        return ("bias",) if self.is_frozen(bias) else ()
 
     def is_input(self, layer: str) -> bool:
         """Whether a layer is an input."""
@@ -59,7 +70,9 @@ class Weaver:
         draft = self.drafts.layers[layer]
         return self.ledger.enter(layer, draft.units, draft.output_size)
 
-    def linear(self, x: Elements, weight: Tensor, bias: Tensor | None, active: Tensor | None = None) -> Elements:
+    def linear(
+        self, x: Elements, weight: Tensor, bias: Tensor | None, active: Tensor | None = None, frozen: bool = False
+    ) -> Elements:
         """Neurons that each read any of the elements (batch, features) of `x`, by the weights that are active."""
         numbers = self.ledger.sample(x)
         if numbers.ndim != 1:
@@ -68,7 +81,7 @@ class Weaver:
             raise UncoveredError("a linear map reads an element twice")
         regions, places = self.ledger.found(numbers)
         matrix, kept = as_array(weight), self._active(weight, active)
-        name = self.layer(len(matrix), (), _optional(bias))
+        name = self.layer(len(matrix), (), _optional(bias), frozen=self._frozen_bias(bias))
         for number in in_turn(regions):
             region, chosen = self.ledger.regions[number], regions == number
             columns = np.zeros((len(matrix), region.units * region.area), np.float32)
@@ -76,7 +89,8 @@ class Weaver:
             columns[:, places[chosen]], mask[:, places[chosen]] = matrix[:, chosen], kept[:, chosen]
             shape = (len(matrix), region.units, *region.size)
             joined = ConnectionColumns.of(columns.reshape(shape), mask.reshape(shape))
-            self.drafts.join(Dense(source=region.layer, target=name), joined)
+            record = Dense(source=region.layer, target=name, frozen=frozen or self.is_frozen(weight))
+            self.drafts.join(record, joined)
         return self.output(name)
 
     def _active(self, weight: Tensor, active: Tensor | None) -> AnyArray:
@@ -108,8 +122,9 @@ class Weaver:
             refs = self.ledger.refs(x)
         if any(self.ledger.regions[number].size == () for number in refs.known):
             return self._pointwise_convolution(x, weight, bias, sweep, groups, active)
-        name = self.layer(out, swept_size((height, width), kernel, **sweep), _optional(bias))
-        record = {"target": name, "kernel": kernel, **sweep}
+        size = swept_size((height, width), kernel, **sweep)
+        name = self.layer(out, size, _optional(bias), frozen=self._frozen_bias(bias))
+        record = {"target": name, "kernel": kernel, "frozen": self.is_frozen(weight), **sweep}
         kept = self._active(weight, active)
         if groups == len(refs.units) and groups > 1:
             self._depthwise(refs, as_array(weight)[:, 0], kept[:, 0], record)
@@ -150,7 +165,8 @@ class Weaver:
         if groups > 1 or any(sweep["padding"]) or tuple(weight.shape[2:]) != (1, 1):
             raise UncoveredError("a convolution with padding, groups or a wide kernel over single values")
         flat = Elements(x.index.flatten(1), x.regions)
-        found = self.linear(flat, weight.flatten(1), bias, None if active is None else active.flatten(1))
+        kept = None if active is None else active.flatten(1)
+        found = self.linear(flat, weight.flatten(1), bias, kept, frozen=self.is_frozen(weight))
         return Elements(found.index[..., None, None], found.regions)
 
     # -- one to one ----------------------------------------------------------------------------------
@@ -161,10 +177,11 @@ class Weaver:
         scale: AnyArray | float = 1,
         bias: AnyArray | None = None,
         trained: bool = False,
+        frozen: bool = False,
     ) -> Elements:
         """The units of `x` as a layer of its own, scaled by one value or (channels,), and shifted by (channels,)."""
-        name = self._sum([x], bias)
-        self._link(x, name, scale, trained)
+        name = self._sum([x], bias, ("bias",) if frozen and bias is not None else ())
+        self._link(x, name, scale, trained, frozen=frozen and trained)
         return self.output(name)
 
     def sum(
@@ -183,29 +200,42 @@ class Weaver:
         self._link(factors, name, gate=True)
         return self.output(name)
 
-    def _sum(self, terms: Sequence[Elements], bias: AnyArray | None = None) -> str:
+    def _sum(self, terms: Sequence[Elements], bias: AnyArray | None = None, frozen: Sequence[str] = ()) -> str:
         shapes = {tuple(term.index.shape[1:]) for term in terms}
         if len(shapes) > 1:
             raise UncoveredError(f"tensors of different shapes {sorted(shapes)} are combined")
         for term in terms:
             self.ledger.refs(term)
         units, *size = shapes.pop()
-        return self.layer(units, tuple(size), bias)
+        return self.layer(units, tuple(size), bias, frozen=tuple(frozen))
 
     def _link(
-        self, x: Elements, target: str, scale: AnyArray | float = 1, trained: bool = False, gate: bool = False
+        self,
+        x: Elements,
+        target: str,
+        scale: AnyArray | float = 1,
+        trained: bool = False,
+        gate: bool = False,
+        frozen: bool = False,
     ) -> None:
         refs = self.ledger.refs(x)
         weights = np.broadcast_to(scale, len(refs.units))
         for number in refs.known:
             channels, units = refs.of(number)
-            record = OneToOne(source=self.ledger.regions[number].layer, target=target, trained=trained, gate=gate)
+            source = self.ledger.regions[number].layer
+            record = OneToOne(source=source, target=target, trained=trained, gate=gate, frozen=frozen)
             links = np.stack([units, channels], 1)
             self.drafts.join(record, ConnectionColumns.of(weights[channels], links=links))
 
     # -- operations ----------------------------------------------------------------------------------
 
-    def operated(self, x: Elements, operation: Operation, columns: Mapping[str, AnyArray] | None = None) -> Elements:
+    def operated(
+        self,
+        x: Elements,
+        operation: Operation,
+        columns: Mapping[str, AnyArray] | None = None,
+        frozen: Sequence[str] = (),
+    ) -> Elements:
         """`x` after an operation that works on each of its units, with the columns (channels,) that it brings.
 
         It joins the chain of the layer that `x` is, where nothing else reads it as it was before; else of a new one.
@@ -214,7 +244,7 @@ class Weaver:
         if region is None or not self._may_gain(x, region.layer, operation):
             x = self.placed(x)
             region = self.ledger.regions[-1]
-        self.drafts.layers[region.layer].append(operation, columns or {})
+        self.drafts.layers[region.layer].append(operation, columns or {}, frozen)
         grown = self.output(region.layer)
         axes = x.index.ndim  # single values keep the axes that they came with
         if grown.index.ndim != axes:

@@ -52,7 +52,8 @@ def _origins(old: Network, new: Network, index_map: IndexMap, key: Key) -> tuple
         return (index_map.old_positions[owner],)
     projection = new.projection(owner)
     before, after = old.connection_columns(owner), new.connection_columns(owner)
-    if old.projection(owner) != projection or before.weight.shape[2:] != after.weight.shape[2:]:
+    thawed = [one.model_copy(update={"frozen": False}) for one in (old.projection(owner), projection)]
+    if thawed[0] != thawed[1] or before.weight.shape[2:] != after.weight.shape[2:]:
         return None
     if before.links is not None and after.links is not None:
         row = {tuple(link): number for number, link in enumerate(before.links.tolist())}

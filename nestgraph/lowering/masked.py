@@ -12,7 +12,7 @@ from nestgraph.lowering.nodes import mark
 from nestgraph.lowering.opaque import emit_body
 from nestgraph.lowering.operations import OPERATIONS
 from nestgraph.lowering.origin import KEY, Origin, lowered
-from nestgraph.lowering.parameters import inherit, parameters_of
+from nestgraph.lowering.parameters import inherit, parameters_of, set_recorded
 from nestgraph.lowering.ports import Nodes, emit_results, emit_samples
 from nestgraph.lowering.slots import projection_paths, slots
 from nestgraph.spec.arguments import checked
@@ -63,8 +63,9 @@ def lower(
     module = LoweredNetwork(emission.rooted(), emission.graph, LoweredNetwork.__name__)
     module.graph.lint()
     module.meta[KEY] = Origin(network)
+    set_recorded(network, parameters_of(network, module))
     if like:
-        inherit(parameters_of(*like), parameters_of(network, module))
+        inherit(like, (network, module))
     return module.to(place)
 
 

@@ -73,7 +73,7 @@ def carry_optimizer(
                 made.state[parameter] = copy.deepcopy(one.state[parameter])
         carried.append(made)
     hand_over(schedulers, zip(given, carried, strict=True))
-    inherit(old, new)
+    inherit(before, after)
     return carried[0] if isinstance(optimizer, Optimizer) else tuple(carried)
 
 

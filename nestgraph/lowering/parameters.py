@@ -7,6 +7,7 @@ from torch import nn
 from nestgraph.graph import Network
 from nestgraph.lowering.origin import lowered
 from nestgraph.lowering.slots import slots
+from nestgraph.spec.projection import is_frozen
 
 Lowered = tuple[Network, nn.Module]
 Key = tuple[str, str]
@@ -25,17 +26,34 @@ def parameters_of(network: Network, module: nn.Module) -> Parameters:
     return {key: tensor for key, tensor in tensors.items() if isinstance(tensor, nn.Parameter)}
 
 
-def inherit(old: Parameters, new: Parameters) -> None:
+def set_recorded(network: Network, parameters: Parameters) -> None:
+    """Let those parameters not train that the network records as frozen."""
+    for key, parameter in parameters.items():
+        if _is_frozen(network, key):
+            parameter.requires_grad_(False)
+
+
+def inherit(before: Lowered, after: Lowered) -> None:
     """Give each parameter the facts of the one that it follows: whether it trains, hooks, attributes that users set.
 
-    Hooks are shared, so that a handle removes what it put there.
+    Hooks are shared, so that a handle removes what it put there. Where an edit froze or thawed what the network
+    records, that counts.
     """
+    old, new = parameters_of(*before), parameters_of(*after)
     for key, parameter in new.items():
-        before = old.get(key)
-        if before is None or before is parameter:
+        known = old.get(key)
+        if known is None or known is parameter:
             continue
-        parameter.requires_grad_(before.requires_grad)
-        vars(parameter).update(vars(before))
+        if _is_frozen(before[0], key) == _is_frozen(after[0], key):
+            parameter.requires_grad_(known.requires_grad)
+        vars(parameter).update(vars(known))
         for hooks in ("_backward_hooks", "_post_accumulate_grad_hooks"):
-            if (held := getattr(before, hooks)) is not None:
+            if (held := getattr(known, hooks)) is not None:
                 setattr(parameter, hooks, held)
+
+
+def _is_frozen(network: Network, key: Key) -> bool:
+    owner, column = key
+    if column == "weight":
+        return is_frozen(network.projection(owner))
+    return column in network.layer(owner).frozen

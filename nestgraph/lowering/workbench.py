@@ -215,7 +215,7 @@ class Workbench(Editor):
         """A network's module; that of the network `before`, if there is one, gives up what both share."""
         module = lower(network, self._device, like=before and (before, self._module))
         if before is None:
-            inherit(parameters_of(network, self._module), parameters_of(network, module))
+            inherit((network, self._module), (network, module))
         module.train(self._module.training)
         return module
 

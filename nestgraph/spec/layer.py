@@ -3,13 +3,14 @@
 import operator
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, Field, Strict, WithJsonSchema, model_validator
 
 from nestgraph.spec.operations import Activation, BatchNorm, Chain, Pair, Spatial
 from nestgraph.spec.record import Count, Name, Record, Text
 
 NORMALISATION_COLUMNS = ("gamma", "beta", "mean", "variance")
 COLUMNS = ("bias", *NORMALISATION_COLUMNS)
+TRAINED_COLUMNS = ("bias", "gamma", "beta")
 
 
 def check_column(name: str) -> str:
@@ -46,6 +47,8 @@ class Layer(Record):
         opaque: what the layer is and why no kind covers it; None for an ordinary layer. An opaque layer is what its
             body (`Structure.bodies`) computes from its arguments. Its units are frozen, and it has no bias.
         note: what an import did otherwise than the module, for people; left out where there is nothing to say.
+        frozen: the columns that do not train (`requires_grad` of their parameters), such as the bias of a body under
+            a new head; of columns that the layer does not have it says nothing.
     """
 
     name: Name
@@ -58,6 +61,7 @@ class Layer(Record):
     label: Text = ""
     opaque: Annotated[Text | None, Field(exclude_if=_absent)] = None  # left out of older records, so digests stay
     note: Annotated[Text, Field(exclude_if=operator.not_)] = ""
+    frozen: Annotated[tuple[ColumnName, ...], Field(max_length=3, exclude_if=operator.not_), Strict(False)] = ()
 
     @model_validator(mode="after")
     def _check_kind(self) -> Self:
@@ -69,6 +73,11 @@ class Layer(Record):
             raise ValueError(f"layer {self.name!r} of kind {self.kind!r}: features go with inputs, and only there")
         if self.kind == "input" and (self.operations or self.output or self.opaque is not None):
             raise ValueError(f"input layer {self.name!r} expects no operations and cannot be an output or opaque")
+        if not set(self.frozen) <= set(TRAINED_COLUMNS) or len(set(self.frozen)) < len(self.frozen):
+            raise ValueError(
+                f"layer {self.name!r} expected distinct frozen columns of {', '.join(TRAINED_COLUMNS)}, got "
+                f"{', '.join(self.frozen)}"
+            )
         if self.opaque is not None and self.bias:
             raise ValueError(f"opaque layer {self.name!r} expected no bias, got one: give bias=False")
         spatial = next((operation for operation in self.operations if isinstance(operation, Spatial)), None)

@@ -13,6 +13,9 @@ def _default_name(data: dict[str, Any]) -> str:
     return f"{data.get('source', 'source')}_to_{data.get('target', 'target')}"[:64]
 
 
+Frozen = Annotated[bool, Field(exclude_if=operator.not_)]
+
+
 class _Projection(Record):
     source: Name
     target: Name
@@ -20,15 +23,23 @@ class _Projection(Record):
 
 
 class Dense(_Projection):
-    """Any unit to any neuron. Weights are (out, in) from neurons, (out, maps, height, width) from maps."""
+    """Any unit to any neuron. Weights are (out, in) from neurons, (out, maps, height, width) from maps.
+
+    Attributes:
+        frozen: as of `Conv`.
+    """
 
     kind: Literal["dense"] = "dense"
+    frozen: Frozen = False
 
 
 class Conv(_Projection):
     """Maps to maps by a kernel: weights (out, in, kernel height, kernel width).
 
     A grouped convolution is one whose mask is block diagonal: groups need no field, and survive edits.
+
+    Attributes:
+        frozen: whether the weights are a parameter that does not train (`requires_grad` is off). It changes no value.
     """
 
     kind: Literal["conv"] = "conv"
@@ -36,6 +47,7 @@ class Conv(_Projection):
     stride: Pair = (1, 1)
     padding: Padding = (0, 0)
     dilation: Pair = (1, 1)
+    frozen: Frozen = False
 
 
 class OneToOne(_Projection):
@@ -46,6 +58,7 @@ class OneToOne(_Projection):
 
     Attributes:
         trained: False keeps the weights fixed, as an identity skip has them.
+        frozen: as of `Conv`; says nothing of weights that are fixed.
         gate: whether the links multiply the sum and bias of their targets rather than add to the sum: u = (sum + bias)
             * product of weight * source over the gates. A unit without a link is not gated. Neurons and maps of size
             (1, 1) gate maps of any size. All links of a gate are active, as dormant ones would be links of weight 0.
@@ -57,6 +70,7 @@ class OneToOne(_Projection):
     padding: Padding = (0, 0)
     dilation: Pair = (1, 1)
     trained: bool = False
+    frozen: Frozen = False
     gate: Annotated[bool, Field(exclude_if=operator.not_)] = False  # left out of older records, so digests stay
 
     @model_validator(mode="after")
@@ -86,6 +100,11 @@ Projection = Annotated[Weighted | Argument, Field(discriminator="kind")]
 def is_trained(projection: Projection) -> bool:
     """Whether training changes a projection's weights."""
     return not isinstance(projection, OneToOne) or projection.trained
+
+
+def is_frozen(projection: Projection) -> bool:
+    """Whether a projection's weights are a parameter that does not train."""
+    return not isinstance(projection, Argument) and projection.frozen
 
 
 def is_gate(projection: Projection) -> bool:

@@ -11,6 +11,7 @@ from nestgraph.edits import (
     drop_islands,
     duplicate_unit,
     fold_batch_norm,
+    freeze,
     grow_unit,
     insert_batch_norm,
     insert_skip,
@@ -24,6 +25,7 @@ from nestgraph.edits import (
     shift_activations,
     shrink_areas,
     split_unit,
+    thaw,
     wake_connections,
     widen,
 )
@@ -145,5 +147,7 @@ RECIPE_CASES = {
     merge_twins: lambda draw, network, rng: merge_twins(network, some_layer(draw, network)),  # noqa: ARG005
     fold_batch_norm: lambda draw, network, rng: fold_batch_norm(network, some_layer(draw, network)),  # noqa: ARG005
     insert_batch_norm: lambda draw, network, rng: insert_batch_norm(network, some_layer(draw, network)),  # noqa: ARG005
+    freeze: lambda draw, network, rng: freeze(network, some_layer(draw, network)),  # noqa: ARG005
+    thaw: lambda draw, network, rng: thaw(network, some_layer(draw, network)),  # noqa: ARG005
 }
 """For each recipe function a function (draw, network, rng) that calls it in a way that plausibly fits."""

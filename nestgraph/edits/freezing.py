@@ -1,0 +1,55 @@
+"""Recipe functions on what trains: layers whose parameters stay as they are, under whatever optimizer."""
+
+from collections.abc import Collection
+
+from nestgraph.edits.batch import AnyEdit, Batch
+from nestgraph.edits.layers import AddProjection, Block, RemoveProjection, SetOperations
+from nestgraph.edits.preserving import preserving
+from nestgraph.errors import EditError
+from nestgraph.graph.structure import Structure
+from nestgraph.spec.layer import TRAINED_COLUMNS
+from nestgraph.spec.projection import Argument, is_frozen, is_trained
+
+
+@preserving(1e-5)
+def freeze(structure: Structure, layers: str | Collection[str]) -> Batch:
+    """Let layers train no more: the weights into them, their biases and scales. Function-preserving.
+
+    The network records it, and modules lowered from it have `requires_grad` off there.
+
+    Raises:
+        EditError: a layer is an input.
+    """
+    return _set(structure, layers, frozen=True)
+
+
+@preserving(1e-5)
+def thaw(structure: Structure, layers: str | Collection[str]) -> Batch:
+    """Let layers train again that are frozen. Function-preserving.
+
+    Raises:
+        EditError: a layer is an input.
+    """
+    return _set(structure, layers, frozen=False)
+
+
+def _set(structure: Structure, layers: str | Collection[str], frozen: bool) -> Batch:
+    verb, edits = "freeze" if frozen else "thaw", list[AnyEdit]()
+    names = (layers,) if isinstance(layers, str) else tuple(layers)
+    for name in names:
+        record = structure.layer(name)
+        if record.kind == "input":
+            raise EditError(f"{verb} on {name!r}: expected a layer with parameters, got an input: name those it feeds")
+        columns = tuple(column for column in record.column_names if column in TRAINED_COLUMNS) if frozen else ()
+        if columns != record.frozen:
+            edits.append(SetOperations(layer=name, operations=record.operations, bias=record.bias, frozen=columns))
+        for projection in structure.incoming(name):
+            if isinstance(projection, Argument) or not is_trained(projection) or is_frozen(projection) == frozen:
+                continue
+            block = Block.of(structure.connection_columns(projection.name))
+            changed = projection.model_copy(update={"frozen": frozen})
+            edits += [
+                RemoveProjection(projection=projection.name),
+                AddProjection(projection=changed, connections=block),
+            ]
+    return Batch(edits=tuple(edits), title=f"{verb} {', '.join(names)}"[:256])
