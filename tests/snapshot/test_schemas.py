@@ -15,7 +15,7 @@ from tests.snapshot.test_files import DATA, SMALL
 from tests.strategies import edits_for, networks
 
 FOLDER = Path(__file__).parents[2] / "schemas"
-REMEDY = "run: python -c \"from nestgraph.snapshot import write_schemas; write_schemas('schemas')\""
+REMEDY = "run: python -c \"from nestgraph.snapshot import write_schemas; write_schemas('schemas', overwrite=True)\""
 NOTES = {"$schema", "$defs", "title", "description", "default", "discriminator", "contentEncoding"}
 TYPES = {"object": dict, "array": list, "string": str, "boolean": bool, "null": type(None), "number": (int, float)}
 
