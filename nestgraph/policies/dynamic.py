@@ -9,12 +9,12 @@ from nestgraph.edits.batch import Batch
 from nestgraph.edits.pruning import prune_connections
 from nestgraph.graph.network import Network
 from nestgraph.policies.evidence import Evidence, EvidenceKind
-from nestgraph.policies.policy import Policy, last_chosen, plastic_projections, proposal
+from nestgraph.policies.policy import Policy, ProjectionNames, last_chosen, plastic_projections, proposal
 from nestgraph.policies.pruning import WEIGHT, effective_weight, weakness
 from nestgraph.policies.ranking import NEVER, Fraction, Scope, budget, chosen, groups
 from nestgraph.policies.waking import CHANCE, GRADIENT, Factor, gradient_scores, random_scores, woken
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.record import Name
+from nestgraph.spec.options import Beside
 
 
 class Rewiring(Policy, ABC):
@@ -33,9 +33,10 @@ class Rewiring(Policy, ABC):
 
     fraction: Fraction = 0.1
     scope: Scope = "projection"
-    projections: tuple[Name, ...] | None = None
+    projections: ProjectionNames | None = None
     weight: Literal["zero", "random"] = "zero"
     rate: Factor = 0.1
+    beside: ClassVar = {"rate": (Beside.of("weight", "random"),)}
 
     @property
     @abstractmethod

@@ -4,9 +4,10 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from itertools import count
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
+from pydantic import AfterValidator, Field
 
 from nestgraph.edits.batch import Batch, Reason
 from nestgraph.errors import EditError, RecordError, StructureError
@@ -15,11 +16,23 @@ from nestgraph.graph.structure import Structure
 from nestgraph.policies.evidence import Evidence, EvidenceKind
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.options import Options
 from nestgraph.spec.projection import Dense, Projection, is_gate, is_trained
-from nestgraph.spec.record import Record
+from nestgraph.spec.record import Name
 
 
-class Policy(Record, ABC):
+def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        twice = next(name for place, name in enumerate(names) if name in names[:place])
+        raise ValueError(f"expected distinct names, got {twice!r} twice")
+    return names
+
+
+ProjectionNames = Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(_distinct)]
+"""The projections that a policy is for: at least one."""
+
+
+class Policy(Options, ABC):
     """A rule of where to grow or prune. Pure: the same network, evidence and generator give the same proposal."""
 
     needs: ClassVar[frozenset[EvidenceKind]] = frozenset()

@@ -17,11 +17,11 @@ from nestgraph.graph.network import Network
 from nestgraph.graph.pinning import pinned
 from nestgraph.graph.structure import Structure
 from nestgraph.policies.evidence import Evidence, EvidenceKind
-from nestgraph.policies.policy import Policy, last_chosen, plastic_projections, proposal
+from nestgraph.policies.policy import Policy, ProjectionNames, last_chosen, plastic_projections, proposal
 from nestgraph.policies.ranking import NEVER, Fraction, Scope, largest
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.record import Name
+from nestgraph.spec.options import Beside
 
 WEIGHT, LAMP = "|effective weight|", "LAMP score"
 """What pruning by magnitude ranks connections by."""
@@ -39,7 +39,7 @@ class ConnectionPruning(Policy, ABC):
 
     fraction: Fraction = 0.01
     scope: Scope = "projection"
-    projections: tuple[Name, ...] | None = None
+    projections: ProjectionNames | None = None
 
     @property
     @abstractmethod
@@ -74,6 +74,7 @@ class MagnitudePruning(ConnectionPruning):
 
     kind: Literal["magnitude_pruning"] = "magnitude_pruning"
     score: Literal["weight", "lamp"] = "weight"
+    beside: ClassVar = {"score": (Beside.of("scope", "global"),)}
 
     @property
     def measure(self) -> str:

@@ -14,6 +14,7 @@ from nestgraph.policies.policy import Policy, last_chosen, possible_skips, propo
 from nestgraph.policies.ranking import NEVER, top
 from nestgraph.policies.waking import Factor
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.options import Beside
 
 
 class SkipGrowth(Policy):
@@ -33,6 +34,7 @@ class SkipGrowth(Policy):
     weight: Literal["zero", "gradient"] = "zero"
     rate: Factor = 0.1
     limit: PositiveInt | None = None
+    beside: ClassVar = {"rate": (Beside.of("weight", "gradient"),)}
     needs: ClassVar[frozenset[EvidenceKind]] = frozenset({"skips"})
 
     @proposal

@@ -12,10 +12,10 @@ from nestgraph.edits.growing import wake_connections
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.policies.evidence import Evidence, EvidenceKind
-from nestgraph.policies.policy import Policy, last_chosen, plastic_projections, proposal
+from nestgraph.policies.policy import Policy, ProjectionNames, last_chosen, plastic_projections, proposal
 from nestgraph.policies.ranking import NEVER, Fraction, Scope, largest
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.record import Name
+from nestgraph.spec.options import Beside
 
 StartingWeight = Literal["zero", "random", "gradient"]
 Factor = Annotated[float, Field(gt=0, le=1e20)]
@@ -36,9 +36,10 @@ class Waking(Policy, ABC):
 
     fraction: Fraction = 0.05
     scope: Scope = "projection"
-    projections: tuple[Name, ...] | None = None
+    projections: ProjectionNames | None = None
     weight: StartingWeight = "zero"
     rate: Factor = 0.1
+    beside: ClassVar = {"rate": (Beside.of("weight", "random", "gradient"),)}
 
     @property
     @abstractmethod

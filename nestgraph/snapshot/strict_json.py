@@ -21,7 +21,8 @@ from nestgraph.spec.wording import quoted
 T = TypeVar("T")
 MAX_PROBLEMS = 1000  # pydantic lists all or none, at a kilobyte each
 SHOWN, LONGEST = 16, 700  # problems, and characters of all of them together
-FOLLOWS = "default_factory_not_called"  # pydantic's word for a field that it cannot fill in as another one is wrong
+# What pydantic says as others are wrong: it cannot fill in a field, a list has too few items that are right.
+UNFILLED, SHORT = "default_factory_not_called", "too_short"
 MAX_INTEGER = 2**53
 # Possessive, and content with a string that never ends: linear in time and without a stack for any input.
 STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
@@ -149,7 +150,10 @@ def problems_of(error: ValidationError) -> str:
     if count > MAX_PROBLEMS:
         return f"expected a document of the schema, got {count:,} problems"
     everything = cast(list[dict[str, Any]], error.errors(include_url=False))
-    found = [each for each in everything if each["type"] != FOLLOWS]
+    inner = {each["loc"][:length] for each in everything for length in range(len(each["loc"]))}
+    found = [
+        each for each in everything if each["type"] != UNFILLED and not (each["type"] == SHORT and each["loc"] in inner)
+    ]
     placed = ((place_of(each["loc"]), _problem(each)) for each in found[:SHOWN])
     return in_one_sentence([f"{place}: {words}" if place else words for place, words in placed], len(found))
 

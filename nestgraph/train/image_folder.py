@@ -10,14 +10,14 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from nestgraph.errors import DataError
-from nestgraph.spec.record import Record
+from nestgraph.spec.options import Beside, Options
 from nestgraph.train.image_files import ImageFiles
 from nestgraph.train.image_layout import Split, layout_of, listed
 
@@ -25,7 +25,7 @@ NAMED = 5
 """How many unreadable files a message names."""
 
 
-class FolderOptions(Record):
+class FolderOptions(Options):
     """How a folder of images is read.
 
     Attributes:
@@ -48,6 +48,7 @@ class FolderOptions(Record):
     skip_files: NonNegativeInt = 0
     workers: Annotated[int, Field(ge=0, le=256)] = 0
     memory_mb: PositiveInt = 1024
+    beside: ClassVar[Mapping[str, tuple[Beside, ...]]] = {"skip_files": (Beside("check", (True,), "check"),)}
 
     @property
     def side(self) -> int:

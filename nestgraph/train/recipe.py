@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     Field,
@@ -19,7 +19,7 @@ from pydantic import (
 
 from nestgraph.errors import RecipeError, SnapshotError
 from nestgraph.graph.network import Network
-from nestgraph.policies import GrowthPolicy, Policy, PruningPolicy
+from nestgraph.policies import GrowthPolicy, Policy
 from nestgraph.seeds import NEST_ALEXNET, NEST_VGG_16, alexnet, cnn, lenet_5, lenet_300_100, mlp, resnet18, vgg16
 from nestgraph.snapshot import load, options_json, problems_of, read_options
 from nestgraph.snapshot.disk import PathLike
@@ -27,18 +27,21 @@ from nestgraph.snapshot.document import Digest
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.limits import MAX_THREADS
 from nestgraph.spec.operations import ActivationFunction
+from nestgraph.spec.options import Beside, Options
 from nestgraph.spec.record import Record, Text
 from nestgraph.train.augmentation import ImageAugmentation, Normalisation
 from nestgraph.train.data import Dataset, load_dataset, load_image_folder
 from nestgraph.train.distortion import AffineDistortion
 from nestgraph.train.image_folder import FolderOptions
 from nestgraph.train.own_policies import set_apart
+from nestgraph.train.pruning_options import PruningOptions, Share
 
 Positive = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
 PathText = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 _FOLDER = resources.files("nestgraph.train").joinpath("recipes")
+SEEDS = ("mlp", "lenet_300_100", "lenet_5", "cnn", "alexnet", "vgg16", "resnet18")
+MADE = Beside("kind", SEEDS, "a seed that is made, not read")
 Widths = Annotated[tuple[PositiveInt, ...], Field(min_length=2, max_length=64)]
 
 
@@ -70,19 +73,16 @@ class DataOptions(FolderOptions):
     augmentation: ImageAugmentation | None = Field(default_factory=_usual_augmentation)
     normalisation: Normalisation | None = None
 
-    @model_validator(mode="after")
-    def _check_name(self) -> Self:
-        folder, grey = self.name == "image_folder", self.name in ("digits", "mnist")
-        if (folder and self.path is None) or (self.name == "digits" and self.path is not None):
-            raise ValueError("a path goes with image_folder, where it must be, mnist and cifar10")
-        if folder and self.validation == "last":
-            raise ValueError("validation = 'last' goes with mnist and cifar10")
-        if grey and self.augmentation is not None:
-            raise ValueError("augmentation goes with images in colour: cifar10 and image_folder")
-        own = {name for name, field in FolderOptions.model_fields.items() if getattr(self, name) != field.default}
-        if own and not folder:
-            raise ValueError(f"{min(own)} goes with image_folder, and only there")
-        return self
+    beside: ClassVar = {
+        **{
+            option: (Beside.of("name", "image_folder"), *FolderOptions.beside.get(option, ()))
+            for option in FolderOptions.model_fields
+        },
+        "path": (Beside.of("name", "image_folder", "mnist", "cifar10"),),
+        "validation": (Beside.of("name", "mnist", "cifar10"),),
+        "augmentation": (Beside.of("name", "cifar10", "image_folder"),),
+    }
+    needed: ClassVar = {"path": Beside.of("name", "image_folder")}
 
     def load(self, seed: int) -> Dataset:
         """The dataset, with the splits of one random seed.
@@ -97,7 +97,7 @@ class DataOptions(FolderOptions):
         return replace(dataset, normalisation=self.normalisation)
 
 
-class SeedOptions(Record):
+class SeedOptions(Options):
     """The network that a run starts from: a small sparse one (method.md section 6), or any from a file.
 
     Attributes:
@@ -124,26 +124,17 @@ class SeedOptions(Record):
     path: PathText | None = None
     digest: Digest | None = None
 
-    @model_validator(mode="after")
-    def _check_snapshot(self) -> Self:
-        snapshot = self.kind == "snapshot"
-        if snapshot != (self.path is not None) or (self.digest is not None and not snapshot):
-            raise ValueError("path, and with it digest, go with a seed of kind 'snapshot', where a path must be")
-        if snapshot and (self.width, self.density, self.batch_norm) != (1.0, 0.1, True):
-            raise ValueError("width, density and batch_norm do not go with a seed of kind 'snapshot'")
-        return self
-
-    @model_validator(mode="after")
-    def _check_widths(self) -> Self:
-        if (self.kind == "mlp" and self.widths is None) or (
-            self.widths and self.kind not in ("mlp", "alexnet", "vgg16")
-        ):
-            raise ValueError("widths go with a seed of kind 'mlp', where they must be, 'alexnet' or 'vgg16'")
-        if self.kind != "cnn" and not self.maps is self.neurons is None:
-            raise ValueError("maps and neurons go with a seed of kind 'cnn', and only there")
-        if self.kind == "cnn" and self.width != 1:
-            raise ValueError("width goes with seeds of given widths, not with one of kind 'cnn'")
-        return self
+    beside: ClassVar = {
+        "widths": (Beside.of("kind", "mlp", "alexnet", "vgg16"),),
+        "maps": (Beside.of("kind", "cnn"),),
+        "neurons": (Beside.of("kind", "cnn"),),
+        "width": (Beside.of("kind", "lenet_300_100", "lenet_5", "alexnet", "vgg16", "resnet18"),),
+        "density": (MADE,),
+        "batch_norm": (MADE,),
+        "path": (Beside.of("kind", "snapshot"),),
+        "digest": (Beside.of("kind", "snapshot"),),
+    }
+    needed: ClassVar = {"widths": Beside.of("kind", "mlp"), "path": Beside.of("kind", "snapshot")}
 
     def build(self, seed: int, dataset: Dataset | None = None) -> Network:
         """The seed network of one random seed, for the images and classes of a dataset.
@@ -197,7 +188,7 @@ class SeedOptions(Record):
         return network
 
 
-class TrainingOptions(Record):
+class TrainingOptions(Options):
     """How a network trains between edits.
 
     Every stage of training starts at `learning_rate` and ends at `final_rate` times that, along a half cosine. The
@@ -223,6 +214,10 @@ class TrainingOptions(Record):
     loss_limit: Positive = 1000.0
     retries: Annotated[int, Field(ge=0, le=16)] = 0
     retry_rate: Annotated[float, Field(gt=0, le=1)] = 0.1
+    beside: ClassVar = {
+        "momentum": (Beside.of("optimizer", "sgd"),),
+        "retry_rate": (Beside("retries", range(1, 17), "retries"),),
+    }
 
 
 class GrowthOptions(Record):
@@ -249,36 +244,6 @@ class ShiftOptions(Record):
 
     function: ActivationFunction = "relu"
     epochs: NonNegativeInt = 1
-
-
-class PruningOptions(Record):
-    """Pruning: edit, train, keep the last network with accuracy of at least A on the validation split.
-
-    Attributes:
-        policies: all applied in turn at each step, each on the result of the one before.
-        target_accuracy: A; None for the accuracy before pruning less `tolerance`.
-        tolerance: how much accuracy pruning may cost where `target_accuracy` is None.
-        epochs: of training after each step.
-        recovery_epochs: how many more a step below A is given, before it is taken back and halved.
-        back_off: what is halved when a step is taken back: the steps of all policies, or that of the one which alone
-            raises the training loss most. The latter, with a policy for each of several `projections`, backs off
-            layer by layer.
-        smallest_step: a policy is done when its step, halved again and again, is below this share of the first, and
-            pruning when all are.
-        size_floor: pruning ends at so many connections.
-        activity_batches: how many training batches the activity of units is averaged over.
-    """
-
-    policies: Annotated[tuple[PruningPolicy, ...], Field(min_length=1, max_length=16)]
-    target_accuracy: Share | None = None
-    tolerance: Share = 0.0
-    epochs: PositiveInt = 1
-    recovery_epochs: NonNegativeInt = 2
-    back_off: Literal["all", "worst"] = "all"
-    smallest_step: Annotated[float, Field(gt=0, le=1)] = 0.1
-    size_floor: NonNegativeInt = 0
-    max_edits: NonNegativeInt = 1000
-    activity_batches: PositiveInt | None = 4
 
 
 class Recipe(Record):

@@ -20,6 +20,7 @@ from nestgraph.snapshot import check_own, options_json, problems_of, read_option
 from nestgraph.snapshot.disk import PathLike
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.record import Record, Text
+from nestgraph.train.naming import check_names, names_projections
 from nestgraph.train.recipe import RECIPE, Recipe, Slug, load_recipe, recipe_names
 from nestgraph.train.runs import Run
 from nestgraph.train.sweep_table import SWEEP_MARK, Settings, SweepRow, SweepTable
@@ -189,7 +190,7 @@ def run_sweep(sweep: Sweep, folder: PathLike, watch: Watch | None = None, device
         device: "cpu" or "cuda".
 
     Raises:
-        RecipeError: a recipe is not valid.
+        RecipeError: a recipe is not valid, or a policy names a projection that there is none of.
         SnapshotError: the folder has a finished run of another recipe or seed, or an unfinished one that began in
             another environment, or cannot be written.
         DataError, StructureError, TrainingError: a run failed; see `synthesize`.
@@ -198,6 +199,8 @@ def run_sweep(sweep: Sweep, folder: PathLike, watch: Watch | None = None, device
 
     folder, recipes = Path(folder), sweep.recipes()
     check_own(folder / "sweep.json", SWEEP_MARK)
+    for recipe in filter(names_projections, recipes.values()):  # before any run, not when its turn comes
+        check_names(recipe, recipe.seed_network.build(0, recipe.data.load(sweep.seeds[0])))
     places = {(name, seed): folder / name / f"seed-{seed}" for name in recipes for seed in sweep.seeds}
     runs = {(name, seed): _finished(place, recipes[name], seed) for (name, seed), place in places.items()}
     for number, ((name, seed), run) in enumerate(runs.items(), 1):

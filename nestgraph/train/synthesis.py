@@ -21,9 +21,11 @@ from nestgraph.train.environment import environment, fingerprints
 from nestgraph.train.flops import active_flops
 from nestgraph.train.interruption import Interrupted, signals_noted
 from nestgraph.train.locks import Lock
+from nestgraph.train.naming import check_names
 from nestgraph.train.own_policies import refuse_unknown
+from nestgraph.train.pruning_options import PruningOptions
 from nestgraph.train.randomness import derived_seed
-from nestgraph.train.recipe import PruningOptions, Recipe
+from nestgraph.train.recipe import Recipe
 from nestgraph.train.run_folder import RunFolder
 from nestgraph.train.runs import Faults, Measurement, Result, Run, StageResult, read_metrics
 from nestgraph.train.steps import Stand, Stepper
@@ -61,8 +63,8 @@ def synthesize(
     Raises:
         DataError: the dataset cannot be had, or the seed network does not fit it.
         Interrupted: a signal ended the run, which can be resumed. It is a `KeyboardInterrupt`.
-        RecipeError: the snapshot that the recipe starts from holds another network than when the recipe was read, or
-            the code of a policy is not known.
+        RecipeError: the snapshot that the recipe starts from holds another network than when the recipe was read, the
+            code of a policy is not known, or a policy names a projection that there is none of.
         SnapshotError: the folder is in use or cannot be written, or the snapshot cannot be read.
         StructureError: the recipe's seed network cannot be made.
         TrainingError: the seed network does not train, or the device is missing.
@@ -118,6 +120,7 @@ class Synthesis:
             self._position, network, tally = point.progress.position, point.network, point.progress.tally
         else:
             network = recipe.seed_network.build(derived_seed(trainer.seed, "seed network"), trainer.dataset)
+            check_names(recipe, network)
             self._position, tally = Position(), Tally()
         self._steps = Stepper(network, trainer, folder, state, tally)
         self._stand = self._steps.restored(point) if point else None

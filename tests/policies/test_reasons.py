@@ -60,7 +60,8 @@ def test_woken_connections_have_at_least_the_gradient_that_is_named(seed):
 
 @pytest.mark.parametrize("score", ["weight", "lamp"])
 def test_pruned_connections_have_at_most_the_weight_that_is_named(network, score):
-    edit = MagnitudePruning(fraction=0.3, score=score).propose(network, evidence_for(network, generator()), generator())
+    policy = MagnitudePruning(fraction=0.3, score=score, scope="projection" if score == "weight" else "global")
+    edit = policy.propose(network, evidence_for(network, generator()), generator())
     for name in network.projection_names:
         size = np.abs(effective_weight(network, name))
         size = (size if score == "weight" else lamp(size)).reshape(-1)

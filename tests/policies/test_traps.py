@@ -70,7 +70,8 @@ def test_waking_at_zero_keeps_the_loss_and_one_gradient_step_lowers_it():
     for activation in ("tanh", "leaky_relu", "relu"):
         network, evidence, part, before = young(activation)
         for weight, expected in (("zero", 0), ("gradient", -1)):
-            policy = ConnectionGrowth(fraction=0.05, weight=weight, rate=0.01)
+            rate = {"rate": 0.01} if weight == "gradient" else {}
+            policy = ConnectionGrowth(fraction=0.05, weight=weight, **rate)
             edit = policy.propose(network, evidence, np.random.default_rng(0))
             change = loss_of(edit.apply(network).network, part) - before
             assert np.sign(change) == expected

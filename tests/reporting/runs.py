@@ -143,7 +143,7 @@ def grown(network):
 def pruned(network):
     """The smallest of one projection, half of the places of another, and a neuron."""
     share = 20 / network.connection_columns("conv1_to_fc1").active
-    policy = MagnitudePruning(fraction=share, score="lamp", projections=("conv1_to_fc1",))
+    policy = MagnitudePruning(fraction=share, scope="global", score="lamp", projections=("conv1_to_fc1",))
     first = policy.propose(network, Evidence(), np.random.default_rng(0))
     between = first.apply(network).network
     area = np.zeros((len(network.units("conv1")), 1, 6, 6), bool)

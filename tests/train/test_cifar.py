@@ -174,11 +174,15 @@ IMAGES = 'name = "image_folder", path = "x"'
 @pytest.mark.parametrize(
     ("data", "seed", "sentence"),
     [
-        ('name = "image_folder"', "", "data: a path goes with image_folder, where it must be"),
-        ('name = "digits", path = "x"', "", "data: a path goes with image_folder"),
-        ('name = "cifar10", size = 64', "", "data: size goes with image_folder, and only there"),
-        ('name = "mnist", augmentation = { flip = true }', "", "data: augmentation goes with images in colour"),
-        (IMAGES + ', validation = "last"', "", "data: validation = 'last' goes with"),
+        ('name = "image_folder"', "", r"data.path: missing \(goes with name 'image_folder'"),
+        ('name = "digits", path = "x"', "", "data.path: does nothing without name"),
+        (
+            'name = "cifar10", size = 64',
+            "",
+            "data.size: does nothing without name 'image_folder', got it beside 'cifar10'",
+        ),
+        ('name = "mnist", augmentation = { flip = true }', "", "data.augmentation: does nothing without name"),
+        (IMAGES + ', validation = "last"', "", "data.validation: does nothing without name"),
         (IMAGES + ", augmentation = { crop = 0.5, pad = 4 }", "", "data.augmentation: expected crop or pad, got both"),
         (IMAGES + ", normalisation = { mean = [0.5], deviation = [1.0, 1.0] }", "", "expected a mean and a deviation"),
         (IMAGES + ", normalisation = { mean = [0.5], deviation = [0.0] }", "", r"data.normalisation.deviation\[0\]"),
@@ -188,9 +192,9 @@ IMAGES = 'name = "image_folder", path = "x"'
             "",
             "baseline goes with data that",
         ),
-        ('name = "digits"', 'kind = "alexnet", maps = [2]', "seed_network: maps and neurons go with"),
-        ('name = "digits"', 'kind = "cnn", widths = [2, 3]', "seed_network: widths go with"),
-        ('name = "digits"', 'kind = "cnn", width = 2.0', "seed_network: width goes with"),
+        ('name = "digits"', 'kind = "alexnet", maps = [2]', "seed_network.maps: does nothing without kind 'cnn'"),
+        ('name = "digits"', 'kind = "cnn", widths = [2, 3]', "seed_network.widths: does nothing without kind"),
+        ('name = "digits"', 'kind = "cnn", width = 2.0', "seed_network.width: does nothing without kind"),
     ],
 )
 def test_choices_that_do_not_go_together_are_refused(data, seed, sentence):

@@ -90,8 +90,13 @@ WRONG = {
     "missing field": ("size_limit = 500", "", "growth.size_limit", "missing"),
     "missing section": ('[data]\nname = "digits"', "", "data", "missing"),
     "unknown dataset": ('"digits"', '"imagenet"', "data.name", "'imagenet'"),
-    "widths of a lenet": ('"mlp"', '"lenet_5"', "seed_network", "widths go with"),
-    "a perceptron without widths": ("widths = [64, 12, 10]", "", "seed_network", "widths go with"),
+    "widths of a lenet": ('"mlp"', '"lenet_5"', "seed_network.widths", "does nothing without kind"),
+    "a perceptron without widths": (
+        "widths = [64, 12, 10]",
+        "",
+        "seed_network.widths",
+        "missing (goes with kind 'mlp'",
+    ),
     "no units": ("[64, 12, 10]", "[64, 0, 10]", "seed_network.widths[1]", "0"),
     "a name that is a path": ('"small"', '"../small"', "name", "'../small'"),
 }

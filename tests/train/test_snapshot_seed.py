@@ -117,11 +117,11 @@ def test_a_convolutional_model_is_a_seed_as_well(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ('kind = "snapshot"', "a path must be"),
-        ('kind = "lenet_5", path = "net.json"', "a path must be"),
-        (f'kind = "lenet_5", digest = "{"0" * 64}"', "a path must be"),
-        ('kind = "snapshot", path = "net.json", density = 0.5', "density and batch_norm do not go"),
-        ('kind = "snapshot", path = "net.json", widths = [64, 10]', "widths go with"),
+        ('kind = "snapshot"', r"path: missing \(goes with kind 'snapshot', where it must be"),
+        ('kind = "lenet_5", path = "net.json"', "path: does nothing without kind 'snapshot'"),
+        (f'kind = "lenet_5", digest = "{"0" * 64}"', "digest: does nothing without kind 'snapshot'"),
+        ('kind = "snapshot", path = "net.json", density = 0.5', "density: does nothing without a seed that is made"),
+        ('kind = "snapshot", path = "net.json", widths = [64, 10]', "widths: does nothing without kind"),
         ('kind = "snapshot", path = "net.json", digest = "abc"', "digest"),
         ('kind = "snapshot", path = ""', "path"),
     ],

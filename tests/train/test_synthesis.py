@@ -259,7 +259,10 @@ def test_growth_that_does_not_lower_the_loss_is_refused(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("plain")
 def test_pruning_keeps_the_accuracy_and_ends_at_the_floor(tmp_path):
-    run = synthesize(varied(pruning={"target_accuracy": 0.3, "max_edits": 100, "size_floor": 150}), tmp_path / "run")
+    run = synthesize(
+        varied(pruning={"target_accuracy": 0.3, "tolerance": 0.0, "max_edits": 100, "size_floor": 150}),
+        tmp_path / "run",
+    )
     kept = [row for row in phases(run, "prune") if row.accepted]
     assert all(row.accuracy >= 0.3 for row in kept)
     sizes = [row.connections for row in kept]
@@ -269,7 +272,9 @@ def test_pruning_keeps_the_accuracy_and_ends_at_the_floor(tmp_path):
 
 @pytest.mark.usefixtures("plain")
 def test_steps_that_cost_too_much_are_halved_until_pruning_ends(tmp_path):
-    recipe = varied(pruning={"target_accuracy": 1.0, "max_edits": 100, "smallest_step": 0.2}, shift={"epochs": 0})
+    recipe = varied(
+        pruning={"target_accuracy": 1.0, "tolerance": 0.0, "max_edits": 100, "smallest_step": 0.2}, shift={"epochs": 0}
+    )
     run = synthesize(recipe, tmp_path / "run")
     rows = phases(run, "prune")
     assert [row.accepted for row in rows] == [False] * 3  # whole, half and quarter steps
@@ -291,7 +296,13 @@ def test_the_step_that_does_most_damage_is_halved_alone_where_asked(tmp_path, mo
     monkeypatch.setattr(Stepper, "damage", watched)
     parts = [("input_to_fc1", 0.05), ("fc1_to_output", 0.3)]
     policies = [{"kind": "magnitude_pruning", "projections": [name], "fraction": part} for name, part in parts]
-    options = {"policies": policies, "target_accuracy": 1.0, "smallest_step": 0.4, "back_off": "worst"}
+    options = {
+        "policies": policies,
+        "target_accuracy": 1.0,
+        "tolerance": 0.0,
+        "smallest_step": 0.4,
+        "back_off": "worst",
+    }
     run = synthesize(varied(pruning=options, growth={"max_edits": 1}, shift={"epochs": 0}), tmp_path / "run")
     assert run.result.refused >= len(phases(run, "prune")) == 4  # whole and half steps of both policies
     scales, columns = dict.fromkeys(dict(parts), 1.0), run.stage("grown").connection_columns
@@ -311,7 +322,10 @@ def test_the_step_that_does_most_damage_is_halved_alone_where_asked(tmp_path, mo
 @pytest.mark.parametrize("kind", ["rigl", "set"])
 def test_connections_that_move_after_pruning_are_part_of_its_steps(tmp_path, kind):
     policies = [{"kind": "magnitude_pruning", "fraction": 0.1}, {"kind": kind, "fraction": 0.1}]
-    recipe = varied(pruning={"policies": policies, "target_accuracy": 0.3, "max_edits": 3}, growth={"max_edits": 1})
+    recipe = varied(
+        pruning={"policies": policies, "target_accuracy": 0.3, "tolerance": 0.0, "max_edits": 3},
+        growth={"max_edits": 1},
+    )
     run = synthesize(recipe, tmp_path / "run")
     rows = phases(run, "prune")
     before = run.stage("grown").connection_count
@@ -370,7 +384,7 @@ def test_a_breakdown_in_any_training_of_a_step_refuses_the_step(tmp_path, monkey
 
     monkeypatch.setattr(Trainer, "fit", fails)
     monkeypatch.setattr(Trainer, "measure", infinite)
-    recipe = varied(growth={"max_edits": 1}, pruning={"target_accuracy": 1.0}, finish_epochs=0)
+    recipe = varied(growth={"max_edits": 1}, pruning={"target_accuracy": 1.0, "tolerance": 0.0}, finish_epochs=0)
     run = synthesize(recipe, tmp_path / "run")
     assert phases(run, "prune") == []
     assert run.result.refused == 2
@@ -390,7 +404,7 @@ def test_the_time_left_goes_with_the_share_that_is_done(tmp_path, monkeypatch):
     ticks = itertools.count()
     monkeypatch.setattr(synthesis.time, "monotonic", lambda: float(next(ticks)))  # each look at the clock is a second
     told = []
-    recipe = varied(pruning={"target_accuracy": 0.3, "max_edits": 100, "size_floor": 150})
+    recipe = varied(pruning={"target_accuracy": 0.3, "tolerance": 0.0, "max_edits": 100, "size_floor": 150})
     run = synthesize(recipe, tmp_path / "run", progress=lambda row, left: told.append((row, left)))
     assert [row.model_dump() for row, _ in told] == [row.model_dump() for row in run.metrics]
     assert all(left is None or left >= 0 for _, left in told)

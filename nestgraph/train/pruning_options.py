@@ -1,0 +1,68 @@
+"""How a run prunes: the section of a recipe, and which of its options would do nothing."""
+
+from collections.abc import Container, Iterator
+from typing import Annotated, ClassVar, Literal, Self, cast
+
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+
+from nestgraph.policies import PruningPolicy, UnitPruning
+from nestgraph.policies.pruning import ConnectionPruning
+from nestgraph.spec.options import Beside, Options, misplaced
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Several(Container[object]):
+    """All tuples of more than one policy."""
+
+    def __contains__(self, policies: object) -> bool:
+        return isinstance(policies, tuple) and len(cast("tuple[object, ...]", policies)) > 1
+
+
+class PruningOptions(Options):
+    """Pruning: edit, train, keep the last network with accuracy of at least A on the validation split.
+
+    Attributes:
+        policies: all applied in turn at each step, each on the result of the one before.
+        target_accuracy: A; None for the accuracy before pruning less `tolerance`.
+        tolerance: how much accuracy pruning may cost where `target_accuracy` is None.
+        epochs: of training after each step.
+        recovery_epochs: how many more a step below A is given, before it is taken back and halved.
+        back_off: what is halved when a step is taken back: the steps of all policies, or that of the one which alone
+            raises the training loss most. The latter, with a policy for each of several `projections`, backs off
+            layer by layer.
+        smallest_step: a policy is done when its step, halved again and again, is below this share of the first, and
+            pruning when all are.
+        size_floor: pruning ends at so many connections.
+        activity_batches: how many training batches the activity of units is averaged over.
+    """
+
+    policies: Annotated[tuple[PruningPolicy, ...], Field(min_length=1, max_length=16)]
+    target_accuracy: Share | None = None
+    tolerance: Share = 0.0
+    epochs: PositiveInt = 1
+    recovery_epochs: NonNegativeInt = 2
+    back_off: Literal["all", "worst"] = "all"
+    smallest_step: Annotated[float, Field(gt=0, le=1)] = 0.1
+    size_floor: NonNegativeInt = 0
+    max_edits: NonNegativeInt = 1000
+    activity_batches: PositiveInt | None = 4
+    beside: ClassVar = {
+        "tolerance": (Beside("target_accuracy", (None,), "the accuracy before pruning as target"),),
+        "back_off": (Beside("policies", _Several(), "several policies"),),
+    }
+
+    @model_validator(mode="after")
+    def _check_policies(self) -> Self:
+        problems = {(place, name): words for place, each in enumerate(self.policies) for name, words in _idle(each)}
+        if problems:
+            raise misplaced(self, {("policies", *where): words for where, words in problems.items()})
+        return self
+
+
+def _idle(policy: PruningPolicy) -> Iterator[tuple[str, str]]:
+    """Options with which a policy never prunes: layers that lose all connections at once are refused as a whole."""
+    if isinstance(policy, ConnectionPruning) and policy.fraction == 1:
+        yield "fraction", "expected less than 1, as no network is left without connections, got 1.0"
+    if isinstance(policy, UnitPruning) and policy.threshold == 0:
+        yield "threshold", "expected greater than 0, as no unit is below it, got 0.0"
