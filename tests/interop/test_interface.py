@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from nestgraph.edits import Editor, SetInterface, narrow, remove_projection
-from nestgraph.errors import InteropError
+from nestgraph.edits import Editor, SetInterface, SetValues, narrow, remove_projection
+from nestgraph.errors import EditError, InteropError
 from nestgraph.graph.extents import fits, sample_shape
 from nestgraph.interop.export import export, exported_program
 from nestgraph.interop.importing import import_module
@@ -223,7 +223,13 @@ def test_a_snapshot_keeps_positions(case, tmp_path):
 def test_an_edit_and_its_undo_keep_positions(case):
     _, samples, wanted, network = case
     editor = Editor(network)
-    editor.apply(narrow(network, 0.3))
+    try:
+        editor.apply(narrow(network, 0.3))
+    except EditError:  # opaque layers hold the units of two of them
+        name = next(name for name in network.projection_names if network.connection_columns(name).weight.size)
+        columns = network.connection_columns(name)
+        weights = -columns.weight[columns.mask]
+        editor.apply(SetValues(weights={name: weights}))
     given = lower(editor.network).eval()(*samples)
     assert [x.shape for x in (given if isinstance(given, tuple) else (given,))] == [x.shape for x in wanted]
     editor.undo()
