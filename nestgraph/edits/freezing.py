@@ -3,6 +3,7 @@
 from collections.abc import Collection
 
 from nestgraph.edits.batch import AnyEdit, Batch
+from nestgraph.edits.edit import recipe_function
 from nestgraph.edits.layers import AddProjection, Block, RemoveProjection, SetOperations
 from nestgraph.edits.preserving import preserving
 from nestgraph.errors import EditError
@@ -12,23 +13,25 @@ from nestgraph.spec.projection import Argument, is_frozen, is_trained
 
 
 @preserving(1e-5)
+@recipe_function
 def freeze(structure: Structure, layers: str | Collection[str]) -> Batch:
     """Let layers train no more: the weights into them, their biases and scales. Function-preserving.
 
     The network records it, and modules lowered from it have `requires_grad` off there.
 
     Raises:
-        EditError: a layer is an input.
+        EditError: a layer is an input, or none of them has anything to change.
     """
     return _set(structure, layers, frozen=True)
 
 
 @preserving(1e-5)
+@recipe_function
 def thaw(structure: Structure, layers: str | Collection[str]) -> Batch:
     """Let layers train again that are frozen. Function-preserving.
 
     Raises:
-        EditError: a layer is an input.
+        EditError: a layer is an input, or none of them has anything to change.
     """
     return _set(structure, layers, frozen=False)
 
@@ -52,4 +55,7 @@ def _set(structure: Structure, layers: str | Collection[str], frozen: bool) -> B
                 RemoveProjection(projection=projection.name),
                 AddProjection(projection=changed, connections=block),
             ]
+    if names and not edits:
+        state = "that train, got those that are frozen" if frozen else "that are frozen, got those that train"
+        raise EditError(f"{verb} expected layers {state} already: {', '.join(names)}"[:400] + ": name others")
     return Batch(edits=tuple(edits), title=f"{verb} {', '.join(names)}"[:256])

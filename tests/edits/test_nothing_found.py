@@ -45,6 +45,8 @@ FINDS_NOTHING = {
     "narrow, one of two": (lambda: edits.narrow(dense(), 0.5, ["fc1", "output"]), "'output', which is one of outputs"),
     "narrow, inputs": (lambda: edits.narrow(dense(), 0.5, ["input"]), "'input', which is one of inputs"),
     "narrow, a small share": (lambda: edits.narrow(dense(), 0.01), "0.01 is less than one"),
+    "freeze": (lambda: edits.freeze(edits.freeze(dense(), "fc1").apply(dense()).network, "fc1"), "frozen already: fc1"),
+    "thaw": (lambda: edits.thaw(dense(), "fc1"), "train already: fc1"),
     "merge_twins": (lambda: edits.merge_twins(dense(), "fc1"), "3 that differ"),
     "shift_activations": (lambda: edits.shift_activations(dense(), "relu", "tanh"), "layers with tanh"),
     "shift_activations to the same": (lambda: edits.shift_activations(dense(), "relu", "relu"), "exchange for relu"),

@@ -270,6 +270,8 @@ def _edits(network):
     yield e.widen, {"structure": network, "layer": "fc1", "count": 2, "rng": np.random.default_rng(0)}
     for verb in (e.bypass_layer, e.fold_batch_norm, e.merge_twins, e.normalisation_factor):
         yield verb, {"structure": network, "layer": "fc1"}
+    for verb in (e.freeze, e.thaw):
+        yield verb, {"structure": network, "layers": ["fc1"]}
     yield e.insert_batch_norm, {"structure": network, "layer": "fc1", "epsilon": 1e-5, "momentum": 0.1}
     yield e.coupled, {"structure": network, "layer": "fc1", "units": [int(units[0])]}
     deeper = {"layer": "fc1", "name": "new", "function": "relu", "kernel": (1, 1), "exact": False}

@@ -62,7 +62,8 @@ def test_freezing_and_thawing_are_edits():
     assert frozen.inverse.apply(frozen.network).network == NET
     assert thaw(frozen.network, ["fc2", "fc1"]).apply(frozen.network).network == NET
     assert diff(NET, frozen.network).apply(NET).network == frozen.network
-    assert not freeze(frozen.network, "fc1").edits
+    with pytest.raises(EditError, match="frozen already: fc1"):
+        freeze(frozen.network, "fc1")
     with pytest.raises(EditError, match="got an input"):
         freeze(NET, "input")
 

@@ -332,7 +332,7 @@ def test_a_training_that_breaks_down_is_tried_again_at_a_lower_rate(tmp_path):
     assert "expected finite numbers" in first.problem
     assert run.editor().network == run.network
     with pytest.raises(TrainingError, match=r"lower training\.learning_rate"):
-        synthesize(varied(recipe, training={"retries": 0}), tmp_path / "given up")
+        synthesize(varied(recipe, training={"retries": 0, "retry_rate": 0.1}), tmp_path / "given up")
     last = Run(tmp_path / "given up", recipe, run.result).faults[-1]
     assert last.remedy == "ended the run"
 
