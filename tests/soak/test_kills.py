@@ -48,7 +48,7 @@ def test_a_few_kills_change_nothing(few):
 
 
 def test_ctrl_c_and_sigterm_end_a_run_soon_and_change_nothing(few):
-    assert 1 <= few["none"]["signalled"] <= 3  # SIGINT, SIGTERM, SIGHUP; a run on a busy machine may have ended before
+    assert few["none"]["signalled"] >= 2  # of SIGINT, SIGTERM, SIGHUP
     assert few["none"]["latest"] < SOON
 
 
