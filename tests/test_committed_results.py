@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 
 from nestgraph.graph import cost
-from nestgraph.snapshot import load
+from nestgraph.render.files import MARK as PICTURE
+from nestgraph.snapshot import check_own, load
+from nestgraph.snapshot.files import MARK as NETWORK
+from nestgraph.train.results_files import MARK as WRITTEN
+from nestgraph.train.sweep_table import SWEEP_MARK
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGE = (DOCS / "results.md").read_text("utf-8")
@@ -19,6 +23,14 @@ def test_the_page_counts_what_is_in_the_snapshot(name):
     row = next(line for line in PAGE.splitlines() if f"](results/{name}.json)" in line)
     cells = [cell.split(" (")[0].strip() for cell in row.split("|")]
     assert cells[3:6] == [f"{total.connections:,}", f"{total.parameters:,}", f"{total.flops:,}"]
+
+
+def test_the_next_page_of_results_takes_the_place_of_this_one_without_being_told():
+    check_own(DOCS / "results.md", WRITTEN)
+    files = sorted((DOCS / "results").iterdir())
+    assert len(files) > len(NAMES)
+    for path in files:
+        check_own(path, PICTURE if path.suffix == ".svg" else SWEEP_MARK if path.name.startswith("sweep-") else NETWORK)
 
 
 @pytest.mark.parametrize("name", NAMES[:2])
