@@ -26,6 +26,7 @@ from nestgraph.snapshot import MAX_BYTES, UNLIMITED, load, read_bounded, read_re
 from nestgraph.snapshot.disk import check_folder, reported, shown, sync_folder
 from nestgraph.snapshot.document import Digest
 from nestgraph.spec.record import ArrayRecord, Record
+from nestgraph.train.decisions import State
 from nestgraph.train.run_files import BEGUN, STATE, STEP, TRAINING, remove_step
 from nestgraph.train.run_folder import Kept
 from nestgraph.train.state_files import read_state, write_state
@@ -35,70 +36,21 @@ SHARE = 0.02
 
 TRAINED_SEED = f"{STATE}/trained-seed.json"
 
-Phase = Literal["seed", "grow", "shift", "prune", "finish", "report"]
-PHASES: tuple[Phase, ...] = ("seed", "grow", "shift", "prune", "finish", "report")
-
-
-class Position(Record):
-    """Where a run goes on.
-
-    Attributes:
-        phase: the phase; `report` when all is decided.
-        number: of the next step in it.
-        first: connections when the phase began.
-        misses: refused steps in a row.
-        target: the accuracy that pruning keeps.
-        scales: of the step of each pruning policy; 0 for one that is done.
-    """
-
-    phase: Phase = "seed"
-    number: NonNegativeInt = 0
-    first: NonNegativeInt = 0
-    misses: NonNegativeInt = 0
-    target: float | None = None
-    scales: Annotated[tuple[float, ...], Strict(False)] = ()
-
-
-class Tally(Record):
-    """What a run counts for its result.
-
-    Attributes:
-        trainings: all that were begun; the number of the next one, which names its random numbers.
-        edits: kept, trainings apart.
-        refused: steps that were taken back.
-        diverged: trainings that broke down: a number that is not finite, or a loss beyond the limit.
-        collapsed: trainings that ended no better than guessing.
-        retried: trainings that were tried again at a lower learning rate.
-    """
-
-    trainings: NonNegativeInt = 0
-    edits: NonNegativeInt = 0
-    refused: NonNegativeInt = 0
-    diverged: NonNegativeInt = 0
-    collapsed: NonNegativeInt = 0
-    retried: NonNegativeInt = 0
-
 
 class Progress(ArrayRecord):
     """All of a point that is not an array.
 
     Attributes:
-        position: where the run goes on.
-        tally: its counts so far.
-        loss: of the network on the validation split.
-        accuracy: likewise.
-        network: its digest.
+        state: of the run, which awaits a step.
+        network: digest of the one that stands.
         kept: what the run's folder held: what was written after the point is dropped, what was before is checked.
         seconds: that the run took so far.
         optimizer: the part of its state that is not an array.
     """
 
     format: Literal["nestgraph.progress"] = "nestgraph.progress"
-    version: Literal[2] = 2
-    position: Position
-    tally: Tally
-    loss: float
-    accuracy: float
+    version: Literal[3] = 3
+    state: State
     network: Digest
     kept: Kept
     seconds: Annotated[float, Field(ge=0)]

@@ -9,6 +9,7 @@ from nestgraph.policies import Policy
 from nestgraph.snapshot.disk import PathLike, shown
 from nestgraph.spec.arguments import checked
 from nestgraph.train.checkpoint import Begun, Pace, RunState
+from nestgraph.train.engine import Engine, Watcher
 from nestgraph.train.environment import differences
 from nestgraph.train.locks import Lock
 from nestgraph.train.own_policies import classes_of, refuse_unknown
@@ -17,7 +18,7 @@ from nestgraph.train.records import Records
 from nestgraph.train.run_files import RESULT, check_plain_files, drop_state, resumable
 from nestgraph.train.run_folder import Kept, RunFolder
 from nestgraph.train.runs import Run
-from nestgraph.train.synthesis import Progress, Synthesis, facts_of, synthesize
+from nestgraph.train.synthesis import complete, facts_of, synthesize
 from nestgraph.train.trainer import Trainer, cpu_threads
 
 FIXED = ("seed", "data")
@@ -28,7 +29,7 @@ FIXED = ("seed", "data")
 def resume(
     run: PathLike,
     device: str | None = None,
-    progress: Progress | None = None,
+    progress: Watcher | None = None,
     allow_changes: bool = False,
     save_every: float | None = None,
     policies: Iterable[type[Policy]] = (),
@@ -77,10 +78,10 @@ def resume(
             facts = before | ({"resumed_with": facts} if facts != before else {})
             folder = RunFolder(place, recipe, facts, kept=point.progress.kept if point else Kept())
             folder.check()
-            return Synthesis(recipe, trainer, folder, state, progress, point).run()
+            return complete(Engine(recipe, trainer, folder, state, progress, point), recipe, trainer, folder)
 
 
-def begin_or_resume(recipe: Recipe, place: Path, seed: int, device: str, progress: Progress | None) -> Run:
+def begin_or_resume(recipe: Recipe, place: Path, seed: int, device: str, progress: Watcher | None) -> Run:
     """Go on with an unfinished run of this recipe and seed, or begin one in the place of what an earlier run left.
 
     Raises:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import Field, NonNegativeInt, TypeAdapter
 
@@ -27,15 +27,13 @@ from nestgraph.snapshot import MAX_BYTES, is_torn, load, read_bounded, read_jour
 from nestgraph.snapshot.disk import PathLike, shown
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.record import Name, Record, Text
+from nestgraph.train.decisions import Remedy
 from nestgraph.train.recipe import Recipe, recorded_recipe
 from nestgraph.train.run_files import RESULT, TIMING
 
 RowType = TypeVar("RowType", bound=Record)
 ROW_START, FAULT_START = b'{"step":', b'{"training":'
 """What lines of metrics.jsonl and timing.jsonl, and of faults.jsonl, begin with."""
-
-Remedy = Literal["tried again", "taken back", "ended the run"]
-"""What is done about a training that broke down."""
 
 
 class Measurement(Record):

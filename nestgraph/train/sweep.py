@@ -26,10 +26,10 @@ from nestgraph.train.runs import Run
 from nestgraph.train.sweep_table import SWEEP_MARK, Settings, SweepRow, SweepTable
 
 if TYPE_CHECKING:
-    from nestgraph.train.synthesis import Progress
+    from nestgraph.train.engine import Watcher
 
 _FOLDER = resources.files("nestgraph.train").joinpath("sweeps")
-Watch = Callable[[str], "AbstractContextManager[Progress]"]
+Watch = Callable[[str], "AbstractContextManager[Watcher]"]
 """Gives what watches one run, by the run's title."""
 
 

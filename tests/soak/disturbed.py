@@ -21,8 +21,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from nestgraph.train import run_files, run_folder, steps, synthesis, trainer, training_state
-from nestgraph.train.checkpoint import PHASES, RunState
+from nestgraph.train import engine, run_files, run_folder, trainer, training_state
+from nestgraph.train.checkpoint import RunState
+from nestgraph.train.decisions import PHASES
 from nestgraph.train.recipe import DataOptions, parse_recipe
 from nestgraph.train.resuming import resume
 from nestgraph.train.run_files import resumable
@@ -103,15 +104,19 @@ class Whereabouts:
 
 def watch(where: Whereabouts) -> None:
     """Let a process tell where it is. For a child: what it is run by is changed for good."""
-    for owner, name in ((trainer.Trainer, "_step"), (os, "fsync"), (os, "replace"), (os, "unlink"), (steps, "gather")):
+    for owner, name in ((trainer.Trainer, "_step"), (os, "fsync"), (os, "replace"), (os, "unlink"), (engine, "gather")):
         setattr(owner, name, _eventful(getattr(owner, name), where))
     saves = ((RunState, "keep"), (RunState, "begin"), (training_state.TrainingSaves, "_write"))
     for owner, name in (*saves, (RunFolder, "keep"), (RunFolder, "_write")):
         setattr(owner, name, _saving(getattr(owner, name), where))
-    enter = synthesis.Synthesis._enter
-    synthesis.Synthesis._enter = lambda self, phase, *rest, **more: (
-        where.enter(phase) or enter(self, phase, *rest, **more)
-    )
+    decide = engine.decide
+
+    def told(*arguments):
+        state, actions = decide(*arguments)
+        where.enter(state.phase)
+        return state, actions
+
+    engine.decide = told
 
 
 def _eventful(function: Callable, where: Whereabouts) -> Callable:

@@ -26,7 +26,7 @@ from nestgraph.errors import SnapshotError
 from nestgraph.lowering.states import OptimizerState
 from nestgraph.snapshot import disk, files, sidecar
 from nestgraph.train import checkpoint, run_folder, state_files, trainer, training_state
-from nestgraph.train.checkpoint import PHASES
+from nestgraph.train.decisions import PHASES
 from nestgraph.train.resuming import resume
 from nestgraph.train.run_files import LOCK
 from tests.soak.disturbed import RECIPE, SEED, Whereabouts, artefacts, child, ending, prepare, undisturbed, watch, work

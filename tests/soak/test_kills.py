@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nestgraph.train.checkpoint import PHASES
+from nestgraph.train.decisions import PHASES
 
 pytestmark = pytest.mark.timeout(600)  # the harness ends its children
 ROOT = Path(__file__).parent.parent.parent

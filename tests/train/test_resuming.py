@@ -14,16 +14,16 @@ import torch
 from PIL import Image
 
 from nestgraph.errors import SnapshotError, TrainingError
-from nestgraph.train import checkpoint, interruption, state_files
+from nestgraph.train import checkpoint, decisions, interruption, state_files
 from nestgraph.train.checkpoint import Pace
 from nestgraph.train.data import load_image_folder
+from nestgraph.train.engine import Engine
 from nestgraph.train.environment import differences, fingerprints
 from nestgraph.train.image_folder import FolderOptions
 from nestgraph.train.interruption import Interrupted, signals_noted
 from nestgraph.train.locks import Lock
 from nestgraph.train.resuming import begin_or_resume, resume
 from nestgraph.train.runs import Run, read_metrics
-from nestgraph.train.steps import Stepper
 from nestgraph.train.synthesis import synthesize
 from nestgraph.train.trainer import Score, Trainer
 from tests.train.test_synthesis import of_journal, phases, varied
@@ -260,9 +260,9 @@ def test_differences_are_named_by_their_place():
 def test_state_files_know_whether_they_are_whole(tmp_path):
     path = tmp_path / "state.safetensors"
     arrays = {"a": np.arange(6.0).reshape(2, 3).T, "scalar": np.float32(2), "none": np.empty((0, 3), np.uint8)}
-    record = checkpoint.Position(phase="grow", number=3)
+    record = decisions.State(phase="grow", number=3)
     state_files.write_state(path, record, arrays)
-    found, read = state_files.read_state(path, checkpoint.TypeAdapter(checkpoint.Position))
+    found, read = state_files.read_state(path, checkpoint.TypeAdapter(decisions.State))
     assert found == record
     for name, array in arrays.items():
         np.testing.assert_array_equal(read[name], array, strict=True)
@@ -270,11 +270,11 @@ def test_state_files_know_whether_they_are_whole(tmp_path):
     for place in range(0, len(data), 7):
         path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
         with pytest.raises(SnapshotError):
-            state_files.read_state(path, checkpoint.TypeAdapter(checkpoint.Position))
+            state_files.read_state(path, checkpoint.TypeAdapter(decisions.State))
     for length in range(0, len(data), 7):
         path.write_bytes(data[:length])
         with pytest.raises(SnapshotError):
-            state_files.read_state(path, checkpoint.TypeAdapter(checkpoint.Position))
+            state_files.read_state(path, checkpoint.TypeAdapter(decisions.State))
 
 
 def test_the_first_signal_is_noted_and_the_second_does_what_it_always_did():
@@ -358,18 +358,18 @@ def test_a_loss_beyond_the_limit_breaks_a_training_down(tmp_path):
 
 
 def test_a_shift_that_kills_the_accuracy_is_taken_back(tmp_path, monkeypatch):
-    measure, phase = Trainer.measure, Stepper.apply
+    measure, phase = Trainer.measure, Engine._apply
     now = [""]
 
     def noted(self, edit):
-        now[0] = self.phase
+        now[0] = self.state.phase
         return phase(self, edit)
 
     def guessing(self, network, split, module=None):
         score = measure(self, network, split, module)
         return Score(score.loss, 0.1) if now[0] == "shift" and module is not None else score
 
-    monkeypatch.setattr(Stepper, "apply", noted)
+    monkeypatch.setattr(Engine, "_apply", noted)
     monkeypatch.setattr(Trainer, "measure", guessing)
     run = synthesize(SHORT, tmp_path / "run")
     assert [row.accepted for row in phases(run, "shift")] == [False]

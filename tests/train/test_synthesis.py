@@ -14,13 +14,16 @@ from nestgraph.graph import cost
 from nestgraph.render import engine
 from nestgraph.reporting import report
 from nestgraph.snapshot import load, read_journal
-from nestgraph.train import pictures, run_files, synthesis
+from nestgraph.train import engine as runs_engine
+from nestgraph.train import pictures, run_files
 from nestgraph.train.data import load_dataset
+from nestgraph.train.decide import share_done
+from nestgraph.train.decisions import State
+from nestgraph.train.engine import Engine
 from nestgraph.train.flops import active_flops
 from nestgraph.train.recipe import parse_recipe
 from nestgraph.train.run_folder import RunFolder
 from nestgraph.train.runs import Run
-from nestgraph.train.steps import Stepper
 from nestgraph.train.synthesis import synthesize
 from nestgraph.train.trainer import Score, Trainer
 from tests.train.tasks import accuracy_of, but_one, loss_of
@@ -287,13 +290,13 @@ def test_steps_that_cost_too_much_are_halved_until_pruning_ends(tmp_path):
 
 @pytest.mark.usefixtures("plain")
 def test_the_step_that_does_most_damage_is_halved_alone_where_asked(tmp_path, monkeypatch):
-    damages, damage = [], Stepper.damage
+    damages, damage = [], Engine._damage
 
-    def watched(self, policy, scale, batches):
-        damages.append((policy.projections[0], scale, damage(self, policy, scale, batches)))
+    def watched(self, place, scale):
+        damages.append((parts[place][0], scale, damage(self, place, scale)))
         return damages[-1][2]
 
-    monkeypatch.setattr(Stepper, "damage", watched)
+    monkeypatch.setattr(Engine, "_damage", watched)
     parts = [("input_to_fc1", 0.05), ("fc1_to_output", 0.3)]
     policies = [{"kind": "magnitude_pruning", "projections": [name], "fraction": part} for name, part in parts]
     options = {
@@ -402,7 +405,7 @@ def test_a_seed_that_does_not_train_ends_the_run_in_a_sentence(tmp_path):
 @pytest.mark.usefixtures("plain")
 def test_the_time_left_goes_with_the_share_that_is_done(tmp_path, monkeypatch):
     ticks = itertools.count()
-    monkeypatch.setattr(synthesis.time, "monotonic", lambda: float(next(ticks)))  # each look at the clock is a second
+    monkeypatch.setattr(runs_engine.time, "monotonic", lambda: float(next(ticks)))  # each look at the clock is a second
     told = []
     recipe = varied(pruning={"target_accuracy": 0.3, "tolerance": 0.0, "max_edits": 100, "size_floor": 150})
     run = synthesize(recipe, tmp_path / "run", progress=lambda row, left: told.append((row, left)))
@@ -419,9 +422,9 @@ def test_the_time_left_goes_with_the_share_that_is_done(tmp_path, monkeypatch):
 
 
 def test_without_a_floor_nobody_knows_how_long_pruning_takes():
-    assert synthesis._pruned_share(100, 50, 0) is None
-    assert synthesis._pruned_share(100, 50, 100) is None
-    assert synthesis._pruned_share(100, 50, 25) == pytest.approx(0.5)
+    state = State(phase="prune", first=100, connections=50)
+    shares = {floor: share_done(varied(pruning={"size_floor": floor}), state) for floor in (0, 100, 25)}
+    assert shares == {0: None, 100: None, 25: pytest.approx(0.5)}
 
 
 # -- the folder ------------------------------------------------------------------------------------------

@@ -1,0 +1,328 @@
+"""The engine of a run: does what `decide` says on network, data and folder, and tells it what came of it."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import singledispatchmethod
+
+import numpy as np
+
+from nestgraph.edits.batch import AnyEdit, Batch
+from nestgraph.edits.editor import Editor
+from nestgraph.edits.operations import shift_activations
+from nestgraph.errors import EditError, TrainingError
+from nestgraph.graph.cost import cost
+from nestgraph.graph.network import Network
+from nestgraph.lowering.states import OptimizerState
+from nestgraph.policies import Policy
+from nestgraph.snapshot import load
+from nestgraph.train import interruption
+from nestgraph.train.checkpoint import TRAINED_SEED, Point, Progress, RunState
+from nestgraph.train.decide import decide, share_done
+from nestgraph.train.decisions import (
+    Accept,
+    Action,
+    Broke,
+    Damage,
+    Damaged,
+    Enter,
+    Keep,
+    Measured,
+    Outcome,
+    Propose,
+    Proposed,
+    Reached,
+    Refuse,
+    Retry,
+    Shift,
+    State,
+    Stop,
+    Train,
+    Trained,
+)
+from nestgraph.train.evidence import gather
+from nestgraph.train.naming import check_names
+from nestgraph.train.randomness import derived_seed
+from nestgraph.train.recipe import Recipe
+from nestgraph.train.run_folder import RunFolder
+from nestgraph.train.runs import Fault, Measurement, Remedy, read_metrics
+from nestgraph.train.trainer import Score, Trainer
+from nestgraph.train.training_state import Model, TrainingSaves
+
+Watcher = Callable[[Measurement, float | None], None]
+"""Called after each measurement with the row and the seconds that the phase probably still takes (None: unknown)."""
+
+
+@dataclass(frozen=True)
+class Stand:
+    """A point of a run to come back to: the model in training and the length of the history."""
+
+    model: Model
+    depth: int
+
+
+class Engine:
+    """A run in progress: the network under an editor, the model that follows it, and the journal of both.
+
+    Attributes:
+        state: of the run, as decided.
+        editor: holds the network and its history, in a resumed run that since it was resumed.
+        rows: what was measured.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        trainer: Trainer,
+        folder: RunFolder,
+        points: RunState,
+        watcher: Watcher | None = None,
+        point: Point | None = None,
+    ) -> None:
+        """Nothing is written yet.
+
+        Args:
+            recipe: all choices of the run.
+            trainer: with the recipe's data and the run's seed.
+            folder: where to write.
+            points: where points to resume from are kept.
+            watcher: called after every measurement.
+            point: where to go on; from the beginning without.
+
+        Raises:
+            DataError: the network does not fit the trainer's dataset.
+        """
+        if point is None:
+            network = recipe.seed_network.build(derived_seed(trainer.seed, "seed network"), trainer.dataset)
+            check_names(recipe, network)
+        else:
+            network = point.network
+        self.state = point.progress.state if point else State()
+        self.editor, self.rows = Editor(network), list[Measurement]()
+        self._recipe, self._trainer, self._folder, self._points = recipe, trainer, folder, points
+        self._watcher, self._resumed = watcher, point is not None
+        self._began = self._entered = time.monotonic() - (point.progress.seconds if point else 0.0)
+        self._model = trainer.begin(network)
+        if point:
+            point.optimizer.restore(self._model.optimizer, network, self._model.module)
+        self._stands = Stand(self._model, 0)
+        self._before_training = 0
+        self._score = Score(self.state.loss, self.state.accuracy)
+        self._problem = TrainingError("nothing was trained yet")
+
+    @property
+    def network(self) -> Network:
+        """The current network."""
+        return self.editor.network
+
+    @property
+    def seconds(self) -> float:
+        """Since the run began, interruptions apart."""
+        return time.monotonic() - self._began
+
+    def run(self) -> dict[str, Network]:
+        """The whole loop, or the rest of it, in a folder that is open; returns the networks to report, by stage.
+
+        Raises:
+            Interrupted: a signal ended it at a point that is kept.
+            TrainingError: the seed network does not train.
+        """
+        if self._resumed:
+            self.rows = read_metrics(self._folder.folder)
+        outcome = None
+        while self.state.awaits != "nothing":
+            self.state, actions = decide(self._recipe, self._trainer.guessing, self.state, outcome)
+            for action in actions:
+                outcome = self._do(action)
+        return {
+            "seed": self._points.seed(),
+            "grown": load(self._folder.folder / "grown.json"),
+            "final": self.network,
+        }
+
+    @singledispatchmethod
+    def _do(self, action: Action) -> Outcome | None:
+        """Do an action; what came of it, where that is asked for."""
+        raise TypeError(f"the engine expected an action, got {action!r}")
+
+    # -- phases and points ---------------------------------------------------------------------------
+
+    @_do.register
+    def _enter(self, _: Enter) -> None:
+        self._entered = time.monotonic()
+
+    @_do.register
+    def _keep(self, action: Keep) -> None:
+        if action.stage == "trained-seed":
+            self._points.keep_seed(self.network)
+            self._folder.noted(TRAINED_SEED, self.network)
+        else:
+            self._folder.keep(action.stage, self.network)
+
+    @_do.register
+    def _reached(self, _: Reached) -> None:
+        """Between steps: keep the point if it is time, and end here if a signal asked for it.
+
+        Raises:
+            Interrupted: it did.
+        """
+        pace = self._points.pace
+        if pace.due or interruption.wished():
+            with pace:
+                self._points.keep(self._point())
+        interruption.end_if_wished()
+
+    def _point(self) -> Point:
+        """All that the next step depends on."""
+        model = self._stands.model
+        optimizer = OptimizerState.of(model.optimizer, model.network, model.module)
+        progress = Progress(
+            state=self.state,
+            network=self.network.digest,
+            kept=self._folder.kept,
+            seconds=self.seconds,
+            optimizer=optimizer.record,
+        )
+        return Point(self.network, optimizer, progress)
+
+    @_do.register
+    def _stop(self, action: Stop) -> None:
+        if action.broken:
+            raise self._problem
+
+    # -- edits ---------------------------------------------------------------------------------------
+
+    @_do.register
+    def _propose(self, action: Propose) -> Proposed:
+        return self._proposed(self._found(action.places, action.scales))
+
+    @_do.register
+    def _shift(self, _: Shift) -> Proposed:
+        try:
+            return self._proposed(shift_activations(self.network, self._recipe.shift.function))
+        except EditError as error:  # there are none to shift
+            return Proposed(edits=0, title=str(error)[:256])
+
+    @_do.register
+    def _damages(self, action: Damage) -> Damaged:
+        pairs = zip(action.places, action.scales, strict=True)
+        return Damaged(losses=tuple(self._damage(place, scale) for place, scale in pairs))
+
+    def _proposed(self, edit: Batch) -> Proposed:
+        if edit.edits:
+            self._apply(edit)
+        return Proposed(edits=len(edit.edits), title=edit.words)
+
+    def _policies(self) -> tuple[tuple[Policy, ...], int | None]:
+        """The policies of the phase, and how many batches their evidence is averaged over."""
+        growth, pruning = self._recipe.growth, self._recipe.pruning
+        if growth and self.state.phase == "grow":
+            return growth.policies, growth.evidence_batches
+        return pruning.policies, pruning.activity_batches
+
+    def _found(self, places: tuple[int, ...], scales: tuple[float, ...]) -> Batch:
+        """What policies would do in turn, each with its scale and on the result of the one before; may be empty."""
+        network, proposed, titles = self.network, list[AnyEdit](), list[str]()
+        policies, batches = self._policies()
+        number = self.state.counts.trainings
+        rng = np.random.default_rng(derived_seed(self._trainer.seed, "policy", number))
+        for policy, scale in zip((policies[place] for place in places), scales, strict=True):
+            evidence = gather(network, self._trainer, policy.needs, batches, number)
+            try:
+                edit = policy.propose(network, evidence, rng, scale)
+                network = edit.apply(network).network
+            except EditError:
+                continue  # this policy would cut an output off: the others may still find something
+            if edit.edits:
+                proposed.append(edit)
+                titles.append(edit.words)
+        return Batch(edits=tuple(proposed), title=", ".join(titles)[:256] or "nothing to do")
+
+    def _damage(self, place: int, scale: float) -> float:
+        """The loss on a few training batches right after what one policy would do, without training."""
+        tried = self._found((place,), (scale,)).apply(self.network).network
+        _, batches = self._policies()
+        loss = gather(self.network, self._trainer, {"trial"}, batches, self.state.counts.trainings).loss(tried)
+        return loss if math.isfinite(loss) else math.inf
+
+    def _apply(self, edit: AnyEdit) -> None:
+        applied = self.editor.apply(edit)
+        self._folder.log("apply", self.state.phase, applied.network.digest, edit=edit, note=edit.words[:256])
+
+    def _back(self, depth: int, note: str) -> None:
+        while len(self.editor.history) > depth:
+            network = self.editor.undo()
+            self._folder.log("undo", self.state.phase, network.digest, note=note[:256])
+
+    # -- training ------------------------------------------------------------------------------------
+
+    @_do.register
+    def _train(self, action: Train) -> Trained | Broke:
+        """Train, take what was learned into the network, and measure it."""
+        if not action.on:
+            self._before_training = len(self.editor.history)
+            self._model = self._trainer.follow(self._stands.model, self.network)
+        phase, number = self.state.phase, action.number
+        saves = TrainingSaves(self._points.training(number), self._points.pace, self._trainer.device)
+        try:
+            self._apply(self._trainer.fit(self._model, action.epochs, phase, number, action.rate, saves))
+            self._model = replace(self._model, network=self.network)
+            self._score = self._trainer.measure(self.network, "validation", self._model.module)
+            if not math.isfinite(self._score.loss):
+                raise TrainingError(f"training ({phase} {number}) expected a finite loss, got {self._score.loss}")
+        except TrainingError as error:
+            self._problem = error
+            self._fault(number, str(error), action.rate, action.otherwise)
+            return Broke()
+        loss, accuracy = self._score.loss, self._score.accuracy
+        return Trained(loss=loss, accuracy=accuracy, connections=self.network.connection_count)
+
+    @_do.register
+    def _retry(self, _: Retry) -> None:
+        self._back(self._before_training, "training broke down")
+
+    @_do.register
+    def _accept(self, _: Accept) -> None:
+        self._stands = Stand(self._model, len(self.editor.history))
+
+    @_do.register
+    def _refuse(self, action: Refuse) -> None:
+        self._back(self._stands.depth, f"refused: {action.title}")
+        self._model = self._stands.model
+
+    def _note_collapse(self) -> None:
+        guessing = self._trainer.guessing
+        got = f"expected a validation accuracy above guessing ({guessing:.2%}), got {self._score.accuracy:.2%}"
+        self._fault(self.state.counts.trainings - 1, got, 1.0, "taken back")
+
+    def _fault(self, training: int, problem: str, rate: float, remedy: Remedy) -> None:
+        words = " ".join(problem.split())[:256]
+        fault = Fault(training=training, phase=self.state.phase, problem=words, rate=rate, remedy=remedy)
+        self._folder.fault(fault)
+
+    # -- measuring -----------------------------------------------------------------------------------
+
+    @_do.register
+    def _measured(self, action: Measured) -> None:
+        total, now = cost(self.network).total, time.monotonic()
+        row = Measurement(
+            step=len(self.rows),
+            phase=self.state.phase,
+            edit=action.title,
+            accepted=action.kept,
+            units=total.units,
+            connections=total.connections,
+            flops=total.flops,
+            loss=self._score.loss,
+            accuracy=self._score.accuracy,
+            seconds=round(now - self._began, 3),
+            parameters=total.parameters,
+        )
+        self.rows.append(row)
+        self._folder.measured(row)
+        if self._watcher:
+            share = share_done(self._recipe, self.state)
+            self._watcher(row, max(0.0, (now - self._entered) * (1 / share - 1)) if share else None)
+        if action.collapsed:
+            self._note_collapse()
