@@ -29,7 +29,7 @@ from nestgraph.train.decisions import (
     Train,
     Trained,
 )
-from nestgraph.train.recipe import Recipe
+from nestgraph.train.recipe import GrowthOptions, Recipe
 
 Decision = tuple[State, tuple[Action, ...]]
 LEFT: dict[Phase, Stage] = {"seed": "trained-seed", "grow": "grown", "finish": "final"}
@@ -85,7 +85,7 @@ def _step(recipe: Recipe, state: State) -> Decision:
     match state.phase:
         case "seed" if first:
             return _train(recipe, _tried(state, "train the seed", recipe.seed_epochs), Keep("seed"))
-        case "grow" if growth and _grows(recipe, state):
+        case "grow" if growth and _grows(growth, state):
             return _proposal(state, Propose((state.number % len(growth.policies),), (1.0,)))
         case "shift" if first:
             return _proposal(state, Shift())
@@ -99,11 +99,9 @@ def _step(recipe: Recipe, state: State) -> Decision:
             return _leave(recipe, state)
 
 
-def _grows(recipe: Recipe, state: State) -> bool:
-    options = recipe.growth
+def _grows(options: GrowthOptions, state: State) -> bool:
     return (
-        options is not None
-        and state.number < options.max_edits
+        state.number < options.max_edits
         and state.misses < options.patience
         and state.connections < options.size_limit
         and state.accuracy < options.target_accuracy

@@ -1,6 +1,7 @@
 """The engine of a run: does what `decide` says on network, data and folder, and tells it what came of it."""
 
 import math
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -240,11 +241,11 @@ class Engine:
         return Batch(edits=tuple(proposed), title=", ".join(titles)[:256] or "nothing to do")
 
     def _damage(self, place: int, scale: float) -> float:
-        """The loss on a few training batches right after what one policy would do, without training."""
+        """The loss on a few training batches right after what one policy would do, untrained; finite in any case."""
         tried = self._found((place,), (scale,)).apply(self.network).network
         _, batches = self._policies()
         loss = gather(self.network, self._trainer, {"trial"}, batches, self.state.counts.trainings).loss(tried)
-        return loss if math.isfinite(loss) else math.inf
+        return loss if math.isfinite(loss) else sys.float_info.max
 
     def _apply(self, edit: AnyEdit) -> None:
         applied = self.editor.apply(edit)
