@@ -38,6 +38,7 @@ from .snapshot import save as save
 from .train.data import load_dataset as load_dataset
 from .train.data import load_image_folder as load_image_folder
 from .train.event_files import EventFiles as EventFiles
+from .train.evidence import gather as gather
 from .train.interruption import Interrupted as Interrupted
 from .train.recipe import Recipe as Recipe
 from .train.recipe import load_recipe as load_recipe
@@ -75,6 +76,7 @@ __all__ = [
     "exported_program",
     "from_edges",
     "from_neat",
+    "gather",
     "import_module",
     "import_report",
     "load",

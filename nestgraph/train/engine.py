@@ -42,7 +42,6 @@ from nestgraph.train.decisions import (
     Train,
     Trained,
 )
-from nestgraph.train.evidence import gather
 from nestgraph.train.naming import check_names
 from nestgraph.train.randomness import derived_seed
 from nestgraph.train.recipe import Recipe
@@ -229,12 +228,12 @@ class Engine:
         number = self.state.counts.trainings
         rng = np.random.default_rng(derived_seed(self._trainer.seed, "policy", number))
         for policy, scale in zip((policies[place] for place in places), scales, strict=True):
-            evidence = gather(network, self._trainer, policy.needs, batches, number)
             try:
+                evidence = self._trainer.evidence(network, policy.needs, batches, number)
                 edit = policy.propose(network, evidence, rng, scale)
                 network = edit.apply(network).network
-            except EditError:
-                continue  # this policy would cut an output off: the others may still find something
+            except (EditError, TrainingError):
+                continue  # its evidence is not finite, or it would cut an output off: others may find something
             if edit.edits:
                 proposed.append(edit)
                 titles.append(edit.words)
@@ -244,7 +243,7 @@ class Engine:
         """The loss on a few training batches right after what one policy would do, untrained; finite in any case."""
         tried = self._found((place,), (scale,)).apply(self.network).network
         _, batches = self._policies()
-        loss = gather(self.network, self._trainer, {"trial"}, batches, self.state.counts.trainings).loss(tried)
+        loss = self._trainer.evidence(self.network, {"trial"}, batches, self.state.counts.trainings).loss(tried)
         return loss if math.isfinite(loss) else sys.float_info.max
 
     def _apply(self, edit: AnyEdit) -> None:

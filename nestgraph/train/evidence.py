@@ -1,80 +1,125 @@
-"""Gathering evidence: gradients of dormant connections, bridging gradients and activity, on training batches."""
+"""Gathering evidence: gradients of dormant connections, bridging gradients and activity, on batches of anything."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain, islice
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch.fx import Interpreter, Node
 from torch.nn import functional
 
+from nestgraph.errors import TrainingError
 from nestgraph.graph.network import Network
 from nestgraph.lowering import layer_nodes, lower, slots
 from nestgraph.policies import Evidence, EvidenceKind, bridged_layers, possible_skips
-from nestgraph.policies.evidence import unknown_loss
+from nestgraph.spec.arguments import checked
 from nestgraph.spec.projection import Conv
-from nestgraph.train.randomness import derived_seed
-from nestgraph.train.trainer import Trainer
+from nestgraph.spec.wording import quoted
+from nestgraph.train.minibatch import Loss, Minibatch, present
 
-TRIAL_BATCHES = 8
 RESPONSES = 2**24
 """About how many responses of pairs of maps to hold at once."""
 
 
+@checked(TrainingError)
 def gather(
     network: Network,
-    trainer: Trainer,
+    batches: Iterable[Any],
+    loss: Loss,
     needs: Collection[EvidenceKind],
-    batches: int | None,
-    index: int,
+    *,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    trial: int = 8,
 ) -> Evidence:
-    """Measure the kinds of evidence in `needs` on the training split.
+    """Measure what policies need, in one pass over batches of any task.
 
     The network is lowered without masks: dormant weights are 0, so the output is the same, and the gradients of the
-    parameters are those of all possible connections.
+    parameters are those of all possible connections. Torch's generators stay as they are.
 
     Args:
         network: the network; it does not change.
-        trainer: holds the data and the loss.
-        needs: the kinds to measure.
-        batches: how many training batches to average over; None for the whole split (for trials, a few batches).
-        index: tells the drawing of batches apart from others of the run.
+        batches: of (inputs, targets) or (inputs, targets, weights), arrays or tensors; several inputs are a tuple. Such
+            as a DataLoader, a list or a generator, which is read once.
+        loss: gives the mean loss of a batch for outputs and targets (and weights), such as `functional.mse_loss`.
+        needs: the kinds to measure, such as a policy's `needs`.
+        seed: of dropout.
+        device: where to compute.
+        trial: how many batches networks are tried on, where "trial" is needed; the first ones.
+
+    Returns:
+        Means over the samples. Without needs, nothing is read.
+
+    Raises:
+        TrainingError: there is no batch, a batch is none, the loss is no scalar, targets would broadcast, a mean is not
+            finite, or the device is not there.
     """
-    loss = _trial(network, trainer, batches, index) if "trial" in needs else unknown_loss
-    measured: list[EvidenceKind] = [kind for kind in needs if kind in MEASURES]
-    if not measured:
-        return Evidence(loss=loss)
-    module = lower(network, device=trainer.device, masked=False)
-    sums: dict[EvidenceKind, dict[str, torch.Tensor]] = {kind: {} for kind in measured}
+    unknown = [kind for kind in needs if kind not in (*MEASURES, "trial")]
+    if unknown:
+        expected = ", ".join((*MEASURES, "trial"))
+        raise TrainingError(f"gather expected needs among {expected}, got {quoted(unknown[0])}")
+    where = present(device)
+    read = (Minibatch.of(each, where) for each in batches)
+    tried = list(islice(read, trial)) if "trial" in needs else []
+    kinds: list[EvidenceKind] = [kind for kind in needs if kind in MEASURES]
+    found = _means(network, chain(tried, read), loss, kinds, seed, where) if kinds else Evidence()
+    if "trial" not in needs:
+        return found
+    if not tried:
+        raise TrainingError(NO_BATCH)
+    count = found.samples or sum(batch.samples for batch in tried)
+    return replace(found, loss=_trial(tried, loss, seed, where), samples=count)
+
+
+NO_BATCH = "gather expected at least one batch, got none: a generator can be read only once"
+
+
+def _means(
+    network: Network,
+    batches: Iterable[Minibatch],
+    loss: Loss,
+    kinds: Sequence[EvidenceKind],
+    seed: int,
+    device: torch.device,
+) -> Evidence:
+    """The means of some kinds over all samples."""
+    module = lower(network, device=device, masked=False)
+    sums: dict[EvidenceKind, dict[str, torch.Tensor]] = {kind: {} for kind in kinds}
     samples = 0
     with torch.random.fork_rng():  # for dropout
-        torch.manual_seed(derived_seed(trainer.seed, "evidence", index))
-        for inputs, labels in trainer.batches(network, batches, "evidence", index):
+        torch.manual_seed(seed)
+        for batch in batches:
             module.zero_grad(set_to_none=True)
             recorder = Recorder(module)
-            trainer.loss(recorder.run(inputs), labels).backward()
+            batch.loss(loss, recorder.run(*batch.inputs)).backward()
             for kind, found in sums.items():
                 for name, mean in MEASURES[kind](network, recorder):
-                    total = mean.mul_(len(labels))  # in place, as the sum is: these are as large as all weights
+                    total = mean.mul_(batch.samples)  # in place, as the sum is: these are as large as all weights
                     found[name] = found[name].add_(total) if name in found else total
-            samples += len(labels)
+            samples += batch.samples
+    if not samples:
+        raise TrainingError(NO_BATCH)
     means = {kind: {name: np.asarray((v / samples).cpu()) for name, v in found.items()} for kind, found in sums.items()}
-    return Evidence(**means, loss=loss, samples=samples)
+    for kind, name in ((kind, name) for kind, found in means.items() for name in found):
+        if not np.isfinite(means[kind][name]).all():
+            raise TrainingError(f"gather expected finite {kind}, got others at {name!r}: is the loss finite?")
+    return Evidence(**cast(Any, means), samples=samples)
 
 
-def _trial(network: Network, trainer: Trainer, batches: int | None, index: int) -> Callable[[Network], float]:
-    """What tries networks: the loss of the training pass, on the same training batches each time."""
-    parts = list(trainer.batches(network, batches or TRIAL_BATCHES, "trial", index))
+def _trial(batches: Sequence[Minibatch], loss: Loss, seed: int, device: torch.device) -> Callable[[Network], float]:
+    """What tries networks: the loss of the training pass, on the same batches each time."""
 
     @torch.no_grad()
-    def loss(tried: Network) -> float:
-        module = lower(tried, device=trainer.device)
+    def tried(network: Network) -> float:
+        module = lower(network, device=device)
         with torch.random.fork_rng():  # for dropout
-            torch.manual_seed(derived_seed(trainer.seed, "trial", index))
-            losses = [len(labels) * float(trainer.loss(module(inputs), labels)) for inputs, labels in parts]
-        return sum(losses) / sum(len(labels) for _, labels in parts)
+            torch.manual_seed(seed)
+            losses = [batch.samples * float(batch.loss(loss, module(*batch.inputs))) for batch in batches]
+        return sum(losses) / sum(batch.samples for batch in batches)
 
-    return loss
+    return tried
 
 
 class Recorder(Interpreter):

@@ -1,9 +1,9 @@
 """Training between edits: a plain PyTorch loop on tensors that stay on the device."""
 
 import math
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -19,12 +19,15 @@ from nestgraph.errors import DataError, LoweringError, TrainingError
 from nestgraph.graph.extents import fits, sample_shape, shape_words
 from nestgraph.graph.network import Network
 from nestgraph.lowering import carry_optimizer, lower, trained_values
+from nestgraph.policies import Evidence, EvidenceKind
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.train import interruption
 from nestgraph.train.augmentation import ImageAugmentation, image_augmentation, middle
 from nestgraph.train.data import Dataset
 from nestgraph.train.distortion import AffineDistortion, affine_distortion
+from nestgraph.train.evidence import gather
+from nestgraph.train.minibatch import present
 from nestgraph.train.randomness import derived_seed
 from nestgraph.train.recipe import TrainingOptions
 from nestgraph.train.sources import Source, source
@@ -32,6 +35,7 @@ from nestgraph.train.training_state import Model, Place, RandomState, Training, 
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 Split = Literal["train", "validation", "test"]
+TRIAL_BATCHES = 8
 MEASURING_BATCH = 4096
 MEASURING_VALUES = 2**22
 """Inputs of a measuring batch at most: large images are measured in smaller batches."""
@@ -82,7 +86,7 @@ class Trainer:
         Raises:
             TrainingError: there is no such device on this machine.
         """
-        self.device = _present(device)
+        self.device = present(device)
         self.accelerator = Accelerator()  # for precision only: its device is one for the whole process
         self.dataset, self.options, self.seed = dataset, options, seed
         self._distort = None if distortion is None else affine_distortion(distortion)
@@ -245,6 +249,27 @@ class Trainer:
             interruption.end_if_wished()
             yield _shaped(network, self._seen(images)), train.labels[batch]
 
+    def evidence(self, network: Network, needs: Collection[EvidenceKind], count: int | None, index: int) -> Evidence:
+        """Evidence on `count` undistorted batches of the training split; all of it for None, a few for trials.
+
+        Args:
+            network: the network; it does not change.
+            needs: the kinds to measure.
+            count: of batches.
+            index: tells the drawing of batches apart from others of the run.
+
+        Raises:
+            TrainingError: a mean is not finite.
+        """
+
+        def over(purpose: str, kinds: Collection[EvidenceKind], number: int | None) -> Evidence:
+            drawn, seed = self.batches(network, number, purpose, index), derived_seed(self.seed, purpose, index)
+            most = number or len(self.dataset.train)
+            return gather(network, drawn, self.loss, kinds, seed=seed, device=self.device, trial=most)
+
+        found = over("evidence", [kind for kind in needs if kind != "trial"], count)
+        return replace(found, loss=over("trial", ["trial"], count or TRIAL_BATCHES).loss) if "trial" in needs else found
+
     @checked(TrainingError)
     def samples(self, network: Network, split: Split, most: int | None = None) -> Iterator[Batch]:
         """A split in its order, in batches of up to `most` samples, and of fewer where images are large.
@@ -293,15 +318,6 @@ class Trainer:
         """The flattened samples and the labels of a split, for baselines."""
         inputs = torch.cat([images.flatten(1) for images, _ in self._in_order(split)])
         return np.asarray(inputs.cpu()), np.asarray(self._sources[split].labels.cpu())
-
-
-def _present(device: str) -> torch.device:
-    try:
-        return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError):
-        raise TrainingError(
-            f"the trainer expected a device of this machine, got {device!r}: use device='cpu'"
-        ) from None
 
 
 def _diverged(training: str, got: str) -> TrainingError:

@@ -9,7 +9,6 @@ import torch
 
 from nestgraph.seeds import alexnet, lenet_5, lenet_300_100
 from nestgraph.train.data import Dataset, Samples
-from nestgraph.train.evidence import gather
 from nestgraph.train.recipe import TrainingOptions
 from nestgraph.train.trainer import Trainer, cpu_threads
 from nestgraph.train.training_state import Place, Training
@@ -46,7 +45,7 @@ def test_evidence_costs_at_most_what_is_stated(case):
     with cpu_threads(1), torch.random.fork_rng():
         pairs = [
             (
-                seconds(lambda: gather(network, trainer, {"gradients"}, BATCHES, 0)),
+                seconds(lambda: trainer.evidence(network, {"gradients"}, BATCHES, 0)),
                 seconds(lambda: trainer._epoch(model, epoch, Place(), None)),
             )
             for _ in range(rounds + 1)

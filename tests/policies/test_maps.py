@@ -14,7 +14,6 @@ from nestgraph.policies import Evidence, MapGrowth
 from nestgraph.policies.maps import map_layers, tied_layers
 from nestgraph.seeds import densenet, lenet_5, mlp, resnet
 from nestgraph.spec import Dense, Layer, OneToOne
-from nestgraph.train.evidence import gather
 from nestgraph.train.trainer import cpu_threads
 from tests.laws import check_laws, fresh_digest, quick, unless_refused
 from tests.policies.evidence import any_loss
@@ -147,7 +146,7 @@ def test_without_maps_or_a_finite_loss_nothing_grows():
 def young():
     """A network of maps that no training, and so no rounding, has shaped, and evidence for trials."""
     network = conv_network(density=0.6)
-    return network, gather(network, toy_trainer(toy(120)), {"trial"}, None, 0)
+    return network, toy_trainer(toy(120)).evidence(network, {"trial"}, None, 0)
 
 
 def test_the_best_of_eight_lowers_the_loss_more_than_a_single_draw():

@@ -11,7 +11,6 @@ import pytest
 from nestgraph.policies import ConnectionGrowth, Evidence, NeuronGrowth
 from nestgraph.seeds import mlp
 from nestgraph.train.data import load_dataset
-from nestgraph.train.evidence import gather
 from nestgraph.train.recipe import TrainingOptions
 from nestgraph.train.trainer import Trainer
 from tests.train.tasks import loss_of
@@ -26,7 +25,7 @@ def young(activation):
     data = load_dataset("digits")
     trainer = Trainer(data, TrainingOptions())
     network = mlp((64, 16, 12, 10), 0.3, 0, activation, batch_norm=False)
-    evidence = gather(network, trainer, {"gradients", "bridges"}, None, 0)
+    evidence = trainer.evidence(network, {"gradients", "bridges"}, None, 0)
     return network, evidence, data.train, loss_of(network, data.train)
 
 

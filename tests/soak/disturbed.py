@@ -104,7 +104,13 @@ class Whereabouts:
 
 def watch(where: Whereabouts) -> None:
     """Let a process tell where it is. For a child: what it is run by is changed for good."""
-    for owner, name in ((trainer.Trainer, "_step"), (os, "fsync"), (os, "replace"), (os, "unlink"), (engine, "gather")):
+    for owner, name in (
+        (trainer.Trainer, "_step"),
+        (os, "fsync"),
+        (os, "replace"),
+        (os, "unlink"),
+        (trainer, "gather"),
+    ):
         setattr(owner, name, _eventful(getattr(owner, name), where))
     saves = ((RunState, "keep"), (RunState, "begin"), (training_state.TrainingSaves, "_write"))
     for owner, name in (*saves, (RunFolder, "keep"), (RunFolder, "_write")):

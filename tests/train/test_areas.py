@@ -12,7 +12,6 @@ from nestgraph.policies import AreaPruning
 from nestgraph.spec import Conv
 from nestgraph.train import evidence
 from nestgraph.train.data import load_dataset
-from nestgraph.train.evidence import gather
 from nestgraph.train.recipe import TrainingOptions
 from nestgraph.train.trainer import Trainer
 from tests.laws import quick
@@ -30,7 +29,7 @@ def test_responses_are_a_slow_sums(monkeypatch, limit, form):
     if form:
         area = np.random.default_rng(0).random((3, 1, 4, 4)) < 0.5
         network = SetArea(projection="input_to_conv", area=area).apply(network).network
-    found = gather(network, toy_trainer(data), ["responses"], None, 0)
+    found = toy_trainer(data).evidence(network, ["responses"], None, 0)
     assert set(found.responses) == {"input_to_conv"}
     outputs = forward(network, images_for(network, data.train.inputs))
     expected = responses_of(network, network.projection("input_to_conv"), outputs["input"])
@@ -89,7 +88,7 @@ def test_a_conv_network_on_digits_loses_little_and_borders_go_first():
     network = trainer.fit(model, 6, "test", 0).apply(model.network).network
     before = trainer.measure(network, "validation").accuracy
     assert before > 0.8
-    found = gather(network, trainer, ["responses"], None, 0)
+    found = trainer.evidence(network, ["responses"], None, 0)
     edit = AreaPruning(quantile=0.1, granularity="pair").propose(network, found, np.random.default_rng(0))
     pruned = edit.apply(network).network
     assert before - trainer.measure(pruned, "validation").accuracy < 0.06

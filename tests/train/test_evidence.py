@@ -9,7 +9,6 @@ from nestgraph.graph.reference import forward
 from nestgraph.lowering import lower, slots
 from nestgraph.policies import bridged_layers, possible_skips
 from nestgraph.policies.policy import plastic_projections
-from nestgraph.train.evidence import gather
 from tests.laws import fresh_digest
 from tests.train.tasks import conv_network, dense_network, images_for, loss_of, sample_losses, toy, toy_trainer
 
@@ -33,7 +32,7 @@ STEP = 1e-3
 
 
 def gathered(network, *needs, batches=None, index=0, **options):
-    return gather(network, toy_trainer(DATA, **options), needs, batches, index)
+    return toy_trainer(DATA, **options).evidence(network, needs, batches, index)
 
 
 def with_weight(network, name, place, change):

@@ -22,7 +22,6 @@ from nestgraph.seeds import cnn
 from nestgraph.train import image_files, trainer
 from nestgraph.train.augmentation import ImageAugmentation, Normalisation
 from nestgraph.train.data import Dataset, Samples, load_image_folder
-from nestgraph.train.evidence import gather
 from nestgraph.train.image_files import ImageFiles, decode
 from nestgraph.train.image_folder import FolderOptions
 from nestgraph.train.recipe import TrainingOptions, parse_recipe
@@ -577,7 +576,7 @@ def test_evidence_of_streamed_images_is_that_of_the_same_images_in_memory(tmp_pa
     splits = (streamed.train, streamed.validation, streamed.test)
     held = [Samples(np.float32(split_pixels(split)[:, :, 2:34, 2:34] / 255), split.labels) for split in splits]
     copy = Trainer(Dataset("copy", *held, classes=3, image=streamed.image), each.options)
-    found = [gather(network, one, {"gradients", "responses", "activity"}, 1, 0) for one in (each, copy)]
+    found = [one.evidence(network, {"gradients", "responses", "activity"}, 1, 0) for one in (each, copy)]
     assert {name: array.shape for name, array in found[0].responses.items()} == {
         "input_to_conv1": (6, 3, 32, 32),
         "conv1_to_conv2": (8, 6, 16, 16),
