@@ -232,8 +232,8 @@ class Engine:
                 evidence = self._trainer.evidence(network, policy.needs, batches, number)
                 edit = policy.propose(network, evidence, rng, scale)
                 network = edit.apply(network).network
-            except (EditError, TrainingError):
-                continue  # its evidence is not finite, or it would cut an output off: others may find something
+            except EditError:
+                continue  # this policy would cut an output off: the others may still find something
             if edit.edits:
                 proposed.append(edit)
                 titles.append(edit.words)

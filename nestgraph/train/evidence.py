@@ -53,15 +53,15 @@ def gather(
         Means over the samples. Without needs, nothing is read.
 
     Raises:
-        TrainingError: there is no batch, a batch is none, the loss is no scalar, targets would broadcast, a mean is not
-            finite, or the device is not there.
+        TrainingError: there is no batch, a batch is none or does not fit network or loss, the loss is no scalar,
+            targets would broadcast, or the device is not there.
     """
     unknown = [kind for kind in needs if kind not in (*MEASURES, "trial")]
     if unknown:
         expected = ", ".join((*MEASURES, "trial"))
         raise TrainingError(f"gather expected needs among {expected}, got {quoted(unknown[0])}")
     where = present(device)
-    read = (Minibatch.of(each, where) for each in batches)
+    read = (Minibatch.of(each, len(network.inputs), where) for each in batches)
     tried = list(islice(read, trial)) if "trial" in needs else []
     kinds: list[EvidenceKind] = [kind for kind in needs if kind in MEASURES]
     found = _means(network, chain(tried, read), loss, kinds, seed, where) if kinds else Evidence()
@@ -93,7 +93,7 @@ def _means(
         for batch in batches:
             module.zero_grad(set_to_none=True)
             recorder = Recorder(module)
-            batch.loss(loss, recorder.run(*batch.inputs)).backward()
+            batch.loss(recorder.run, loss).backward()
             for kind, found in sums.items():
                 for name, mean in MEASURES[kind](network, recorder):
                     total = mean.mul_(batch.samples)  # in place, as the sum is: these are as large as all weights
@@ -102,9 +102,6 @@ def _means(
     if not samples:
         raise TrainingError(NO_BATCH)
     means = {kind: {name: np.asarray((v / samples).cpu()) for name, v in found.items()} for kind, found in sums.items()}
-    for kind, name in ((kind, name) for kind, found in means.items() for name in found):
-        if not np.isfinite(means[kind][name]).all():
-            raise TrainingError(f"gather expected finite {kind}, got others at {name!r}: is the loss finite?")
     return Evidence(**cast(Any, means), samples=samples)
 
 
@@ -116,7 +113,7 @@ def _trial(batches: Sequence[Minibatch], loss: Loss, seed: int, device: torch.de
         module = lower(network, device=device)
         with torch.random.fork_rng():  # for dropout
             torch.manual_seed(seed)
-            losses = [batch.samples * float(batch.loss(loss, module(*batch.inputs))) for batch in batches]
+            losses = [batch.samples * float(batch.loss(module, loss)) for batch in batches]
         return sum(losses) / sum(batch.samples for batch in batches)
 
     return tried

@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from nestgraph.errors import TrainingError
+from nestgraph.errors import NestgraphError, TrainingError
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.wording import quoted
 
@@ -23,8 +23,13 @@ class Minibatch:
     told: tuple[Any, ...]
 
     @classmethod
-    def of(cls, given: object, device: torch.device) -> "Minibatch":
+    def of(cls, given: object, count: int, device: torch.device) -> "Minibatch":
         """A batch as a loader gives it: inputs (several in a tuple or list), targets and, if any, weights.
+
+        Args:
+            given: the batch.
+            count: of the inputs that the network has.
+            device: where to compute.
 
         Raises:
             TrainingError: it is something else.
@@ -36,6 +41,8 @@ class Minibatch:
         moved = [_on(each, device) for each in inputs]
         if not moved or not all(isinstance(each, torch.Tensor) and each.ndim for each in moved):
             raise TrainingError(f"gather expected inputs as arrays or tensors of samples, got {quoted(inputs)}")
+        if len(moved) != count:
+            raise TrainingError(f"gather expected batches of {count} inputs, as the network has, got {len(moved)}")
         return cls(tuple(moved), tuple(_on(each, device) for each in parts[1:]))
 
     @property
@@ -43,21 +50,42 @@ class Minibatch:
         """How many there are."""
         return len(self.inputs[0])
 
-    def loss(self, loss: Loss, outputs: Any) -> torch.Tensor:
-        """The mean loss, for what a module gave for the inputs.
+    def loss(self, run: Callable[..., Any], loss: Loss) -> torch.Tensor:
+        """The mean loss of what a module gives for the inputs, a scalar.
+
+        Args:
+            run: the module.
+            loss: of its outputs, targets and, if any, weights.
 
         Raises:
-            TrainingError: the loss is no scalar, or targets of (n,) meet outputs of (n, 1), which would broadcast.
+            TrainingError: module or loss cannot take the batch, the loss is no scalar, or targets of (n,) meet outputs
+                of (n, 1), which would broadcast.
         """
-        shapes = [tuple(each.shape) for each in (outputs, *self.told) if isinstance(each, torch.Tensor)]
-        if len(shapes) > 1 and {shapes[0], shapes[1]} == {(self.samples,), (self.samples, 1)} and self.samples > 1:
-            got = f"outputs of {shapes[0]} and targets of {shapes[1]}"
-            raise TrainingError(f"gather expected targets of the outputs' shape, got {got}: reshape the targets")
-        found = cast("object", loss(outputs, *self.told))
+        try:
+            outputs = run(*self.inputs)
+            self._refuse_broadcast(outputs)
+            found = cast("object", loss(outputs, *self.told))
+        except NestgraphError:
+            raise
+        except Exception as error:
+            got = f"inputs of {_shapes(self.inputs)} and {_shapes(self.told)}"
+            words = f"a batch that network and loss can take, got {got}: {type(error).__name__}: {error}"
+            raise TrainingError(f"gather expected {words}") from error
         if not isinstance(found, torch.Tensor) or found.numel() != 1:
-            got = f"one of shape {tuple(found.shape)}" if isinstance(found, torch.Tensor) else quoted(found)
+            got = f"one of shape {_shapes([found])}" if isinstance(found, torch.Tensor) else quoted(found)
             raise TrainingError(f"gather expected a loss that is one number, the mean of a batch, got {got}")
         return found.reshape(())
+
+    def _refuse_broadcast(self, outputs: Any) -> None:
+        pair = [tuple(each.shape) for each in (outputs, self.told[0]) if isinstance(each, torch.Tensor)]
+        if self.samples > 1 and set(pair) == {(self.samples,), (self.samples, 1)}:
+            got = f"outputs of {pair[0]} and targets of {pair[1]}"
+            raise TrainingError(f"gather expected targets of the outputs' shape, got {got}: reshape the targets")
+
+
+def _shapes(given: Sequence[Any]) -> str:
+    words = (str(tuple(each.shape)) if isinstance(each, torch.Tensor) else type(each).__name__ for each in given)
+    return ", ".join(words)
 
 
 def present(device: str | torch.device) -> torch.device:

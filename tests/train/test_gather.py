@@ -7,7 +7,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 import nestgraph as ng
-from nestgraph.errors import TrainingError
+from nestgraph.errors import EditError, TrainingError
 from nestgraph.graph.reference import predict
 from nestgraph.policies import ConnectionGrowth, MagnitudePruning, NeuronGrowth, RigL, UnitPruning
 from nestgraph.seeds import mlp
@@ -148,7 +148,9 @@ WRONG = {
     "a vector": (cut(20, X, Y), lambda o, t: (o - t) ** 2, NEEDS, r"one number, the mean of a batch, got one of shape"),
     "a float": (cut(20, X, Y), lambda *_: 1.0, NEEDS, "one number, the mean of a batch, got 1.0"),
     "flat targets": (cut(20, X, Y[:, 0]), functional.mse_loss, NEEDS, "targets of the outputs' shape"),
-    "endless": (cut(20, X * np.inf, Y), functional.mse_loss, NEEDS, "expected finite gradients"),
+    "narrow": (cut(20, X[:, :4], Y), functional.mse_loss, NEEDS, r"network and loss can take, got inputs of \(20, 4\)"),
+    "two inputs": ([((X, X), Y)], functional.mse_loss, NEEDS, "batches of 1 inputs, as the network has, got 2"),
+    "a loss that fails": (cut(20, X, Y), lambda *_: {}["x"], NEEDS, "KeyError"),
     "unknown": (cut(20, X, Y), functional.mse_loss, {"hessians"}, "gather expected"),
     "nothing to iterate": (5, functional.mse_loss, NEEDS, "gather expected"),
 }
@@ -165,3 +167,9 @@ def test_what_is_no_evidence_is_one_sentence(wrong):
 def test_a_device_that_is_not_there_is_one_sentence():
     with pytest.raises(TrainingError, match="device of this machine"):
         ng.gather(NETWORK, cut(20, X, Y), functional.mse_loss, NEEDS, device="abacus")
+
+
+def test_evidence_that_is_not_finite_is_refused_by_whoever_reads_it():
+    evidence = ng.gather(NETWORK, cut(20, X * np.inf, Y), functional.mse_loss, NEEDS)
+    with pytest.raises(EditError, match="finite gradients"):
+        ConnectionGrowth().propose(NETWORK, evidence, np.random.default_rng(0))
