@@ -1,16 +1,17 @@
 """Edits of connections and values that leave the units as they are."""
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from nestgraph.edits.edit import Edit
 from nestgraph.edits.layers import UnitValues, check_area, check_columns
 from nestgraph.errors import EditError
+from nestgraph.graph.body import Body
 from nestgraph.graph.columns import ConnectionColumns, UnitColumns
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray, Booleans, Floats, Integers, owned
@@ -112,12 +113,27 @@ class SetValues(Edit):
         units: by layer and column, one value a unit in the order of positions.
         weights: by projection, one value an active connection in row-major order.
         batches: by layer, how many batches the averages of its normalisation have seen, where they are over all.
+
+    What bodies of opaque layers were trained to is held in memory, as in `AddLayer`.
     """
 
     kind: Literal["set_values"] = "set_values"
     units: dict[Name, UnitValues] = Field(default_factory=dict)
     weights: dict[Name, Floats] = Field(default_factory=dict)
     batches: Annotated[dict[Name, Extent], Field(exclude_if=operator.not_)] = Field(default_factory=dict)
+
+    _bodies: dict[str, Body] = PrivateAttr(default_factory=dict[str, Body])
+
+    @property
+    def bodies(self) -> Mapping[str, Body]:
+        """What opaque layers compute after the edit, by layer, where it is something else."""
+        return self._bodies
+
+    def with_bodies(self, bodies: Mapping[str, Body]) -> Self:
+        """The edit that also exchanges what opaque layers compute, by layer."""
+        twin = self.model_copy()
+        twin._bodies = dict(bodies)
+        return twin
 
     @property
     def words(self) -> str:
@@ -148,8 +164,15 @@ class SetValues(Edit):
             units=old_units,
             weights=old_weights,
             batches={name: norm.batches for name in counted if (norm := structure.layer(name).batch_norm)},
-        )
-        return structure.replace(layers=counted, units=units, connections=connections), inverse
+        ).with_bodies(self._replaced(structure))
+        return structure.replace(layers=counted, units=units, connections=connections).with_bodies(self.bodies), inverse
+
+    def _replaced(self, structure: Structure) -> dict[str, Body]:
+        """The bodies before the edit, of those that it exchanges."""
+        for name in self.bodies:
+            if name not in structure.bodies:
+                self.refuse(f"expected a network that holds the body of {name!r}, got none: give it by with_bodies")
+        return {name: structure.bodies[name] for name in self.bodies}
 
     def _counted(self, structure: Structure, name: str, count: int) -> Layer:
         """The record of a layer whose averages have seen so many batches."""

@@ -16,6 +16,7 @@ from nestgraph.edits.layers import (
     UnitValues,
 )
 from nestgraph.edits.units import AddUnits, RemoveUnits
+from nestgraph.graph.body import same_body
 from nestgraph.graph.matching import same_area, same_record
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
@@ -27,7 +28,8 @@ from nestgraph.spec.projection import Argument
 def diff(old: Network, new: Network) -> Batch:
     """The batch that turns `old` into `new`: units matched by id, then connections, then values. O(n).
 
-    `diff(old, new).apply(old).network == new`; equal networks give an empty batch.
+    `diff(old, new).apply(old).network == new`; equal networks whose bodies agree give an empty batch. Bodies of opaque
+    layers come along where both networks hold one.
     """
     steps: list[AnyEdit] = []
     structure: Structure = old
@@ -150,4 +152,5 @@ def _values(old: Structure, new: Structure) -> list[AnyEdit]:
         changed = {n: v for n, v in after.items() if before[n].tobytes() != v.tobytes()}
         if changed:
             units[name] = changed
-    return [SetValues(units=units, weights=weights)] if units or weights else []
+    bodies = {n: body for n, body in new.bodies.items() if not same_body(old.bodies.get(n), body)}
+    return [SetValues(units=units, weights=weights).with_bodies(bodies)] if units or weights or bodies else []

@@ -8,7 +8,8 @@ from nestgraph.spec.arrays import AnyArray
 class Body(Protocol):
     """The function of an opaque layer, in inference. It belongs to a network in memory and is in no file of it.
 
-    One that has an attribute `parameter_count` is counted where parameters are.
+    It is a value, as a network is: training gives another one. One that has an attribute `parameter_count` is counted
+    where parameters are, and `==` says whether two compute the same from the same numbers.
     """
 
     def __call__(self, *sources: AnyArray) -> AnyArray:
@@ -20,3 +21,8 @@ def parameters_of(body: Body | None) -> int | None:
     """How many parameters a body has; None where there is none, or it does not say."""
     count: Any = getattr(body, "parameter_count", None)
     return count if isinstance(count, int) else None
+
+
+def same_body(before: Body | None, after: Body | None) -> bool:
+    """Whether two versions of a layer compute the same; a body that is missing, as in files, differs from none."""
+    return before is None or after is None or before is after or bool(before == after)

@@ -6,7 +6,8 @@ where any bit of it differs, which is what a digest notices: so a difference is 
 much a value moved is for pictures to shade; it is in no count.
 
 A projection that joins other layers, is of another kind, or has edges of another form is another one under an old name:
-all its connections were removed, and others added. Bodies of opaque layers are in no digest, and in no difference.
+all its connections were removed, and others added. Bodies of opaque layers are in no digest, since one may be missing:
+where both networks hold one and these compute something else, as after training, the layer has changed.
 """
 
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from functools import cached_property
 import numpy as np
 
 from nestgraph.errors import StructureError
+from nestgraph.graph.body import same_body
 from nestgraph.graph.columns import UnitColumns
 from nestgraph.graph.layer_difference import LayerDifference
 from nestgraph.graph.matching import same_record
@@ -67,11 +69,11 @@ class Difference:
         return "changed" if own == "unchanged" and fed else own
 
     def notes(self, layer: str) -> tuple[str, ...]:
-        """What changed of a layer beside units, connections and values: fields, the order, names of projections."""
+        """What changed of a layer beside units, connections and values: fields, order, body, names of projections."""
         entry = self.layers[layer]
         if entry.before is None or entry.after is None:
             return ()
-        order = ("order",) if entry.reordered else ()
+        order = (*["order"] * entry.reordered, *["body"] * entry.body)
         records = (
             p.name for p in self.incoming(layer) if None in (p.before, p.after) or p.fields or p.remade or p.area
         )
@@ -118,7 +120,8 @@ def difference(old: Structure, new: Structure) -> Difference:
 def _layer(old: Structure, new: Structure, name: str) -> LayerDifference:
     before, after = (network.layers_by_name.get(name) for network in (old, new))
     units = (network.unit_columns(name) if network.has_layer(name) else _NO_UNITS for network in (old, new))
-    return LayerDifference(name, before, after, *units)
+    other = not same_body(old.bodies.get(name), new.bodies.get(name))
+    return LayerDifference(name, before, after, *units, body=other)
 
 
 def _projection(old: Structure, new: Structure, name: str) -> ProjectionDifference:

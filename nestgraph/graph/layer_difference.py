@@ -30,6 +30,7 @@ class LayerDifference:
         name: of the layer.
         before: its record in the old network; None where there was no such layer.
         after: its record in the new one; None where there is none.
+        body: whether both networks hold a body of the opaque layer, and these do not compute the same.
     """
 
     name: str
@@ -37,6 +38,7 @@ class LayerDifference:
     after: Layer | None
     _old: UnitColumns
     _new: UnitColumns
+    body: bool = False
 
     @cached_property
     def added(self) -> AnyArray:
@@ -87,9 +89,9 @@ class LayerDifference:
         """What became of the record and the units; connections into the layer are those of its projections."""
         if self.before is None or self.after is None:
             return "added" if self.before is None else "removed"
-        if self._old is self._new and same_record(self.before, self.after):
+        if self._old is self._new and same_record(self.before, self.after) and not self.body:
             return "unchanged"
-        differs = self.fields or len(self.added) or len(self.removed) or self.reordered or self.values
+        differs = self.fields or len(self.added) or len(self.removed) or self.reordered or self.values or self.body
         return "changed" if differs else "unchanged"
 
     @property

@@ -224,7 +224,10 @@ class Reading:
         for place, layer in enumerate(arguments.layers):
             record = Argument(source=layer, target=name, place=place)
             self._weaver.drafts.join(record, ConnectionColumns.of(np.zeros(0)))
-        self._weaver.drafts.give_body(name, ModuleBody(Excerpt(gathers, inner, (units, *size))))
+        body = ModuleBody(Excerpt(gathers, inner, (units, *size)))
+        for parameter in body.module.parameters():  # of a module for inference none trains, which says nothing
+            parameter.requires_grad_(parameter.requires_grad or not self._weaver.half_frozen)
+        self._weaver.drafts.give_body(name, body)
         result = self._weaver.output(name)
         return Elements(result.index.view(BATCH, *shape), result.regions)
 

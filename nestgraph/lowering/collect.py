@@ -11,9 +11,9 @@ from nestgraph.edits.layers import UnitValues
 from nestgraph.errors import LoweringError
 from nestgraph.graph import Network
 from nestgraph.lowering.origin import lowered, origin_of
-from nestgraph.lowering.slots import Slot, layer_paths, projection_paths, slots
+from nestgraph.lowering.slots import Slot, layer_paths, module_body, projection_paths, slots
 from nestgraph.spec.arguments import checked
-from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.arrays import AnyArray, same_bits
 
 
 @checked(LoweringError)
@@ -40,7 +40,7 @@ def network_of(module: nn.Module) -> Network:
 
 
 def trained_values(network: Network, module: nn.Module) -> SetValues:
-    """The edit that brings the network to a module's values: live weights, biases and normalisation columns.
+    """The edit that brings the network to a module's values: live weights, biases, normalisation columns, bodies.
 
     Args:
         network: what the module was lowered from, masked or not.
@@ -53,13 +53,18 @@ def trained_values(network: Network, module: nn.Module) -> SetValues:
     _check_masks(network, part)
     units: dict[str, UnitValues] = {}
     weights: dict[str, AnyArray] = {}
+    inside: dict[str, dict[str, AnyArray]] = {}
     for slot in slots(network):
         values = _read(network, slot, part)
-        if slot.is_weight:
+        if slot.is_body:
+            if not same_bits(values, slot.values(network)):
+                inside.setdefault(slot.owner, {})[slot.column] = values
+        elif slot.is_weight:
             weights[slot.owner] = values[network.connection_columns(slot.owner).mask]
         else:
             units.setdefault(slot.owner, {})[slot.column] = values  # type: ignore[index]
-    return SetValues(units=units, weights=weights, batches=_batches(network, part))
+    bodies = {name: module_body(network, name).with_values(values) for name, values in inside.items()}
+    return SetValues(units=units, weights=weights, batches=_batches(network, part)).with_bodies(bodies)
 
 
 def _batches(network: Network, module: nn.Module) -> dict[str, int]:
@@ -90,18 +95,21 @@ def _check_masks(network: Network, module: nn.Module) -> None:
 
 
 def _read(network: Network, slot: Slot, module: nn.Module) -> AnyArray:
-    tensor, shape = slot.spread(slot.tensor(module), network), slot.values(network).shape
+    tensor, known = slot.spread(slot.tensor(module), network), slot.values(network)
+    shape = known.shape
     if tuple(tensor.shape) != shape:
         raise LoweringError(
             f"{slot.owner!r}: expected its {slot.column} {slot.path!r} in the module to have shape {shape}, got "
             f"{tuple(tensor.shape)}: use the module that nestgraph.lower gave for this network"
         )
-    values = tensor.detach().to("cpu", torch.float32).numpy().copy()
-    live = network.connection_columns(slot.owner).mask if slot.is_weight else np.True_
+    kind = module_body(network, slot.owner).tensors[slot.column][1].dtype if slot.is_body else torch.float32
+    values = tensor.detach().to("cpu", kind).numpy().copy()
+    live = network.connection_columns(slot.owner).mask if slot.is_weight else np.isfinite(known)  # masks of bodies
     broken = np.argwhere(~np.isfinite(values) & live)
     if len(broken):
+        whose = f"body of {slot.owner!r}" if slot.is_body else f"unit {_unit(network, slot, int(broken[0, 0]))}"
         raise LoweringError(
-            f"unit {_unit(network, slot, int(broken[0, 0]))}: expected finite values, got {values[tuple(broken[0])]} "
+            f"{whose}: expected finite values, got {values[tuple(broken[0])]} "
             f"in the {slot.column} of {slot.owner!r}, and {len(broken) - 1} more like it: training diverged, so go "
             "back to the last network and lower the learning rate"
         )

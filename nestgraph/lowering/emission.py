@@ -35,6 +35,7 @@ class Emission:
         network: what is being lowered.
         masked: whether trained weights are multiplied by their masks in the graph.
         kept: tensors of columns that an earlier module gives up, by the column's place (see `place`).
+        kept_bodies: modules of opaque layers that it gives up, by layer.
         graph: the nodes so far.
         state: tensors and modules by dotted path.
     """
@@ -42,6 +43,7 @@ class Emission:
     network: Structure
     masked: bool
     kept: Mapping[Place, Tensor] = field(default_factory=dict[Place, Tensor])
+    kept_bodies: Mapping[str, nn.Module] = field(default_factory=dict[str, nn.Module])
     graph: fx.Graph = field(default_factory=fx.Graph)
     state: dict[str, Tensor | nn.Module] = field(default_factory=dict[str, "Tensor | nn.Module"])
 

@@ -1,5 +1,6 @@
 """The state of an optimizer's parameters after an edit: entries of units and links go where these went."""
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from nestgraph.edits import IndexMap
 from nestgraph.errors import LoweringError
 from nestgraph.graph import Network
 from nestgraph.lowering.parameters import Key, Lowered, parameters_of
-from nestgraph.lowering.slots import Slot, slots
+from nestgraph.lowering.slots import Slot, module_body, slots
 from nestgraph.spec.arrays import AnyArray
 
 REDUCED: Mapping[type[Optimizer], Mapping[str, int]] = {torch.optim.Adafactor: {"row_var": -1, "col_var": -2}}
@@ -37,12 +38,21 @@ def followed_states(optimizer: Optimizer, before: Lowered, after: Lowered) -> di
     for key, parameter in new.items():
         if key not in old or old[key] not in optimizer.state or isinstance(optimizer, RESTARTS):
             continue
+        if places[1][key].is_body:
+            if _same_make(before[0], after[0], key[0]):
+                found[parameter] = copy.deepcopy(optimizer.state[old[key]])
+            continue
         origins = _origins(before[0], after[0], index_map, key)
         if origins is not None:
             both, dormant = (places[0][key], places[1][key]), _dormant(after[0], key, parameter)
             follow = _Follow(old[key], parameter, before[0], both, origins, dormant, reduced)
             found[parameter] = {name: follow.entry(name, value) for name, value in optimizer.state[old[key]].items()}
     return found
+
+
+def _same_make(old: Network, new: Network, layer: str) -> bool:
+    """Whether a body is another version of the one before, so that the state of its parameters is that of theirs."""
+    return module_body(old, layer).make == module_body(new, layer).make
 
 
 def _origins(old: Network, new: Network, index_map: IndexMap, key: Key) -> tuple[AnyArray, ...] | None:

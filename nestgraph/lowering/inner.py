@@ -1,13 +1,29 @@
-"""Opaque layers inside a compact module: what their modules compute, as nodes of its own graph where fx can see it."""
+"""Opaque layers inside a lowered module: copies of their modules, or the nodes of these where fx can see them."""
 
 import copy
 from typing import Any
 
 from torch import Tensor, fx, nn
 
+from nestgraph.errors import LoweringError
+from nestgraph.graph.reference import body_of
 from nestgraph.lowering.emission import Emission
-from nestgraph.lowering.opaque import emit_body
+from nestgraph.lowering.opaque import ModuleBody
+from nestgraph.lowering.slots import BODY
 from nestgraph.lowering.tracing import InstanceTracer
+
+
+def emit_body(emission: Emission, layer: str, sources: list[fx.Node]) -> fx.Node:
+    """Emit a call of a copy of an opaque layer's module, or of the one that an earlier module gives up.
+
+    Raises:
+        LoweringError: the body is no module.
+        StructureError: there is no body.
+    """
+    path = f"{emission.layers[layer]}.{BODY}"
+    module = emission.kept_bodies.get(layer)
+    emission.state[path] = copy.deepcopy(_body(emission, layer).module) if module is None else module
+    return emission.graph.call_module(path, tuple(sources))
 
 
 def emit_inner(emission: Emission, layer: str, sources: list[fx.Node]) -> fx.Node:
@@ -19,18 +35,22 @@ def emit_inner(emission: Emission, layer: str, sources: list[fx.Node]) -> fx.Nod
         LoweringError: the body is no module.
         StructureError: there is no body.
     """
-    called = emit_body(emission, layer, sources)
-    path = str(called.target)
-    body: Any = emission.state[path]
-    module = copy.deepcopy(body.inner)
+    module = _body(emission, layer).module
     try:
-        traced = _traced(_Spread(module), len(sources))
+        traced = _traced(_Spread(copy.deepcopy(module)), len(sources))
     except Exception:  # whatever a foreign module does under a tracer
-        emission.state[path] = module.eval()
-        return called
-    emission.graph.erase_node(called)
-    del emission.state[path]
-    return _copied(emission, path.replace(".", "_"), traced, sources)
+        return emit_body(emission, layer, sources)
+    return _copied(emission, f"{emission.layers[layer]}_{BODY}", traced, sources)
+
+
+def _body(emission: Emission, layer: str) -> ModuleBody:
+    body: Any = body_of(emission.network, layer)
+    if not isinstance(body, ModuleBody):
+        raise LoweringError(
+            f"opaque layer {layer!r} expected a nestgraph.lowering.opaque.ModuleBody as its body to be lowered, got "
+            f"{type(body).__name__}: give it by network.with_bodies"
+        )
+    return body
 
 
 def _traced(root: nn.Module, count: int) -> fx.GraphModule:

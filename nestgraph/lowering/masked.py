@@ -7,14 +7,14 @@ from nestgraph.errors import LoweringError
 from nestgraph.graph import Network
 from nestgraph.lowering.emission import Emission, Place, place
 from nestgraph.lowering.emitters import PROJECTIONS, folds_bias
+from nestgraph.lowering.inner import emit_body
 from nestgraph.lowering.lowered_network import LoweredNetwork
 from nestgraph.lowering.nodes import mark
-from nestgraph.lowering.opaque import emit_body
 from nestgraph.lowering.operations import OPERATIONS
 from nestgraph.lowering.origin import KEY, Origin, lowered
 from nestgraph.lowering.parameters import inherit, parameters_of, set_recorded
 from nestgraph.lowering.ports import Nodes, emit_results, emit_samples
-from nestgraph.lowering.slots import projection_paths, slots
+from nestgraph.lowering.slots import BODY, layer_paths, projection_paths, slots
 from nestgraph.spec.arguments import checked
 
 
@@ -32,7 +32,7 @@ def lower(
     size are refused, but for extents that are free (`InputPort.free`) and that nothing behind them holds. It starts in
     training mode, as new modules do. The parameters have the shapes of the network's columns (see `slots`), but for
     convolutions whose mask has blocks: they hold, compute and train the weights of their groups alone. `layer_nodes`
-    finds the nodes of a layer; `collect` brings the values back.
+    finds the nodes of a layer; `collect` brings the values back. Opaque layers are copies of their modules, and train.
 
     Args:
         network: what to compute.
@@ -41,9 +41,9 @@ def lower(
             Without, the outputs are the same, and a parameter's gradient has the entries of dormant connections too:
             what growth looks at.
         like: the network before an edit and a module of it that holds its values and is given up: what the edit left
-            alone, parameters and masks, passes to the new module as the same tensors. So lowering again costs what
-            the edit changed, and an optimizer that knows a parameter still does; one that takes another's place takes
-            over its hooks and whether it trains.
+            alone, parameters, masks and bodies, passes to the new module as the same tensors. So lowering again costs
+            what the edit changed, and an optimizer that knows a parameter still does; one that takes another's place
+            takes over its hooks and whether it trains.
 
     Raises:
         LoweringError: the device is not there, or the module given up was lowered from another network, or the body
@@ -51,7 +51,9 @@ def lower(
         StructureError: an opaque layer has no body.
     """
     place = _present(device)
-    emission = Emission(network, masked, _given_up(*like) if like else {})
+    emission = Emission(network, masked)
+    if like:
+        emission.kept, emission.kept_bodies = _given_up(*like), _given_bodies(network, *like)
     outputs = _emit_inputs(emission)
     for name in network.layer_names:
         if name not in outputs:
@@ -66,20 +68,27 @@ def lower(
     set_recorded(network, parameters_of(network, module))
     if like:
         inherit(like, (network, module))
-    return module.to(place)
+    return module.to(place).train()
 
 
 def _given_up(network: Network, module: nn.Module) -> dict[Place, torch.Tensor]:
     """The tensors of a module's parameters, statistics and masks, by the place of the column that each holds."""
     part = lowered(network, module)
     paths, buffers, found = projection_paths(network), dict(part.named_buffers()), dict[Place, torch.Tensor]()
-    for slot in slots(network):
+    for slot in (slot for slot in slots(network) if not slot.is_body):
         column, tensor = slot.values(network), slot.tensor(part)
         blocks = None if tensor.shape == column.shape else slot.blocks
         found[place(column, blocks)] = tensor
         if slot.is_weight and (mask := buffers.get(f"{paths[slot.owner]}.mask")) is not None:
             found[place(network.connection_columns(slot.owner).mask, blocks)] = mask
     return found
+
+
+def _given_bodies(network: Network, before: Network, module: nn.Module) -> dict[str, nn.Module]:
+    """The modules of opaque layers in a module that is given up, by layer, where the network has the same bodies."""
+    part, paths = lowered(before, module), layer_paths(before)
+    same = (name for name, body in network.bodies.items() if before.bodies.get(name) is body)
+    return {name: part.get_submodule(f"{paths[name]}.{BODY}") for name in same}
 
 
 def _present(device: str | torch.device) -> torch.device:

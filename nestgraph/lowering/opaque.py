@@ -1,33 +1,67 @@
-"""Opaque layers as PyTorch runs them: modules that no kind of layer covers, as they came and never trained."""
+"""Bodies of opaque layers that PyTorch modules compute: values that a network holds, of which modules train copies."""
 
 import copy
+from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from nestgraph.errors import LoweringError
-from nestgraph.graph.reference import body_of
-from nestgraph.lowering.emission import Emission
-from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.arrays import AnyArray, same_bits
+
+PREFIX = "body"
+"""What the columns of a body are called, before their number: its parameters, then its buffers."""
 
 
 class ModuleBody:
-    """The body of an opaque layer (`nestgraph.graph.body`) that a PyTorch module computes, in evaluation mode.
+    """The body of an opaque layer (`nestgraph.graph.body`) that a PyTorch module computes, here in evaluation mode.
+
+    It never changes. Lowered modules hold and train copies, and what these were trained to is another body.
 
     Attributes:
-        module: takes a tensor (batch, units[, height, width]) for each argument and gives one for the layer.
+        module: takes a tensor (batch, units[, height, width]) for each argument and gives one for the layer. Which of
+            its parameters train says their `requires_grad`.
     """
 
     def __init__(self, module: nn.Module) -> None:
-        """Freeze a copy of the module, so that whoever has the original can go on training it."""
-        self.module = frozen_copy(module)
+        """Hold a copy of the module, so that whoever has the original can go on training it."""
+        self.module = copy.deepcopy(module).eval()
 
     @property
     def parameter_count(self) -> int:
         """How many parameters the module has, each once."""
-        return self.module.parameter_count
+        return sum(parameter.numel() for parameter in self.module.parameters())
+
+    @cached_property
+    def tensors(self) -> Mapping[str, tuple[str, Tensor]]:
+        """Path and values of each parameter and buffer, each once, by the name of its column."""
+        found = [*self.module.named_parameters(), *self.module.named_buffers()]
+        return {f"{PREFIX}{number}": (path, tensor.detach()) for number, (path, tensor) in enumerate(found)}
+
+    @cached_property
+    def make(self) -> str:
+        """What the module is made of, without its values: two of the same make differ in nothing else."""
+        shapes = (f"{path} {tuple(tensor.shape)} {tensor.dtype}" for path, tensor in self.tensors.values())
+        code = (part.code for part in self.module.modules() if isinstance(part, fx.GraphModule))
+        return "\n".join((type(self).__name__, repr(self.module), *shapes, *code))
+
+    def values(self, column: str) -> AnyArray:
+        """The values of a column: a view that is only to be read."""
+        return self.tensors[column][1].cpu().numpy()
+
+    def with_values(self, values: Mapping[str, AnyArray]) -> Self:
+        """The body of other values in some columns."""
+        twin = copy.copy(self)
+        twin.module = copy.deepcopy(self.module)
+        for column, array in values.items():
+            twin.tensors[column][1].copy_(torch.from_numpy(array))
+        return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies and pickles take along: not what is derived from the module."""
+        return {name: held for name, held in vars(self).items() if name not in ("tensors", "make")}
 
     @torch.no_grad()
     def __call__(self, *sources: AnyArray) -> AnyArray:
@@ -35,49 +69,8 @@ class ModuleBody:
         tensors = [torch.tensor(np.asarray(source), dtype=torch.float32) for source in sources]
         return np.asarray(self.module(*tensors).cpu())
 
-
-class Frozen(nn.Module):
-    """A module that stays in evaluation mode, and whose parameters are buffers: no optimizer finds them."""
-
-    def __init__(self, module: nn.Module) -> None:
-        """Take over a module, which is changed."""
-        super().__init__()
-        self.inner = module
-        self.parameter_count = sum(parameter.numel() for parameter in module.parameters())
-        seen: dict[int, Tensor] = {}
-        for part in module.modules():
-            for name, parameter in list(part.named_parameters(recurse=False, remove_duplicate=False)):
-                delattr(part, name)
-                part.register_buffer(name, seen.setdefault(id(parameter), parameter.detach()))
-        self.train(False)
-
-    def train(self, mode: bool = True) -> Self:  # noqa: ARG002
-        """Stay in evaluation mode."""
-        return super().train(False)
-
-    def forward(self, *sources: Tensor) -> Tensor:
-        """What the module gives."""
-        return self.inner(*sources)
-
-
-def frozen_copy(module: nn.Module) -> Frozen:
-    """A copy of a module in which nothing trains."""
-    return copy.deepcopy(module) if isinstance(module, Frozen) else Frozen(copy.deepcopy(module))
-
-
-def emit_body(emission: Emission, layer: str, sources: list[fx.Node]) -> fx.Node:
-    """Emit a call of a copy of an opaque layer's module.
-
-    Raises:
-        LoweringError: the body is no module.
-        StructureError: there is no body.
-    """
-    body: Any = body_of(emission.network, layer)
-    if not isinstance(body, ModuleBody):
-        raise LoweringError(
-            f"opaque layer {layer!r} expected a nestgraph.lowering.opaque.ModuleBody as its body to be lowered, got "
-            f"{type(body).__name__}: give it by network.with_bodies"
-        )
-    path = f"{emission.layers[layer]}.body"
-    emission.state[path] = frozen_copy(body.module)
-    return emission.graph.call_module(path, tuple(sources))
+    def __eq__(self, other: object) -> bool:
+        """Whether both are of one make and agree in every bit of every value."""
+        if not isinstance(other, ModuleBody) or self.make != other.make:
+            return self is other
+        return all(same_bits(self.values(column), other.values(column)) for column in self.tensors)

@@ -1,7 +1,8 @@
 """Where each column of a network lives in the modules lowered from it, and under which generated names."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from nestgraph.errors import LoweringError
 from nestgraph.graph import Structure
 from nestgraph.lowering.blocks import Blocks, trained_blocks
+from nestgraph.lowering.opaque import PREFIX, ModuleBody
 from nestgraph.spec import ColumnName, is_trained
 from nestgraph.spec.arrays import AnyArray
 
@@ -22,14 +24,19 @@ COLUMN_PATHS: Mapping[ColumnName, str] = {
 }
 
 
+BODY = "body"
+"""What the module of an opaque layer is called beside the layer's own columns."""
+
+
 @dataclass(frozen=True)
 class Slot:
     """The place of one column.
 
     Attributes:
-        path: dotted name of the parameter or buffer in the module, made of numbers and never of a user's text.
+        path: dotted name of the parameter or buffer in the module, made of numbers and never of a user's text, but for
+            what a body's own module calls it.
         owner: name of the projection (of a weight) or layer (of any other column).
-        column: `weight`, or the name of a unit column.
+        column: `weight`, or the name of a unit column, or `body` and a number for a tensor of an opaque layer's body.
         blocks: how a masked module packs a grouped convolution's weights; None where it holds the column as it is.
     """
 
@@ -43,8 +50,15 @@ class Slot:
         """Whether the column holds a projection's weights rather than values of units."""
         return self.column == "weight"
 
+    @property
+    def is_body(self) -> bool:
+        """Whether it is of the body of an opaque layer, of any shape."""
+        return self.column.startswith(PREFIX)
+
     def values(self, structure: Structure) -> AnyArray:
         """The column in a network; the module's tensor has its shape, but for `blocks`."""
+        if self.is_body:
+            return module_body(structure, self.owner).values(self.column)
         if self.is_weight:
             return structure.connection_columns(self.owner).weight
         return structure.unit_columns(self.owner).values[self.column]  # type: ignore[index]
@@ -69,8 +83,10 @@ class Slot:
 
     def spread(self, values: Tensor, structure: Structure) -> Tensor:
         """What the module holds for the column (values, gradients, state), in the column's shape."""
+        if self.blocks is None:
+            return values
         shape = self.values(structure).shape
-        if self.blocks is None or values.shape == shape or values.shape[:2] != self.blocks.real.shape:
+        if values.shape == shape or values.shape[:2] != self.blocks.real.shape:
             return values
         return self.blocks.spread(values, (*shape[:2], *values.shape[2:]))
 
@@ -80,7 +96,7 @@ class Slot:
 
 
 def slots(structure: Structure) -> tuple[Slot, ...]:
-    """The slots of all columns that training changes: trained weights, then the columns of units."""
+    """The slots of all columns that training changes: trained weights, the columns of units, then bodies."""
     projections, layers = projection_paths(structure), layer_paths(structure)
     weights = [
         Slot(f"{projections[name]}.weight", name, "weight", trained_blocks(structure, name))
@@ -92,7 +108,22 @@ def slots(structure: Structure) -> tuple[Slot, ...]:
         for name in structure.layer_names
         for column in structure.layer(name).column_names
     ]
-    return (*weights, *columns)
+    return (*weights, *columns, *_body_slots(structure, layers))
+
+
+def module_body(structure: Structure, layer: str) -> ModuleBody:
+    """The body of an opaque layer that has slots."""
+    body: Any = structure.bodies[layer]
+    assert isinstance(body, ModuleBody), "only bodies that are modules have slots"
+    return body
+
+
+def _body_slots(structure: Structure, layers: Mapping[str, str]) -> Iterator[Slot]:
+    held = ((name, structure.bodies.get(name)) for name in structure.layer_names)
+    for name, body in held:
+        if isinstance(body, ModuleBody):
+            for column, (path, _) in body.tensors.items():
+                yield Slot(f"{layers[name]}.{BODY}.{path}", name, column)
 
 
 def layer_paths(structure: Structure) -> dict[str, str]:

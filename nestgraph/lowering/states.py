@@ -19,7 +19,7 @@ from nestgraph.graph import Network
 from nestgraph.lowering.parameters import Parameters, parameters_of
 from nestgraph.lowering.slots import slots
 from nestgraph.spec import Name
-from nestgraph.spec.arrays import AnyArray, Integers, frozen
+from nestgraph.spec.arrays import AnyArray, Integers, frozen, same_bits
 from nestgraph.spec.record import ArrayRecord, Record, Text
 
 Number = bool | int | float | None
@@ -195,10 +195,3 @@ def _array(value: Tensor) -> AnyArray:
 def _shared(place: str, array: AnyArray, like: OptimizerState | None) -> AnyArray:
     known = None if like is None else like.arrays.get(place)
     return known if known is not None and same_bits(known, array) else array
-
-
-def same_bits(one: AnyArray, other: AnyArray) -> bool:
-    """Whether two arrays agree in dtype, shape and every bit (0.0 and -0.0 do not)."""
-    if one.dtype != other.dtype or one.shape != other.shape:
-        return False
-    return one is other or bool(np.array_equal(one.ravel().view(np.uint8), other.ravel().view(np.uint8)))

@@ -18,8 +18,9 @@ from nestgraph.lowering.following import followed_states
 from nestgraph.lowering.masked import lower
 from nestgraph.lowering.optimizer import placed
 from nestgraph.lowering.parameters import Key, inherit, parameters_of
-from nestgraph.lowering.states import OptimizerState, same_bits
+from nestgraph.lowering.states import OptimizerState
 from nestgraph.spec.arguments import checked
+from nestgraph.spec.arrays import same_bits
 
 OptimizerMaker = Callable[[nn.Module], Optimizer | Sequence[Optimizer]]
 
@@ -99,8 +100,7 @@ class Workbench(Editor):
             LoweringError: a value is not finite; `undo` or `drop` goes back to before the training.
         """
         values = _changed(self._network, trained_values(self._network, self._module))
-        changed = values.units or values.weights or values.batches
-        return values.apply(self._network).network if changed else self._network
+        return values.apply(self._network).network if _any(values) else self._network
 
     @property
     def history(self) -> tuple[Edit, ...]:
@@ -192,8 +192,7 @@ class Workbench(Editor):
         """What was trained since the last edit, and the state that goes with it; None if nothing was."""
         state = self._state(self._network, self._module, self._optimizers)
         values = _changed(self._network, trained_values(self._network, self._module))
-        changed = values.units or values.weights or values.batches or not state.same(self._states[-1])
-        return (values, state) if changed else None
+        return (values, state) if _any(values) or not state.same(self._states[-1]) else None
 
     def _record(self, edit: Edit, applied: Applied, state: BenchState) -> Applied:
         self._undone.clear()
@@ -266,4 +265,8 @@ def _changed(network: Network, values: SetValues) -> SetValues:
         old = network.unit_columns(layer).values
         changed = {name: column for name, column in given.items() if not same_bits(column, old[name])}
         units |= {layer: changed} if changed else {}
-    return SetValues(units=units, weights=weights, batches=values.batches)
+    return SetValues(units=units, weights=weights, batches=values.batches).with_bodies(values.bodies)
+
+
+def _any(values: SetValues) -> bool:
+    return bool(values.units or values.weights or values.batches or values.bodies)

@@ -41,6 +41,13 @@ def owned(array: AnyArray) -> AnyArray:
     return array
 
 
+def same_bits(one: AnyArray, other: AnyArray) -> bool:
+    """Whether two arrays agree in dtype, shape and every bit (0.0 and -0.0 do not)."""
+    if one.dtype != other.dtype or one.shape != other.shape:
+        return False
+    return one is other or bool(np.array_equal(one.ravel().view(np.uint8), other.ravel().view(np.uint8)))
+
+
 def encode(array: AnyArray) -> Any:
     """Return the JSON form of `array`."""
     if array.ndim == 1 and array.size <= READABLE:
