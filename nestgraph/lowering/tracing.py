@@ -5,6 +5,9 @@ another thread runs meanwhile lands in the trace, and two traces at once spoil e
 module, which is the caller's own copy (`evaluated`), change their class for the time.
 """
 
+import builtins
+import functools
+import os
 import threading
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
@@ -15,7 +18,9 @@ from torch import Tensor, fx, nn
 
 _SYMBOLIC = cast(Any, fx)._symbolic_trace
 _LOCK = threading.RLock()
-"""Held where functions of modules are replaced by ones that answer proxies; to anything else they answer as before."""
+"""Held while functions of modules are replaced by ones that answer proxies."""
+if hasattr(os, "register_at_fork"):  # a forked process neither inherits such functions nor a lock that nobody releases
+    os.register_at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)
 
 
 class _Watched(nn.Module):
@@ -98,12 +103,43 @@ def _watching(root: nn.Module, tracer: InstanceTracer) -> Generator[None]:
             part.__dict__.pop("_tracer", None)
 
 
+class _Patcher(_SYMBOLIC._Patcher):
+    """As torch.fx's, but what it puts in the place of a function is that function in all threads but the one it is of.
+
+    torch.fx's own looks for proxies in whatever anybody calls the function with, and takes it apart and together again.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread = threading.get_ident()
+
+    def here(self, function: Callable[..., Any], otherwise: Callable[..., Any]) -> Callable[..., Any]:
+        """A function in this patcher's thread, and another one in others."""
+
+        @functools.wraps(otherwise)
+        def chosen(*args: Any, **kwargs: Any) -> Any:
+            return (function if threading.get_ident() == self._thread else otherwise)(*args, **kwargs)
+
+        return chosen
+
+    def patch(
+        self, frame_dict: dict[str, Any], name: str, new_fn: Callable[..., Any], deduplicate: bool = True
+    ) -> None:
+        """Replace a global of a module until the end of the context."""
+        original = frame_dict[name] if name in frame_dict else getattr(builtins, name)
+        super().patch(frame_dict, name, self.here(new_fn, original), deduplicate)
+
+    def patch_method(self, cls: type, name: str, new_fn: Callable[..., Any], deduplicate: bool = True) -> None:
+        """Replace a method of a class until the end of the context."""
+        super().patch_method(cls, name, self.here(new_fn, getattr(cls, name)), deduplicate)
+
+
 @contextmanager
-def _answering_proxies() -> Generator[Any]:
+def _answering_proxies() -> Generator[_Patcher]:
     """Let whatever was given to `fx.wrap`, custom autograd functions and what is added answer proxies for a while.
 
-    Others get from them what they always get. A custom autograd function refuses: its forward would come over without
-    its backward.
+    They do so in this thread alone. A custom autograd function refuses: its forward would come over without its
+    backward.
     """
     function = cast(Any, torch.autograd.Function)
     original = function.__dict__["apply"]
@@ -113,8 +149,9 @@ def _answering_proxies() -> Generator[Any]:
             raise TypeError(f"the custom autograd function {cls.__name__} has a backward of its own")
         return original.__func__(cls, *args, **kwargs)
 
-    with _LOCK, _SYMBOLIC._Patcher() as patcher:
-        function.apply = classmethod(apply)
+    patcher = _Patcher()
+    with _LOCK, patcher:
+        function.apply = classmethod(patcher.here(apply, original.__func__))
         try:
             _SYMBOLIC._patch_wrapped_functions(patcher)
             yield patcher

@@ -2,9 +2,13 @@
 
 import functools
 import math
+import os
+import pickle
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -15,6 +19,7 @@ from torch.fx._symbolic_trace import is_fx_symbolic_tracing
 import nestgraph as ng
 from nestgraph.interop.importing import import_module
 from nestgraph.interop.report import import_report
+from nestgraph.lowering.tracing import InstanceTracer
 from nestgraph.snapshot.files import from_bytes, to_bytes
 from tests.interop.odd_modules import Branching
 
@@ -58,6 +63,65 @@ def test_what_another_thread_does_while_a_module_is_traced_is_as_ever():
     for got, wanted in zip(during[0], expected, strict=True):
         assert torch.equal(got, wanted) if isinstance(wanted, torch.Tensor) else got == wanted
     assert before == (nn.Module.__call__, nn.Module.__getattr__, torch.autograd.Function.__dict__["apply"], math.sqrt)
+
+
+class Pair(NamedTuple("Pair", [("x", float), ("y", float)])):
+    """Made of one number, so whoever takes it apart cannot put it together again."""
+
+    def __new__(cls, x):
+        return super().__new__(cls, x, 2 * x)
+
+
+class Doubled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, pair):
+        ctx.save_for_backward(x)
+        return x * sum(pair)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * ctx.saved_tensors[0], None
+
+
+@fx.wrap
+def spread(pair):
+    return pair.y - pair.x
+
+
+def test_functions_that_a_trace_replaces_are_themselves_in_other_threads():
+    """They take what they always take, which torch.fx's replacements take apart and put together again."""
+
+    def work():
+        x, tracer = torch.ones(2, requires_grad=True), fx.Proxy(fx.Node(fx.Graph(), "x", "placeholder", "x", (), {}))
+        (gradient,) = torch.autograd.grad(Doubled.apply(x, Pair(1.0)).sum(), x)
+        own = type(Doubled.apply(tracer, (1.0, 2.0))).__name__, pickle.loads(pickle.dumps(math.sqrt))(4.0)
+        return math.dist(Pair(1.0), Pair(3.0)), math.prod(Pair(1.0)), spread(Pair(4.0)), gradient.tolist(), own
+
+    during, ever = traced_while(work)
+    assert len(during) == 1
+    assert ever == [work()] * len(ever)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a system without fork")
+def test_a_process_that_another_thread_forks_while_a_module_is_traced_can_import():
+    tracing, done = threading.Event(), threading.Event()
+
+    def wait(is_traced):
+        if is_traced:
+            tracing.set()
+            done.wait(0.5)
+
+    with ThreadPoolExecutor(1) as pool:
+        imported = pool.submit(import_module, Meanwhile(wait), torch.randn(2, 8))
+        assert tracing.wait(60)
+        child = os.fork()
+        if not child:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(20)
+            os._exit(not InstanceTracer().trace(nn.Identity()).nodes or math.dist(Pair(1.0), Pair(1.0)) != 0)
+        done.set()
+        imported.result(60)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_no_class_of_torch_is_changed_while_a_module_is_traced():
