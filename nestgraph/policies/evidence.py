@@ -50,10 +50,10 @@ class Evidence:
                 raise EditError(f"Evidence expected {kind} by name, got {quoted(getattr(self, kind))}")
 
     def of(self, kind: EvidenceKind, name: str, shape: tuple[int, ...]) -> AnyArray:
-        """What was measured of a layer or projection, finite.
+        """What was measured of a layer or projection.
 
         Raises:
-            EditError: nothing was, an array of another shape, so of another network, or numbers that are not finite.
+            EditError: nothing was, or an array of another shape: of another network.
         """
         found = cast("Mapping[str, AnyArray]", getattr(self, kind)).get(name)
         if not isinstance(found, np.ndarray) or found.shape != shape or found.dtype.kind not in "fiu":
@@ -61,6 +61,4 @@ class Evidence:
             raise EditError(
                 f"a policy expected as evidence {expected}, got {quoted(found)}: gather it for this network"
             )
-        if not np.isfinite(found).all():
-            raise EditError(f"a policy expected as evidence finite {kind}, got others of {name!r}: is the loss finite?")
         return found
