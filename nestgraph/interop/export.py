@@ -91,13 +91,13 @@ def export(
         raise ExportError(
             f"{shown(path)}: expected form 'compact', or 'masked' for safetensors, got {str(form)[:40]!r}"
         )
-    module = compact(network, batch) if form == "compact" else lower(network).eval()
     marks = _marks(target, chosen)
     try:
         for file, mark in marks.items():
             check_own(file, mark, overwrite)  # before the work
     except SnapshotError as error:
         raise ExportError(str(error)) from error
+    module = compact(network, batch) if form == "compact" else lower(network).eval()
     files, run = _files(network, module, chosen, target)
     difference = check_agreement(network, shown(path), run, inputs)
     try:

@@ -38,7 +38,7 @@ def write_chart(
     Raises:
         RenderError: the suffix or theme is unknown, or the file cannot be written.
     """
-    target, picture_format = picture_path(path, FORMATS)
+    target, picture_format = picture_path(path, overwrite, FORMATS)
     return write_whole(target, chart(make, picture_format, theme), overwrite)
 
 

@@ -71,7 +71,7 @@ def draw(
             says where.
     """
     chosen = _checked(view, theme) or fitting_view(network)
-    target, picture_format = picture_path(path)
+    target, picture_format = picture_path(path, overwrite)
     if chosen == "layers":
         return _laid_out(layer_diagram(network), target, picture_format, theme, overwrite)
     if chosen == "neurons" and picture_format == "dot":
@@ -104,7 +104,7 @@ def draw_difference(
     """
     fitting: View = "neurons" if fitting_view(old) == fitting_view(new) == "neurons" else "layers"
     chosen = _checked(view, theme) or fitting
-    target, picture_format = picture_path(path)
+    target, picture_format = picture_path(path, overwrite)
     if chosen == "layers":
         return _laid_out(layer_difference(old, new), target, picture_format, theme, overwrite)
     return _painted(DIFFERENCES[chosen](old, new), target, picture_format, theme, overwrite)

@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from nestgraph.errors import RenderError, SnapshotError
-from nestgraph.snapshot import write_own
+from nestgraph.snapshot import check_own, write_own
 
 FORMATS = ("dot", "svg", "png", "pdf")
 COLOURS = 256
@@ -19,17 +19,21 @@ MARK = b"Drawn by nestgraph"
 PNG, AFTER_HEADER = b"\x89PNG\r\n\x1a\n", 33
 
 
-def picture_path(path: str | os.PathLike[str], allowed: Collection[str] = FORMATS) -> tuple[Path, str]:
-    """A path and the picture format that its suffix names.
+def picture_path(path: str | os.PathLike[str], overwrite: bool, allowed: Collection[str] = FORMATS) -> tuple[Path, str]:
+    """A path and the picture format that its suffix names, before anything is drawn.
 
     Raises:
-        RenderError: it names none.
+        RenderError: it names none; or another's file is there, and it is not to be overwritten.
     """
     target = Path(path)
     suffix = target.suffix.lower().removeprefix(".")
     if suffix not in allowed:
         endings = ", ".join(f".{ending}" for ending in allowed)
         raise RenderError(f"a picture expected a path that ends in one of {endings}, got {str(target)[:200]!r}")
+    try:
+        check_own(target, MARK, overwrite)
+    except SnapshotError as error:
+        raise _unwritten(error) from error
     return target, suffix
 
 
@@ -55,8 +59,12 @@ def write_whole(path: Path, picture: str | bytes, overwrite: bool = False) -> Pa
     try:
         write_own(path, marked(data), MARK, overwrite)
     except SnapshotError as error:
-        raise RenderError(f"a picture could not be written: {error}") from error
+        raise _unwritten(error) from error
     return path
+
+
+def _unwritten(error: SnapshotError) -> RenderError:
+    return RenderError(f"a picture could not be written: {error}")
 
 
 def marked(data: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,14 @@ def schemas(extra: Mapping[str, Described] | None = None) -> dict[str, dict[str,
         extra: records of higher layers, such as recipes, by file name.
     """
     records = {**RECORDS, **(extra or {})}
-    return {name: {"$schema": DIALECT, **_schema(record)} for name, record in sorted(records.items())}
+    return {name: {"$schema": DIALECT, **json.loads(_schema(record))} for name, record in sorted(records.items())}
 
 
-def _schema(record: Described) -> dict[str, Any]:
+@cache
+def _schema(record: Described) -> str:
+    """As text, so that no caller changes what others get; of a record's whole tree, which takes a while."""
     adapter = record if isinstance(record, TypeAdapter) else TypeAdapter(record)
-    return adapter.json_schema()
+    return json.dumps(adapter.json_schema())
 
 
 def write_schemas(

@@ -8,6 +8,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -256,8 +257,7 @@ def cache_folder(cache: PathLike | None = None) -> Path:
 
 
 def _load_digits(rng: np.random.Generator, _folder: Path, _validation: ValidationSplit) -> Dataset:
-    digits = import_module("sklearn.datasets").load_digits()  # lazy: slower to import than all of nestgraph
-    images, labels = digits.images.astype(np.uint8), digits.target
+    images, labels = _bundled_digits()
     fifth = round(len(labels) / 5)
     test = stratified(labels, fifth, rng)
     rest = np.flatnonzero(~test)
@@ -265,6 +265,16 @@ def _load_digits(rng: np.random.Generator, _folder: Path, _validation: Validatio
     validation[rest[stratified(labels[rest], fifth, rng)]] = True
     splits = (_samples(images[part, None], labels[part], 16) for part in (~test & ~validation, validation, test))
     return Dataset("digits", *splits, classes=10, image=(1, 8, 8))
+
+
+@cache
+def _bundled_digits() -> tuple[NDArray[np.uint8], NDArray[Any]]:
+    """All images (samples, 8, 8) and labels, read once; whoever splits them copies."""
+    digits = import_module("sklearn.datasets").load_digits()  # lazy: slower to import than all of nestgraph
+    images, labels = digits.images.astype(np.uint8), digits.target
+    for array in (images, labels):
+        array.flags.writeable = False
+    return images, labels
 
 
 def _load_mnist(rng: np.random.Generator, folder: Path, validation: ValidationSplit) -> Dataset:

@@ -5,6 +5,7 @@ import os
 import platform
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from importlib.metadata import version
 from typing import Any, cast
 
@@ -34,8 +35,14 @@ def environment() -> dict[str, Any]:
         "cpu": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "graphviz": engine.version(),
-        "libraries": {name: version(name) for name in LIBRARIES},
+        "libraries": dict(_versions()),
     }
+
+
+@cache
+def _versions() -> tuple[tuple[str, str], ...]:
+    """Of what is installed: what a process has imported stays what it is, and each is looked up in a file."""
+    return tuple((name, version(name)) for name in LIBRARIES)
 
 
 def fingerprints(dataset: Dataset) -> dict[str, Any]:

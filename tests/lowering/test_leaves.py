@@ -69,10 +69,10 @@ def parameters_of(module, path):
     return [p for name, p in module.named_parameters() if name.replace("_orig_mod.", "").endswith(path)]
 
 
-@pytest.mark.parametrize("kind", NETWORKS)
-@pytest.mark.parametrize("mode", ["train", "eval"])
+@pytest.mark.parametrize(("kind", "mode"), [("neurons", "train"), ("maps", "train"), ("maps", "eval")])
 @pytest.mark.parametrize("form", COPIES)
-def test_dormant_weights_stay_zero_in_each_form(form, mode, kind):
+def test_dormant_weights_stay_zero_in_each_form(form, kind, mode):
+    """Neurons without batch normalisation compute the same in both modes."""
     network, shape = NETWORKS[kind]
     inputs = torch.randn(4, *shape)
     module = getattr(lower(network), mode)()

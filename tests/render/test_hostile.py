@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from functools import cache
 from xml.etree import ElementTree
 
 import numpy as np
@@ -123,15 +124,23 @@ def test_hostile_labels_change_no_attribute_of_the_dot_form(label):
     assert looks[0] == looks[1]
 
 
+def levels_of(scene):
+    """How light each pixel of a scene is."""
+    return np.asarray(Image.open(io.BytesIO(painted(scene, "png"))).convert("L"), np.int64)
+
+
+@cache
+def plain_levels():
+    return levels_of(neuron_scene(mlp(3, 2, 1, label=".")))
+
+
 @pytest.mark.parametrize("label", LABELS)
 @pytest.mark.filterwarnings("error")
 def test_hostile_labels_paint(label):
     scene = neuron_scene(mlp(3, 2, 1, label=label))
-    plain = neuron_scene(mlp(3, 2, 1, label="."))
-    pictures = [Image.open(io.BytesIO(painted(each, "png"))).convert("L") for each in (scene, plain)]
-    assert pictures[0].size == pictures[1].size
-    levels = [np.asarray(picture, np.int64) for picture in pictures]
-    changed = np.argwhere(abs(levels[0] - levels[1]) > 60)  # a palette each, so colours differ a little
+    levels, plain = levels_of(scene), plain_levels()
+    assert levels.shape == plain.shape
+    changed = np.argwhere(abs(levels - plain) > 60)  # a palette each, so colours differ a little
     assert changed[:, 0].max() < 2 * 112  # a label stays in its line of the heading
     assert painted(scene, "pdf").startswith(b"%PDF-")
 
