@@ -58,19 +58,37 @@ def axe(request, chromium):  # noqa: ARG001  (nothing is fetched where there is 
     return place.read_text()
 
 
+def counting(page):
+    """A session that counts, from now on, how often each function of a page is called and each branch taken."""
+    session = page.context.new_cdp_session(page)
+    session.send("Profiler.enable")
+    session.send("Profiler.startPreciseCoverage", {"callCount": True, "detailed": True})
+    return session
+
+
+def calls(session):
+    """What it counted of the scripts of files."""
+    scripts = session.send("Profiler.takePreciseCoverage")["result"]
+    functions = [one for script in scripts if script["url"].startswith("file:") for one in script["functions"]]
+    return sum(part["count"] for one in functions for part in one["ranges"])
+
+
 class Opened:
     """A report in the browser, and all that it asked for or complained about."""
 
-    def __init__(self, context, path):
+    def __init__(self, context, path, counted=False):
         self.requests, self.complaints = [], []
         self.context, self.page = context, context.new_page()
         self.page.set_default_timeout(PATIENCE)
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.on("console", lambda message: self.complaints.append(f"{message.type}: {message.text}"))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        counter = counting(self.page) if counted else None
         self.page.goto(path.as_uri())
         self.page.wait_for_selector("html[data-ready=yes]", timeout=PATIENCE)
-        self.ready = self.page.evaluate("performance.now()")
+        if counter:
+            self.page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+            self.work = calls(counter)
 
     def draw_all(self):
         """Draw also what was not yet scrolled to."""
@@ -93,8 +111,8 @@ def opened(contexts):
     """Opens reports; when the test is over, none may have asked for anything or complained."""
     reports = []
 
-    def open_report(path, width=1440, scheme="light"):
-        reports.append(Opened(contexts(width, scheme), path))
+    def open_report(path, width=1440, scheme="light", counted=False):
+        reports.append(Opened(contexts(width, scheme), path, counted))
         return reports[-1]
 
     yield open_report

@@ -163,6 +163,20 @@ def fewer(network):
     return prune_connections(network, {name: np.array([np.where(columns.mask, abs(columns.weight), np.inf).argmin()])})
 
 
+def pruned_run(folder, seed, moments):
+    """Write a run that prunes the largest projection of a seed down to a little, at equal shares of what is there."""
+    largest = max(seed.projection_names, key=lambda name: seed.connection_columns(name).active)
+    pruning = ("prune", "prune", partial(share, largest, 2 / moments), True)
+    return write_run(Path(folder), seed, [("seed", "train", None, True), *[pruning] * (moments - 2)])
+
+
+def share(name, part, network):
+    """Without the smallest weights of a projection."""
+    columns = network.connection_columns(name)
+    sizes = np.where(columns.mask, np.abs(columns.weight), np.inf).ravel()
+    return prune_connections(network, {name: np.sort(np.argsort(sizes)[: int(part * columns.active)])})
+
+
 STEPS = (
     ("seed", "train the seed", None, True),
     ("grow", "grow 1 neurons", grown, True),
