@@ -194,6 +194,7 @@ def test_elsewhere_a_phase_is_a_few_plain_lines(monkeypatch, capsys):
     assert "refused" in lines[1]
 
 
+@pytest.mark.timeout(300)  # a process that loads all of torch
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
 )
