@@ -19,9 +19,12 @@ SHARE = 1.0 if os.environ.get("THOROUGH") else 0.5
 
 
 def quick(examples: int = 20) -> settings:
-    """Settings of a property test: the same examples each time, half in the quick suite, or EXAMPLES random ones."""
+    """Settings of a property test: the same examples each time, half in the quick suite, or EXAMPLES random ones.
+
+    Of ten or fewer none is left out.
+    """
     return settings(
-        max_examples=int(EXAMPLES or max(10, SHARE * examples)),
+        max_examples=int(EXAMPLES or max(min(10, examples), SHARE * examples)),
         derandomize=EXAMPLES is None,
         database=None,
         deadline=None,

@@ -4,7 +4,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from torch import nn
 
 import nestgraph as ng
@@ -13,6 +13,7 @@ from nestgraph.graph.reference import forward
 from nestgraph.interop.importing import import_module
 from nestgraph.interop.report import import_report
 from tests.interop.odd_modules import cases
+from tests.laws import quick
 
 IMAGES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(1))
 CASES = cases()
@@ -133,7 +134,7 @@ def convolutional(draw):
     return nn.Sequential(*parts, nn.Flatten(), nn.Linear(maps * size * size, 3))
 
 
-@settings(max_examples=20, deadline=None)
+@quick(20)
 @given(convolutional())
 def test_convolutional_modules_come_over_without_an_opaque_layer(module):
     images = torch.randn(2, 4, 9, 9)

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nestgraph.edits import SetMask, remove_units
@@ -13,6 +13,7 @@ from nestgraph.errors import LoweringError
 from nestgraph.graph import Network, reference
 from nestgraph.lowering import collect, lower, network_of, slots, trained_values
 from nestgraph.seeds import mlp
+from tests.laws import quick
 from tests.lowering.running import close, results, train, trained, without_dropout
 from tests.lowering.test_masked import two_maps
 from tests.strategies import SEEDS, inputs_for, networks
@@ -26,13 +27,13 @@ OPTIMIZERS = {
 }
 
 
-@settings(max_examples=60, deadline=None)
+@quick(60)
 @given(networks(), st.booleans())
 def test_what_was_lowered_is_collected_to_the_bit(network, masked):
     assert collect(network, lower(network, masked=masked)) == network
 
 
-@settings(max_examples=25, deadline=None)
+@quick(25)
 @given(networks(), SEEDS, st.sampled_from(sorted(OPTIMIZERS)))
 def test_pruned_weights_stay_dead_and_the_rest_is_collected(network, seed, optimizer):
     inputs = inputs_for(network, 6, np.random.default_rng(seed))
@@ -83,7 +84,7 @@ def test_wrapped_and_converted_modules(wrap):
     assert collect(network, wrap(lower(network))) == network_of(wrap(lower(network))) == network
 
 
-@settings(max_examples=25, deadline=None)
+@quick(25)
 @given(networks(), SEEDS)
 def test_a_trained_module_alone_gives_its_network(network, seed):
     inputs = inputs_for(network, 4, np.random.default_rng(seed))

@@ -6,7 +6,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from torch import fx
 
 from nestgraph.errors import LoweringError
@@ -16,10 +16,11 @@ from nestgraph.lowering.emitters import PROJECTIONS
 from nestgraph.lowering.operations import ACTIVATIONS, OPERATIONS
 from nestgraph.spec import Activation, Conv, Dense, Layer, OneToOne, Operation, Pooling, Projection
 from nestgraph.spec.operations import ActivationFunction
+from tests.laws import quick
 from tests.lowering.running import Watch, close, results, tensors, without_dropout
 from tests.strategies import SEEDS, inputs_for, networks
 
-quick = settings(max_examples=40, deadline=None)
+some = quick(40)
 
 
 def two_maps(area=None):
@@ -55,7 +56,7 @@ def two_maps(area=None):
     return Network.of(Structure(layers, projections, units, connections))
 
 
-@quick
+@some
 @given(networks(), SEEDS)
 def test_every_sum_and_output_is_the_references(network, seed):
     inputs = inputs_for(network, 3, np.random.default_rng(seed))
@@ -69,7 +70,7 @@ def test_every_sum_and_output_is_the_references(network, seed):
             close(watch.sum_of(name), sums, tolerance=1e-10)
 
 
-@quick
+@some
 @given(networks(), SEEDS)
 def test_single_precision_outputs_are_the_references(network, seed):
     inputs = inputs_for(network, 3, np.random.default_rng(seed))
@@ -80,7 +81,7 @@ def test_single_precision_outputs_are_the_references(network, seed):
         close(got, expected[name], scale)
 
 
-@quick
+@some
 @given(networks(), SEEDS)
 def test_without_masks_the_outputs_are_the_same(network, seed):
     inputs = inputs_for(network, 3, np.random.default_rng(seed))
@@ -90,7 +91,7 @@ def test_without_masks_the_outputs_are_the_same(network, seed):
         close(masked[name], plain[name].numpy())
 
 
-@quick
+@some
 @given(networks())
 def test_graphs_are_sound_and_hold_no_name_of_a_user(network):
     module = lower(network)
@@ -103,7 +104,7 @@ def test_graphs_are_sound_and_hold_no_name_of_a_user(network):
     assert set(owners) == set(network.layer_names)
 
 
-@quick
+@some
 @given(networks(families=("dense", "skip")), SEEDS)
 def test_without_masks_a_dense_gradient_is_dormant_connections_too(network, seed):
     """method.md: the gradient of connection (i, o) is the sum over samples of dL/du_o * x_i."""

@@ -5,13 +5,14 @@ import copy
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from nestgraph.edits import AddLayer, AddProjection, Batch, Block, RemoveProjection, RemoveUnits, prune_connections
 from nestgraph.errors import EditError, LoweringError
 from nestgraph.lowering import carry_optimizer, collect, lower, slots
 from nestgraph.spec import Dense, Layer
+from tests.laws import quick
 from tests.lowering.running import train, trained, without_dropout
 from tests.lowering.test_collect import OPTIMIZERS
 from tests.lowering.test_masked import two_maps
@@ -68,7 +69,7 @@ SHAPED = {
 }
 
 
-@settings(max_examples=50, deadline=None)
+@quick(50)
 @given(st.data(), networks(), SEEDS, st.sampled_from(sorted(OPTIMIZERS)))
 def test_state_follows_any_edit(data, network, seed, kind):
     inputs = inputs_for(network, 4, np.random.default_rng(seed))

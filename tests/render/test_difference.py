@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pygraphviz
 import pytest
-from hypothesis import given, reject, settings
+from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from nestgraph.edits import deepen, remove_units
@@ -24,6 +24,7 @@ from nestgraph.render.scene import Curves, Raster
 from nestgraph.render.svg import svg
 from nestgraph.render.union import union
 from nestgraph.spec import Dense, OneToOne
+from tests.laws import quick
 from tests.render.samples import chain, lenet_5, mlp, residual
 from tests.strategies import EDIT_CASES, edits_for, networks
 
@@ -73,7 +74,7 @@ def comparable(old, new, name):
     return shapes[0] == shapes[1] and len({(r.source, r.target, r.kind) for r in records}) == 1
 
 
-@settings(deadline=None, max_examples=80)
+@quick(80)
 @given(pairs())
 def test_what_became_of_every_edge_and_unit(versions):
     old, new = versions
@@ -110,7 +111,7 @@ def test_what_became_of_every_edge_and_unit(versions):
         assert fates.keys() == ids[0] | ids[1]
 
 
-@settings(deadline=None, max_examples=30)
+@quick(30)
 @given(pairs())
 def test_pictures_of_any_difference_are_whole_and_repeat(versions):
     old, new = versions
@@ -164,7 +165,7 @@ def test_units_keep_their_places_among_versions_and_leave_holes():
     assert "everything is shown: 15 units" in framed.description
 
 
-@settings(deadline=None, max_examples=30)
+@quick(30)
 @given(pairs())
 def test_the_union_holds_every_edge_of_every_version(versions):
     both = union(versions)

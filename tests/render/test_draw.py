@@ -5,7 +5,7 @@ from importlib import metadata
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from PIL import Image
 
 import nestgraph
@@ -13,6 +13,7 @@ from nestgraph.errors import RenderError
 from nestgraph.render import draw, engine, layer_diagram, mimebundle, neuron_dot
 from nestgraph.render.engine import laid_out
 from nestgraph.render.files import marked
+from tests.laws import quick
 from tests.render.samples import chain, gated, lenet_5, mlp, residual
 from tests.strategies import networks
 
@@ -200,7 +201,7 @@ def test_notebooks_without_graphviz_get_the_strongest_units():
     assert "of 1,194 units" in picture
 
 
-@settings(deadline=None, max_examples=12)
+@quick(12)
 @given(networks())
 def test_any_network_becomes_a_png(network):
     from nestgraph.render.canvas import painted

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nestgraph.edits import remove_units
@@ -16,6 +16,7 @@ from nestgraph.render import heat_map, input_heat_map
 from nestgraph.render.heat_map import pixel_readings
 from nestgraph.seeds import lenet_5, mlp
 from nestgraph.spec import Dense
+from tests.laws import quick
 from tests.strategies import networks
 
 
@@ -48,7 +49,7 @@ def _kept(area, at, position):
     return area[(at[0] % area.shape[0], at[1] % area.shape[1], *position)]
 
 
-@settings(deadline=None)
+@quick(100)
 @given(networks(), st.booleans())
 def test_readings_equal_a_count(network, strength):
     for name in network.projection_names:

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pygraphviz
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -29,6 +29,7 @@ from nestgraph.render.engine import laid_out
 from nestgraph.render.neuron_diagram import neuron_scene
 from nestgraph.spec import Layer
 from nestgraph.spec.record import MAX_TEXT, check_text
+from tests.laws import quick
 from tests.render.samples import gated, mlp
 
 LABELS = (
@@ -102,7 +103,7 @@ def test_hostile_labels_are_shown_as_text(label):
         assert letters(label)[:12] in letters(shown_words(check_svg(text)))
 
 
-@settings(deadline=None, max_examples=25)
+@quick(25)
 @given(free_text.filter(is_harmless))
 def test_any_label_keeps_the_graph_and_the_svg_whole(label):
     network, plain = mlp(3, 2, 1, label=label), mlp(3, 2, 1)

@@ -4,16 +4,17 @@ import json
 
 import networkx as nx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from nestgraph.errors import RenderError
 from nestgraph.graph import Network, cost
 from nestgraph.render import layer_graph_data, model_explorer, overlays, write_interchange
+from tests.laws import quick
 from tests.render.samples import lenet_5, mlp, residual
 from tests.strategies import networks
 
 
-@settings(deadline=None, max_examples=30)
+@quick(30)
 @given(networks())
 def test_model_explorer_gets_a_collection_of_one_graph(network):
     collection = json.loads(json.dumps(model_explorer(network)))
@@ -41,7 +42,7 @@ def test_runs_of_equal_layers_share_a_namespace():
     assert [node["namespace"] for node in nodes] == ["", "", *["fc2_x19"] * 19, ""]
 
 
-@settings(deadline=None, max_examples=20)
+@quick(20)
 @given(networks())
 def test_the_layer_graph_survives_both_formats(network):
     graph = layer_graph_data(network)

@@ -6,13 +6,14 @@ from xml.etree import ElementTree
 import networkx as nx
 import pygraphviz
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from nestgraph.graph import cost
 from nestgraph.render import layer_diagram
 from nestgraph.render.engine import laid_out
 from nestgraph.render.folding import grid, runs
 from tests.counting import calls_of
+from tests.laws import quick
 from tests.render.samples import chain, lenet_5, mlp, residual
 from tests.strategies import networks
 
@@ -46,7 +47,7 @@ def test_a_box_states_the_facts_of_its_layer():
     assert any("FLOPs (2 per multiply-accumulate)" in line for line in said)
 
 
-@settings(deadline=None, max_examples=40)
+@quick(40)
 @given(networks())
 def test_boxes_and_edges_are_the_layers_and_projections(network):
     boxes = runs(network)

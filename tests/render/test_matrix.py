@@ -3,7 +3,7 @@ from base64 import b64decode
 from xml.etree import ElementTree
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -11,6 +11,7 @@ from nestgraph.render.matrix import flat, matrix_scene
 from nestgraph.render.panels import reduced, shares
 from nestgraph.render.scene import Raster
 from nestgraph.render.svg import svg
+from tests.laws import quick
 from tests.render.samples import chain, lenet_5, mlp
 from tests.strategies import networks
 
@@ -28,7 +29,7 @@ def test_a_reduced_matrix_equals_a_cell_by_cell_one(rows, columns, side, seed):
         assert largest[row, column] == cell.max()
 
 
-@settings(deadline=None, max_examples=40)
+@quick(40)
 @given(networks())
 def test_the_rasters_of_small_networks_show_every_connection(network):
     rasters = [mark for mark in matrix_scene(network).marks if isinstance(mark, Raster)]

@@ -4,7 +4,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pygraphviz
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nestgraph.errors import RenderError
@@ -13,6 +13,7 @@ from nestgraph.render.kernels import strongest_kernels
 from nestgraph.render.neuron_plan import plan
 from nestgraph.render.selection import fans, select, shares
 from tests.counting import calls_of
+from tests.laws import quick
 from tests.render.samples import chain, lenet_5, mlp, residual
 from tests.strategies import networks
 
@@ -40,7 +41,7 @@ def block_of(data, name):
     return data["weights"][name] if name in data.get("weights", {}) else data["weight"]
 
 
-@settings(deadline=None, max_examples=25)
+@quick(25)
 @given(networks())
 def test_a_small_network_is_drawn_exactly(network):
     selection = select(network, 300, 2000)
@@ -56,7 +57,7 @@ def test_a_small_network_is_drawn_exactly(network):
     ElementTree.fromstring(neuron_diagram(network))
 
 
-@settings(deadline=None, max_examples=25)
+@quick(25)
 @given(networks(), st.integers(1, 6), st.integers(1, 8))
 def test_limits_hold_and_what_is_left_out_is_stated(network, max_units, max_edges):
     selection = select(network, max_units, max_edges)
@@ -114,7 +115,7 @@ def test_the_strongest_edges_are_kept():
         assert np.abs(edges.value).min() >= left_out.max()
 
 
-@settings(deadline=None, max_examples=25)
+@quick(25)
 @given(networks())
 def test_units_stand_in_the_order_of_their_ids_without_overlap(network):
     for column in plan(network, select(network, 300, 2000)).columns:
@@ -124,7 +125,7 @@ def test_units_stand_in_the_order_of_their_ids_without_overlap(network):
         assert (gaps >= column.side).all()
 
 
-@settings(deadline=None, max_examples=25)
+@quick(25)
 @given(networks())
 def test_fans_count_connections(network):
     for name in network.layer_names:
@@ -178,7 +179,7 @@ def test_edges_that_skip_a_layer_run_above_the_columns():
     assert all(stroke.curve.via is None for stroke in places.strokes if stroke not in skips)
 
 
-@settings(deadline=None, max_examples=25)
+@quick(25)
 @given(networks())
 def test_dot_holds_the_same_units_edges_and_places(network):
     places = plan(network, select(network, 300, 2000))

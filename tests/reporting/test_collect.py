@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, reject, settings
+from hypothesis import assume, given, reject
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -85,7 +85,7 @@ def test_connections_and_their_weights_are_those_of_the_networks(kept, data):
     same_connections(data, kept)
 
 
-@settings(max_examples=25, deadline=None)
+@quick(25)
 @given(network=networks())
 def test_networks_of_every_form_are_carried(network, tmp_path_factory):
     place = tmp_path_factory.mktemp("any") / "run"

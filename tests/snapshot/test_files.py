@@ -6,7 +6,7 @@ import resource
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -15,9 +15,10 @@ from nestgraph.graph import ConnectionColumns, Network, Structure, UnitColumns
 from nestgraph.snapshot import MAX_BYTES, NETWORK, Limits, NetworkDocument, from_bytes, load, save, to_bytes
 from nestgraph.spec import BatchNorm, Dense, Layer
 from tests.counting import calls_of
+from tests.laws import quick
 from tests.strategies import networks
 
-quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+some = quick(60)
 
 
 def chain(widths, density=1.0):
@@ -76,7 +77,7 @@ def refusal(data):
 # -- round trips -----------------------------------------------------------------------------------------
 
 
-@quick
+@some
 @given(networks())
 def test_round_trip_is_exact_and_canonical(network):
     data = to_bytes(network)
@@ -91,7 +92,7 @@ def test_round_trip_is_exact_and_canonical(network):
         assert not after.weight.flags.writeable
 
 
-@quick
+@some
 @given(networks())
 def test_bytes_do_not_depend_on_the_order_of_records(network):
     turned = Structure(
@@ -146,7 +147,7 @@ def test_every_truncation_is_refused():
     assert from_bytes(DATA[:-1]) == SMALL  # only the newline is gone
 
 
-@settings(max_examples=400, deadline=None)
+@quick(400)
 @given(st.data())
 def test_mutations_are_refused_or_change_nothing(data):
     broken = bytearray(DATA)
@@ -187,7 +188,7 @@ PLACES = [
 ]
 
 
-@settings(max_examples=300, deadline=None)
+@quick(300)
 @given(st.sampled_from(PLACES), JSON | st.lists(st.integers(-3, 2**54), max_size=6))
 def test_any_json_in_any_place_is_refused_or_changes_nothing(place, value):
     def change(document):
@@ -201,7 +202,7 @@ def test_any_json_in_any_place_is_refused_or_changes_nothing(place, value):
         one_line(error)
 
 
-@settings(max_examples=200, deadline=None)
+@quick(200)
 @given(st.binary(max_size=40) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_anything_else_is_refused(data):
     refusal(data)

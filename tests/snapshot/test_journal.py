@@ -7,13 +7,14 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nestgraph.edits import Batch, Editor, RemoveLayer, RemoveUnits, SetValues
 from nestgraph.errors import EditError, SnapshotError
 from nestgraph.snapshot import JournalEntry, JournalWriter, Limits, read_journal, replay
 from nestgraph.snapshot.journal import JournalStep
+from tests.laws import quick
 from tests.snapshot.test_files import chain
 from tests.strategies import edits_for, networks
 
@@ -42,7 +43,7 @@ def path(tmp_path):
     return path
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@quick(50)
 @given(st.data())
 def test_replay_gives_the_same_networks_and_undo_leads_back(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("journal") / "journal.jsonl"

@@ -5,12 +5,13 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter
 
 from nestgraph.snapshot import JournalEntry, schemas, to_bytes, write_schemas
 from nestgraph.snapshot.journal import JournalStep
+from tests.laws import quick
 from tests.snapshot.test_files import DATA, SMALL
 from tests.strategies import edits_for, networks
 
@@ -137,7 +138,7 @@ def test_files_are_fresh(tmp_path):
         assert (FOLDER / path.name).read_bytes() == path.read_bytes(), REMEDY
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@quick(40)
 @given(st.data())
 def test_what_is_written_fits_its_schema(data):
     network = data.draw(networks())
