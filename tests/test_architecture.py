@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -48,7 +49,6 @@ def modules(root=ROOT):
 
 
 MODULES = modules()
-TREES = {name: ast.parse(source) for name, source in MODULES.items()}
 PACKAGES = {name for name in MODULES if any(other.startswith(name + ".") for other in MODULES)}
 
 
@@ -68,7 +68,20 @@ def imports_of(name, tree, known=MODULES):
     return found
 
 
-IMPORTS = {name: imports_of(name, tree) for name, tree in TREES.items()}
+@cache
+def trees():
+    return {name: ast.parse(source) for name, source in MODULES.items()}
+
+
+@cache
+def imports():
+    """What each module imports."""
+    return {name: imports_of(name, tree) for name, tree in trees().items()}
+
+
+def offenders(look, table):
+    """What `look` finds, by module, where it finds anything."""
+    return {name: seen for name, value in table.items() if (seen := look(name, value))}
 
 
 def part(name):
@@ -130,7 +143,7 @@ def normal(name):
 
 def test_what_is_imported_is_declared():
     given = packages_distributions()
-    undeclared = {name for name in foreign(TREES) if not set(map(normal, given[name])) & declared()}
+    undeclared = {name for name in foreign(trees()) if not set(map(normal, given[name])) & declared()}
     assert undeclared == set()
     assert "sklearn" in foreign({"nestgraph.some": ast.parse("def f():\n    import_module('sklearn.datasets')")})
 
@@ -139,34 +152,31 @@ def test_every_part_has_a_rank():
     assert {part(name) for name in MODULES} <= set(RANKS)
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_imports_point_down(name):
-    assert upward(name, IMPORTS[name]) == []
+def test_imports_point_down():
+    assert offenders(upward, imports()) == {}
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_no_module_but_the_command_line_imports_the_face(name):
-    assert part(name) in ("cli", "__main__") or "nestgraph" not in IMPORTS[name]
+def test_no_module_but_the_command_line_imports_the_face():
+    assert {part(name) for name, imported in imports().items() if "nestgraph" in imported} <= {"cli", "__main__"}
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_torch_and_networkx_stay_at_home(name):
-    assert astray(name, IMPORTS[name]) == []
+def test_torch_and_networkx_stay_at_home():
+    assert offenders(astray, imports()) == {}
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_nothing_runs_data(name):
-    assert dangers(TREES[name]) == []
+def test_nothing_runs_data():
+    assert offenders(lambda _, tree: dangers(tree), trees()) == {}
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_modules_are_small_and_say_why_they_are_here(name):
-    assert len(MODULES[name].splitlines()) <= LONGEST
-    assert ast.get_docstring(TREES[name])
+def test_modules_are_small_and_say_why_they_are_here():
+    assert offenders(lambda _, source: len(source.splitlines()) > LONGEST, MODULES) == {}
+    assert offenders(lambda _, tree: not ast.get_docstring(tree), trees()) == {}
 
 
 def test_no_modules_import_each_other_in_a_circle():
-    graph = nx.DiGraph([(name, other) for name, found in IMPORTS.items() for other in found if other in MODULES])
+    graph = nx.DiGraph(
+        [(name, other) for name, imported in imports().items() for other in imported if other in MODULES]
+    )
     circles = [sorted(component) for component in nx.strongly_connected_components(graph) if len(component) > 1]
     assert circles == []
     assert list(nx.nodes_with_selfloops(graph)) == []

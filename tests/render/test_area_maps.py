@@ -21,6 +21,7 @@ from nestgraph.render.area_maps import (
 from nestgraph.render.style import HEAT
 from nestgraph.seeds import lenet_5, mlp
 from nestgraph.spec import Conv
+from tests.laws import quick
 from tests.strategies import networks
 
 
@@ -39,6 +40,7 @@ def partial():
     return shrink_areas(network, areas).apply(network).network
 
 
+@quick(100)
 @given(networks())
 def test_blocks_equal_the_columns(network):
     for name in network.projection_names:
