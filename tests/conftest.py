@@ -42,3 +42,9 @@ def pytest_collection_finish() -> None:
     """What was imported stays: no collection of garbage needs to look at it again."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """Garbage is collected once; when it ends, pytest does it five times."""
+    gc.collect()
+    gc.freeze()
