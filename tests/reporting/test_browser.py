@@ -23,7 +23,9 @@ from tests.reporting.reading import connections
 from tests.reporting.runs import conv_seed, fewer, pruned_run, whole_run, write_run
 from tests.reporting.test_page import HOSTILE, hostile_run
 
-pytestmark = pytest.mark.timeout(300)  # the browser is many processes, and has its own patience
+# The browser is many processes, and has its own patience. What hangs beyond it ends the worker: an exception in the
+# midst of playwright's loop would leave all that follows waiting for ever.
+pytestmark = pytest.mark.timeout(300, method="thread")
 
 SMALL, LENET = partial(mlp, 64, 40, 10), partial(lenet_5, density=0.108, seed=0)
 """Seeds; LeNet-5 has 46,494 connections, as many as its run of docs/results.md when it is grown."""
