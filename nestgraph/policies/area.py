@@ -1,5 +1,6 @@
 """Pruning of positions: convolutions that compute a part of their maps only (NeST section 3.2.3)."""
 
+from collections.abc import Iterator, Mapping
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -10,11 +11,15 @@ from nestgraph.edits.operations import normalisation_factor
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.policies.evidence import Evidence, EvidenceKind
+from nestgraph.policies.idle import Lack, idle, none_finite, only_last
 from nestgraph.policies.policy import Policy, last_chosen, proposal
 from nestgraph.policies.pruning import keeps_units
 from nestgraph.policies.ranking import NEVER, Fraction, Scope, largest
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.projection import Conv
+
+RESPONSE = "mean |response|"
+"""What positions are ranked by."""
 
 
 class AreaPruning(Policy):
@@ -41,16 +46,27 @@ class AreaPruning(Policy):
         """Shrink the areas; the strongest position of each output map of the network stays."""
         names = [name for name in network.projection_names if isinstance(network.projection(name), Conv)]
         computed = {name: _computed(network, name, self.granularity) for name in names}
-        responses = {name: evidence.of("responses", name, _pairs(network, name)) for name in names}
-        scores = {name: _weakness(network, name, responses[name], computed[name]) for name in names}
+        strengths = {name: _strength(network, name, evidence) for name in names}
+        scores = {name: _weakness(network, name, strengths[name], computed[name]) for name in names}
         sizes = {name: int(np.count_nonzero(entries)) for name, entries in computed.items()}
         chosen = largest(scores, sizes, self.quantile * scale, self.scope)
-        found = {name: entries for name, entries in chosen.items() if len(entries)}
-        areas = {name: np.ones(computed[name].shape, bool) for name in found}
-        for name, entries in found.items():
+        if not chosen:
+            return idle(*_lacks(network, computed))
+        areas = {name: np.ones(computed[name].shape, bool) for name in chosen}
+        for name, entries in chosen.items():
             areas[name].flat[entries] = False
-        reasons = last_chosen("mean |response|", scores, chosen, weakest=True)
+        reasons = last_chosen(RESPONSE, scores, chosen, weakest=True)
         return shrink_areas(network, areas).model_copy(update={"reasons": reasons})
+
+
+def _lacks(structure: Structure, computed: Mapping[str, AnyArray]) -> Iterator[Lack]:
+    """Why no position is switched off, where none is."""
+    yield not computed, "no projection is a convolution"
+    yield not any(entries.any() for entries in computed.values()), "no convolution computes a position"
+    equal = {name: np.zeros(_pairs(structure, name)) for name in computed}
+    scores = (_weakness(structure, name, zeros, computed[name]) for name, zeros in equal.items())
+    yield only_last((each > NEVER for each in scores), "position")
+    yield none_finite(RESPONSE)
 
 
 def _pairs(structure: Structure, name: str) -> tuple[int, ...]:
@@ -67,10 +83,15 @@ def _computed(structure: Structure, name: str, granularity: str) -> AnyArray:
     return np.any(computed, axis=1, keepdims=True) if granularity == "map" else computed
 
 
-def _weakness(structure: Structure, name: str, responses: AnyArray, computed: AnyArray) -> AnyArray:
-    """-|effective response| where it is computed and may be switched off, in the shape of `computed`."""
+def _strength(structure: Structure, name: str, evidence: Evidence) -> AnyArray:
+    """|effective response|: what is left of a response after batch normalisation."""
+    factor = normalisation_factor(structure, structure.projection(name).target)
+    return evidence.of("responses", name, _pairs(structure, name)) * np.abs(factor).reshape(-1, 1, 1, 1)
+
+
+def _weakness(structure: Structure, name: str, strength: AnyArray, computed: AnyArray) -> AnyArray:
+    """-strength where it is computed and may be switched off, in the shape of `computed`."""
     target = structure.projection(name).target
-    strength = responses * np.abs(normalisation_factor(structure, target)).reshape(-1, 1, 1, 1)
     if computed.shape[1] < strength.shape[1]:
         strength = strength.sum(axis=1, keepdims=True)
     scores = np.where(computed, -strength, NEVER)

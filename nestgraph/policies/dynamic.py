@@ -1,6 +1,7 @@
 """Dynamic sparse training: connections move to better places, and as many stay."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -9,8 +10,9 @@ from nestgraph.edits.batch import Batch
 from nestgraph.edits.pruning import prune_connections
 from nestgraph.graph.network import Network
 from nestgraph.policies.evidence import Evidence, EvidenceKind
+from nestgraph.policies.idle import Lack, idle, no_projections, none_dormant, none_ranked
 from nestgraph.policies.policy import Policy, ProjectionNames, last_chosen, plastic_projections, proposal
-from nestgraph.policies.pruning import WEIGHT, effective_weight, weakness
+from nestgraph.policies.pruning import WEIGHT, effective_weight, unpruned, weakness
 from nestgraph.policies.ranking import NEVER, Fraction, Scope, budget, chosen, groups
 from nestgraph.policies.waking import CHANCE, GRADIENT, Factor, gradient_scores, random_scores, woken
 from nestgraph.spec.arrays import AnyArray
@@ -61,6 +63,8 @@ class Rewiring(Policy, ABC):
             count = min(budget(active, group, self.fraction * scale), *map(_candidates, pools))
             dropped |= chosen(pools[0], count)
             grown |= chosen(pools[1], count)
+        if not grown:
+            return idle(no_projections(names, self.projections), *self._lacks(network, weak, scores))
         edits = [woken(network, name, at, self.weight, self.rate, evidence, rng) for name, at in grown.items()]
         structure, _ = Batch(edits=tuple(edits)).change(network)
         pruned = prune_connections(structure, dropped)
@@ -68,8 +72,17 @@ class Rewiring(Policy, ABC):
         reasons = last_chosen(self.measure, scores, grown) + last_chosen(WEIGHT, weak, dropped, weakest=True)
         return Batch(edits=(*edits, *pruned.edits), title=f"move {total} connections", reasons=reasons)
 
+    def _lacks(self, network: Network, weak: Mapping[str, AnyArray], scores: Mapping[str, AnyArray]) -> Iterator[Lack]:
+        """Why nothing is moved, where nothing is: nothing goes, or nothing comes, or each in other projections."""
+        if not _candidates(weak):
+            yield from unpruned(network, weak, WEIGHT)
+        yield none_dormant(network, scores)
+        if not _candidates(scores):
+            yield none_ranked(self.measure)
+        yield True, "no projection has both a connection that may be pruned and one that can be woken"
 
-def _candidates(pool: dict[str, AnyArray]) -> int:
+
+def _candidates(pool: Mapping[str, AnyArray]) -> int:
     return sum(int(np.count_nonzero(scores > NEVER)) for scores in pool.values())
 
 

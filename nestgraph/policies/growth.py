@@ -1,6 +1,7 @@
 """Growth of neurons by bridging gradients (NeST section 3.1.2)."""
 
 import math
+from collections.abc import Collection, Mapping
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ from nestgraph.graph.geometry import weight_shape
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.policies.evidence import Evidence, EvidenceKind
+from nestgraph.policies.idle import idle
 from nestgraph.policies.policy import Policy, bridged_layers, proposal
 from nestgraph.policies.ranking import NEVER, Fraction, groups, top
 from nestgraph.policies.waking import mean_size
@@ -68,7 +70,18 @@ class NeuronGrowth(Policy):
                     structure, _ = edit.change(structure)
                     edits.append(edit)
                     reasons.append(self._reason(edit, bridged, bridges[name]))
+        if not edits:
+            return self._idle(ends, bridges)
         return Batch(edits=tuple(edits), title=f"grow {len(edits)} neurons", reasons=tuple(reasons))
+
+    def _idle(self, ends: Collection[str], bridges: Mapping[str, AnyArray]) -> Batch:
+        flat = not any(bridge.any() for bridge in bridges.values())
+        return idle(
+            (not ends, "no hidden layer of neurons is joined by dense projections alone, in and out"),
+            (not bridges, f"each layer that can be bridged has its limit of {self.limit} units"),
+            (flat, "no bridging gradient is finite and other than 0"),
+            (True, "the largest bridging gradients cancel each other out"),
+        )
 
     def _reason(self, edit: AddUnits, bridged: float, left: AnyArray) -> Reason:
         """What a neuron bridges, against what the next one of its layer would."""

@@ -15,6 +15,7 @@ from nestgraph.errors import EditError
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.policies.evidence import Evidence, EvidenceKind
+from nestgraph.policies.idle import idle
 from nestgraph.policies.policy import Policy, proposal
 from nestgraph.policies.ranking import Fraction, groups
 from nestgraph.policies.waking import Factor
@@ -65,11 +66,24 @@ class MapGrowth(Policy):
                     edits.append(drawn[best])
                     reasons += _reasons(network, tried[best], losses, best)
                     network = tried[best]
+        if not edits:
+            return self._idle(network)
         return Batch(edits=tuple(edits), title=f"grow {len(edits)} maps", reasons=tuple(reasons))
 
+    def _idle(self, network: Network) -> Batch:
+        open_layers = map_layers(network)
+        return idle(
+            (not _hidden_maps(network), "no hidden layer is one of maps"),
+            (not open_layers, "an opaque layer holds each hidden layer of maps"),
+            (all(self._full(network, name) for name in open_layers), f"each layer has its limit of {self.limit} maps"),
+            (True, "no candidate has a finite loss"),
+        )
+
+    def _full(self, structure: Structure, layer: str) -> bool:
+        return self.limit is not None and len(structure.units(layer)) >= self.limit
+
     def _candidates(self, network: Network, layer: str, rng: np.random.Generator) -> list[AnyEdit]:
-        full = self.limit is not None and len(network.units(layer)) >= self.limit
-        return [self._draw(network, layer, rng) for _ in range(0 if full else self.candidates)]
+        return [self._draw(network, layer, rng) for _ in range(0 if self._full(network, layer) else self.candidates)]
 
     def _draw(self, structure: Structure, layer: str, rng: np.random.Generator) -> AnyEdit:
         strand = tied_layers(structure, layer)
@@ -123,10 +137,8 @@ def map_layers(structure: Structure) -> tuple[str, ...]:
     Raises:
         EditError: there are hidden layers of maps, but none can grow, as all are tied to an input or an output.
     """
-    records = [structure.layer(name) for name in structure.layer_names]
     held = held_units(structure)
-    maps = [layer.name for layer in records if layer.kind == "feature_maps" and not layer.output]
-    hidden = [name for name in maps if structure.units(name)[-1] not in held.get(name, ())]
+    hidden = [name for name in _hidden_maps(structure) if structure.units(name)[-1] not in held.get(name, ())]
     found: dict[frozenset[tuple[str, int]], str] = {}
     for name in hidden:
         strand = coupled(structure, name, structure.units(name)[-1:])
@@ -139,6 +151,11 @@ def map_layers(structure: Structure) -> tuple[str, ...]:
             f"{', '.join(hidden)}: one-to-one projections give each of their maps a partner there, which cannot grow"
         )
     return tuple(found.values())
+
+
+def _hidden_maps(structure: Structure) -> list[str]:
+    records = [structure.layer(name) for name in structure.layer_names]
+    return [layer.name for layer in records if layer.kind == "feature_maps" and not layer.output]
 
 
 def tied_layers(structure: Structure, layer: str) -> tuple[str, ...]:

@@ -39,7 +39,7 @@ class Policy(Options, ABC):
 
     @abstractmethod
     def propose(self, network: Network, evidence: Evidence, rng: np.random.Generator, scale: float = 1.0) -> Batch:
-        """The edit this policy would make now; empty when it finds nothing to do.
+        """The edit this policy would make now; empty when it finds nothing to do: its title then says why.
 
         Args:
             network: the current network.

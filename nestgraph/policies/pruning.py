@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -17,10 +17,12 @@ from nestgraph.graph.network import Network
 from nestgraph.graph.pinning import pinned
 from nestgraph.graph.structure import Structure
 from nestgraph.policies.evidence import Evidence, EvidenceKind
+from nestgraph.policies.idle import Lack, idle, no_projections, none_active, none_finite, only_last
 from nestgraph.policies.policy import Policy, ProjectionNames, last_chosen, plastic_projections, proposal
 from nestgraph.policies.ranking import NEVER, Fraction, Scope, largest
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.layer import Layer
 from nestgraph.spec.options import Beside
 
 WEIGHT, LAMP = "|effective weight|", "LAMP score"
@@ -57,6 +59,8 @@ class ConnectionPruning(Policy, ABC):
         scores = {name: weakness(network, name, self.strength(network, name, evidence, rng)) for name in names}
         sizes = {name: network.connection_columns(name).active for name in names}
         chosen = largest(scores, sizes, self.fraction * scale, self.scope)
+        if not chosen:
+            return idle(no_projections(names, self.projections), *unpruned(network, names, self.measure))
         reasons = last_chosen(self.measure, scores, chosen, weakest=True)
         return prune_connections(network, chosen).model_copy(update={"reasons": reasons})
 
@@ -122,6 +126,14 @@ def weakness(structure: Structure, projection: str, strength: AnyArray) -> AnyAr
     return scores
 
 
+def unpruned(structure: Structure, names: Iterable[str], measure: str) -> Iterator[Lack]:
+    """Why no connection of these projections is pruned, where none is."""
+    yield none_active(structure, names)
+    equal = {name: np.zeros(structure.connection_columns(name).mask.shape) for name in names}
+    yield only_last((weakness(structure, name, zeros) > NEVER for name, zeros in equal.items()), "connection")
+    yield none_finite(measure)
+
+
 def keeps_units(structure: Structure, layer: str) -> bool:
     """Whether no unit of a layer may lose its last connection: outputs, and what an opaque layer reads."""
     return structure.layer(layer).output or layer in pinned(structure)
@@ -149,10 +161,8 @@ class UnitPruning(Policy):
         reasons: list[Reason] = []
         structure: Structure = network
         held = held_units(network)
-        for name in network.layer_names:
-            layer = network.layer(name)
-            if layer.kind == "input" or layer.output:
-                continue
+        hidden = [name for name in network.layer_names if _is_hidden(network.layer(name))]
+        for name in hidden:
             activity = evidence.of("activity", name, network.units(name).shape)
             quiet = self._quiet(network.units(name), activity, scale)
             quiet = quiet[~np.isin(quiet, held.get(name, ()))]
@@ -161,11 +171,27 @@ class UnitPruning(Policy):
                 edits.append(remove_units(structure, name, living))
                 structure, _ = edits[-1].change(structure)
                 reasons += self._reasons(network, name, living, activity)
+        if not edits:
+            return self._idle(network, evidence, hidden, scale)
         removed = network.unit_count - structure.unit_count
         return Batch(edits=tuple(edits), title=f"prune {removed} units", reasons=tuple(reasons))
 
+    def _idle(self, network: Network, evidence: Evidence, hidden: list[str], scale: float) -> Batch:
+        most = max((len(network.units(name)) for name in hidden), default=0)
+        quiet = (self._quiet(network.units(name), evidence.activity[name], scale) for name in hidden)
+        share = f"a share of {self.fraction * scale:.3g}"
+        return idle(
+            (not hidden, "no layer is hidden"),
+            (not self._quota(most, scale), f"{share} is no whole unit of any hidden layer"),
+            (not any(map(len, quiet)), f"no mean |output| is below {self.threshold:.3g} times that of its layer"),
+            (True, "an opaque layer holds the quiet units, or they gate an output"),
+        )
+
+    def _quota(self, units: int, scale: float) -> int:
+        return int(units * self.fraction * scale)
+
     def _quiet(self, ids: AnyArray, activity: AnyArray, scale: float) -> AnyArray:
-        order = np.argsort(activity, kind="stable")[: int(len(ids) * self.fraction * scale)]
+        order = np.argsort(activity, kind="stable")[: self._quota(len(ids), scale)]
         return ids[order[activity[order] < self.threshold * activity.mean()]]
 
     def _reasons(self, network: Network, layer: str, units: AnyArray, activity: AnyArray) -> Iterator[Reason]:
@@ -173,3 +199,7 @@ class UnitPruning(Policy):
         values = activity[network.unit_columns(layer).positions(units)]
         for unit, value in zip(units.tolist(), values.tolist(), strict=True) if math.isfinite(bound) else ():
             yield Reason(place=layer, unit=unit, measure="mean |output|", value=value, bound=bound)
+
+
+def _is_hidden(layer: Layer) -> bool:
+    return layer.kind != "input" and not layer.output

@@ -10,6 +10,7 @@ from nestgraph.edits.layers import AddProjection, Block
 from nestgraph.graph.geometry import weight_shape
 from nestgraph.graph.network import Network
 from nestgraph.policies.evidence import Evidence, EvidenceKind
+from nestgraph.policies.idle import idle
 from nestgraph.policies.policy import Policy, last_chosen, possible_skips, proposal
 from nestgraph.policies.ranking import NEVER, top
 from nestgraph.policies.waking import Factor
@@ -41,15 +42,18 @@ class SkipGrowth(Policy):
     def propose(self, network: Network, evidence: Evidence, rng: np.random.Generator, scale: float = 1.0) -> Batch:  # noqa: ARG002
         """Add the best skip projection; nothing where none has a gradient."""
         count = max(1, round(self.connections * scale))
-        room = [
-            p for p in possible_skips(network) if self.limit is None or len(network.incoming(p.target)) < self.limit
-        ]
+        possible = possible_skips(network)
+        room = [p for p in possible if self.limit is None or len(network.incoming(p.target)) < self.limit]
         measured = {p.name: evidence.of("skips", p.name, weight_shape(network, p)) for p in room}
         sizes = {name: _sizes(gradient) for name, gradient in measured.items()}
         found = {p: top(sizes[p.name], count) for p in room}
         best = max(room, key=lambda p: sizes[p.name].flat[found[p]].sum(), default=None)
         if best is None or not len(found[best]):
-            return Batch(edits=(), title="grow no skip projection")
+            return idle(
+                (not possible, "dense projections join all pairs of layers that they could join"),
+                (not room, f"each layer that could be joined has its limit of {self.limit} projections"),
+                (True, "no connection that could be made has a finite gradient other than 0"),
+            )
         gradient, entries = measured[best.name], found[best]
         weight, mask = np.zeros(gradient.shape, np.float32), np.zeros(gradient.shape, bool)
         mask.flat[entries] = True

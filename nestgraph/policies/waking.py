@@ -12,6 +12,7 @@ from nestgraph.edits.growing import wake_connections
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.policies.evidence import Evidence, EvidenceKind
+from nestgraph.policies.idle import idle, no_projections, none_dormant, none_ranked
 from nestgraph.policies.policy import Policy, ProjectionNames, last_chosen, plastic_projections, proposal
 from nestgraph.policies.ranking import NEVER, Fraction, Scope, largest
 from nestgraph.spec.arrays import AnyArray
@@ -57,6 +58,9 @@ class Waking(Policy, ABC):
         scores = {name: self.scores(network, name, evidence, rng) for name in names}
         sizes = {name: values.size for name, values in scores.items()}
         found = largest(scores, sizes, self.fraction * scale, self.scope)
+        if not found:
+            lacks = (no_projections(names, self.projections), none_dormant(network, names), none_ranked(self.measure))
+            return idle(*lacks)
         edits = [woken(network, name, at, self.weight, self.rate, evidence, rng) for name, at in found.items()]
         total = sum(len(edit.entries) for edit in edits)
         reasons = last_chosen(self.measure, scores, found)

@@ -16,6 +16,7 @@ from nestgraph.reporting.frames import Frames, Units
 from nestgraph.reporting.moments import Moment, moments
 from nestgraph.reporting.packing import Bundle
 from nestgraph.reporting.reasons import Life, Reasons
+from nestgraph.snapshot import JournalEntry
 from nestgraph.spec.layer import Layer
 from nestgraph.spec.projection import Projection
 from nestgraph.train.records import Records
@@ -51,6 +52,7 @@ def collect(folder: Path) -> dict[str, Any]:
         "environment": records.environment,
         "result": records.result and records.result.model_dump(mode="json"),
         "rows": [row.model_dump(mode="json") for row in records.rows],
+        "idle": [_idle(entry) for entry in records.idle],
         "moments": shown,
     }
     pictured = _pictured(Structure(layers.values(), projections.values(), {}, {}), reasons, frames, numbers)
@@ -127,6 +129,12 @@ def _facts(moment: Moment, thresholds: list[dict[str, Any]]) -> dict[str, Any]:
         "by_projection": {name: [c.connections, c.possible, c.flops] for name, c in counts.by_projection.items()},
         "thresholds": thresholds,
     }
+
+
+def _idle(entry: JournalEntry) -> dict[str, Any]:
+    """A policy that proposed nothing: before which step, and why."""
+    proposal = entry.proposal
+    return {"step": proposal and proposal.step, "phase": entry.phase, "words": proposal and proposal.words}
 
 
 def _since(last: Network | None, network: Network) -> dict[str, list[int]] | None:

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from nestgraph.errors import SnapshotError
 from nestgraph.reporting.collect import collect
-from nestgraph.reporting.summary import fields, summary
+from nestgraph.reporting.summary import fields, steps, summary
 from nestgraph.snapshot import check_own, write_own
 from nestgraph.spec.arguments import checked
 
@@ -66,7 +66,7 @@ def page(data: dict[str, Any], reload: float | None = None) -> str:
         version=version("nestgraph"),
         description=data["recipe"].get("description", ""),
         summary=summary(data),
-        rows=data["rows"],
+        steps=steps(data),
         recipe=fields(data["recipe"]),
         environment=fields(data["environment"]),
         omitted=data["omitted"],

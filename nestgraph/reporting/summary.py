@@ -66,15 +66,22 @@ def _figures(
     seconds: float = data["result"]["seconds"] if data["result"] else 0.0
     seconds = seconds or (data["rows"][-1]["seconds"] if data["rows"] else 0.0)
     kept = sum(row["accepted"] for row in data["rows"])
-    steps = [f"{kept} steps kept", f"{len(data['rows']) - kept} refused"]
+    counts = [f"{kept} steps kept", f"{len(data['rows']) - kept} refused"]
+    counts += [f"{len(data['idle'])} proposals of nothing"] if data["idle"] else []
     return [
         counted("connections", "Connections"),
         counted("parameters", "Parameters"),
         counted("flops", "FLOPs"),
         shared("test_accuracy", "Test accuracy"),
         shared("validation_accuracy", "Validation accuracy"),
-        {"title": "Time", "value": duration(seconds), "notes": steps},
+        {"title": "Time", "value": duration(seconds), "notes": counts},
     ]
+
+
+def steps(data: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of the table of steps: what was measured, each after the policies that proposed nothing before it."""
+    told = [row | {"idle": False} for row in data["rows"]] + [one | {"idle": True} for one in data["idle"]]
+    return sorted(told, key=lambda one: (one["step"], not one["idle"]))
 
 
 def _cells(stage: Mapping[str, Any]) -> list[str]:

@@ -5,6 +5,7 @@ warning. Anything else that does not fit is damage, and an error.
 """
 
 import hashlib
+import operator
 import os
 import warnings
 from collections.abc import Iterable
@@ -12,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-from pydantic import PositiveInt, TypeAdapter, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, TypeAdapter, model_validator
 
 from nestgraph.edits import AnyEdit, Editor
 from nestgraph.errors import NestgraphError, RecordError, SnapshotError
@@ -34,16 +35,38 @@ from nestgraph.spec.arguments import checked
 from nestgraph.spec.record import Record, Text
 from nestgraph.spec.wording import quoted
 
-Action = Literal["apply", "undo", "redo"]
+Action = Literal["apply", "undo", "redo", "propose"]
+
+
+class Proposal(Record):
+    """What a policy proposed at a step of a run, where that was nothing.
+
+    Attributes:
+        policy: its kind.
+        step: the row of metrics.jsonl that came next, or would have; from 0.
+        scale: of what was asked for.
+        reason: why there was nothing to propose, in a sentence.
+    """
+
+    policy: Text
+    step: NonNegativeInt
+    scale: float
+    reason: Text
+
+    @property
+    def words(self) -> str:
+        """The whole in a sentence."""
+        return f"{self.policy} proposed nothing: {self.reason}"
 
 
 class JournalStep(Record):
-    """One step of an editor.
+    """One step of an editor, or a proposal that led to none.
 
     Attributes:
         sequence: 1 for the first step; also the number of its line.
-        action: what the editor did.
+        action: what the editor did; `propose` where a policy was asked and proposed nothing.
         edit: the edit, for `apply` only.
+        proposal: what was proposed, for `propose` only.
         phase: the phase of the run, for people.
         note: why, for people.
         digest: of the network after the step.
@@ -52,6 +75,7 @@ class JournalStep(Record):
     sequence: PositiveInt
     action: Action
     edit: AnyEdit | None = None
+    proposal: Proposal | None = Field(default=None, exclude_if=operator.not_)
     phase: Text = ""
     note: Text = ""
     digest: Digest
@@ -60,6 +84,8 @@ class JournalStep(Record):
     def _check_edit(self) -> Self:
         if (self.edit is not None) != (self.action == "apply"):
             raise ValueError(f"expected an edit with 'apply', and only there, got action {self.action!r}")
+        if (self.proposal is not None) != (self.action == "propose"):
+            raise ValueError(f"expected a proposal with 'propose', and only there, got action {self.action!r}")
         return self
 
 
@@ -118,7 +144,13 @@ class JournalWriter:
         return self._next
 
     def append(
-        self, action: Action, digest: str, edit: AnyEdit | None = None, phase: str = "", note: str = ""
+        self,
+        action: Action,
+        digest: str,
+        edit: AnyEdit | None = None,
+        phase: str = "",
+        note: str = "",
+        proposal: Proposal | None = None,
     ) -> JournalEntry:
         """Write one step down.
 
@@ -128,6 +160,7 @@ class JournalWriter:
             edit: the edit, for `apply` only.
             phase: the phase of the run.
             note: why.
+            proposal: what was proposed, for `propose` only.
 
         Raises:
             SnapshotError: the step does not fit, or cannot be written; then the writer is closed, and a new one on
@@ -135,7 +168,8 @@ class JournalWriter:
         """
         where = f"{shown(self._path)}: step {self._next}"
         try:
-            step = JournalStep(sequence=self._next, action=action, edit=edit, phase=phase, note=note, digest=digest)
+            what = {"action": action, "edit": edit, "proposal": proposal}
+            step = JournalStep(sequence=self._next, **what, phase=phase, note=note, digest=digest)
             entry = JournalEntry.of(step)
             line = entry.model_dump_json().encode() + b"\n"
             check_json(line, self._limits)  # nothing is written that would be refused
@@ -256,5 +290,5 @@ def _do(editor: Editor, entry: JournalEntry) -> None:
         editor.apply(entry.edit)
     elif entry.action == "undo":
         editor.undo()
-    else:
+    elif entry.action == "redo":
         editor.redo()

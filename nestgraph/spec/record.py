@@ -26,6 +26,8 @@ from nestgraph.spec.wording import plain_problem, quoted
 NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"
 MAX_TEXT = 256
 BIDIRECTIONAL = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+FORBIDDEN = frozenset({"Cc", "Cs", "Zl", "Zp"})
+"""Categories of characters that a text has none of: control, surrogate and line separating ones."""
 
 
 class Record(BaseModel):
@@ -165,6 +167,12 @@ def check_name(name: str) -> str:
     return name
 
 
+def as_text(words: str) -> str:
+    """Words of any origin as a `Text`: in one line, cut, and without the characters that it refuses."""
+    kept = (" " if unicodedata.category(c) in FORBIDDEN or c in BIDIRECTIONAL else c for c in words)
+    return " ".join("".join(kept).split())[:MAX_TEXT]
+
+
 def check_text(text: str) -> str:
     """Return `text` if it has no control, line separating or bidirectional characters.
 
@@ -172,7 +180,7 @@ def check_text(text: str) -> str:
         ValueError: the text holds one.
     """
     for character in text:
-        if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in BIDIRECTIONAL:
+        if unicodedata.category(character) in FORBIDDEN or character in BIDIRECTIONAL:
             raise ValueError(
                 f"expected text without control, line separating or bidirectional characters, got {character!r}"
             )

@@ -16,8 +16,9 @@ from nestgraph.errors import EditError, TrainingError
 from nestgraph.graph.cost import cost
 from nestgraph.graph.network import Network
 from nestgraph.lowering.states import OptimizerState
-from nestgraph.policies import Policy
+from nestgraph.policies import Evidence, Policy
 from nestgraph.snapshot import load
+from nestgraph.spec.record import as_text
 from nestgraph.train import interruption
 from nestgraph.train.checkpoint import TRAINED_SEED, Point, Progress, RunState
 from nestgraph.train.decide import decide, share_done
@@ -43,6 +44,7 @@ from nestgraph.train.decisions import (
     Trained,
 )
 from nestgraph.train.naming import check_names
+from nestgraph.train.proposing import Asked, ask, together
 from nestgraph.train.randomness import derived_seed
 from nestgraph.train.recipe import Recipe
 from nestgraph.train.run_folder import RunFolder
@@ -195,7 +197,11 @@ class Engine:
 
     @_do.register
     def _propose(self, action: Propose) -> Proposed:
-        return self._proposed(self._found(action.places, action.scales))
+        asked = self._asked(action.places, action.scales)
+        for one in asked:
+            if proposal := one.proposal(len(self.rows)):
+                self._folder.log("propose", self.state.phase, self.network.digest, proposal=proposal)
+        return self._proposed(together(asked))
 
     @_do.register
     def _shift(self, _: Shift) -> Proposed:
@@ -221,27 +227,21 @@ class Engine:
             return growth.policies, growth.evidence_batches
         return pruning.policies, pruning.activity_batches
 
-    def _found(self, places: tuple[int, ...], scales: tuple[float, ...]) -> Batch:
-        """What policies would do in turn, each with its scale and on the result of the one before; may be empty."""
-        network, proposed, titles = self.network, list[AnyEdit](), list[str]()
+    def _asked(self, places: tuple[int, ...], scales: tuple[float, ...]) -> list[Asked]:
+        """What policies would do, by their places, each with its scale."""
         policies, batches = self._policies()
         number = self.state.counts.trainings
         rng = np.random.default_rng(derived_seed(self._trainer.seed, "policy", number))
-        for policy, scale in zip((policies[place] for place in places), scales, strict=True):
-            try:
-                evidence = self._trainer.evidence(network, policy.needs, batches, number)
-                edit = policy.propose(network, evidence, rng, scale)
-                network = edit.apply(network).network
-            except EditError:
-                continue  # this policy would cut an output off: the others may still find something
-            if edit.edits:
-                proposed.append(edit)
-                titles.append(edit.words)
-        return Batch(edits=tuple(proposed), title=", ".join(titles)[:256] or "nothing to do")
+
+        def measured(network: Network, policy: Policy) -> Evidence:
+            return self._trainer.evidence(network, policy.needs, batches, number)
+
+        chosen = zip((policies[place] for place in places), scales, strict=True)
+        return ask(chosen, self.network, measured, rng)
 
     def _damage(self, place: int, scale: float) -> float:
         """The loss on a few training batches right after what one policy would do, untrained; finite in any case."""
-        tried = self._found((place,), (scale,)).apply(self.network).network
+        tried = together(self._asked((place,), (scale,))).apply(self.network).network
         _, batches = self._policies()
         loss = self._trainer.evidence(self.network, {"trial"}, batches, self.state.counts.trainings).loss(tried)
         return loss if math.isfinite(loss) else sys.float_info.max
@@ -297,7 +297,7 @@ class Engine:
         self._fault(self.state.counts.trainings - 1, got, 1.0, "taken back")
 
     def _fault(self, training: int, problem: str, rate: float, remedy: Remedy) -> None:
-        words = " ".join(problem.split())[:256]
+        words = as_text(problem)
         fault = Fault(training=training, phase=self.state.phase, problem=words, rate=rate, remedy=remedy)
         self._folder.fault(fault)
 

@@ -66,6 +66,11 @@ class Records:
         """The rows of the steps that were kept."""
         return tuple(row for row in self.rows if row.accepted)
 
+    @property
+    def idle(self) -> tuple[JournalEntry, ...]:
+        """The entries of policies that proposed nothing."""
+        return tuple(entry for entry in self.entries if entry.proposal)
+
     def _check_steps(self) -> None:
         """Whether journal and metrics tell of the same steps; of an unfinished run the journal may be one ahead."""
         steps, kept = len(kept_steps(self.entries)), len(self.accepted)
@@ -118,6 +123,8 @@ def kept_steps(entries: Sequence[JournalEntry]) -> list[list[JournalEntry]]:
     done: list[JournalEntry] = []
     undone: list[JournalEntry] = []
     for entry in entries:
+        if entry.action == "propose":
+            continue  # nothing came of it
         if entry.action == "apply":
             done.append(entry)
             undone.clear()

@@ -11,7 +11,7 @@ from pydantic import Field
 from nestgraph.edits.batch import AnyEdit
 from nestgraph.errors import RecipeError, SnapshotError
 from nestgraph.graph.network import Network
-from nestgraph.snapshot import UNLIMITED, JournalWriter, load, read_entry, save, write_atomically
+from nestgraph.snapshot import UNLIMITED, JournalWriter, Proposal, load, read_entry, save, write_atomically
 from nestgraph.snapshot.disk import shown, sweep
 from nestgraph.snapshot.document import Digest
 from nestgraph.snapshot.journal import START, Action
@@ -172,9 +172,17 @@ class RunFolder:
         rows = [row for row in read_timing(self.folder) if row.step < steps]
         write_atomically(self.folder / TIMING, b"".join(row.model_dump_json().encode() + b"\n" for row in rows))
 
-    def log(self, action: Action, phase: str, digest: str, edit: AnyEdit | None = None, note: str = "") -> None:
+    def log(
+        self,
+        action: Action,
+        phase: str,
+        digest: str,
+        edit: AnyEdit | None = None,
+        note: str = "",
+        proposal: Proposal | None = None,
+    ) -> None:
         """Append one line to the journal."""
-        self._journal.append(action, edit=edit, phase=phase, note=note, digest=digest)
+        self._journal.append(action, digest, edit, phase, note, proposal)
 
     def measured(self, row: Measurement) -> None:
         """Append one line to the metrics."""

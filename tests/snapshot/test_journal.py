@@ -158,7 +158,7 @@ def test_hostile_lines_are_refused(path):
         (b"\0" * 50 + b"\n", "line 5: "),
         (b"[" * 50 + b"\n", "nested at most 32 deep"),
         (b'{"sequence": 5, "sequence": 5}\n', "each key once"),
-        (b'{"sequence": 5, "action": "exec"}\n', r"line 5: action: expected 'apply', 'undo' or 'redo'"),
+        (b'{"sequence": 5, "action": "exec"}\n', r"line 5: action: expected 'apply', 'undo', 'redo' or 'propose'"),
         (whole.splitlines()[0] + b" {}\n", "Extra data"),
     ):
         path.write_bytes(whole + line)
