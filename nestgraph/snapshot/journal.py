@@ -168,8 +168,9 @@ class JournalWriter:
         """
         where = f"{shown(self._path)}: step {self._next}"
         try:
-            what = {"action": action, "edit": edit, "proposal": proposal}
-            step = JournalStep(sequence=self._next, **what, phase=phase, note=note, digest=digest)
+            step = JournalStep(
+                sequence=self._next, action=action, edit=edit, proposal=proposal, phase=phase, note=note, digest=digest
+            )
             entry = JournalEntry.of(step)
             line = entry.model_dump_json().encode() + b"\n"
             check_json(line, self._limits)  # nothing is written that would be refused
