@@ -41,11 +41,10 @@ def ask(
     """What policies would do in turn, each with its scale and on the result of the one before."""
     asked: list[Asked] = []
     for policy, scale in policies:
-        evidence = measured(network, policy)
         try:
-            edit = policy.propose(network, evidence, rng, scale)
+            edit = policy.propose(network, measured(network, policy), rng, scale)
             network = edit.apply(network).network
-        except EditError as error:  # it would cut an output off: the others may still find something
+        except EditError as error:  # it would cut an output off, say: the others may still find something
             edit = Batch(edits=(), title=as_text(str(error)))
         asked.append(Asked(policy, scale, edit))
     return asked
