@@ -7,15 +7,16 @@ from nestgraph.edits.edit import recipe_function
 from nestgraph.edits.layers import AddProjection, Block, RemoveProjection, SetOperations
 from nestgraph.edits.preserving import preserving
 from nestgraph.errors import EditError
+from nestgraph.graph.body import parameters_of
 from nestgraph.graph.structure import Structure
-from nestgraph.spec.layer import TRAINED_COLUMNS
+from nestgraph.spec.layer import TRAINED_COLUMNS, Layer
 from nestgraph.spec.projection import Argument, is_frozen, is_trained
 
 
 @preserving(1e-5)
 @recipe_function
 def freeze(structure: Structure, layers: str | Collection[str]) -> Batch:
-    """Let layers train no more: the weights into them, their biases and scales. Function-preserving.
+    """Let layers train no more: the weights into them, their biases, scales and bodies. Function-preserving.
 
     The network records it, and modules lowered from it have `requires_grad` off there.
 
@@ -36,6 +37,12 @@ def thaw(structure: Structure, layers: str | Collection[str]) -> Batch:
     return _set(structure, layers, frozen=False)
 
 
+def _columns(structure: Structure, record: Layer) -> tuple[str, ...]:
+    """What of a layer trains."""
+    body = record.opaque is not None and parameters_of(structure.bodies.get(record.name)) != 0
+    return (*(column for column in record.column_names if column in TRAINED_COLUMNS), *["body"] * body)
+
+
 def _set(structure: Structure, layers: str | Collection[str], frozen: bool) -> Batch:
     verb, edits = "freeze" if frozen else "thaw", list[AnyEdit]()
     names = (layers,) if isinstance(layers, str) else tuple(layers)
@@ -43,7 +50,7 @@ def _set(structure: Structure, layers: str | Collection[str], frozen: bool) -> B
         record = structure.layer(name)
         if record.kind == "input":
             raise EditError(f"{verb} on {name!r}: expected a layer with parameters, got an input: name those it feeds")
-        columns = tuple(column for column in record.column_names if column in TRAINED_COLUMNS) if frozen else ()
+        columns = _columns(structure, record) if frozen else ()
         if columns != record.frozen:
             edits.append(SetOperations(layer=name, operations=record.operations, bias=record.bias, frozen=columns))
         for projection in structure.incoming(name):

@@ -11,7 +11,7 @@ from nestgraph.graph.columns import NEUTRAL, ConnectionColumns, UnitColumns
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray, Booleans, Floats, Integers
 from nestgraph.spec.interface import Interface
-from nestgraph.spec.layer import ColumnName, Layer
+from nestgraph.spec.layer import ColumnName, FreezableName, Layer
 from nestgraph.spec.operations import Chain
 from nestgraph.spec.projection import Argument, Conv, OneToOne, Projection
 from nestgraph.spec.record import ArrayRecord, Extent, Name
@@ -209,7 +209,7 @@ class SetOperations(Edit):
     operations: Chain
     bias: bool
     values: UnitValues = Field(default_factory=dict)
-    frozen: Annotated[tuple[ColumnName, ...] | None, Field(exclude_if=_absent), Strict(False)] = None
+    frozen: Annotated[tuple[FreezableName, ...] | None, Field(exclude_if=_absent), Strict(False)] = None
 
     @property
     def words(self) -> str:

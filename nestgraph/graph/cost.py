@@ -3,8 +3,8 @@
 Connections are active weights. Parameters are trained connections plus one bias for each unit that has a bias or
 normalisation, which is what is left after folding. FLOPs are 2 for each multiply-accumulate, counted at every
 position that a convolution computes; a fixed connection (an identity skip) costs one addition, and a gate one
-multiplication at each position. Of opaque layers the parameters of bodies that say how many they have are counted, but
-not what they compute.
+multiplication at each position. Of opaque layers the parameters and FLOPs of bodies that say how many they have are
+counted; the others are named.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,8 @@ from dataclasses import astuple, dataclass
 import numpy as np
 
 from nestgraph.errors import StructureError
-from nestgraph.graph.body import parameters_of
+from nestgraph.graph.body import flops_of, parameters_of
+from nestgraph.graph.geometry import output_size
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.projection import Conv, Projection, is_gate, is_trained
@@ -45,12 +46,14 @@ class NetworkCost:
         by_projection: of each projection.
         total: of the network.
         uncounted: opaque layers whose parameters are in no count, as their bodies are not there or do not say.
+        unmeasured: opaque layers whose FLOPs are in no count, as their bodies are not there or look at values.
     """
 
     by_layer: Mapping[str, Cost]
     by_projection: Mapping[str, Cost]
     total: Cost
     uncounted: tuple[str, ...] = ()
+    unmeasured: tuple[str, ...] = ()
 
 
 @checked(StructureError)
@@ -58,14 +61,23 @@ def cost(structure: Structure) -> NetworkCost:
     """Count a network's connections, parameters and static FLOPs per layer and projection."""
     by_projection = {name: projection_cost(structure, name) for name in structure.projection_names}
     by_layer: dict[str, Cost] = {}
-    uncounted: list[str] = []
+    uncounted, unmeasured = list[str](), list[str]()
     for name in structure.layer_names:
         layer, units = structure.layer(name), len(structure.unit_columns(name))
-        inside = 0 if layer.opaque is None else parameters_of(structure.bodies.get(name))
+        inside, flops = (0, 0) if layer.opaque is None else _inside(structure, name)
         uncounted += [name] if inside is None else []
-        own = Cost(units=units, parameters=(units if layer.column_names else 0) + (inside or 0))
+        unmeasured += [name] if flops is None else []
+        own = Cost(units=units, parameters=(units if layer.column_names else 0) + (inside or 0), flops=flops or 0)
         by_layer[name] = sum((by_projection[p.name] for p in structure.incoming(name)), own)
-    return NetworkCost(by_layer, by_projection, sum(by_layer.values(), Cost()), tuple(uncounted))
+    total = sum(by_layer.values(), Cost())
+    return NetworkCost(by_layer, by_projection, total, tuple(uncounted), tuple(unmeasured))
+
+
+def _inside(structure: Structure, name: str) -> tuple[int | None, int | None]:
+    """Parameters and FLOPs of the body of an opaque layer."""
+    body, sources = structure.bodies.get(name), [argument.source for argument in structure.arguments(name)]
+    shapes = [(1, len(structure.units(source)), *(output_size(structure.layer(source)) or ())) for source in sources]
+    return parameters_of(body), flops_of(body, shapes)
 
 
 def projection_cost(structure: Structure, name: str) -> Cost:

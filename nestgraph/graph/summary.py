@@ -45,15 +45,14 @@ def summary(structure: Structure) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
     lines = ["  ".join(_cell(row, column, widths) for column in range(len(HEADINGS))).rstrip() for row in rows]
     rule = "-" * max(len(line) for line in lines)
-    opaque = [name for name in structure.layer_names if structure.layer(name).opaque is not None]
-    return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1], _foot(opaque, table.uncounted)])
+    return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1], _foot(table.unmeasured, table.uncounted)])
 
 
-def _foot(opaque: Sequence[str], uncounted: Sequence[str]) -> str:
+def _foot(unmeasured: Sequence[str], uncounted: Sequence[str]) -> str:
     """How FLOPs are counted, and what is not."""
     words = "FLOPs = 2 per multiply-accumulate, static"
-    if opaque:
-        words += f"; not those of {len(opaque)} opaque layer{'s'[: len(opaque) > 1]}"
+    if unmeasured:
+        words += f"; not those of {len(unmeasured)} opaque layer{'s'[: len(unmeasured) > 1]}"
     if uncounted:
         words += f", nor the parameters inside {', '.join(uncounted)[:80]}"
     return words

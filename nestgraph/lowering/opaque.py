@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
+from nestgraph.lowering.body_flops import module_flops
 from nestgraph.spec.arrays import AnyArray, same_bits
 
 PREFIX = "body"
@@ -28,11 +29,18 @@ class ModuleBody:
     def __init__(self, module: nn.Module) -> None:
         """Hold a copy of the module, so that whoever has the original can go on training it."""
         self.module = copy.deepcopy(module).eval()
+        self._flops: dict[tuple[tuple[int, ...], ...], int | None] = {}  # by shapes; the same for other values
 
     @property
     def parameter_count(self) -> int:
         """How many parameters the module has, each once."""
         return sum(parameter.numel() for parameter in self.module.parameters())
+
+    def flops(self, *shapes: tuple[int, ...]) -> int | None:
+        """FLOPs for arguments of these shapes, (1, units[, height, width]); None where they cannot be told."""
+        if shapes not in self._flops:
+            self._flops[shapes] = module_flops(self.module, shapes)
+        return self._flops[shapes]
 
     @cached_property
     def tensors(self) -> Mapping[str, tuple[str, Tensor]]:
@@ -50,6 +58,10 @@ class ModuleBody:
     def values(self, column: str) -> AnyArray:
         """The values of a column: a view that is only to be read."""
         return self.tensors[column][1].cpu().numpy()
+
+    def trains(self, column: str) -> bool:
+        """Whether a column is a parameter that trains, unless its layer is frozen."""
+        return self.module.get_parameter(self.tensors[column][0]).requires_grad
 
     def with_values(self, values: Mapping[str, AnyArray]) -> Self:
         """The body of other values in some columns."""

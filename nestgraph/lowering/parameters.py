@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from torch import nn
 
 from nestgraph.graph import Network
+from nestgraph.lowering.opaque import PREFIX
 from nestgraph.lowering.origin import lowered
-from nestgraph.lowering.slots import slots
+from nestgraph.lowering.slots import BODY, module_body, slots
 from nestgraph.spec.projection import is_frozen
 
 Lowered = tuple[Network, nn.Module]
@@ -42,10 +43,14 @@ def inherit(before: Lowered, after: Lowered) -> None:
     old, new = parameters_of(*before), parameters_of(*after)
     for key, parameter in new.items():
         known = old.get(key)
-        if known is None or known is parameter:
+        if known is None:
             continue
         if _is_frozen(before[0], key) == _is_frozen(after[0], key):
             parameter.requires_grad_(known.requires_grad)
+        elif known is parameter:
+            parameter.requires_grad_(_trains(after[0], key))
+        if known is parameter:
+            continue
         vars(parameter).update(vars(known))
         for hooks in ("_backward_hooks", "_post_accumulate_grad_hooks"):
             if (held := getattr(known, hooks)) is not None:
@@ -56,4 +61,10 @@ def _is_frozen(network: Network, key: Key) -> bool:
     owner, column = key
     if column == "weight":
         return is_frozen(network.projection(owner))
-    return column in network.layer(owner).frozen
+    return (BODY if column.startswith(PREFIX) else column) in network.layer(owner).frozen
+
+
+def _trains(network: Network, key: Key) -> bool:
+    owner, column = key
+    inside = not column.startswith(PREFIX) or module_body(network, owner).trains(column)
+    return inside and not _is_frozen(network, key)

@@ -11,6 +11,7 @@ from nestgraph.spec.record import Count, Name, Record, Text
 NORMALISATION_COLUMNS = ("gamma", "beta", "mean", "variance")
 COLUMNS = ("bias", *NORMALISATION_COLUMNS)
 TRAINED_COLUMNS = ("bias", "gamma", "beta")
+FREEZABLE = (*TRAINED_COLUMNS, "body")
 
 
 def check_column(name: str) -> str:
@@ -24,7 +25,23 @@ def check_column(name: str) -> str:
     return name
 
 
+def check_freezable(name: str) -> str:
+    """Return `name` if it names what can be frozen of a layer.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if name not in FREEZABLE:
+        raise ValueError(f"expected one of {', '.join(FREEZABLE)}, got {name[:80]!r}")
+    return name
+
+
 ColumnName = Annotated[str, AfterValidator(check_column), WithJsonSchema({"type": "string", "enum": list(COLUMNS)})]
+
+
+FreezableName = Annotated[
+    str, AfterValidator(check_freezable), WithJsonSchema({"type": "string", "enum": list(FREEZABLE)})
+]
 
 
 def _absent(value: object) -> bool:
@@ -48,7 +65,7 @@ class Layer(Record):
             body (`Structure.bodies`) computes from its arguments. Its units are frozen, and it has no bias.
         note: what an import did otherwise than the module, for people; left out where there is nothing to say.
         frozen: the columns that do not train (`requires_grad` of their parameters), such as the bias of a body under
-            a new head; of columns that the layer does not have it says nothing.
+            a new head; of columns that the layer does not have it says nothing. Of an opaque layer also `body`.
     """
 
     name: Name
@@ -61,7 +78,7 @@ class Layer(Record):
     label: Text = ""
     opaque: Annotated[Text | None, Field(exclude_if=_absent)] = None  # left out of older records, so digests stay
     note: Annotated[Text, Field(exclude_if=operator.not_)] = ""
-    frozen: Annotated[tuple[ColumnName, ...], Field(max_length=3, exclude_if=operator.not_), Strict(False)] = ()
+    frozen: Annotated[tuple[FreezableName, ...], Field(max_length=4, exclude_if=operator.not_), Strict(False)] = ()
 
     @model_validator(mode="after")
     def _check_kind(self) -> Self:
@@ -73,10 +90,10 @@ class Layer(Record):
             raise ValueError(f"layer {self.name!r} of kind {self.kind!r}: features go with inputs, and only there")
         if self.kind == "input" and (self.operations or self.output or self.opaque is not None):
             raise ValueError(f"input layer {self.name!r} expects no operations and cannot be an output or opaque")
-        if not set(self.frozen) <= set(TRAINED_COLUMNS) or len(set(self.frozen)) < len(self.frozen):
+        if len(set(self.frozen)) < len(self.frozen) or ("body" in self.frozen and self.opaque is None):
             raise ValueError(
-                f"layer {self.name!r} expected distinct frozen columns of {', '.join(TRAINED_COLUMNS)}, got "
-                f"{', '.join(self.frozen)}"
+                f"layer {self.name!r} expected distinct frozen columns of {', '.join(TRAINED_COLUMNS)}, the body of an "
+                f"opaque layer among them, got {', '.join(self.frozen)}"
             )
         if self.opaque is not None and self.bias:
             raise ValueError(f"opaque layer {self.name!r} expected no bias, got one: give bias=False")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from nestgraph.edits import Editor, diff, prune_connections
+from nestgraph.edits import Editor, diff, freeze, prune_connections, thaw
 from nestgraph.errors import EditError, LoweringError
 from nestgraph.graph import cost, difference
 from nestgraph.graph.reference import predict
@@ -245,6 +245,43 @@ def test_what_does_not_train_of_a_module_does_not_train_here(kind, frozen):
     torch.testing.assert_close(lowered.eval()(X), module.eval()(X), rtol=1e-5, atol=1e-5)
     inference = import_module(module.requires_grad_(False), X[:2])
     assert all(parameter.requires_grad for parameter in lower(inference).parameters())
+
+
+def test_a_body_is_frozen_and_thawed_by_edits():
+    _, network = imported("lstm", ["lstm.weight_hh_l0"])
+    bench = Workbench(network, lambda module: torch.optim.SGD(module.parameters(), lr=0.1))
+
+    def trains():
+        return [
+            slot.column for slot in slots(bench.network) if slot.is_body and slot.tensor(bench.module).requires_grad
+        ]
+
+    known = trains()
+    assert len(known) == 3
+    bench.apply(freeze(bench.network, "getitem"))
+    assert bench.network.digest != network.digest
+    assert not trains()
+    assert from_bytes(to_bytes(bench.network)) == bench.network
+    bench.apply(thaw(bench.network, "getitem"))
+    assert trains() == known
+    assert bench.network == network
+    bench.undo()
+    assert not trains()
+    bench.undo()
+    assert trains() == known
+
+
+@pytest.mark.parametrize(
+    ("kind", "flops"),
+    [("lstm", 3 * 2 * 4 * 5 * (4 + 5)), ("attention", 3 * 2 * 4 * 4 * 4 + 2 * 2 * 3 * 3 * 4), ("untraced", None)],
+)
+def test_flops_of_bodies_are_counted_or_named(kind, flops):
+    _, network = imported(kind)
+    found = cost(network)
+    inside = sum(found.by_layer[name].flops for name in network.bodies)
+    assert inside == (flops or 0)
+    assert bool(found.unmeasured) == ("not those of 1 opaque layer" in network.summary()) == (flops is None)
+    assert cost(from_bytes(to_bytes(network))).unmeasured == tuple(network.bodies)
 
 
 def test_statistics_of_bodies_move_in_training_alone():
