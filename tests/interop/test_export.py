@@ -33,6 +33,7 @@ from tests.lowering.test_compact import Reversal, Stubborn, built, gated
 from tests.strategies import inputs_for, networks
 
 LENET_5 = Path(__file__).parents[2] / "docs" / "results" / "lenet-5.json"
+pytestmark = pytest.mark.usefixtures("one_registry")
 HOSTILE = '"""\nx=__import__("os").system("exit 1")'
 
 

@@ -168,6 +168,9 @@ MODELS = {
 }
 
 
+pytestmark = pytest.mark.usefixtures("one_registry")
+
+
 @pytest.fixture(scope="module", params=MODELS, ids=lambda kind: kind.__name__)
 def case(request):
     """A module, samples for it, what it gives by position, and its network."""
