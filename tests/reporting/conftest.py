@@ -31,7 +31,8 @@ def chromium():
         missing("there is no playwright: pip install playwright")
     with sync_playwright() as playwright:
         try:
-            browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+            args = ["--no-sandbox", "--disable-gpu"]
+            browser = playwright.chromium.launch(executable_path=program, args=args, timeout=PATIENCE)
         except Error as error:
             missing(f"chromium does not start: {str(error).splitlines()[0]}")
         yield browser
