@@ -48,6 +48,8 @@ def interrupted(error: KeyboardInterrupt, folder: Path | None) -> typer.Exit:
     """Say what is left of a run that a signal ended, and how to go on; the exit."""
     if folder and (folder / "state" / "begun.json").exists():
         complain(f"interrupted: go on with: nestgraph resume {shlex.quote(str(folder))}")
+    elif folder and (folder / "result.json").exists():
+        complain(f"interrupted: the run in {folder} is complete")
     else:
         complain("interrupted: nothing was written")
     return typer.Exit(getattr(error, "exit_code", INTERRUPTED))

@@ -45,13 +45,18 @@ def end_if_wished() -> None:
 def signals_noted() -> Generator[None]:
     """Note the first SIGINT, SIGTERM or SIGHUP inside, for the run to end soon; a second does what it always did.
 
-    Signals that someone else handles or ignores stay as they are, and so do all outside the main thread.
+    A wish that no point granted is granted at the end: the run is done, but the process was to end, not to go on with
+    another run. Signals that someone else handles or ignores stay as they are, and so do all outside the main thread;
+    runs in other threads, and runs within runs, see the wish and leave it to whoever noted it.
+
+    Raises:
+        Interrupted: a signal came after the last point.
     """
     usual: dict[int, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
     if hasattr(signal, "SIGHUP"):  # not on Windows
         usual[signal.SIGHUP] = signal.SIG_DFL
     ours = [number for number, handler in usual.items() if signal.getsignal(number) is handler]
-    ours = ours if threading.current_thread() is threading.main_thread() else []
+    ours = ours if threading.current_thread() is threading.main_thread() and not _noted else []
 
     def leave() -> None:
         for number in ours:
@@ -67,4 +72,8 @@ def signals_noted() -> Generator[None]:
         yield
     finally:
         leave()
-        _noted.clear()
+        late = _noted[:1]
+        if ours:
+            _noted.clear()
+    if late:
+        raise Interrupted(late[0])

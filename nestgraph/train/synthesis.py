@@ -9,6 +9,7 @@ from nestgraph.graph.cost import cost
 from nestgraph.graph.network import Network
 from nestgraph.snapshot.disk import PathLike
 from nestgraph.spec.arguments import checked
+from nestgraph.train import interruption
 from nestgraph.train.baseline import logistic_regression
 from nestgraph.train.checkpoint import Begun, Facts, Pace, RunState
 from nestgraph.train.engine import Engine, Watcher
@@ -18,6 +19,7 @@ from nestgraph.train.interruption import Interrupted, signals_noted
 from nestgraph.train.locks import Lock
 from nestgraph.train.own_policies import refuse_unknown
 from nestgraph.train.recipe import Recipe
+from nestgraph.train.run_files import RESULT
 from nestgraph.train.run_folder import RunFolder
 from nestgraph.train.runs import Faults, Result, Run, StageResult
 from nestgraph.train.trainer import Trainer, cpu_threads
@@ -81,7 +83,7 @@ def complete(engine: Engine, recipe: Recipe, trainer: Trainer, folder: RunFolder
     """Run to the end what an engine has begun, and report it.
 
     Raises:
-        Interrupted: a signal ended it at a point that is kept.
+        Interrupted: a signal ended it at a point that is kept, or came when all was written.
         TrainingError: the seed network does not train.
     """
     try:
@@ -91,7 +93,8 @@ def complete(engine: Engine, recipe: Recipe, trainer: Trainer, folder: RunFolder
             folder.finish(result, engine.rows)
     except Interrupted as error:
         place = str(folder.folder)
-        raise Interrupted(error.signal, f"{place}: interrupted; resume({place!r}) goes on") from None
+        left = "the run is complete" if (folder.folder / RESULT).exists() else f"resume({place!r}) goes on"
+        raise Interrupted(error.signal, f"{place}: interrupted; {left}") from None
     return Run(folder.folder, recipe, result)
 
 
@@ -116,6 +119,7 @@ def _result(engine: Engine, recipe: Recipe, trainer: Trainer, stages: Mapping[st
 
 
 def _stage(name: str, network: Network, trainer: Trainer) -> StageResult:
+    interruption.end_if_wished()  # test splits may be large
     total = cost(network).total
     return StageResult(
         stage=name,

@@ -28,15 +28,30 @@ from nestgraph.snapshot import disk, files, sidecar
 from nestgraph.train import checkpoint, run_folder, state_files, trainer, training_state
 from nestgraph.train.decisions import PHASES
 from nestgraph.train.resuming import resume
-from nestgraph.train.run_files import LOCK
-from tests.soak.disturbed import RECIPE, SEED, Whereabouts, artefacts, child, ending, prepare, undisturbed, watch, work
+from nestgraph.train.run_files import LOCK, RESULT
+from tests.soak.disturbed import (
+    RECIPE,
+    SEED,
+    Whereabouts,
+    artefacts,
+    at_every_chance,
+    child,
+    ending,
+    prepare,
+    undisturbed,
+    watch,
+    work,
+)
 
 WRITERS = (disk, files, sidecar, checkpoint, run_folder, state_files)
 CONTROL = 50
 """Kills by which a control must have failed; most fail at the first few."""
 
-HANGING = 120
-"""Seconds after which a run, which takes less than one, is taken for hung: a failure."""
+FIRST = 4
+"""The event from which on signals are noted; the three before it write down what the run begins with."""
+
+HANGING = 600
+"""Seconds after which a run, which takes less than one on an idle machine, is taken for hung: a failure."""
 
 
 def naive_write(path, data):
@@ -188,10 +203,11 @@ class Harness:
         recipe = self.folder / "short.toml"
         recipe.write_text(RECIPE)
         where = Whereabouts()
-        where.deadly, where.signal = self.rng.randrange(3, len(self.moments) // 2), kind
+        where.deadly, where.signal = self.rng.randrange(FIRST, len(self.moments)), kind
 
         def job():
             watch(where)
+            at_every_chance()  # so that the chosen moment comes
             signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever the parent had
             signal.signal(signal.SIGHUP, signal.SIG_DFL)
             app(["synthesize", str(recipe), "--out", str(run), "--seed", str(SEED), "--overwrite"])
@@ -200,10 +216,12 @@ class Harness:
             code = ending(process)
         self.latest = max(self.latest, where.moment().event - where.deadly)
         said = run.with_suffix(".log").read_text()
-        if code == 128 + kind and f"nestgraph resume {run}" in said:
+        left = "is complete" if (run / RESULT).exists() else f"nestgraph resume {run}"
+        if code == 128 + kind and left in said:
             self.signals += 1
-        elif code:
-            self.failures.append(f"{run.name}: exit code {code}: {said[-300:]}")
+        else:
+            place = f"signal at {where.deadly} of {len(self.moments)}, ended at {where.moment().event}"
+            self.failures.append(f"{run.name}: exit code {code}, {place}: {said[-300:]}")
         self.ends_as_expected(run, lambda: resume(run))
 
     def ends_as_expected(self, run: Path, job) -> None:

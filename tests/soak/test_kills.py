@@ -10,7 +10,7 @@ import pytest
 
 from nestgraph.train.decisions import PHASES
 
-pytestmark = pytest.mark.timeout(600)  # the harness ends its children
+pytestmark = pytest.mark.timeout(0)  # the harness ends children that hang; how many there are is what takes hours
 ROOT = Path(__file__).parent.parent.parent
 FEW = 15
 SOON = 20
@@ -48,7 +48,7 @@ def test_a_few_kills_change_nothing(few):
 
 
 def test_ctrl_c_and_sigterm_end_a_run_soon_and_change_nothing(few):
-    assert few["none"]["signalled"] >= 2  # of SIGINT, SIGTERM, SIGHUP
+    assert few["none"]["signalled"] == 3  # SIGINT, SIGTERM, SIGHUP
     assert few["none"]["latest"] < SOON
 
 

@@ -278,14 +278,18 @@ def test_state_files_know_whether_they_are_whole(tmp_path):
 
 
 def test_the_first_signal_is_noted_and_the_second_does_what_it_always_did():
-    with signals_noted():
-        os.kill(os.getpid(), signal.SIGINT)
-        assert interruption.wished()
-        with pytest.raises(Interrupted):
-            interruption.end_if_wished()
-        with pytest.raises(KeyboardInterrupt) as caught:
-            signal.raise_signal(signal.SIGINT)
-        assert not isinstance(caught.value, Interrupted)
+    def noted():
+        with signals_noted():
+            os.kill(os.getpid(), signal.SIGINT)
+            assert interruption.wished()
+            with pytest.raises(Interrupted):
+                interruption.end_if_wished()
+            with pytest.raises(KeyboardInterrupt) as caught:
+                signal.raise_signal(signal.SIGINT)
+            assert not isinstance(caught.value, Interrupted)
+
+    with pytest.raises(Interrupted):
+        noted()
     assert not interruption.wished()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
