@@ -12,6 +12,7 @@ import pytest
 
 from nestgraph.errors import NestgraphError, SnapshotError
 from nestgraph.train import run_folder
+from nestgraph.train.growing import GrowingFile
 from nestgraph.train.interruption import Interrupted
 from nestgraph.train.recipe import DataOptions
 from nestgraph.train.resuming import resume
@@ -152,6 +153,32 @@ def test_a_damaged_run_is_left_as_it_is_or_ends_with_the_same_bytes(tmp_path, ru
     assert not growing & {*went_on}
     if damage in (linked, pipe, folder_or_file):
         assert went_on == []
+
+
+def test_an_altered_number_is_refused_with_its_line(run):
+    path = run / "metrics.jsonl"
+    lines = path.read_text().splitlines()
+    for number, line in enumerate(lines, 1):
+        for name in ("loss", "accuracy", "connections"):
+            row = json.loads(line)
+            altered = json.dumps(row | {name: row[name] + 1}, separators=(",", ":"))
+            path.write_text("\n".join([*lines[: number - 1], altered, *lines[number:]]) + "\n")
+            before = everything(run)
+            with pytest.raises(SnapshotError, match=rf"metrics\.jsonl: line {number}: "):
+                resume(run)
+            assert everything(run) == before
+    assert len(lines) > 1
+
+
+def test_a_point_that_knows_no_lines_still_knows_the_file(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"a":1}\n{"a":2}\n')
+    part = GrowingFile(path, lambda *_: None, b"{").part()
+    assert len(part.lines) == 2 * 8
+    path.write_text('{"a":1}\n{"a":3}\n')
+    for kept, place in ((part, "line 2: "), (part.model_copy(update={"lines": ""}), "")):
+        with pytest.raises(SnapshotError, match=rf"rows\.jsonl: {place}expected what the run had written"):
+            GrowingFile(path, lambda *_: None, b"{").check(kept)
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
