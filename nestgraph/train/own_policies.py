@@ -74,11 +74,14 @@ def classes_of(recipe: BaseModel) -> list[type[Policy]]:
 
 
 def refuse_unknown(recipe: BaseModel) -> None:
-    """Refuse a recipe that cannot be run as the code of a policy is missing.
+    """Refuse a recipe that cannot be run, as the code of a policy is missing or some of it is refused.
 
     Raises:
-        RecipeError: it is; the message names the place and the kind.
+        RecipeError: it cannot; the message names the place, and the kind or what is refused.
     """
+    if left_aside := getattr(recipe, "left_aside", ""):
+        expected = "recipe: expected one that this version runs, got one of another with what is refused now"
+        raise RecipeError(f"{expected}: {left_aside}: write it without that and synthesize a run of its own")
     for place, policy in policies_of(recipe).items():
         if isinstance(policy, UnknownPolicy):
             raise RecipeError(without_code(place, policy.kind))
@@ -103,6 +106,17 @@ def set_apart(document: Any, classes: Iterable[type[Policy]]) -> dict[str, dict[
                 found.setdefault(section, {})[number] = _policy(fields, known.get(kind, UnknownPolicy), place)
                 policies[number] = stand_in
     return found
+
+
+def set_policy_apart(document: Any, apart: dict[str, dict[int, Policy]], section: str, number: int) -> None:
+    """Keep one policy of a recipe's JSON as a record of its fields, whatever they are.
+
+    Raises:
+        RecipeError: it is not even a record with a kind.
+    """
+    policies = document[section]["policies"]
+    apart.setdefault(section, {})[number] = _policy(policies[number], UnknownPolicy, f"{section}.policies[{number}]")
+    policies[number] = SECTIONS[section][1]
 
 
 def _field(table: Any, name: str) -> Any:

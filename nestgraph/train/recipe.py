@@ -1,7 +1,8 @@
 """The recipe: every choice of a run in one frozen record, read from TOML or JSON."""
 
+import copy
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -11,6 +12,7 @@ from pydantic import (
     Field,
     NonNegativeInt,
     PositiveInt,
+    PrivateAttr,
     StringConstraints,
     TypeAdapter,
     ValidationError,
@@ -33,10 +35,14 @@ from nestgraph.train.augmentation import ImageAugmentation, Normalisation
 from nestgraph.train.data import Dataset, load_dataset, load_image_folder
 from nestgraph.train.distortion import AffineDistortion
 from nestgraph.train.image_folder import FolderOptions
-from nestgraph.train.own_policies import set_apart
+from nestgraph.train.own_policies import set_apart, set_policy_apart
+from nestgraph.train.past_options import leave_aside
 from nestgraph.train.pruning_options import PruningOptions, Share
 
 Positive = Annotated[float, Field(gt=0)]
+ROUNDS = 8
+"""How often what a recorded recipe is refused for is left aside, each time all that is found."""
+
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
 PathText = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 _FOLDER = resources.files("nestgraph.train").joinpath("recipes")
@@ -277,6 +283,11 @@ class Recipe(Record):
         """All of it as JSON has it, with the fields of policies that are not of this package."""
         return self.model_dump(mode="json", warnings=False)
 
+    @property
+    def left_aside(self) -> str:
+        """What was refused in it and is not among its fields, in words; nothing but of a recipe that is only read."""
+        return ""
+
     def resolved(self, folder: Path) -> Self:
         """The same with the snapshot that it starts from, if it does, found from `folder` and known by its digest.
 
@@ -284,6 +295,38 @@ class Recipe(Record):
             SnapshotError: the snapshot cannot be read.
         """
         return self.model_copy(update={"seed_network": self.seed_network.resolved(folder)})
+
+
+class PastRecipe(Recipe):
+    """The recipe of a run that another version did, with options that this one refuses: to be read, not run.
+
+    Its fields are without them; `document` and `text` have them word for word.
+    """
+
+    _document: dict[str, Any] = PrivateAttr(default_factory=dict[str, Any])
+    _left_aside: str = PrivateAttr(default="")
+
+    @classmethod
+    def of(cls, recipe: Recipe, document: dict[str, Any], left_aside: str) -> Self:
+        """A recipe with all that its file says, and why some of it was left aside."""
+        past = cls(**dict(recipe))
+        past._document, past._left_aside = document, left_aside
+        return past
+
+    @property
+    def text(self) -> str:
+        """What recipe.json holds of it."""
+        return json.dumps(self._document, indent=2)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """All of it as its file has it."""
+        return self._document
+
+    @property
+    def left_aside(self) -> str:
+        """What this version refuses in it, in words."""
+        return self._left_aside
 
 
 RECIPE: TypeAdapter[Recipe] = TypeAdapter(Recipe)
@@ -301,7 +344,8 @@ def load_recipe(name_or_path: PathLike, recorded: bool = False) -> Recipe:
 
     Args:
         name_or_path: which.
-        recorded: it is that of a run, to be read and not run: policies whose code is not known are kept as records.
+        recorded: it is that of a run, to be read and not run: policies whose code is not known are kept as records,
+            and what this version refuses is left aside, other than of the data.
 
     Raises:
         RecipeError: there is none, or it is not a valid recipe; the message names the field.
@@ -318,27 +362,33 @@ def load_recipe(name_or_path: PathLike, recorded: bool = False) -> Recipe:
     except (SnapshotError, ValueError) as error:
         raise RecipeError(str(error)) from None
     try:
-        read = recorded_recipe if recorded else parse_recipe
-        return read(text, str(path)).resolved(path.parent)
+        recipe = recorded_recipe(text, str(path), whole=("data",)) if recorded else parse_recipe(text, str(path))
+        return recipe.resolved(path.parent)
     except SnapshotError as error:
         raise RecipeError(f"{path}: seed_network.path: {error}") from None
 
 
-def recorded_recipe(text: str, source: str, policies: Iterable[type[Policy]] = ()) -> Recipe:
-    """The recipe that a run was done by. Policies whose code is not known are kept as records of their fields.
+def recorded_recipe(
+    text: str, source: str, policies: Iterable[type[Policy]] = (), whole: Collection[str] = ()
+) -> Recipe:
+    """The recipe that a run was done by, maybe another version's: a `PastRecipe` where this one refuses some of it.
+
+    Policies whose code is not known, or whose options are refused, are kept as records of their fields.
 
     Args:
         text: in JSON.
         source: the file's name.
         policies: classes of policies that are not of this package.
+        whole: sections of which nothing may be left aside.
 
     Raises:
         RecipeError: it is not a valid recipe.
     """
     try:
         document: Any = json.loads(options_json(text, source))
+        original = copy.deepcopy(document)
         apart = set_apart(document, policies)
-        recipe = parse_recipe(json.dumps(document), source)
+        recipe, left_aside = _without_refused(document, apart, source, whole)
     except ValueError as error:
         raise RecipeError(f"{source}: {error}") from None
     except RecipeError as error:
@@ -348,7 +398,26 @@ def recorded_recipe(text: str, source: str, policies: Iterable[type[Policy]] = (
         section = getattr(recipe, name)
         each = tuple(own.get(number, policy) for number, policy in enumerate(section.policies))
         sections[name] = section.model_copy(update={"policies": each})
-    return recipe.model_copy(update=sections)
+    recipe = recipe.model_copy(update=sections)
+    return PastRecipe.of(recipe, original, left_aside) if left_aside else recipe
+
+
+def _without_refused(
+    document: Any, apart: dict[str, dict[int, Policy]], source: str, whole: Collection[str]
+) -> tuple[Recipe, str]:
+    """The recipe in a document without what is refused in it, and what that is; policies with it come to `apart`."""
+    told: list[str] = []
+    for _ in range(ROUNDS):
+        try:
+            return RECIPE.validate_json(json.dumps(document)), "; ".join(told)
+        except ValidationError as error:
+            told.append(problems_of(error))
+            sections, policies = leave_aside(document, error)
+            if not (sections or policies) or sections & set(whole):
+                break
+            for section, number in policies:
+                set_policy_apart(document, apart, section, number)
+    raise RecipeError(f"{source}: {'; '.join(told)}")
 
 
 def parse_recipe(text: str, source: str) -> Recipe:
