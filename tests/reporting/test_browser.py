@@ -30,7 +30,7 @@ pytestmark = pytest.mark.timeout(300, method="thread")
 SMALL, LENET = partial(mlp, 64, 40, 10), partial(lenet_5, density=0.108, seed=0)
 """Seeds; LeNet-5 has 46,494 connections, as many as its run of docs/results.md when it is grown."""
 
-EACH, FIRST_SCREEN, NODES = 20, 1_000_000, 50_000
+EACH, FIRST_SCREEN, NODES = 10, 400_000, 10_000
 """Calls and branches of the page's script, for each connection at each moment and for what is drawn first; elements."""
 
 
