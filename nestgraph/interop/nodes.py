@@ -1,5 +1,6 @@
 """What the nodes of a graph say that torch.fx traced: names, what they call, and where a value is read last."""
 
+import operator
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -7,9 +8,6 @@ from torch import fx
 
 from nestgraph.interop.drafts import plain_text
 from nestgraph.interop.tracing import PATH
-
-IN_PLACE = frozenset({"relu_", "leaky_relu_", "hardtanh_", "sigmoid_"})
-"""Names of functions that change their first argument."""
 
 
 def last_uses(graph: fx.Graph) -> dict[fx.Node, frozenset[fx.Node]]:
@@ -44,13 +42,16 @@ def operation(node: fx.Node) -> str:
     return _function_name(node).rstrip("_") or _function_name(node)
 
 
-def works_in_place(module: fx.GraphModule, node: fx.Node) -> bool:
-    """Whether a node changes its first argument."""
+def written_by(module: fx.GraphModule, node: fx.Node) -> Any:
+    """The argument that a node changes, as fx has it; None where it changes none."""
     if node.op == "call_module":
-        return bool(getattr(module.get_submodule(str(node.target)), "inplace", False))
-    name = _function_name(node)
-    method = node.op == "call_method" and name.endswith("_") and not name.endswith("__")
-    return bool(node.kwargs.get("inplace")) or method or name in IN_PLACE
+        in_place = getattr(module.get_submodule(str(node.target)), "inplace", False)
+    else:
+        name = _function_name(node)
+        marked = name.endswith("_") and not name.endswith("__") and getattr(operator, name, None) is not node.target
+        in_place = node.kwargs.get("inplace") or marked
+    first = node.args[0] if node.args else None
+    return node.kwargs.get("out", first if in_place else None)
 
 
 def called(module: fx.GraphModule, node: fx.Node) -> Callable[..., Any]:

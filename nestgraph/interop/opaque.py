@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from nestgraph.interop.elements import Elements, Ledger
+from nestgraph.interop.nodes import written_by
 
 
 class Gathered(nn.Module):
@@ -52,7 +53,10 @@ class Excerpt(nn.Module):
 def excerpt(
     module: fx.GraphModule, node: fx.Node, known: Callable[[fx.Node], bool]
 ) -> tuple[list[fx.Node], fx.GraphModule]:
-    """The part of a traced module from nodes that are known to a node's result, and these nodes, its inputs."""
+    """The part of a traced module from nodes that are known to a node's result, and these nodes, its inputs.
+
+    Where it works in place it does so on copies: what it reads are the outputs of layers, which others read, too.
+    """
     needed, inputs, waiting = {node}, set[fx.Node](), list(node.all_input_nodes)
     while waiting:
         near = waiting.pop()
@@ -65,6 +69,8 @@ def excerpt(
     ordered = [near for near in module.graph.nodes if near in inputs]
     for number, near in enumerate(ordered):
         copies[near] = graph.placeholder(f"x{number}")
+    if any(written_by(module, near) is not None for near in needed):
+        copies |= {near: graph.call_method("clone", (given,)) for near, given in list(copies.items())}
     for near in module.graph.nodes:
         if near in needed:
             copies[near] = graph.node_copy(near, copies.__getitem__)

@@ -18,7 +18,7 @@ from nestgraph.graph.columns import ConnectionColumns
 from nestgraph.interop.drafts import plain_text
 from nestgraph.interop.elements import Elements, UncoveredError
 from nestgraph.interop.modules import MODULES, MOVING_MODULES
-from nestgraph.interop.nodes import called, last_uses, name_and_label, operation, path_of, works_in_place
+from nestgraph.interop.nodes import called, last_uses, name_and_label, operation, path_of, written_by
 from nestgraph.interop.opaque import Arguments, Excerpt, excerpt
 from nestgraph.interop.tracing import SKIPPED, TensorFact
 from nestgraph.interop.values import Foreign, contains, leaves, moved, regions_of, same_type, written
@@ -123,12 +123,13 @@ class Reading:
         if not contains(fact, TensorFact):
             return fact
         try:
-            result = self._read(node, args, kwargs)
+            result = self._read(node, args, {name: value for name, value in kwargs.items() if name != "out"})
         except (UncoveredError, NestgraphError, TypeError, RuntimeError) as reason:
             result = self._opaque(node, (str(reason).strip() or type(reason).__name__).splitlines()[0])
         else:
             self._note(node, result)
-        return written(args[0], result) if args and works_in_place(self._module, node) else result
+        target = written_by(self._module, node)
+        return written(self._values.get(target), result) if isinstance(target, fx.Node) else result
 
     def _input(self, node: fx.Node) -> Elements:
         example = self._given[len(self._inputs)]
