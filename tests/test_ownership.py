@@ -1,6 +1,7 @@
 """What each writer replaces without being told is what it wrote itself; pipes and folders it never does."""
 
 import os
+import sys
 from functools import partial
 
 import pytest
@@ -96,6 +97,24 @@ def test_a_file_of_others_is_replaced_only_when_told(tmp_path, name):
             with pytest.raises(NestgraphError, match="cannot be written"):
                 write(ONE, path, **told)
         os.unlink(path) if make is os.mkfifo else os.rmdir(path)
+
+
+WORK = {"render.chart": ("chart",), "render.draw": ("painted", "laid_out", "svg"), "interop.export": ("compact",)}
+"""What draws and lowers, by module."""
+
+
+@pytest.mark.parametrize("name", [name for name in WRITERS if name not in UNMARKED])
+def test_nothing_is_drawn_or_lowered_for_a_file_that_is_refused(tmp_path, monkeypatch, name):
+    def work(*_arguments, **_options):
+        raise AssertionError("worked before it looked")
+
+    for module, functions in WORK.items():
+        for function in functions:
+            monkeypatch.setattr(sys.modules[f"nestgraph.{module}"], function, work)
+    write, file = WRITERS[name]
+    (tmp_path / file).write_text("mine")
+    with pytest.raises(NestgraphError, match=r"--overwrite \(overwrite=True\)"):
+        write(ONE, tmp_path / file)
 
 
 @pytest.mark.parametrize("name", WRITERS)
