@@ -2,15 +2,20 @@
 
 import ast
 import inspect
+import json
+import re
+from pathlib import Path
+from typing import get_args
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from nestgraph.graph.reference import forward
 from nestgraph.snapshot import from_bytes, to_bytes
-from nestgraph.spec import Layer
+from nestgraph.spec import Argument, Conv, Dense, InputPort, Layer, OneToOne, Operation, OutputPort
 from nestgraph.spec.arrays import encode
 from tests.laws import quick
 from tests.snapshot import outsider
@@ -107,3 +112,27 @@ def test_the_outsider_knows_nothing_of_the_library():
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert names == {"base64", "hashlib", "json", "math", "decimal", "numpy"}
+
+
+ROWS = {
+    "layer": Layer,
+    **{f"`{one.model_fields['kind'].default}`": one for one in get_args(get_args(Operation)[0])},
+    **{one.model_fields["kind"].default: one for one in (Dense, Conv, OneToOne, Argument)},
+    "input port": InputPort,
+    "output port": OutputPort,
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_the_page_has_every_field_of_a_record(name):
+    """In order, those that are left out at a value in brackets."""
+    page = (Path(__file__).parents[2] / "docs" / "format.md").read_text("utf-8")
+    row, *_ = re.findall(rf"^\| {re.escape(name)} \| (`.*) \|$", page, re.MULTILINE)
+    told = re.findall(r"\[`(\w+)`: ([^\]]*\]?)\]|`(\w+)`(?![^(]*\))", row)
+    fields = ROWS[name].model_fields
+    assert [left or always for left, _, always in told] == list(fields)
+    for field, value, _ in told:
+        if field:
+            default = fields[field].default
+            assert json.loads(value) == (list(default) if isinstance(default, tuple) else default)
+    assert {field for field, _, _ in told if field} == {field for field, info in fields.items() if info.exclude_if}
