@@ -163,10 +163,11 @@ class RunState:
             SnapshotError: it cannot be written, or does not read as it was written; earlier points stay.
         """
         steps = self._steps()
-        number = max((*steps, *self._present()), default=-1) + 1
+        number = max(steps, default=-1) + 1
         place = self._place(number)
         with reported(place, "written"):
-            place.mkdir()
+            remove_step(place)  # a kill may have left its beginning; counting on from it would look like a lost pointer
+            place.mkdir(exist_ok=True)
         save(point.network, place / "network.json", overwrite=True)
         write_state(place / "progress.safetensors", point.progress, point.optimizer.arrays)
         self._write("current.json", _Current(steps=(number, *steps[:1])))

@@ -11,7 +11,8 @@ import warnings
 import pytest
 
 from nestgraph.errors import NestgraphError, SnapshotError
-from nestgraph.train import run_folder
+from nestgraph.snapshot import files
+from nestgraph.train import checkpoint, run_folder, state_files
 from nestgraph.train.growing import GrowingFile
 from nestgraph.train.interruption import Interrupted
 from nestgraph.train.recipe import DataOptions
@@ -179,6 +180,36 @@ def test_a_point_that_knows_no_lines_still_knows_the_file(tmp_path):
     for kept, place in ((part, "line 2: "), (part.model_copy(update={"lines": ""}), "")):
         with pytest.raises(SnapshotError, match=rf"rows\.jsonl: {place}expected what the run had written"):
             GrowingFile(path, lambda *_: None, b"{").check(kept)
+
+
+class KilledError(BaseException):
+    """Ends a run as a kill does: nothing between here and the caller handles it."""
+
+
+@pytest.mark.parametrize("last", ["current.json", "network.json", "progress.safetensors"])
+def test_a_run_that_is_killed_again_and_again_at_its_first_point_goes_on(tmp_path, whole, monkeypatch, last):
+    folder = tmp_path / "run"
+
+    def at(name, function):
+        def dies(path, *arguments, **options):
+            if path.name == name:
+                raise KilledError
+            return function(path, *arguments, **options)
+
+        return dies
+
+    with monkeypatch.context() as patch:
+        for module, name in (
+            (checkpoint, "write_atomically"),
+            (files, "write_atomically"),
+            (state_files, "write_atomically"),
+        ):
+            patch.setattr(module, name, at(last, getattr(module, name)))
+        for attempt in range(3):
+            with pytest.raises(KilledError):
+                resume(folder, save_every=0) if attempt else synthesize(SHORT, folder, seed=3, save_every=0)
+    resume(folder)
+    assert contents(folder) == contents(whole)
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
