@@ -21,21 +21,27 @@ SHORTEST, LONGEST = 8, 40
 BESIDE = 48
 """Columns of a line that names, numbers and gaps beside its sparkline take."""
 
-EDITS = 4
+EDITS, WIDEST = 4, 80
+"""How many edits are shown, and how much of their words: more would take the room of what stands before them."""
+
+Line = tuple[str, Text, str]
+"""The step of an edit or of none, what was decided, and the words."""
 
 
 class RunDisplay:
-    """A rich renderable of the steps of a run: what was kept as curves, and the last edits, kept or refused."""
+    """A rich renderable of the steps of a run: what was kept as curves, and the last edits, kept, refused or none."""
 
     def __init__(self) -> None:
         self._kept = list["Measurement"]()
-        self._last: tuple[Measurement, ...] = ()
+        self._last: tuple[Line, ...] = ()
 
     def add(self, row: "Measurement") -> None:
         """Take in a measurement."""
         if row.accepted:
             self._kept.append(row)
-        self._last = (*self._last, row)[-EDITS:]
+        idle = (("", Text("nothing", style="dim"), plain(each.words)) for each in row.idle)
+        decision = Text("kept", style="green") if row.accepted else Text("refused", style="yellow")
+        self._last = (*self._last, *idle, (f"step {row.step}", decision, plain(row.edit)))[-EDITS:]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw it, from copies: rich draws in a thread of its own."""
@@ -73,12 +79,11 @@ def _curves(kept: Sequence["Measurement"], room: int, blocks: str) -> Table:
     return grid
 
 
-def _edits(rows: Sequence["Measurement"]) -> Table:
+def _edits(lines: Sequence[Line]) -> Table:
     """A line for each edit, the newest last. Its words may hold a layer's name, so nothing in them is markup."""
     grid = _grid("right", "left", "left")
-    for row in rows:
-        decision = Text("kept", style="green") if row.accepted else Text("refused", style="yellow")
-        grid.add_row(f"step {row.step}", decision, Text(plain(row.edit)))
+    for step, decision, words in lines:
+        grid.add_row(step, decision, Text(words[:WIDEST]))
     return grid
 
 

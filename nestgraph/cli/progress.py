@@ -24,6 +24,7 @@ class RunProgress:
         # FORCE_COLOR makes rich take a pipe for a terminal; here that would bring carriage returns into log files.
         capable = sys.stderr.isatty() and not console.is_dumb_terminal and not console.no_color
         self._phase, self._steps, self._printed_at = "", 0, 0.0
+        self._said = set[str]()
         words = TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True))
         spinner = SpinnerColumn("line" if console.options.ascii_only else "dots")
         self._head = Progress(spinner, TimeElapsedColumn(), words, console=console, expand=True)
@@ -43,9 +44,13 @@ class RunProgress:
             self._live.stop()
 
     def __call__(self, row: "Measurement", remaining: float | None) -> None:
-        """Take in a measurement."""
+        """Take in a measurement, and the policies that found nothing before it, each with its reason once."""
         self._steps = self._steps + 1 if row.phase == self._phase else 0
         self._phase = row.phase
+        for words in dict.fromkeys(f"{self._title}  {each.words}" for each in row.idle):
+            if not self._live and words not in self._said:
+                say(words)
+                self._said.add(words)
         if self._live:
             self._head.update(self._task, description=f"{self._title}  {headline(row, remaining)}")
             self._display.add(row)

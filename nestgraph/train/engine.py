@@ -17,7 +17,7 @@ from nestgraph.graph.cost import cost
 from nestgraph.graph.network import Network
 from nestgraph.lowering.states import OptimizerState
 from nestgraph.policies import Evidence, Policy
-from nestgraph.snapshot import load
+from nestgraph.snapshot import Proposal, load
 from nestgraph.spec.record import as_text
 from nestgraph.train import interruption
 from nestgraph.train.checkpoint import TRAINED_SEED, Point, Progress, RunState
@@ -110,6 +110,7 @@ class Engine:
             point.optimizer.restore(self._model.optimizer, network, self._model.module)
         self._stands = Stand(self._model, 0)
         self._before_training = 0
+        self._idle = list[Proposal]()
         self._score = Score(self.state.loss, self.state.accuracy)
         self._problem = TrainingError("nothing was trained yet")
 
@@ -201,6 +202,7 @@ class Engine:
         for one in asked:
             if proposal := one.proposal(len(self.rows)):
                 self._folder.log("propose", self.state.phase, self.network.digest, proposal=proposal)
+                self._idle.append(proposal)
         return self._proposed(together(asked))
 
     @_do.register
@@ -318,7 +320,9 @@ class Engine:
             accuracy=self._score.accuracy,
             seconds=round(now - self._began, 3),
             parameters=total.parameters,
+            idle=tuple(self._idle),
         )
+        self._idle.clear()
         self.rows.append(row)
         self._folder.measured(row)
         if self._watcher:

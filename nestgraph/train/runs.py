@@ -23,7 +23,7 @@ from nestgraph.errors import NestgraphError, SnapshotError
 from nestgraph.graph.network import Network
 from nestgraph.policies import Policy
 from nestgraph.render import bundle, curves_svg
-from nestgraph.snapshot import MAX_BYTES, is_torn, load, read_bounded, read_journal, read_record, replay
+from nestgraph.snapshot import MAX_BYTES, Proposal, is_torn, load, read_bounded, read_journal, read_record, replay
 from nestgraph.snapshot.disk import PathLike, shown
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.record import Name, Record, Text
@@ -40,7 +40,8 @@ class Measurement(Record):
     """One row of metrics.jsonl: the network after an edit and its training, and whether it was kept.
 
     `loss` and `accuracy` are of the validation split; `seconds` since the run began, which are in timing.jsonl;
-    `parameters` only observers of the run are told, no file holds them.
+    `parameters`, and the policies that found nothing to do since the row before, only observers of the run are told: no
+    metrics hold them.
     """
 
     step: NonNegativeInt
@@ -54,6 +55,7 @@ class Measurement(Record):
     accuracy: float
     seconds: float = 0.0
     parameters: NonNegativeInt | None = Field(default=None, exclude=True)
+    idle: tuple[Proposal, ...] = Field(default=(), exclude=True)
 
 
 class Timing(Record):

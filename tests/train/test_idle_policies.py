@@ -1,10 +1,13 @@
 """A policy that proposes nothing at a step of a run: the journal says which, when and why, and all else goes on."""
 
 import shutil
+from io import StringIO
 from typing import ClassVar, Literal
 
 import pytest
+from rich.console import Console
 
+from nestgraph.cli.live_display import RunDisplay
 from nestgraph.edits import Batch
 from nestgraph.errors import EditError, RecordError, SnapshotError
 from nestgraph.policies import MagnitudePruning, MapGrowth, NeuronGrowth, Policy
@@ -81,6 +84,20 @@ def test_the_journal_says_which_policy_found_nothing_when_and_why(whole):
     assert failing.startswith("output 3 would lose its last path far far")
     assert len(failing) == 256
     assert [(row.step, row.phase) for row in whole.metrics] == [(0, "seed"), (1, "shift"), (2, "prune")]
+
+
+def test_observers_are_told_with_the_next_row(tmp_path, whole):
+    told, display, lines = [], RunDisplay(), StringIO()
+
+    def observe(row, _left):
+        told.append((row.step, [one.policy for one in row.idle]))
+        display.add(row)
+
+    synthesize(idle_recipe(), tmp_path / "run", seed=3, progress=observe)
+    assert told == [(0, []), (1, ["neuron_growth", "map_growth"]), (2, ["silent", "failing"])]
+    Console(file=lines, width=120).print(display)
+    assert "nothing  silent proposed nothing: it gave no reason" in lines.getvalue()
+    assert b"idle" not in (whole.folder / "metrics.jsonl").read_bytes()
 
 
 def test_every_reader_takes_such_a_run(whole, tmp_path):
