@@ -94,4 +94,7 @@ def test_an_optimizer_keeps_its_state_of_what_is_frozen_and_thawed():
     assert {p.requires_grad for p in bench.module.parameters()} == {True, False}
     bench.undo()
     assert {p.requires_grad for p in bench.module.parameters()} == {True}
+    bench.apply(freeze(bench.network, "fc1"))
+    bench.apply(thaw(bench.network, "fc1"))
+    assert {p.requires_grad for p in bench.module.parameters()} == {True}
     assert predict(network, torch.zeros(1, 8).numpy()).shape == (1, 3)
