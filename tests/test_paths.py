@@ -86,3 +86,13 @@ def test_paths_of_any_form(tmp_path, run, form, monkeypatch):
     for read in (lambda: load_dataset("cifar10", folder=at("none")), lambda: load_image_folder(at("none"))):
         with pytest.raises(ng.NestgraphError, match="none"):
             read()
+
+
+def test_without_a_home_what_needs_none_works_and_the_rest_says_so(monkeypatch):
+    monkeypatch.delenv("NESTGRAPH_DATA", raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as where nobody knows whose home it is
+    assert [entry.available for entry in datasets()] == [True, False, False]
+    assert len(load_dataset("digits").train)
+    for read in (lambda: load_dataset("mnist"), lambda: load_image_folder("~nobody-of-that-name/images")):
+        with pytest.raises(ng.errors.DataError, match="expected a home folder for ~, got none: "):
+            read()

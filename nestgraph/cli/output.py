@@ -3,6 +3,7 @@
 import json
 import logging
 import shlex
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,9 +35,19 @@ def _plain(character: str) -> str:
     return character if character.isprintable() else json.dumps(character)[1:-1]
 
 
+def _print(text: str, err: bool = False) -> None:
+    """Print plain text, in which characters that the stream cannot carry are escaped as in JSON."""
+    encoding = getattr(sys.stderr if err else sys.stdout, "encoding", None) or "utf-8"
+    carried = text.encode(encoding, "ignore").decode(encoding)
+    if carried != text:
+        unknown = {ord(character): json.dumps(character)[1:-1] for character in set(text) - set(carried)}
+        text = text.translate(unknown)
+    typer.echo(text, err=err)
+
+
 def answer(text: str) -> None:
     """Print on stdout."""
-    typer.echo(plain(text))
+    _print(plain(text))
 
 
 def facts(content: Any, text: str, as_json: bool) -> None:
@@ -52,7 +63,7 @@ def say(message: str) -> None:
 
 def complain(message: str) -> None:
     """One line on stderr, also with --quiet: why there is no answer."""
-    typer.echo(plain(message).replace("\n", " "), err=True)
+    _print(plain(message).replace("\n", " "), err=True)
 
 
 class Told(logging.Handler):

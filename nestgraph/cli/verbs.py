@@ -43,6 +43,8 @@ class Verbs(TyperGroup):
         if not args:
             typer.echo(ctx.get_help(), err=True)
             ctx.exit(USAGE)
+        if "" in args:
+            ctx.fail("expected no empty word, got one: is a variable of the shell not set?")
         end = args.index("--") if "--" in args else len(args)
         ours = [word for word in args[:end] if word in EVERYWHERE]
         others = [word for word in args[:end] if word not in EVERYWHERE]
@@ -77,9 +79,9 @@ def _explained(error: Exception) -> int:
         complain(str(error))
         return USAGE if isinstance(error, RecipeError) else NO
     if isinstance(error, OSError):
-        complain(
-            f"{error.filename or 'a file'}: cannot be used (expected a usable file, got: {error.strerror or error})"
-        )
+        from nestgraph.snapshot.disk import refusal
+
+        complain(refusal(error.filename or "a file or the output", "used", error))
         return NO
     complain(f"nestgraph: a bug: {type(error).__name__}: {error} (run again with --debug and report the traceback)")
     return BUG

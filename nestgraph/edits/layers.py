@@ -14,7 +14,7 @@ from nestgraph.spec.interface import Interface
 from nestgraph.spec.layer import ColumnName, FreezableName, Layer
 from nestgraph.spec.operations import Chain
 from nestgraph.spec.projection import Argument, Conv, OneToOne, Projection
-from nestgraph.spec.record import ArrayRecord, Extent, Name
+from nestgraph.spec.record import ArrayRecord, Extent, Name, absent
 
 UnitValues = dict[ColumnName, Floats]
 
@@ -187,10 +187,6 @@ class RemoveProjection(Edit):
         return structure.replace(projections={self.projection: None}), inverse
 
 
-def _absent(value: object) -> bool:
-    return value is None
-
-
 class SetOperations(Edit):
     """Exchange a layer's chain of operations, whether its units have a bias, and which columns do not train.
 
@@ -209,7 +205,7 @@ class SetOperations(Edit):
     operations: Chain
     bias: bool
     values: UnitValues = Field(default_factory=dict)
-    frozen: Annotated[tuple[FreezableName, ...] | None, Field(exclude_if=_absent), Strict(False)] = None
+    frozen: Annotated[tuple[FreezableName, ...] | None, Field(exclude_if=absent), Strict(False)] = None
 
     @property
     def words(self) -> str:

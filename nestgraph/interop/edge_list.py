@@ -16,6 +16,7 @@ from nestgraph.graph.topology import Node
 from nestgraph.interop.tables import Row, Table, read_rows
 from nestgraph.interop.wiring import Edge, Neuron, Wiring, wire
 from nestgraph.snapshot import write_all_own
+from nestgraph.snapshot.disk import shown
 from nestgraph.spec import Activation, Dropout, Layer, is_gate
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.operations import ActivationFunction
@@ -90,7 +91,8 @@ def from_edges(
     for row in ((listed or {}).get(name) for name in entries):
         if row and (row.number("bias", 0.0) or row.word("activation") not in ("", IDENTITY)):
             raise InteropError(f"{row.where}: expected an input without bias and activation, got {_quoted(row)}")
-    return wire(Wiring(entries, results, neurons, found))
+    where = f"{shown(edges)}: " if isinstance(edges, str | os.PathLike) else ""
+    return wire(Wiring(entries, results, neurons, found), where)
 
 
 def _edge(row: Row) -> Edge:

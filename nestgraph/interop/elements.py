@@ -159,10 +159,11 @@ class Ledger:
             raise UncoveredError(f"expected (batch, units) or (batch, maps, height, width), got {numbers.ndim} axes")
         if not numbers.size:
             raise UncoveredError("a tensor without elements")
-        channels = numbers.reshape(len(numbers), -1)
+        each = numbers.size // len(numbers)
+        channels = numbers.reshape(len(numbers), each)
         regions, places = self.found(channels[:, 0])
         areas = np.array([region.area for region in self.regions])[regions]
-        whole = areas == channels.shape[1]
+        whole = areas == each
         if not (whole.all() and (places % areas == 0).all() and (np.diff(channels, axis=1) == 1).all()):
             raise UncoveredError("a channel is no unit of a layer: maps were cut, transposed or flattened")
         if numbers.ndim == 3 and any(
@@ -173,8 +174,9 @@ class Ledger:
 
     def whole_region(self, x: Elements) -> Region | None:
         """The region of which a tensor has all elements in order, whatever its axes; None where it is no such."""
-        numbers = self.sample(x).reshape(-1)
-        region = self.regions[int(self.found(numbers[:1])[0][0])]
+        numbers = self.sample(x).ravel()
+        number, _ = self.found(numbers.min())
+        region = self.regions[int(number)]
         if len(numbers) != region.units * region.area:
             return None
         every = np.arange(region.start, region.start + region.units * region.area)

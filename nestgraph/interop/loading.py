@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import safetensors
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from nestgraph.errors import InteropError
+from nestgraph.snapshot.disk import open_regular, reported, shown
 
 COUNTERS = ("num_batches_tracked",)
 """Entries of a state dict that no output depends on: files may lack them."""
@@ -45,23 +47,44 @@ def load_weights(module: nn.Module, path: str | os.PathLike[str]) -> None:
     """Read the weights of a module from a safetensors file that has all of them and no more. Nothing in it is run.
 
     Raises:
-        InteropError: the file cannot be read, or its tensors are not those of the module; the message names the first.
+        InteropError: it is no safetensors file, or its tensors are not those of the module, or of wider types; the
+            message names the first.
+        SnapshotError: the file cannot be read, or is a pipe or device.
     """
+    where = shown(path)
+    with reported(path, "read"), open_regular(path):
+        pass  # a pipe would keep safetensors waiting for a writer
     try:
+        _check_types(module, os.fspath(path), where)
         missing, unexpected = safetensors.torch.load_model(module, os.fspath(path), strict=False)
     except (SafetensorError, OSError) as error:
-        raise InteropError(f"{os.fspath(path)}: expected a readable safetensors file, got: {error}") from None
+        got = str(error).removeprefix("Error while deserializing header: ")
+        raise InteropError(f"{where}: expected a safetensors file, got a damaged or another one: {got}") from None
     except RuntimeError as error:  # torch's list of shapes that differ
         first = str(error).strip().splitlines()[-1].strip().rstrip(".")
-        raise InteropError(f"{os.fspath(path)}: expected the shapes of the module, got: {first}") from None
+        raise InteropError(f"{where}: expected the shapes of the module, got: {first}") from None
     missing = [key for key in cast(Sequence[str], missing) if not key.endswith(COUNTERS)]
     for keys, problem in ((missing, "is missing from the file"), (list(unexpected), "is not in the module")):
         if keys:
             more = f" (and {len(keys) - 1} more)" if len(keys) > 1 else ""
             raise InteropError(
-                f"{os.fspath(path)}: expected the tensors of {type(module).__name__} and no others, got a difference: "
+                f"{where}: expected the tensors of {type(module).__name__} and no others, got a difference: "
                 f"{sorted(keys)[0]!r}{more} {problem}: use the model and arguments that the weights were saved with"
             )
+
+
+def _check_types(module: nn.Module, path: str, where: str) -> None:
+    """Refuse numbers that the module would round: torch converts what it loads without a word."""
+    own = module.state_dict()
+    with safetensors.safe_open(path, "pt") as file:
+        for name in own.keys() & file.keys():
+            expected, got = own[name].dtype, file.get_tensor(name).dtype
+            alike = expected.is_floating_point == got.is_floating_point
+            if not alike or torch.promote_types(expected, got) != expected:
+                raise InteropError(
+                    f"{where}: expected {name!r} as {expected} or a type that it holds, got {got}: build the module in "
+                    "that type, or save the weights in its own"
+                )
 
 
 def example_inputs(shapes: Sequence[Sequence[int]]) -> list[Tensor]:

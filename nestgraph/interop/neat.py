@@ -18,6 +18,7 @@ from nestgraph.graph.network import Network
 from nestgraph.graph.operating import pointwise
 from nestgraph.interop.wiring import Edge, Neuron, Wiring, wire
 from nestgraph.snapshot import MAX_BYTES, problems_of, read_bounded, read_record
+from nestgraph.snapshot.disk import shown
 from nestgraph.spec import Activation
 from nestgraph.spec.arguments import checked
 
@@ -108,12 +109,13 @@ def from_neat(source: str | os.PathLike[str] | Mapping[str, Any]) -> Network:
     factors = {name: node.response * _factor(place, node) for name, (place, node) in nodes.items()}
     neurons = {name: _neuron(place, node) for name, (place, node) in nodes.items()}
     scaled = [Edge(e.where, e.source, e.target, e.weight * factors.get(e.target, 1.0)) for e in edges]
-    return wire(_without_constants(Wiring(inputs, outputs, neurons, scaled)))
+    return wire(_without_constants(Wiring(inputs, outputs, neurons, scaled)), where)
 
 
 def _read(source: str | os.PathLike[str] | Mapping[str, Any]) -> tuple[str, _Export]:
     if isinstance(source, str | os.PathLike):
-        return f"{os.fspath(source)}: ", read_record(_EXPORT, read_bounded(source, MAX_BYTES), os.fspath(source))
+        where = shown(source)
+        return f"{where}: ", read_record(_EXPORT, read_bounded(source, MAX_BYTES), where)
     try:
         return "", _EXPORT.validate_python(source)
     except ValidationError as error:

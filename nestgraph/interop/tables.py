@@ -17,6 +17,7 @@ import numpy as np
 
 from nestgraph.errors import InteropError
 from nestgraph.snapshot import MAX_BYTES, in_one_sentence, read_bounded
+from nestgraph.snapshot.disk import shown
 from nestgraph.spec.wording import quoted
 
 LONGEST_NAME = 256
@@ -179,7 +180,7 @@ def _row(where: str, line: Any, names: Sequence[str] | None, columns: Sequence[s
 def _from_file(
     path: str | os.PathLike[str], columns: Sequence[str], required: int
 ) -> Iterator[tuple[str, list[str], Sequence[str] | None]]:
-    name, header, first = os.fspath(path), None, True
+    name, header, first = shown(path), None, True
     try:
         text = read_bounded(path, MAX_BYTES).decode("utf-8-sig")
         reader = csv.reader(_narrow(text, name), skipinitialspace=True, strict=True)

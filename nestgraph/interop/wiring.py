@@ -80,16 +80,22 @@ class Wiring:
         return self.neurons[name].where if name in self.neurons else next(rows, "the inputs")
 
 
-def wire(wiring: Wiring) -> Network:
+def wire(wiring: Wiring, where: str = "") -> Network:
     """The network of single neurons and edges, with the layers `input`, `hidden1` and so on, and `output`.
 
     Outputs that feed other neurons, or whose activations differ, are hidden neurons that the layer `output` passes on
     by fixed one-to-one links: so there is always one layer of outputs. Where the names of all neurons are whole
     numbers they are the ids; else ids count from 0 in each layer. The id of an input is its place in the sample.
 
+    Args:
+        wiring: the neurons and edges.
+        where: what a message about all of it begins with, such as the file.
+
     Raises:
         InteropError: an edge given twice, a cycle, an island, or too large a network; the message names the row.
     """
+    if not wiring.edges:
+        raise InteropError(f"{where}expected at least one edge, got none")
     _check_edges(wiring)
     depths = _depths(wiring)
     _check_islands(wiring)
@@ -116,8 +122,6 @@ def _named(source: str, target: str) -> str:
 
 
 def _check_edges(wiring: Wiring) -> None:
-    if not wiring.edges:
-        raise InteropError("expected at least one edge, got none")
     inputs, seen = frozenset(wiring.inputs), dict[tuple[str, str], str]()
     for edge in wiring.edges:
         pair = (edge.source, edge.target)

@@ -90,7 +90,8 @@ def bridged_layers(structure: Structure) -> dict[str, tuple[Dense, Dense]]:
     """The hidden layers of neurons that only dense projections touch, with the largest of these in and out.
 
     These are the layers that neuron growth by bridging gradients can widen. What a gated layer reads is none of them:
-    the gradient of its pre-activation is not that of its sum.
+    the gradient of its pre-activation is not that of its sum. Nor is one that mixes its units, where a new unit would
+    move what its neighbours give.
     """
 
     def largest(projections: tuple[Projection, ...]) -> Dense | None:
@@ -104,7 +105,7 @@ def bridged_layers(structure: Structure) -> dict[str, tuple[Dense, Dense]]:
     return {
         name: (before, after)
         for name, (before, after) in ends.items()
-        if before and after and not structure.gates(after.target)
+        if before and after and not structure.gates(after.target) and not structure.layer(name).mixes_units
     }
 
 

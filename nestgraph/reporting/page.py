@@ -17,6 +17,7 @@ from nestgraph.reporting.collect import collect
 from nestgraph.reporting.summary import fields, steps, summary
 from nestgraph.snapshot import check_own, write_own
 from nestgraph.spec.arguments import checked
+from nestgraph.train.run_files import check_present
 
 REPORT = "report.html"
 MARK = b'<meta name="generator" content="nestgraph report">'
@@ -47,9 +48,11 @@ def report(
         SnapshotError: the folder is not that of a run, a file of it is damaged, its parts do not belong together, or
             another file is in the report's place, or it cannot be written.
     """
-    place = Path(run) / REPORT if path is None else Path(path)
+    folder = Path(run)
+    check_present(folder)
+    place = folder / REPORT if path is None else Path(path)
     check_own(place, MARK, overwrite)  # before the work
-    write_own(place, page(collect(Path(run)), reload).encode(), MARK, overwrite)
+    write_own(place, page(collect(folder), reload).encode(), MARK, overwrite)
     return place
 
 

@@ -29,6 +29,20 @@ GRACE = 1.0
 
 NO_FOLLOW, NO_WAIT = getattr(os, "O_NOFOLLOW", 0), getattr(os, "O_NONBLOCK", 0)
 
+REMEDIES = {
+    errno.ENOENT: "look at its name and its folder",
+    errno.ENOTDIR: "look at its name and its folder",
+    errno.EISDIR: "name a file",
+    errno.ELOOP: "name the file itself",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EACCES: "ask its owner, or choose another",
+    errno.EPERM: "ask its owner, or choose another",
+    errno.EROFS: "choose another place",
+    errno.ENOSPC: "make room, or choose another place",
+    errno.EDQUOT: "make room, or choose another place",
+}
+"""What helps against what the operating system refuses."""
+
 
 @contextlib.contextmanager
 def reported(path: PathLike, verb: str) -> Generator[None]:
@@ -40,8 +54,14 @@ def reported(path: PathLike, verb: str) -> Generator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
-        got = str(getattr(error, "strerror", None) or error).lower()
-        raise SnapshotError(f"{shown(path)}: cannot be {verb} (expected a usable file, got: {got})") from error
+        raise SnapshotError(refusal(path, verb, error)) from error
+
+
+def refusal(path: PathLike, verb: str, error: OSError | ValueError) -> str:
+    """The sentence for what the operating system refuses to do with a path."""
+    got = str(getattr(error, "strerror", None) or error).lower()
+    remedy = REMEDIES.get(getattr(error, "errno", None) or 0, "")
+    return f"{shown(path)}: cannot be {verb} (expected a usable file, got: {got}){remedy and ': '}{remedy}"
 
 
 def shown(path: PathLike) -> str:
@@ -84,7 +104,9 @@ def check_replaceable(path: PathLike) -> None:
     with contextlib.suppress(FileNotFoundError):
         mode = os.lstat(path).st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
-            raise SnapshotError(f"{shown(path)}: cannot be written (expected a file or none, got {_kind(mode)})")
+            raise SnapshotError(
+                f"{shown(path)}: cannot be written (expected a file or none, got {_kind(mode)}): choose another name"
+            )
 
 
 def check_plain(path: PathLike, lonely: bool = False) -> None:
@@ -218,7 +240,7 @@ def open_regular(path: PathLike, lonely: bool = False) -> BinaryIO:
     got = "a pipe or device" if not stat.S_ISREG(status.st_mode) else f"one with {status.st_nlink} names"
     if not stat.S_ISREG(status.st_mode) or (lonely and status.st_nlink > 1):  # 0: just replaced, and whole
         file.close()
-        raise SnapshotError(f"{shown(path)}: cannot be read (expected a regular file, got {got})")
+        raise SnapshotError(f"{shown(path)}: cannot be read (expected a regular file, got {got}): name a file")
     return file
 
 

@@ -30,7 +30,7 @@ from nestgraph.spec.interface import Interface
 from nestgraph.spec.layer import ColumnName, Layer
 from nestgraph.spec.limits import MAX_LAYERS, MAX_PROJECTIONS
 from nestgraph.spec.projection import Projection
-from nestgraph.spec.record import ArrayRecord
+from nestgraph.spec.record import ArrayRecord, absent
 
 VERSION = 2
 
@@ -41,10 +41,6 @@ def _check_version(version: int) -> int:
     if version < VERSION:
         raise ValueError(f"unknown format (expected version {VERSION}, got {version})")
     return version
-
-
-def _absent(value: object) -> bool:
-    return value is None
 
 
 Version = Annotated[int, AfterValidator(_check_version), WithJsonSchema({"const": VERSION})]
@@ -69,8 +65,8 @@ class LayerDocument(ArrayRecord):
 
     layer: Layer
     next_id: Annotated[int, Field(ge=0)]
-    ids: Annotated[Integers | None, Field(exclude_if=_absent)] = None
-    values: Annotated[dict[ColumnName, Floats] | None, Field(exclude_if=_absent)] = None
+    ids: Annotated[Integers | None, Field(exclude_if=absent)] = None
+    values: Annotated[dict[ColumnName, Floats] | None, Field(exclude_if=absent)] = None
 
     @classmethod
     def of(cls, layer: Layer, columns: UnitColumns) -> Self:
@@ -108,11 +104,11 @@ class ProjectionDocument(ArrayRecord):
 
     projection: Projection
     shape: Shape
-    live: Annotated[Booleans | None, Field(exclude_if=_absent)] = None
-    weights: Annotated[Floats | None, Field(exclude_if=_absent)] = None
-    area_shape: Annotated[Shape | None, Field(exclude_if=_absent)] = None
-    area: Annotated[Booleans | None, Field(exclude_if=_absent)] = None
-    links: Annotated[Integers | None, Field(exclude_if=_absent)] = None
+    live: Annotated[Booleans | None, Field(exclude_if=absent)] = None
+    weights: Annotated[Floats | None, Field(exclude_if=absent)] = None
+    area_shape: Annotated[Shape | None, Field(exclude_if=absent)] = None
+    area: Annotated[Booleans | None, Field(exclude_if=absent)] = None
+    links: Annotated[Integers | None, Field(exclude_if=absent)] = None
 
     @model_validator(mode="after")
     def _check_shapes(self) -> Self:
@@ -204,7 +200,7 @@ class NetworkDocument(ArrayRecord):
     version: Version
     digest: Digest
     sidecar: bool
-    interface: Annotated[Interface | None, Field(exclude_if=_absent)] = None
+    interface: Annotated[Interface | None, Field(exclude_if=absent)] = None
     layers: Annotated[tuple[LayerDocument, ...], Field(max_length=MAX_LAYERS)]
     projections: Annotated[tuple[ProjectionDocument, ...], Field(max_length=MAX_PROJECTIONS)]
 

@@ -16,14 +16,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from nestgraph.errors import SnapshotError
 from nestgraph.snapshot.limits import LIMITS, Limits
-from nestgraph.spec.wording import quoted
+from nestgraph.spec.limits import MAX_WHOLE
+from nestgraph.spec.wording import MOST_PROBLEMS, quoted
 
 T = TypeVar("T")
-MAX_PROBLEMS = 1000  # pydantic lists all or none, at a kilobyte each
 SHOWN, LONGEST = 16, 700  # problems, and characters of all of them together
 # What pydantic says as others are wrong: it cannot fill in a field, a list has too few items that are right.
 UNFILLED, SHORT = "default_factory_not_called", "too_short"
-MAX_INTEGER = 2**53
 # Possessive, and content with a string that never ends: linear in time and without a stack for any input.
 STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 SOME_DIGIT = re.compile(r"[-+]?[0_.]*+[1-9]")
@@ -119,7 +118,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _integer(text: str) -> int:
-    if len(text) > 17 or abs(int(text)) >= MAX_INTEGER:
+    if len(text) > 17 or abs(int(text)) >= MAX_WHOLE:
         raise ValueError(f"expected integers below 2**53, got {text[:40]}")
     return int(text)
 
@@ -147,7 +146,7 @@ def problems_of(error: ValidationError) -> str:
     `layers[2].values.bias: expected ..., got ...; projections: missing ...`.
     """
     count = error.error_count()
-    if count > MAX_PROBLEMS:
+    if count > MOST_PROBLEMS:
         return f"expected a document of the schema, got {count:,} problems"
     everything = cast(list[dict[str, Any]], error.errors(include_url=False))
     inner = {each["loc"][:length] for each in everything for length in range(len(each["loc"]))}

@@ -5,15 +5,11 @@ from typing import Annotated
 
 from pydantic import Field, Strict
 
-from nestgraph.spec.record import Extent, Name, Record, Text
-
-
-def _absent(value: object) -> bool:
-    return value is None
-
+from nestgraph.spec.limits import MAX_LAYERS, MAX_WHOLE
+from nestgraph.spec.record import Extent, Name, Record, Text, absent
 
 Shape = Annotated[tuple[Extent, ...], Field(max_length=8), Strict(False)]
-Whole = Annotated[int, Field(gt=-(2**53), lt=2**53)]
+Whole = Annotated[int, Field(gt=-MAX_WHOLE, lt=MAX_WHOLE)]
 
 
 class InputPort(Record):
@@ -29,9 +25,9 @@ class InputPort(Record):
     """
 
     layer: Name
-    shape: Annotated[Shape | None, Field(exclude_if=_absent)] = None
+    shape: Annotated[Shape | None, Field(exclude_if=absent)] = None
     free: Annotated[tuple[bool, ...], Field(max_length=8, exclude_if=operator.not_), Strict(False)] = ()
-    integers: Annotated[tuple[Whole, Whole] | None, Field(exclude_if=_absent), Strict(False)] = None
+    integers: Annotated[tuple[Whole, Whole] | None, Field(exclude_if=absent), Strict(False)] = None
 
 
 class OutputPort(Record):
@@ -44,7 +40,7 @@ class OutputPort(Record):
     """
 
     layer: Name
-    shape: Annotated[Shape | None, Field(exclude_if=_absent)] = None
+    shape: Annotated[Shape | None, Field(exclude_if=absent)] = None
     label: Annotated[Text, Field(exclude_if=operator.not_)] = ""
 
 
@@ -56,8 +52,8 @@ class Interface(Record):
         outputs: at least one port for each output layer.
     """
 
-    inputs: Annotated[tuple[InputPort, ...], Field(max_length=4096), Strict(False)]
-    outputs: Annotated[tuple[OutputPort, ...], Field(max_length=4096), Strict(False)]
+    inputs: Annotated[tuple[InputPort, ...], Field(max_length=MAX_LAYERS), Strict(False)]
+    outputs: Annotated[tuple[OutputPort, ...], Field(max_length=MAX_LAYERS), Strict(False)]
 
     @property
     def plain(self) -> bool:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, Strict, WithJsonSchema, model_validator
 
 from nestgraph.spec.operations import Activation, BatchNorm, Chain, Pair, Spatial
-from nestgraph.spec.record import Count, Name, Record, Text
+from nestgraph.spec.record import Count, Name, Record, Text, absent
 
 NORMALISATION_COLUMNS = ("gamma", "beta", "mean", "variance")
 COLUMNS = ("bias", *NORMALISATION_COLUMNS)
@@ -44,10 +44,6 @@ FreezableName = Annotated[
 ]
 
 
-def _absent(value: object) -> bool:
-    return value is None
-
-
 class Layer(Record):
     """A layer: a set of units of one kind, and the operations each applies to its incoming sum.
 
@@ -76,7 +72,7 @@ class Layer(Record):
     bias: bool = True
     output: bool = False
     label: Text = ""
-    opaque: Annotated[Text | None, Field(exclude_if=_absent)] = None  # left out of older records, so digests stay
+    opaque: Annotated[Text | None, Field(exclude_if=absent)] = None  # left out of older records, so digests stay
     note: Annotated[Text, Field(exclude_if=operator.not_)] = ""
     frozen: Annotated[tuple[FreezableName, ...], Field(max_length=4, exclude_if=operator.not_), Strict(False)] = ()
 

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, Strict, model_validator
 
-from nestgraph.spec.record import Count, Extent, Record
+from nestgraph.spec.record import Count, Extent, Record, absent
 
 Pair = Annotated[tuple[Count, Count], Strict(False)]  # a list will do
 Padding = Annotated[tuple[Extent, Extent], Strict(False)]
@@ -41,10 +41,6 @@ ActivationFunction = Literal[
     "cos",
     "erf",
 ]
-
-
-def _absent(value: object) -> bool:
-    return value is None
 
 
 class _Operation(Record):
@@ -93,8 +89,8 @@ class Activation(_Operation):
     kind: Literal["activation"] = "activation"
     function: ActivationFunction
     slope: Annotated[float, Field(ge=0, le=1)] = 0.01
-    low: Annotated[float | None, Field(exclude_if=_absent)] = None
-    high: Annotated[float | None, Field(exclude_if=_absent)] = None
+    low: Annotated[float | None, Field(exclude_if=absent)] = None
+    high: Annotated[float | None, Field(exclude_if=absent)] = None
 
     @model_validator(mode="after")
     def _check_bounds(self) -> Self:
@@ -170,7 +166,7 @@ class Upsampling(_Operation):
     mode: Literal["nearest", "bilinear"]
     size: Pair
     align_corners: bool = False
-    scale: Annotated[tuple[Factor, Factor] | None, Strict(False), Field(exclude_if=_absent)] = None
+    scale: Annotated[tuple[Factor, Factor] | None, Strict(False), Field(exclude_if=absent)] = None
 
     @model_validator(mode="after")
     def _check_corners(self) -> Self:

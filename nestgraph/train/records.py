@@ -11,7 +11,7 @@ from nestgraph.edits.connections import SetValues
 from nestgraph.errors import NestgraphError, SnapshotError
 from nestgraph.snapshot import MAX_BYTES, JournalEntry, check_json, load, read_bounded, read_journal
 from nestgraph.snapshot.disk import PathLike, shown
-from nestgraph.train.run_files import RESULT, check_manifest
+from nestgraph.train.run_files import RESULT, check_manifest, check_present
 from nestgraph.train.runs import Fault, Measurement, Result, read_faults, read_metrics, read_result
 
 READINGS = 5
@@ -48,6 +48,7 @@ class Records:
             SnapshotError: it is no such folder, a file is missing or damaged, or its parts do not belong together.
         """
         place = Path(folder)
+        check_present(place)
         recipe, environment = (_document(place / name) for name in ("recipe.json", "environment.json"))
         result = read_result(place) if (place / RESULT).exists() else None
         with warnings.catch_warnings():  # a run that still writes has a last line in the making

@@ -15,7 +15,7 @@ from nestgraph.train.locks import Lock
 from nestgraph.train.own_policies import classes_of, refuse_unknown
 from nestgraph.train.recipe import Recipe, recorded_recipe
 from nestgraph.train.records import Records
-from nestgraph.train.run_files import RESULT, check_plain_files, drop_state, resumable
+from nestgraph.train.run_files import RESULT, check_plain_files, check_present, drop_state, resumable
 from nestgraph.train.run_folder import Kept, RunFolder
 from nestgraph.train.runs import Run
 from nestgraph.train.synthesis import complete, facts_of, synthesize
@@ -54,8 +54,7 @@ def resume(
         TrainingError: the device is missing.
     """
     place = Path(run)
-    if not place.is_dir():
-        raise SnapshotError(f"{shown(place)}: expected the folder of a run, got none: synthesize makes one")
+    check_present(place)
     with Lock(place):
         check_plain_files(place)
         if (place / RESULT).exists():

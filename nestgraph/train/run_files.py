@@ -114,6 +114,16 @@ def check_plain_files(folder: Path) -> None:
                 check_plain(path)
 
 
+def check_present(folder: Path) -> None:
+    """Refuse what is no folder before a file in it is asked for.
+
+    Raises:
+        SnapshotError: there is none.
+    """
+    if not folder.is_dir():
+        raise SnapshotError(f"{shown(folder)}: expected the folder of a run, got none: synthesize makes one")
+
+
 def strangers(folder: Path) -> list[str]:
     """What lies in a folder that no run left which was killed before it began: its lock, temporary files, a state."""
     return [

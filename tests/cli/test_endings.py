@@ -1,5 +1,6 @@
 """How verbs end: exit codes, one sentence for what goes wrong, and nothing on a terminal that came from a file."""
 
+import io
 import json
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nestgraph as ng
-from nestgraph.cli.output import plain
+from nestgraph.cli.output import answer, complain, plain
 from tests.cli.running import before, run
 from tests.laws import quick
 
@@ -147,6 +148,15 @@ def test_no_escape_sequence_reaches_the_terminal(snapshots):
             assert all(character.isprintable() or character == "\n" for character in text), words
         assert result.exit_code in (0, 1, 2), words
         assert result.output
+
+
+def test_a_stream_of_few_characters_gets_the_others_as_json_writes_them(monkeypatch):
+    for name, tell in (("stdout", answer), ("stderr", complain)):
+        stream = io.TextIOWrapper(io.BytesIO(), "ascii")
+        monkeypatch.setattr(sys, name, stream)
+        tell("é → \U0001f9e0 a")
+        stream.flush()
+        assert stream.buffer.getvalue() == rb"\u00e9 \u2192 \ud83e\udde0 a" + b"\n"
 
 
 @given(st.text())

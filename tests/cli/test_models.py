@@ -104,6 +104,11 @@ WEIGHTS = {
         "expected the tensors of Small .*'tail' is not in the",
     ),
     "another shape": (lambda state: state | {"head.bias": torch.ones(3)}, r"expected the shapes .* head.bias: .*\[3\]"),
+    "another type": (
+        lambda state: state | {"head.bias": torch.ones(10).double()},
+        "expected 'head.bias' as torch.float32",
+    ),
+    "a narrower type": (lambda state: state | {"head.bias": torch.ones(10).half()}, None),
     "no counter": (lambda state: without(state, "norm.num_batches_tracked"), None),
 }
 
@@ -143,7 +148,11 @@ def assert_sentence(text, message):
         (("SOURCE:Small", "--arg", "depth=2", "--input", "1"), 1, r"SOURCE:Small\(depth=2\): .* unexpected keyword"),
         (("SOURCE:number", "--input", "1"), 1, "SOURCE:number: expected a torch.nn.Module from it, got int"),
         (("SOURCE:torn", "--input", "4"), 1, "import_module could not trace Torn.forward at .*return x if x.sum"),
-        (("SOURCE:whole", "--input", "1,8,8", "--weights", "gone"), 1, "gone: expected a readable safetensors file"),
+        (
+            ("SOURCE:whole", "--input", "1,8,8", "--weights", "gone"),
+            1,
+            "gone: cannot be read (expected a usable file, got: no such file",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

@@ -9,6 +9,7 @@ import random
 import shutil
 import tempfile
 import warnings
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -56,23 +57,27 @@ def _stop(row, _left):
         raise _Stopped
 
 
+@contextmanager
+def _bare(data):
+    """Runs have their data at once and draw no pictures, which take longer than all else."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DataOptions, "load", lambda *_: data)
+        for picture in ("draw_stage", "draw_run"):
+            patch.setattr(run_folder, picture, lambda *_: None)
+        yield
+
+
 @cache
 def folders():
     """A finished run, and one that was killed in pruning after points were kept."""
     place = Path(tempfile.mkdtemp(prefix="nestgraph-fuzz-"))
     recipe, data = parse_recipe(RECIPE, "fuzz.toml"), DataOptions(name="digits").load(0)
-    patch = pytest.MonkeyPatch()  # for good: what is resumed later is this run as well
-    patch.setattr(DataOptions, "load", lambda *_: data)
-    for picture in ("draw_stage", "draw_run"):
-        patch.setattr(run_folder, picture, lambda *_: None)
-    try:
+    with _bare(data):
         synthesize(recipe, place / "finished")
         try:
             synthesize(recipe, place / "killed", progress=_stop, save_every=0)
         except (_Stopped, Interrupted):
             (place / "killed" / "faults.jsonl").touch()
-    finally:
-        patch.undo()
     return place / "finished", place / "killed", data
 
 
@@ -186,11 +191,8 @@ def folder_trial(seed, folder, resumed):
     if resumed:
         jobs.append(("resume", lambda: resume(run)))
     problem = None
-    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+    with _bare(data), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        patch.setattr(DataOptions, "load", lambda *_: data)
-        for picture in ("draw_stage", "draw_run"):
-            patch.setattr(run_folder, picture, lambda *_: None)
         for name, job in jobs:
             try:
                 job()

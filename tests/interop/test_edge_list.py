@@ -251,7 +251,7 @@ def test_what_is_no_network_is_one_sentence_that_names_the_row(case):
         (b"a,y,1\n# a comment, of some, sort\n", "edges.csv: line 2: expected as weight a finite number"),
         (b'a,y,1\n"b,y,1\n', "edges.csv: expected a CSV file in UTF-8, got: "),
         (b"\xff\xfe\x00a", "edges.csv: expected a CSV file in UTF-8, got: "),
-        (b"", "expected at least one edge"),
+        (b"", "edges.csv: expected at least one edge"),
         (b"source,target,weight,Weight\na,y,1,2\n", "edges.csv: line 1: expected each column once, got 'weight' twice"),
         (b"a,y" + b"," * MOST_COLUMNS, "edges.csv: line 1: expected at most 1,024 cells, got more"),
         (b"a," + b"y" * 200_000 + b",1", "edges.csv: expected a CSV file in UTF-8, got: field larger"),

@@ -34,6 +34,21 @@ def test_every_element_has_a_number_of_its_own_in_each_sample():
         assert places.ravel().tolist() == list(range(places.size))
 
 
+def test_samples_are_told_apart_by_one_element_of_the_first_two():
+    found, whole = ledger()
+    a = whole["a"]
+    cases = {"whole": (a.index, True), "swapped": (a.index.flip(0), False), "alike": (a.index[:1].repeat(2, 1), False)}
+    cases |= {"one": (a.index[:1], False), "three": (a.index[[0, 1, 1]], False), "empty": (a.index[:, :0], True)}
+    cases["transposed"] = a.index.T, False
+    mended = a.index.clone()
+    mended[1, 1:] = 0  # which one element alone does not tell
+    cases["by one element"] = mended, True
+    for name, (index, apart) in cases.items():
+        assert found.seems_apart(moved(a, index)) is apart, name
+        if name != "by one element":
+            assert found.apart(moved(a, index)) is apart, name
+
+
 def test_samples_that_are_mixed_repeated_or_lost_are_refused():
     found, whole = ledger()
     index = whole["b"].index

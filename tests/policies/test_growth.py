@@ -20,6 +20,7 @@ from nestgraph.policies import (
 from nestgraph.policies.growth import paper_neuron, rank_one_neuron
 from nestgraph.policies.policy import plastic_projections
 from nestgraph.seeds import mlp
+from nestgraph.spec import Activation
 from tests.laws import check_laws, quick
 from tests.policies.evidence import evidence_for
 from tests.strategies import SEEDS, networks
@@ -303,6 +304,12 @@ def test_layers_without_one_dense_way_in_and_out_are_left_alone():
     shallow = mlp((4, 3))
     assert bridged_layers(shallow) == {}
     assert NeuronGrowth().propose(shallow, Evidence(), generator()).edits == ()
+
+
+def test_a_layer_that_mixes_its_units_is_not_bridged(monkeypatch):
+    assert list(bridged_layers(wide())) == ["fc1", "fc2"]
+    monkeypatch.setattr(Activation, "mixes_units", True)
+    assert bridged_layers(wide()) == {}
 
 
 def test_proposals_say_what_they_do():

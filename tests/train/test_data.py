@@ -283,7 +283,7 @@ def test_a_write_that_fails_leaves_nothing(cache, contents, tmp_path, monkeypatc
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(DataError, match="No space left on device"):
+    with pytest.raises(DataError, match="no space left on device"):
         load_dataset("mnist", cache=cache)
     assert sorted(path.name for path in (cache / "mnist").iterdir()) == sorted(set(contents) - {gone.name})
 
