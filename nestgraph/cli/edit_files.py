@@ -1,6 +1,5 @@
 """What `edit` reads, an edit or a journal, and what it says of the change."""
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -8,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from nestgraph.cli.output import say, table
+from nestgraph.cli.output import table
 from nestgraph.edits import EDIT, AnyEdit, Batch, Editor, Preview, RemoveUnits, coupled, diff
 from nestgraph.edits.preview import Units, listing
 from nestgraph.errors import EditError, NestgraphError
 from nestgraph.graph import Network, cost
 from nestgraph.snapshot import LIMITS, JournalEntry, read_bounded, read_journal, read_record, replay
+from nestgraph.snapshot.disk import shown
 
 Edits = AnyEdit | list[JournalEntry]
 COUNTS = {"units": "units", "connections": "connections", "parameters": "parameters", "flops": "FLOPs"}
@@ -27,13 +27,8 @@ def read_edits(path: Path) -> Edits:
         SnapshotError: the file cannot be read or holds something else.
     """
     if path.suffix.lower() != ".jsonl":
-        return read_record(EDIT.adapter, read_bounded(path, LIMITS.document_bytes), str(path))
-    with warnings.catch_warnings(record=True) as torn:
-        warnings.simplefilter("always")
-        entries = read_journal(path)
-    for warning in torn:
-        say(str(warning.message))
-    return entries
+        return read_record(EDIT.adapter, read_bounded(path, LIMITS.document_bytes), shown(path))
+    return read_journal(path)
 
 
 def edited(network: Network, edits: Edits, where: Path) -> Network:
@@ -45,7 +40,7 @@ def edited(network: Network, edits: Edits, where: Path) -> Network:
     try:
         return replay(network, edits).network if isinstance(edits, list) else edits.apply(network).network
     except NestgraphError as error:
-        raise EditError(f"{where}: {error}") from error
+        raise EditError(f"{shown(where)}: {error}") from error
 
 
 def preview_of(network: Network, edits: Edits) -> Preview:

@@ -1,12 +1,13 @@
 """How verbs are found on the command line, how their help begins, and how every ending becomes an exit code."""
 
 import sys
+import warnings
 from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from nestgraph.cli.output import BUG, NO, SETTINGS, UNREAD, USAGE, complain
+from nestgraph.cli.output import BUG, NO, SETTINGS, UNREAD, USAGE, complain, say
 from nestgraph.errors import NestgraphError, RecipeError
 
 EVERYWHERE = ("-q", "--quiet", "--debug")
@@ -51,9 +52,11 @@ class Verbs(TyperGroup):
         return super().parse_args(ctx, ours + others + args[end:])
 
     def main(self, *args: Any, **extra: Any) -> NoReturn:
-        """Run the verb and exit."""
+        """Run the verb and exit. What the library warns of is a message like others."""
         try:
-            code = super().main(*args, **{**extra, "standalone_mode": False})
+            with warnings.catch_warnings():
+                warnings.showwarning = lambda message, *_, **__: say(str(message))
+                code = super().main(*args, **{**extra, "standalone_mode": False})
         except SystemExit:  # typer's answer to a reader that left early, such as `head`
             code = UNREAD
         except typer.TyperException as error:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from nestgraph.errors import DataError
 from nestgraph.snapshot.disk import PathLike
 from nestgraph.spec.arguments import checked
+from nestgraph.spec.limits import MAX_WHOLE
 from nestgraph.spec.wording import quoted
 from nestgraph.train import cifar, mnist
 from nestgraph.train.augmentation import Normalisation
@@ -199,8 +200,7 @@ def load_dataset(
     """
     if name not in _LOADERS:
         raise DataError(f"load_dataset: expected one of {', '.join(_LOADERS)}, got {name!r}")
-    if seed < 0:
-        raise DataError(f"load_dataset {name!r}: expected a seed of 0 or more, got {seed}")
+    _check_seed(f"load_dataset {name!r}", seed)
     if validation not in ("stratified", "last") or (name == "digits" and validation == "last"):
         choices = "'stratified'" if name == "digits" else "'stratified' or 'last'"
         raise DataError(f"load_dataset {name!r}: expected validation to be {choices}, got {validation!r}")
@@ -229,6 +229,7 @@ def load_image_folder(folder: PathLike, options: FolderOptions | None = None, se
         DataError: the folder is none of that kind, or has too few images to draw splits from.
     """
     options = options or FolderOptions()
+    _check_seed("image_folder", seed)
     found = read_image_folder(Path(folder), options)
     splits = split_places(found, options, np.random.default_rng(seed))
     samples = [StreamedSamples(found.files, split, found.labels[split], options.size) for split in splits]
@@ -242,6 +243,12 @@ def load_image_folder(folder: PathLike, options: FolderOptions | None = None, se
     )
     LOG.info("%s", dataset)
     return dataset
+
+
+def _check_seed(who: str, seed: int) -> None:
+    """Refuse a seed that a run could not write down, or that no generator takes."""
+    if not 0 <= seed < MAX_WHOLE:
+        raise DataError(f"{who}: expected a seed from 0 to {MAX_WHOLE - 1:,}, got {quoted(seed)}")
 
 
 def datasets(cache: PathLike | None = None) -> tuple[DatasetInfo, ...]:

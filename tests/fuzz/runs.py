@@ -29,7 +29,7 @@ from nestgraph.train.runs import Result, read_faults, read_metrics, read_result,
 from nestgraph.train.state_files import read_state
 from nestgraph.train.synthesis import synthesize
 from tests.fuzz.mutations import mutated_bytes, mutated_values
-from tests.fuzz.trial import Finding, _read
+from tests.fuzz.trial import Finding, broken_promise
 
 RECIPE = """
 name = "fuzz"
@@ -128,7 +128,7 @@ READERS = {
 
 
 @cache
-def _samples():
+def run_samples():
     """The files of both runs that have a reader, where they lie in their folder."""
     finished, killed, _ = folders()
     return [
@@ -142,12 +142,12 @@ def _samples():
 def file_trial(seed, folder):
     """Read one file of a run, mutated as the seed says; what is wrong with how that went, or None."""
     rng = random.Random(seed)
-    run, name = rng.choice(_samples())
+    run, name = rng.choice(run_samples())
     data, place = _mutated(run / name, rng), folder / "state" / name.name
     place.parent.mkdir(exist_ok=True)
     place.write_bytes(data)
     expected, read = READERS[name.name]
-    wrong = _read(lambda: read(place), len(data), expected, NestgraphError)
+    wrong = broken_promise(lambda: read(place), len(data), expected, NestgraphError)
     place.unlink()
     return Finding(seed, f"{name}: {wrong}") if wrong else None
 

@@ -5,7 +5,7 @@ import json
 from nestgraph.errors import SnapshotError
 from nestgraph.graph import Network
 from tests.fuzz.__main__ import main
-from tests.fuzz.trial import KINDS, TRIALS, _read, samples
+from tests.fuzz.trial import KINDS, TRIALS, broken_promise, samples
 
 
 def test_a_thousand_mutated_files_are_read_or_refused(capsys):
@@ -30,4 +30,4 @@ def test_a_broken_promise_would_be_found():
             len("")
 
     for reader, reason in ((foreign, "KeyError"), (hungry, "bytes for 10"), (slow, "calls"), (dict, "gave dict")):
-        assert reason in _read(reader, 10, Network, SnapshotError)
+        assert reason in broken_promise(reader, 10, Network, SnapshotError)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.fuzz.runs import READERS, _samples, file_trial, folder_trial
+from tests.fuzz.runs import READERS, file_trial, folder_trial, run_samples
 
 
 def found_in_files(folder, count, seed):
@@ -17,7 +17,7 @@ def found_in_folders(folder, count, seed):
 
 
 def test_every_kind_of_file_is_tried():
-    assert {name.name for _, name in _samples()} == READERS.keys()
+    assert {name.name for _, name in run_samples()} == READERS.keys()
 
 
 def test_mutated_files_of_runs_are_read_or_refused(tmp_path):

@@ -39,9 +39,7 @@ def samples():
     tomls = [(recipes / f"{name}.toml").read_bytes() for name in ("digits", "lenet-5")]
     parsed = [parse_recipe(text.decode(), "x.toml").model_dump_json().encode() for text in tomls]
     return {
-        "snapshot": [
-            (EXAMPLES / f"{name}.json").read_bytes() for name in ("v1-chain", "v1-areas", "v2-chain", "v2-areas")
-        ],
+        "snapshot": [(EXAMPLES / f"{name}.json").read_bytes() for name in SNAPSHOTS],
         "sidecar": [(EXAMPLES / "v2-sidecar.json").read_bytes()],
         "journal": [(EXAMPLES / "journal.jsonl").read_bytes()],
         "recipe.toml": tomls,
@@ -67,8 +65,8 @@ def _mutated(data, rng):
     return json.dumps(mutated_values(json.loads(data), rng), ensure_ascii=rng.random() < 0.5).encode("utf-8", "replace")
 
 
-def _read(reader, size, expected, error):
-    """Why reading broke the promise."""
+def broken_promise(reader, size, expected, error):
+    """How a reading broke the promise; None where it kept it."""
     before, calls = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, Calls()
     try:
         with warnings.catch_warnings(), counted() as calls:
@@ -91,7 +89,7 @@ def _read(reader, size, expected, error):
 
 def _snapshot(data, rng, _):
     data = _mutated(data, rng)
-    return _read(lambda: from_bytes(data, "net.json", LIMITS), len(data), Network, SnapshotError)
+    return broken_promise(lambda: from_bytes(data, "net.json", LIMITS), len(data), Network, SnapshotError)
 
 
 def _sidecar(data, rng, folder):
@@ -100,7 +98,7 @@ def _sidecar(data, rng, folder):
     data, arrays = (_mutated(data, rng), arrays) if rng.random() < 0.3 else (data, mutated_bytes(arrays, rng))
     (folder / "net.json").write_bytes(data)
     (folder / f"{digest}.safetensors").write_bytes(arrays)
-    return _read(lambda: load(folder / "net.json", LIMITS), len(data) + len(arrays), Network, SnapshotError)
+    return broken_promise(lambda: load(folder / "net.json", LIMITS), len(data) + len(arrays), Network, SnapshotError)
 
 
 def _journal(data, rng, folder):
@@ -114,7 +112,7 @@ def _journal(data, rng, folder):
     else:
         data = mutated_bytes(data, rng)
     (folder / "journal.jsonl").write_bytes(data)
-    return _read(lambda: read_journal(folder / "journal.jsonl", LIMITS), len(data), list, SnapshotError)
+    return broken_promise(lambda: read_journal(folder / "journal.jsonl", LIMITS), len(data), list, SnapshotError)
 
 
 def _summed(entry):
@@ -136,7 +134,7 @@ def _recipe_json(data, rng, _):
 
 def _recipe(data, source):
     text = data.decode("utf-8", "replace")
-    return _read(lambda: parse_recipe(text, source), len(data), Recipe, RecipeError)
+    return broken_promise(lambda: parse_recipe(text, source), len(data), Recipe, RecipeError)
 
 
 TRIALS = {
