@@ -1,5 +1,6 @@
 """A PyTorch module from the name of a callable and a file of weights, as the command line takes them."""
 
+import math
 import os
 import pkgutil
 import sys
@@ -15,6 +16,9 @@ from torch import Tensor, nn
 
 from nestgraph.errors import InteropError
 from nestgraph.snapshot.disk import open_regular, reported, shown
+
+MOST_NUMBERS = 2**26
+"""Of a sample that a module is tried out with: 256 MB."""
 
 COUNTERS = ("num_batches_tracked",)
 """Entries of a state dict that no output depends on: files may lack them."""
@@ -34,7 +38,7 @@ def built_module(name: str, arguments: Mapping[str, Any]) -> nn.Module:
     try:
         found: Any = pkgutil.resolve_name(name)
         made: Any = found if isinstance(found, nn.Module) and not arguments else found(**arguments)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         called = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
         got = f"{type(error).__name__}: {error}"
         raise InteropError(f"{name}({called[:200]}): expected a callable that gives a module, got {got}") from error
@@ -76,9 +80,11 @@ def load_weights(module: nn.Module, path: str | os.PathLike[str]) -> None:
 def _check_types(module: nn.Module, path: str, where: str) -> None:
     """Refuse numbers that the module would round: torch converts what it loads without a word."""
     own = module.state_dict()
-    with safetensors.safe_open(path, "pt") as file:
-        for name in own.keys() & file.keys():
-            expected, got = own[name].dtype, file.get_tensor(name).dtype
+    with cast(Any, safetensors.safe_open(path, "pt")) as file:
+        names: list[str] = file.keys()
+        for name in own.keys() & set(names):
+            expected: torch.dtype = own[name].dtype
+            got: torch.dtype = file.get_tensor(name).dtype
             alike = expected.is_floating_point == got.is_floating_point
             if not alike or torch.promote_types(expected, got) != expected:
                 raise InteropError(
@@ -88,6 +94,14 @@ def _check_types(module: nn.Module, path: str, where: str) -> None:
 
 
 def example_inputs(shapes: Sequence[Sequence[int]]) -> list[Tensor]:
-    """Two random samples for each input, whose shapes are without a batch."""
+    """Two random samples for each input, whose shapes are without a batch.
+
+    Raises:
+        InteropError: a sample has more numbers than may be tried out.
+    """
+    for shape in shapes:
+        if math.prod(shape) > MOST_NUMBERS:
+            given = ",".join(map(str, shape))
+            raise InteropError(f"expected samples of at most {MOST_NUMBERS:,} numbers, got one of shape {given[:80]}")
     generator = torch.Generator().manual_seed(0)
     return [torch.rand(2, *shape, generator=generator) for shape in shapes]

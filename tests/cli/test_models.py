@@ -48,6 +48,9 @@ class Torn(nn.Module):
 
 def number():
     return 3
+
+def leaving():
+    raise SystemExit(3)
 '''
 INPUT = ("--input", "1,8,8", "--out", "net.json")
 
@@ -148,11 +151,9 @@ def assert_sentence(text, message):
         (("SOURCE:Small", "--arg", "depth=2", "--input", "1"), 1, r"SOURCE:Small\(depth=2\): .* unexpected keyword"),
         (("SOURCE:number", "--input", "1"), 1, "SOURCE:number: expected a torch.nn.Module from it, got int"),
         (("SOURCE:torn", "--input", "4"), 1, "import_module could not trace Torn.forward at .*return x if x.sum"),
-        (
-            ("SOURCE:whole", "--input", "1,8,8", "--weights", "gone"),
-            1,
-            "gone: cannot be read (expected a usable file, got: no such file",
-        ),
+        (("SOURCE:whole", "--input", "1,8,8", "--weights", "gone"), 1, "gone: cannot be read"),
+        (("SOURCE:whole", "--input", "999999999"), 1, "expected samples of at most 67,108,864 numbers, got one of"),
+        (("SOURCE:leaving", "--input", "1"), 1, r"SOURCE:leaving\(\): expected a callable .* SystemExit: 3"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
