@@ -55,7 +55,7 @@ class Verbs(TyperGroup):
         """Run the verb and exit. What the library warns of is a message like others."""
         try:
             with warnings.catch_warnings():
-                warnings.showwarning = lambda message, *_, **__: say(str(message))
+                warnings.showwarning = _warned
                 code = super().main(*args, **{**extra, "standalone_mode": False})
         except SystemExit:  # typer's answer to a reader that left early, such as `head`
             code = UNREAD
@@ -66,6 +66,10 @@ class Verbs(TyperGroup):
                 raise
             code = _explained(error)
         sys.exit(code)
+
+
+def _warned(message: Warning | str, *_: object, **__: object) -> None:
+    say(str(message))
 
 
 def _misused(error: typer.TyperException) -> int:
