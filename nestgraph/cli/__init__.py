@@ -1,5 +1,12 @@
 """The command line: one verb each over the package's public face."""
 
-from nestgraph.cli.app import main
+import sys
 
-__all__ = ["main"]
+
+def main() -> None:
+    """Run the command line. Ctrl-C ends it in silence while it is loaded, too."""
+    try:
+        from nestgraph.cli.app import main as run
+    except KeyboardInterrupt:
+        sys.exit(130)
+    run()

@@ -1,5 +1,5 @@
 """`python -m nestgraph.cli`."""
 
-from nestgraph.cli.app import main
+from nestgraph.cli import main
 
 main()

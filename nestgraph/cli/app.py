@@ -346,6 +346,8 @@ def schema(
     known = {file.removesuffix(".schema.json"): content for file, content in schemas(recipe_record()).items()}
     if name is not None and name not in known:
         raise typer.BadParameter(f"expected one of {', '.join(known)}, got {name!r}", param_hint="NAME")
+    if out is not None and name is not None:
+        raise typer.BadParameter("expected none with --out, which writes all, got one", param_hint="NAME")
     if out is not None:
         paths = [str(path) for path in write_schemas(out, recipe_record(), overwrite)]
         facts(paths, "\n".join(paths), as_json)

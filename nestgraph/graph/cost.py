@@ -8,7 +8,7 @@ counted; the others are named.
 """
 
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,12 +16,13 @@ from nestgraph.errors import StructureError
 from nestgraph.graph.body import flops_of, parameters_of
 from nestgraph.graph.geometry import output_size
 from nestgraph.graph.structure import Structure
+from nestgraph.graph.tally import Added
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.projection import Conv, Projection, is_gate, is_trained
 
 
 @dataclass(frozen=True)
-class Cost:
+class Cost(Added):
     """Counts of a projection, a layer (its incoming projections and units) or a whole network."""
 
     units: int = 0
@@ -29,12 +30,6 @@ class Cost:
     possible: int = 0
     parameters: int = 0
     flops: int = 0
-
-    def __add__(self, other: "Cost") -> "Cost":
-        return Cost(*(mine + its for mine, its in zip(astuple(self), astuple(other), strict=True)))
-
-    def __sub__(self, other: "Cost") -> "Cost":
-        return Cost(*(mine - its for mine, its in zip(astuple(self), astuple(other), strict=True)))
 
 
 @dataclass(frozen=True)

@@ -71,12 +71,10 @@ class Difference:
     def notes(self, layer: str) -> tuple[str, ...]:
         """What changed of a layer beside units, connections and values: fields, order, body, names of projections."""
         entry = self.layers[layer]
-        if entry.before is None or entry.after is None:
+        if entry.alone:
             return ()
         order = (*["order"] * entry.reordered, *["body"] * entry.body)
-        records = (
-            p.name for p in self.incoming(layer) if None in (p.before, p.after) or p.fields or p.remade or p.area
-        )
+        records = (projection.name for projection in self.incoming(layer) if projection.rewritten)
         return (*entry.fields, *order, *records)
 
     @cached_property

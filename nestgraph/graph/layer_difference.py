@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from nestgraph.graph.columns import UnitColumns
-from nestgraph.graph.matching import other_fields, same_record, unequal
+from nestgraph.graph.matching import Matched, same_record, unequal
 from nestgraph.graph.tally import Counts, Fate, Tally
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.layer import Layer
@@ -23,19 +23,13 @@ class Values:
 
 
 @dataclass(frozen=True, eq=False)
-class LayerDifference:
+class LayerDifference(Matched[Layer]):
     """What became of a layer itself and of its units.
 
     Attributes:
-        name: of the layer.
-        before: its record in the old network; None where there was no such layer.
-        after: its record in the new one; None where there is none.
         body: whether both networks hold a body of the opaque layer, and these do not compute the same.
     """
 
-    name: str
-    before: Layer | None
-    after: Layer | None
     _old: UnitColumns
     _new: UnitColumns
     body: bool = False
@@ -72,11 +66,6 @@ class LayerDifference:
         return np.unique(np.concatenate([self._old.ids[:0], *(column.ids for column in self.values.values())]))
 
     @cached_property
-    def fields(self) -> tuple[str, ...]:
-        """The fields of the record that changed, such as `operations`; none where only one network has the layer."""
-        return () if self.before is None or self.after is None else other_fields(self.before, self.after)
-
-    @cached_property
     def reordered(self) -> bool:
         """Whether units that both networks have stand in another order, which outputs and files follow."""
         if self._shared:
@@ -87,8 +76,8 @@ class LayerDifference:
     @property
     def fate(self) -> Fate:
         """What became of the record and the units; connections into the layer are those of its projections."""
-        if self.before is None or self.after is None:
-            return "added" if self.before is None else "removed"
+        if self.alone:
+            return self.alone
         if self._old is self._new and same_record(self.before, self.after) and not self.body:
             return "unchanged"
         differs = self.fields or len(self.added) or len(self.removed) or self.reordered or self.values or self.body

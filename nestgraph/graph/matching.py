@@ -7,15 +7,18 @@ them. Parts are compared as digests are made: floats bit by bit, records by thei
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from nestgraph.graph.columns import ConnectionColumns
 from nestgraph.graph.structure import Structure
+from nestgraph.graph.tally import Fate
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.record import Record
 
+R = TypeVar("R", bound=Record)
 Places = tuple[Any, ...]
 """What indexes the first axes of a projection's arrays."""
 
@@ -34,6 +37,33 @@ def other_fields(before: Record, after: Record) -> tuple[str, ...]:
     tables: list[Mapping[str, Any]] = [json.loads(record.model_dump_json()) for record in (before, after)]
     names = dict.fromkeys((*type(before).model_fields, *type(after).model_fields))
     return tuple(name for name in names if len({json.dumps(table.get(name)) for table in tables}) > 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Matched(Generic[R]):
+    """A layer or projection of either of two networks, matched by name.
+
+    Attributes:
+        name: of both.
+        before: its record in the old network; None where there was none of that name.
+        after: its record in the new one; None where there is none.
+    """
+
+    name: str
+    before: R | None
+    after: R | None
+
+    @cached_property
+    def fields(self) -> tuple[str, ...]:
+        """The fields of the record that changed, such as `operations`; none where only one network has the part."""
+        return () if self.before is None or self.after is None else other_fields(self.before, self.after)
+
+    @property
+    def alone(self) -> Fate | None:
+        """What became of a part that only one network has; None where both have it."""
+        if self.before is not None and self.after is not None:
+            return None
+        return "added" if self.before is None else "removed"
 
 
 def same_make(old: Structure, new: Structure, name: str) -> bool:

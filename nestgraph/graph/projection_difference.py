@@ -8,11 +8,11 @@ import numpy as np
 from nestgraph.graph.columns import ConnectionColumns
 from nestgraph.graph.matching import (
     Common,
+    Matched,
     Places,
     common_edges,
     connection_ends,
     other_areas,
-    other_fields,
     same_make,
     same_record,
     unequal,
@@ -46,18 +46,9 @@ class Connections:
 
 
 @dataclass(frozen=True, eq=False)
-class ProjectionDifference:
-    """What became of a projection and of its connections.
+class ProjectionDifference(Matched[Projection]):
+    """What became of a projection and of its connections."""
 
-    Attributes:
-        name: of the projection.
-        before: its record in the old network; None where there was no such projection.
-        after: its record in the new one; None where there is none.
-    """
-
-    name: str
-    before: Projection | None
-    after: Projection | None
     _old: Structure
     _new: Structure
 
@@ -65,11 +56,6 @@ class ProjectionDifference:
     def remade(self) -> bool:
         """Whether both networks have a projection of this name, but of another make, so that nothing was kept."""
         return self.before is not None and self.after is not None and not same_make(self._old, self._new, self.name)
-
-    @cached_property
-    def fields(self) -> tuple[str, ...]:
-        """The fields of the record that changed, such as `trained`."""
-        return () if self.before is None or self.after is None else other_fields(self.before, self.after)
 
     @cached_property
     def area(self) -> bool:
@@ -86,7 +72,7 @@ class ProjectionDifference:
     @property
     def rewritten(self) -> bool:
         """Whether more than connections changed: the projection came or went, or its record, make or area differs."""
-        return self.before is None or self.after is None or bool(self.fields) or self.remade or self.area
+        return bool(self.alone or self.fields or self.remade or self.area)
 
     @cached_property
     def counts(self) -> Tally:
@@ -110,8 +96,8 @@ class ProjectionDifference:
     @property
     def fate(self) -> Fate:
         """What became of the projection: of its record, its connections or their areas."""
-        if self.before is None or self.after is None:
-            return "added" if self.before is None else "removed"
+        if self.alone:
+            return self.alone
         if self._columns[0] is self._columns[1] and same_record(self.before, self.after):
             return "unchanged"
         quickly = self.remade or self.fields or self._columns[0].active != self._columns[1].active
@@ -163,7 +149,7 @@ class ProjectionDifference:
 
     @property
     def _compared(self) -> bool:
-        return self.before is not None and self.after is not None and not self.remade
+        return not (self.alone or self.remade)
 
     @property
     def _columns(self) -> tuple[ConnectionColumns, ConnectionColumns]:

@@ -1,22 +1,34 @@
-"""Counts of what became of units and connections; see `difference` for what the words mean."""
+"""Records of counts: of what became of units and connections; see `difference` for what the words mean."""
 
-from dataclasses import astuple, dataclass
-from typing import Literal
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any, Literal, Self, cast
 
 Fate = Literal["added", "removed", "changed", "unchanged"]
 
 
+class Added:
+    """Records of counts, which are added and taken from each other field by field."""
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(*(mine + its for mine, its in self._beside(other)))
+
+    def __sub__(self, other: Self) -> Self:
+        return type(self)(*(mine - its for mine, its in self._beside(other)))
+
+    def _beside(self, other: Self) -> Iterator[tuple[Any, Any]]:
+        names = (field.name for field in fields(cast(Any, self)))
+        return ((getattr(self, name), getattr(other, name)) for name in names)
+
+
 @dataclass(frozen=True)
-class Tally:
+class Tally(Added):
     """How many of a kind there were, and how many of them were added, removed and changed."""
 
     before: int = 0
     added: int = 0
     removed: int = 0
     changed: int = 0
-
-    def __add__(self, other: "Tally") -> "Tally":
-        return Tally(*(mine + its for mine, its in zip(astuple(self), astuple(other), strict=True)))
 
     def __bool__(self) -> bool:
         return bool(self.added or self.removed or self.changed)
@@ -33,7 +45,7 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Counts:
+class Counts(Added):
     """Counts of a layer, whose connections are those that lead into it, or of a whole network.
 
     Attributes:
@@ -45,9 +57,6 @@ class Counts:
     units: Tally = Tally()
     connections: Tally = Tally()
     values: int = 0
-
-    def __add__(self, other: "Counts") -> "Counts":
-        return Counts(self.units + other.units, self.connections + other.connections, self.values + other.values)
 
     @property
     def numbers(self) -> int:

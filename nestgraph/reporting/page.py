@@ -16,8 +16,9 @@ from nestgraph.errors import SnapshotError
 from nestgraph.reporting.collect import collect
 from nestgraph.reporting.summary import fields, steps, summary
 from nestgraph.snapshot import check_own, write_own
+from nestgraph.snapshot.disk import shown
 from nestgraph.spec.arguments import checked
-from nestgraph.train.run_files import check_present
+from nestgraph.train.run_files import FILES, check_present
 
 REPORT = "report.html"
 MARK = b'<meta name="generator" content="nestgraph report">'
@@ -46,11 +47,13 @@ def report(
 
     Raises:
         SnapshotError: the folder is not that of a run, a file of it is damaged, its parts do not belong together, or
-            another file is in the report's place, or it cannot be written.
+            another file is in the report's place, one of the run even with `overwrite`, or it cannot be written.
     """
     folder = Path(run)
     check_present(folder)
     place = folder / REPORT if path is None else Path(path)
+    if place.name in FILES and place.parent.resolve() == folder.resolve():
+        raise SnapshotError(f"{shown(place)}: expected no file that the run is read from, got one: choose another name")
     check_own(place, MARK, overwrite)  # before the work
     write_own(place, page(collect(folder), reload).encode(), MARK, overwrite)
     return place

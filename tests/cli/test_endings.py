@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nestgraph as ng
+from nestgraph.cli import main
 from nestgraph.cli.output import answer, complain, plain
 from tests.cli.running import before, run
 from tests.laws import quick
@@ -52,6 +53,8 @@ PROGRAM = [sys.executable, "-m", "nestgraph"]
             "nestgraph edit: invalid value for --out: expected none with --preview",
         ),
         (["schema", "cats"], "nestgraph schema: invalid value for NAME: expected one of edit,"),
+        (["schema", "edit", "--out", "new"], "nestgraph schema: invalid value for NAME: expected none with --out"),
+        (["summary", ""], "nestgraph: expected no empty word, got one: is a variable of the shell not set?"),
         (["synthesize", "cats"], "expected a recipe name ("),
         (["synthesize", "missing.toml"], "missing.toml: "),
         (["synthesize", "digits", "--seeds", "0"], "nestgraph synthesize: invalid value for '--seeds': "),
@@ -100,6 +103,22 @@ def test_errors_are_sentences_and_tracebacks_only_for_debug(error, code, sentenc
     if code != 130:
         with pytest.raises(type(error)):
             run_raising("summary", "before.json", "--debug")
+
+
+class Interrupting:
+    """Ctrl-C while the command line is imported."""
+
+    def find_spec(self, name, *_):
+        if name == "nestgraph.cli.app":
+            raise KeyboardInterrupt
+
+
+def test_ctrl_c_while_the_program_is_loaded_is_silent(monkeypatch, capsys):
+    monkeypatch.delitem(sys.modules, "nestgraph.cli.app")
+    monkeypatch.setattr(sys, "meta_path", [Interrupting(), *sys.meta_path])
+    with pytest.raises(SystemExit) as ending:
+        main()
+    assert (ending.value.code, *capsys.readouterr()) == (130, "", "")
 
 
 def run_raising(*words):

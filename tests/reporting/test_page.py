@@ -99,8 +99,13 @@ def test_a_report_that_cannot_be_written_is_an_error(tmp_path):
     whole_run(tmp_path)
     with pytest.raises(SnapshotError):
         report(tmp_path, tmp_path / "none" / "a.html")
-    with pytest.raises(SnapshotError, match="expected the folder of a run"):
-        report(tmp_path / "none")
+    for folder in ("none", "recipe.json"):
+        with pytest.raises(SnapshotError, match=f"{folder}: expected the folder of a run, got none"):
+            report(tmp_path / folder)
+    journal = (tmp_path / "journal.jsonl").read_bytes()
+    with pytest.raises(SnapshotError, match="expected no file that the run is read from"):
+        report(tmp_path, tmp_path / "journal.jsonl", overwrite=True)
+    assert (tmp_path / "journal.jsonl").read_bytes() == journal
 
 
 def test_a_live_report_is_written_seldom_and_then_once_more(tmp_path, monkeypatch):
