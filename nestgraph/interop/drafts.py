@@ -58,6 +58,25 @@ class Drafts:
         self._projections: dict[str, Projection] = {}
         self._connections: dict[str, ConnectionColumns] = {}
         self._bodies: dict[str, Body] = {}
+        self._before: list[tuple[Draft, Layer, dict[str, AnyArray]]] = []
+
+    def begin(self) -> None:
+        """From here on, what layers gain can be taken back."""
+        self._before.clear()
+
+    def append(
+        self, layer: str, operation: Operation, columns: Mapping[str, AnyArray], frozen: Sequence[str] = ()
+    ) -> None:
+        """Let a layer gain an operation (see `Draft.append`)."""
+        draft = self.layers[layer]
+        self._before.append((draft, draft.record, dict(draft.columns)))
+        draft.append(operation, columns, frozen)
+
+    def take_back(self) -> None:
+        """Take what layers gained since `begin` from them; layers that were added lead nowhere and go by themselves."""
+        for draft, record, columns in reversed(self._before):
+            draft.record, draft.columns = record, columns
+        self._before.clear()
 
     def add(self, hint: str, units: int, size: Size, bias: AnyArray | None = None, **fields: Any) -> str:
         """A new layer; the name it got."""

@@ -122,9 +122,11 @@ class Reading:
             return constant
         if not contains(fact, TensorFact):
             return fact
+        self._weaver.drafts.begin()
         try:
             result = self._read(node, args, {name: value for name, value in kwargs.items() if name != "out"})
         except (UncoveredError, NestgraphError, TypeError, RuntimeError) as reason:
+            self._weaver.drafts.take_back()  # of a step that no kind covers to its end
             result = self._opaque(node, (str(reason).strip() or type(reason).__name__).splitlines()[0])
         else:
             self._note(node, result)

@@ -244,7 +244,7 @@ class Weaver:
         if region is None or not self._may_gain(x, region.layer, operation):
             x = self.placed(x)
             region = self.ledger.regions[-1]
-        self.drafts.layers[region.layer].append(operation, columns or {}, frozen)
+        self.drafts.append(region.layer, operation, columns or {}, frozen)
         grown = self.output(region.layer)
         axes = x.index.ndim  # single values keep the axes that they came with
         if grown.index.ndim != axes:

@@ -159,3 +159,24 @@ def test_all_pairs_answer_as_a_matrix_of_them_does(targets, sources, data):
     ):
         np.testing.assert_array_equal(got, wanted)
     assert united([matrix, complete]) is complete
+
+
+HALF_WAY = {
+    "a part by one of its values": lambda c: c / c[:, :, :1],
+    "by a sum": lambda c: c / c.abs().sum(-1, keepdim=True),
+    "by a norm": lambda c: c / c.norm(dim=-1, keepdim=True),
+    "by what is read again": lambda c: (lambda n: c / (1 + n) + n)(c.norm(dim=-1, keepdim=True)),
+    "by one of its parts": lambda c: c / c[:, :1],
+}
+
+
+@pytest.mark.parametrize("step", HALF_WAY)
+def test_a_step_that_is_covered_half_way_leaves_what_it_reads_as_it_was(step):
+    """A quotient is a product with a reciprocal, which the divisor's layer has gained when the product is refused."""
+    torch.manual_seed(0)
+    divided = written(
+        lambda self, x: HALF_WAY[step](self.linear(x).reshape(-1, 4, 4)).flatten(1), linear=nn.Linear(7, 16)
+    )
+    module, x = divided.eval(), torch.randn(4, 7)
+    network = ng.import_module(module, x)
+    torch.testing.assert_close(ng.lower(network).eval()(x), module(x), rtol=1e-3, atol=1e-4)
