@@ -33,6 +33,8 @@ class Preview:
         words: what the edit does, in a few words.
         layers: the layers whose units, values or record it changes, as `difference` tells.
         projections: the projections whose connections, areas or record it changes, adds or removes.
+        values: how many weights, biases and statistics it changes where they are.
+        notes: by layer, what else it changes, such as a field of its record, the order of units, a projection's area.
         interface: whether it changes what is recorded of what goes in and comes out.
         gone: ids of the units that it removes, by layer.
         born: ids of the units that it adds, by layer.
@@ -50,6 +52,8 @@ class Preview:
     words: str = ""
     layers: tuple[str, ...] = ()
     projections: tuple[str, ...] = ()
+    values: int = 0
+    notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     interface: bool = False
     gone: Units = field(default_factory=dict[str, tuple[int, ...]])
     born: Units = field(default_factory=dict[str, tuple[int, ...]])
@@ -65,12 +69,21 @@ class Preview:
         """The preview as plain values that `json.dumps` takes."""
         return asdict(self)
 
+    @property
+    def _others(self) -> list[str]:
+        """What it changes beside units and connections, as `nestgraph diff` says it."""
+        values = [f"{self.values:,} value{'' if self.values == 1 else 's'}"] if self.values else []
+        notes = [f"{layer}: {', '.join(notes)}" for layer, notes in self.notes.items()]
+        return values + notes + (["the interface"] if self.interface else [])
+
     def __str__(self) -> str:
         if not self.legal:
             return f"cannot be: {self.reason}"
         lines = [self.words or "edit"]
         for title, units in (("units gone", self.gone), ("units new", self.born), ("coupled", self.coupled)):
             lines += [f"{title}: {listing(units)}"] if units else []
+        if others := self._others:
+            lines.append(f"also changed: {'; '.join(others)}")
         if self.by_layer:
             lines += _table([*self.by_layer.items(), ("total", self.change)])
         if self.output_change is not None:
@@ -103,6 +116,8 @@ def preview_of(network: Network, edit: Edit, sample: Inputs | None = None, named
         words=edit.words,
         layers=tuple(sorted(name for name, layer in change.layers.items() if layer.fate != "unchanged")),
         projections=tuple(sorted(name for name, one in change.projections.items() if one.fate != "unchanged")),
+        values=change.counts.numbers,
+        notes={name: notes for name in change.layers if (notes := change.notes(name))},
         interface=change.interface,
         gone=gone,
         born=born,

@@ -7,16 +7,16 @@ from nestgraph.graph.geometry import output_size
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.layer import Layer
 from nestgraph.spec.operations import Activation, AdaptivePooling, Operation, Pooling, Upsampling
-from nestgraph.spec.projection import is_gate
+from nestgraph.spec.projection import Projection, is_frozen, is_gate
 
 HEADINGS = ("layer", "from", "units", "output", "operations", "connections", "possible", "live", "parameters", "FLOPs")
 LEFT = 5  # columns of text are aligned left, counts right
 
 
 def operation_words(layer: Layer) -> str:
-    """The layer's chain of operations in words, such as `batch_norm, relu, max 2x2`."""
-    body = () if layer.opaque is None else ("opaque",)
-    return ", ".join((*body, *(_words(operation) for operation in layer.operations)))
+    """The layer's chain of operations in words, such as `batch_norm, relu, max 2x2`; before it what is special."""
+    marks = (*["opaque"] * (layer.opaque is not None), *["frozen"] * bool(layer.frozen))
+    return ", ".join((*marks, *(_words(operation) for operation in layer.operations)))
 
 
 def _words(operation: Operation) -> str:
@@ -37,7 +37,7 @@ def summary(structure: Structure) -> str:
     rows: list[tuple[str, ...]] = [HEADINGS]
     for name in structure.layer_names:
         layer = structure.layer(name)
-        sources = ", ".join(f"x {p.source}" if is_gate(p) else p.source for p in structure.incoming(name))
+        sources = ", ".join(_source(projection) for projection in structure.incoming(name))
         size = output_size(layer)
         form = "scalar" if size is None else f"{size[0]}x{size[1]}"
         rows.append((name, sources, *_counts(table.by_layer[name], form, operation_words(layer))))
@@ -46,6 +46,12 @@ def summary(structure: Structure) -> str:
     lines = ["  ".join(_cell(row, column, widths) for column in range(len(HEADINGS))).rstrip() for row in rows]
     rule = "-" * max(len(line) for line in lines)
     return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1], _foot(table.unmeasured, table.uncounted)])
+
+
+def _source(projection: Projection) -> str:
+    """What a layer reads: `x` before a gate, and behind it whether the weights train."""
+    words = f"x {projection.source}" if is_gate(projection) else projection.source
+    return f"{words} (frozen)" if is_frozen(projection) else words
 
 
 def _foot(unmeasured: Sequence[str], uncounted: Sequence[str]) -> str:

@@ -108,7 +108,9 @@ def _bar(change: Difference, run: Run, connections: Tally) -> str:
     }
     whole = max(possible, sum(counts.values()), 1)
     pieces: dict[Fate, int] = {became: _length(count, whole) for became, count in counts.items()}
-    pieces["dormant"] = max(BAR - sum(pieces.values()), 0)
+    rest = max(BAR - sum(pieces.values()), 0)
+    largest: Fate = max(counts, key=lambda became: counts[became])
+    pieces |= {largest: pieces[largest] + rest} if sum(counts.values()) == whole else {"dormant": rest}
     return bar_row(*((width, LOOKS[became].colour) for became, width in pieces.items()))
 
 

@@ -45,6 +45,7 @@ from nestgraph.spec.projection import Argument, is_gate
 MAX_UNITS = 300
 MAX_EDGES = 2000
 HEADING_WIDTH = 146.0
+MOST_ROWS = 4  # below the name of a column
 SMALLEST_ID = 13.0  # points: discs and tiles below this side carry their id as a tooltip only
 
 
@@ -104,7 +105,7 @@ def _title(network: Structure) -> Iterator[Mark]:
 
 
 def heading(column: Column, *changes: str) -> Iterator[Mark]:
-    """The name, label, units and operations above a column, and how the first two changed."""
+    """The name, label, units and operations above a column, or what changed of it, which may take the label's place."""
     layer = column.layer
     size = size_words(layer)
     units = unit_words(layer, column.total) + (f" of {size}" if size else "")
@@ -117,7 +118,7 @@ def heading(column: Column, *changes: str) -> Iterator[Mark]:
         *((change, INK, False) for change in changes),
         ("" if changes else operation_words(layer).replace("_", " "), MUTED, False),
     ]
-    filled = [(text, colour, slant) for text, colour, slant in rows if text]
+    filled = [(text, colour, slant) for text, colour, slant in rows if text][-MOST_ROWS:]
     for place, (text, colour, slant) in enumerate(filled):
         words = fitted(text, 9.5, HEADING_WIDTH)
         lines.append(Words(column.x, 103 + 13 * place, words, 9.5, colour, italic=slant, anchor="middle"))

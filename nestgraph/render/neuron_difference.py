@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from nestgraph.graph.difference import Difference
 from nestgraph.graph.network import Network
 from nestgraph.graph.pairs import joined_by
 from nestgraph.graph.structure import Structure
-from nestgraph.graph.tally import Counts
 from nestgraph.render.comparison import Comparison, compare, fate
 from nestgraph.render.encoding import LOOKS, Fate, growth_words, signed
 from nestgraph.render.neuron_diagram import (
@@ -45,16 +45,15 @@ def neuron_difference(old: Network, new: Network, max_units: int = MAX_UNITS, ma
     """
     comparison = compare(old, new)
     places = plan(comparison.union, select(comparison.union, max_units, max_edges))
-    counts = comparison.difference.by_layer
     marks = [
         *_title(old, new, comparison),
-        *(mark for column in places.columns for mark in _heading(column, counts[column.layer.name])),
+        *(mark for column in places.columns for mark in _heading(comparison.difference, column)),
         *_edges(comparison, places),
         *(mark for column in places.columns for mark in _units(comparison, places, column)),
         *_legend(comparison, places),
     ]
     name = f"Difference of neural networks {widths(old)} and {widths(new)}"
-    return Scene(places.width, places.height, name, places.selection.statement(), tuple(marks))
+    return Scene(places.width, places.height, name, places.selection.statement(edges_only=True), tuple(marks))
 
 
 def _title(old: Network, new: Network, comparison: Comparison) -> Iterator[Mark]:
@@ -65,9 +64,11 @@ def _title(old: Network, new: Network, comparison: Comparison) -> Iterator[Mark]
     yield Words(28, 53, f"{growth_words(counts)}, ~{counts.numbers:,} values", 11, MUTED)
 
 
-def _heading(column: Column, counts: Counts) -> Iterator[Mark]:
+def _heading(change: Difference, column: Column) -> Iterator[Mark]:
+    counts, notes = change.by_layer[column.layer.name], ", ".join(change.notes(column.layer.name))
     units, links = (signed(tally.added, tally.removed) for tally in (counts.units, counts.connections))
-    return heading(column, f"units {units}" if units else "", f"connections {links}" if links else "")
+    told = f"units {units}" if units else "", f"connections {links}" if links else ""
+    return heading(column, *told, f"~ {notes}".replace("_", " ") if notes else "")
 
 
 def _edges(comparison: Comparison, places: Plan) -> Iterator[Mark]:
@@ -197,15 +198,17 @@ def _fans(union: Structure, layer: str) -> tuple[dict[Fate, AnyArray], dict[Fate
 
 def _is(codes: AnyArray, became: Fate) -> AnyArray:
     """Where codes say a fate; see `comparison.fate`."""
-    least, most = {"removed": (-np.inf, 0), "unchanged": (0, 1), "changed": (1, 2), "added": (2, np.inf)}[became]
-    return (codes > least) & (codes <= most) if became != "removed" else codes < 0
+    if became == "removed":
+        return codes < 0
+    least, most = {"unchanged": (0, 1), "changed": (1, 2), "added": (2, np.inf)}[became]
+    return (codes > least) & (codes <= most)
 
 
 def _legend(comparison: Comparison, places: Plan) -> Iterator[Mark]:
     y, left = places.bottom + 32, 28.0
     shown = Counter(_told(stroke)[0] for stroke in places.strokes)
     yield Box(left, y - 14, places.width - 2 * left, 1, FAINT)
-    yield Words(left, y + 12, sentence(places.selection.statement().replace("connections", "edges")), 12, bold=True)
+    yield Words(left, y + 12, sentence(places.selection.statement(edges_only=True)), 12, bold=True)
     for index, became in enumerate(reversed(ORDER)):
         look, x = LOOKS[became], left + 122 * index
         yield Curves(look.colour, 2.0, 1.0, look.dashes, (Curve(x, y + 37, x + 30, y + 37),))

@@ -75,20 +75,21 @@ class Selection:
         """Whether nothing is left out."""
         return self.unit_count == self.unit_total and self.edge_count == self.edge_total
 
-    def statement(self) -> str:
-        """What is shown and what is left out, in words."""
+    def statement(self, edges_only: bool = False) -> str:
+        """What is shown and what is left out, in words; of edges alone where an edge is more than its connections."""
         blocks = self.edge_total != self.connection_total
         if self.complete:
-            edges = f"{self.edge_total:,} edges with " if blocks else ""
-            return f"everything is shown: {self.unit_total:,} units, {edges}{self.connection_total:,} connections"
+            words = [f"{self.edge_total:,} edges"] if blocks or edges_only else []
+            words += [] if edges_only else [f"{self.connection_total:,} connections"]
+            return f"everything is shown: {self.unit_total:,} units, {' with '.join(words)}"
         units = _ratio(self.unit_count, self.unit_total, "units")
         if len(self.units) < self.layer_total:
             units += f" of {len(self.units):,} of {self.layer_total:,} layers"
         connections = _ratio(self.connection_count, self.connection_total, "connections")
-        if not blocks:
-            return f"{connections} shown; {units}"
         edges = _ratio(self.edge_count, self.edge_total, "edges")
-        return f"{edges} ({connections}) shown; {units}"
+        if edges_only:
+            return f"{edges} shown; {units}"
+        return f"{edges} ({connections}) shown; {units}" if blocks else f"{connections} shown; {units}"
 
 
 def _ratio(shown: int, total: int, what: str) -> str:

@@ -6,7 +6,7 @@ from matplotlib.colors import LinearSegmentedColormap
 
 from nestgraph.graph.geometry import output_size
 from nestgraph.spec.layer import Layer
-from nestgraph.spec.projection import Argument, Conv, OneToOne, Projection, is_gate
+from nestgraph.spec.projection import Argument, Conv, OneToOne, Projection, is_frozen, is_gate
 
 BLUE = "#0072B2"
 VERMILION = "#D55E00"
@@ -72,4 +72,6 @@ def projection_words(projection: Projection) -> str:
             words.append(f"stride {height}" if height == width else f"stride {height}x{width}")
     if isinstance(projection, OneToOne) and not projection.trained:
         words.append("fixed")
+    elif is_frozen(projection):
+        words.append("frozen")
     return ", ".join(words)

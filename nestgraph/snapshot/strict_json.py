@@ -83,11 +83,11 @@ def check_json(data: bytes, limits: Limits = LIMITS, finite: bool = True) -> Any
         raise ValueError(f"too large (expected at most {limits.document_bytes:,} bytes, got {len(data):,})")
     if data.startswith(b"\xef\xbb\xbf"):
         raise ValueError("expected UTF-8 text without a byte order mark, got one: save it without")
-    _check_nesting(STRING.sub(b"", data), limits)
     try:
-        text = data.decode("utf-8")
+        text = data.decode("utf-8")  # first: brackets in a picture are no values
     except UnicodeDecodeError as error:
         raise ValueError(f"expected UTF-8 text, got byte {data[error.start]:#04x} at offset {error.start}") from None
+    _check_nesting(STRING.sub(b"", data), limits)
     hooks: dict[str, Any] = {"parse_constant": _constant} if finite else {}
     parse_float = partial(real, finite=finite)
     return json.loads(text, object_pairs_hook=_distinct, parse_int=_integer, parse_float=parse_float, **hooks)

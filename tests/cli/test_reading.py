@@ -98,6 +98,7 @@ WHOLE = json.dumps({"format": "nestgraph.network"})
     [
         (WHOLE[:-5], "bad.json: line 1 column 12: "),
         (b"\x89PNG\r\n", "bad.json: expected UTF-8 text, got byte 0x89 at offset 0"),
+        (b"\x89PNG\r\n" + b"[" * 99, "bad.json: expected UTF-8 text, got byte 0x89 at offset 0"),
         ("", "bad.json: line 1 column 1: "),
         (WHOLE, "bad.json: version: missing (expected a value, got none)"),
         ("[" * 10_000, "bad.json: expected values nested at most 32 deep, got 10000"),

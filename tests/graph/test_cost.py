@@ -3,7 +3,9 @@
 import numpy as np
 from hypothesis import given
 
+from nestgraph.edits import freeze
 from nestgraph.graph import Cost, cost
+from nestgraph.seeds import mlp
 from nestgraph.spec import Argument, OneToOne, is_gate
 from tests.graph.explicit import connections_of
 from tests.laws import quick
@@ -58,3 +60,12 @@ def test_the_summary_shows_every_layer_and_the_totals(network):
     for count in (total.units, total.connections, total.possible, total.parameters, total.flops):
         assert f"{count:,}" in totals
     assert "FLOPs" in lines[-1]
+
+
+def test_the_summary_says_what_does_not_train():
+    """The columns of a layer, and the weights that lead into it."""
+    network = mlp((4, 3, 2), batch_norm=False)
+    assert "frozen" not in network.summary()
+    row = freeze(network, "fc1").apply(network).network.summary().splitlines()[3]
+    assert row.split()[:3] == ["fc1", "input", "(frozen)"]
+    assert "frozen, leaky_relu" in row

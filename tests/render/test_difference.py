@@ -10,22 +10,24 @@ import pytest
 from hypothesis import given, reject
 from hypothesis import strategies as st
 
-from nestgraph.edits import deepen, remove_units
+from nestgraph.edits import Editor, deepen, freeze, remove_units
 from nestgraph.errors import EditError, RenderError
 from nestgraph.graph import Network, difference
 from nestgraph.graph.pairs import joined_by
-from nestgraph.render import draw_difference, layer_difference
+from nestgraph.render import draw_difference, layer_diagram, layer_difference
+from nestgraph.render.boxes import BAR
 from nestgraph.render.comparison import compare, fate
 from nestgraph.render.encoding import LOOKS
 from nestgraph.render.matrix import matrix_difference
 from nestgraph.render.neuron_diagram import neuron_scene
 from nestgraph.render.neuron_difference import neuron_difference
 from nestgraph.render.scene import Curves, Raster
+from nestgraph.render.selection import select
 from nestgraph.render.svg import svg
 from nestgraph.render.union import union
 from nestgraph.spec import Dense, OneToOne
 from tests.laws import quick
-from tests.render.samples import chain, lenet_5, mlp, residual
+from tests.render.samples import chain, gated, lenet_5, mlp, residual
 from tests.strategies import EDIT_CASES, edits_for, networks
 
 
@@ -148,6 +150,35 @@ def test_the_neuron_view_draws_each_fate_in_its_line_and_counts_all():
     assert "35 → 28 connections (-7)" in text
     signs = re.findall(r'fill="#D55E00" font-weight="bold">-<', text)
     assert len(signs) == 7 + 1  # a sign an edge, and one at the unit
+
+
+def test_what_changed_beside_units_and_connections_stands_in_every_view():
+    old = mlp(4, 3, 2, label="a body")
+    edit = freeze(old, "fc1")
+    new = edit.apply(old).network
+    views = svg(neuron_difference(old, new)), layer_difference(old, new), str(Editor(old).preview(edit))
+    for view in views:
+        assert "frozen, x to fc1" in view.replace("_", " ")
+    assert "dense, frozen" in layer_difference(old, new)
+    assert "dense, frozen" in layer_diagram(new)
+
+
+def test_a_bar_is_full_where_no_connection_is_dormant():
+    old = mlp(4, 3, 2)
+    text = layer_difference(old, remove_units(old, "fc1", [0]).apply(old).network)
+    bars = re.findall(r"<TR>(<TD WIDTH=.*?)</TR>", text)
+    assert len(bars) == 2
+    for bar in bars:
+        assert LOOKS["dormant"].colour not in bar
+        assert sum(map(int, re.findall(r'WIDTH="(\d+)"', bar))) == BAR
+
+
+def test_edges_that_hold_no_connection_are_counted_as_edges():
+    """As those to an opaque layer do."""
+    old = gated()
+    total = select(old, 100, 100).edge_total
+    assert f"{total} edges<" in svg(neuron_difference(old, old))
+    assert total > old.connection_count
 
 
 def test_units_keep_their_places_among_versions_and_leave_holes():

@@ -514,6 +514,18 @@ def test_networks_of_other_forms_are_shown(opened, tmp_path, network):
     assert view.page.is_visible("#inputs-section") == (network.layer(network.input_names[0]).size is not None)
 
 
+@pytest.mark.parametrize("units", [26, 30, 31])  # 560 / (560 / 31) is less than 31 in floating point
+def test_units_that_share_out_the_height_stand_in_one_column(opened, tmp_path, units):
+    write_run(tmp_path, mlp(4, units, 2), [], finished=False)
+    view = opened(report(tmp_path))
+    view.draw_all()
+    places = view.page.eval_on_selector_all(
+        '#neurons [data-unit^="fc1/"] .shape', "nodes => nodes.map(node => node.getAttribute('cx'))"
+    )
+    assert len(places) == units
+    assert len(set(places)) == 1
+
+
 @pytest.mark.parametrize(
     ("make", "moments"),
     [

@@ -15,20 +15,37 @@ import numpy as np
 
 # -- "Records": fields in order, and the value at which a field is left out ----------------------------------------
 
-LEFT_OUT = {"opaque": None, "gate": False, "ceil_mode": False, "count_padding": True, "scale": None}
-LEFT_OUT |= {"shape": None, "free": (), "integers": None}  # of ports; an output's label is left out where empty
-LAYER = ("name", "kind", "size", "features", "operations", "bias", "output", "label", "opaque")
-OPERATIONS = {
-    "batch_norm": ("epsilon", "momentum"),
-    "activation": ("function", "slope"),
-    "pooling": ("function", "kernel", "stride", "padding", "ceil_mode", "count_padding"),
-    "adaptive_pooling": ("function", "size"),
-    "upsampling": ("mode", "size", "align_corners", "scale"),
-    "local_response_norm": ("size", "alpha", "beta", "k"),
-    "dropout": ("probability",),
-}
 SWEEP = ("kernel", "stride", "padding", "dilation")
-PROJECTIONS = {"dense": (), "conv": SWEEP, "one_to_one": (*SWEEP, "trained", "gate"), "argument": ("place",)}
+ENDS = ("source", "target", "name", "kind")
+RECORDS = {
+    "layer": ("name", "kind", "size", "features", "operations", "bias", "output", "label", "opaque", "note", "frozen"),
+    "batch_norm": ("kind", "epsilon", "momentum", "batches"),
+    "activation": ("kind", "function", "slope", "low", "high"),
+    "pooling": ("kind", "function", "kernel", "stride", "padding", "ceil_mode", "count_padding"),
+    "adaptive_pooling": ("kind", "function", "size"),
+    "upsampling": ("kind", "mode", "size", "align_corners", "scale"),
+    "local_response_norm": ("kind", "size", "alpha", "beta", "k"),
+    "dropout": ("kind", "probability", "maps", "alpha"),
+    "dense": (*ENDS, "frozen"),
+    "conv": (*ENDS, *SWEEP, "frozen"),
+    "one_to_one": (*ENDS, *SWEEP, "trained", "frozen", "gate"),
+    "argument": (*ENDS, "place"),
+    "input port": ("layer", "shape", "free", "integers"),
+    "output port": ("layer", "shape", "label"),
+}
+LEFT_OUT = {
+    "layer": {"opaque": None, "note": "", "frozen": []},
+    "batch_norm": {"batches": 0},
+    "activation": {"low": None, "high": None},
+    "pooling": {"ceil_mode": False, "count_padding": True},
+    "upsampling": {"scale": None},
+    "dropout": {"maps": False, "alpha": False},
+    "dense": {"frozen": False},
+    "conv": {"frozen": False},
+    "one_to_one": {"frozen": False, "gate": False},
+    "input port": {"shape": None, "free": [], "integers": None},
+    "output port": {"shape": None, "label": ""},
+}
 
 
 # -- "Spelling" ----------------------------------------------------------------------------------------------------
@@ -70,22 +87,24 @@ def spelled(value):
     return words.get(str(value), str(value))
 
 
-def record(fields, values, left_out=LEFT_OUT):
-    return {name: values[name] for name in fields if not (name in left_out and values[name] == left_out[name])}
+def record(kind, values):
+    known = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    own = LEFT_OUT.get(kind, {})
+    return {name: known[name] for name in RECORDS[kind] if not (name in own and known[name] == own[name])}
 
 
 def layer_record(values):
-    chain = [record(("kind", *OPERATIONS[one["kind"]]), one) for one in values["operations"]]
-    return spelled(record(LAYER, {**values, "operations": chain}))
+    chain = [record(one["kind"], one) for one in values["operations"]]
+    return spelled(record("layer", {**values, "operations": chain}))
 
 
 def projection_record(values):
-    return spelled(record(("source", "target", "name", "kind", *PROJECTIONS[values["kind"]]), values))
+    return spelled(record(values["kind"], values))
 
 
 def interface_record(values):
-    inputs = [record(("layer", "shape", "free", "integers"), port) for port in values["inputs"]]
-    outputs = [record(("layer", "shape", "label"), port, {"shape": None, "label": ""}) for port in values["outputs"]]
+    inputs = [record("input port", port) for port in values["inputs"]]
+    outputs = [record("output port", port) for port in values["outputs"]]
     plain = [list(port) for port in (*inputs, *outputs)] == [["layer"], ["layer"]] and len(inputs) == 1
     return None if plain else spelled({"inputs": inputs, "outputs": outputs})
 
@@ -253,7 +272,27 @@ POINTWISE = {
     "gelu": lambda x: x * (1 + math.erf(x / math.sqrt(2))) / 2,
     "gelu_tanh": lambda x: x * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2,
 }
-POINTWISE |= {"silu": lambda x: x * POINTWISE["sigmoid"](x), "hard_swish": lambda x: x * POINTWISE["hard_sigmoid"](x)}
+SCALE, ALPHA = 1.0507009873554805, 1.6732632423543772
+POINTWISE |= {
+    "silu": lambda x: x * POINTWISE["sigmoid"](x),
+    "hard_swish": lambda x: x * POINTWISE["hard_sigmoid"](x),
+    "selu": lambda x: SCALE * (x if x >= 0 else ALPHA * math.expm1(x)),
+    "softplus": lambda x: math.log1p(math.exp(x)),
+    "softsign": lambda x: x / (1 + abs(x)),
+    "mish": lambda x: x * math.tanh(POINTWISE["softplus"](x)),
+    "log_sigmoid": lambda x: -POINTWISE["softplus"](-x),
+    "tanh_shrink": lambda x: x - math.tanh(x),
+    "abs": abs,
+    "sign": lambda x: float(x > 0) - float(x < 0),
+    "exp": math.exp,
+    "log": math.log,
+    "sqrt": math.sqrt,
+    "rsqrt": lambda x: 1 / math.sqrt(x),
+    "reciprocal": lambda x: 1 / x,
+    "sin": math.sin,
+    "cos": math.cos,
+    "erf": math.erf,
+}
 
 
 def applied(operation, layer, x):
@@ -262,8 +301,13 @@ def applied(operation, layer, x):
         gamma, beta, mean, variance = (spread(layer["values"][n], x) for n in ("gamma", "beta", "mean", "variance"))
         return gamma * (x - mean) / np.sqrt(variance + operation["epsilon"]) + beta
     if kind == "activation":
-        slope = operation["slope"]
-        known = POINTWISE | {"leaky_relu": lambda value: value if value >= 0 else slope * value}
+        slope, low, high = (operation[name] for name in ("slope", "low", "high"))
+        low, high = -math.inf if low is None else low, math.inf if high is None else high
+        known = POINTWISE | {
+            "leaky_relu": lambda value: value if value >= 0 else slope * value,
+            "elu": lambda value: value if value >= 0 else slope * math.expm1(value),
+            "clamp": lambda value: min(max(value, low), high),
+        }
         return np.vectorize(known[operation["function"]], [float])(x)
     if kind == "local_response_norm":
         ids, size = list(layer["ids"]), operation["size"]
@@ -338,7 +382,7 @@ def read(data):
     document = json.loads(data)
     layers = [
         {
-            "record": defaulted(entry["layer"], LAYER),
+            "record": defaulted(entry["layer"], "layer"),
             "next_id": entry["next_id"],
             "ids": list(unpacked(entry["ids"], "int64")),
         }
@@ -347,14 +391,14 @@ def read(data):
     ]
     for layer in layers:
         chain = layer["record"]["operations"]
-        layer["record"]["operations"] = [defaulted(one, ("kind", *OPERATIONS[one["kind"]])) for one in chain]
+        layer["record"]["operations"] = [defaulted(one, one["kind"]) for one in chain]
     projections = []
     for entry in document["projections"]:
         shape, own = tuple(entry["shape"]), entry["projection"]
         mask = unpacked(entry["live"], "bool").reshape(shape) if "live" in entry else np.ones(shape, bool)
         weight = np.zeros(shape, np.float32)
         weight[mask] = unpacked(entry["weights"], "float32")
-        one = {"record": defaulted(own, ("source", "target", "name", "kind", *PROJECTIONS[own["kind"]]))}
+        one = {"record": defaulted(own, own["kind"])}
         one |= {"weight": weight, "mask": mask}
         one |= {"area": unpacked(entry["area"], "bool").reshape(entry["area_shape"])} if "area" in entry else {}
         one |= {"links": unpacked(entry["links"], "int64").reshape(-1, 2)} if "links" in entry else {}
@@ -362,8 +406,8 @@ def read(data):
     return layers, projections, document.get("interface")
 
 
-def defaulted(values, fields):
-    return {name: values[name] if name in values else LEFT_OUT[name] for name in fields}
+def defaulted(values, kind):
+    return {name: values[name] if name in values else LEFT_OUT[kind][name] for name in RECORDS[kind]}
 
 
 def unpacked(value, kind):

@@ -13,10 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from nestgraph.graph import Network
+from nestgraph.graph.operating import pointwise
 from nestgraph.graph.reference import forward
 from nestgraph.snapshot import from_bytes, to_bytes
-from nestgraph.spec import Argument, Conv, Dense, InputPort, Layer, OneToOne, Operation, OutputPort
+from nestgraph.spec import Activation, Argument, Conv, Dense, InputPort, Layer, OneToOne, Operation, OutputPort
 from nestgraph.spec.arrays import encode
+from nestgraph.spec.layer import TRAINED_COLUMNS
+from nestgraph.spec.operations import ActivationFunction
 from tests.laws import quick
 from tests.snapshot import outsider
 from tests.strategies import inputs_for, networks
@@ -60,12 +64,40 @@ def described(network):
     return layers, projections, None if interface is None else plain(interface)
 
 
+@st.composite
+def remarked(draw):
+    """A network whose records also say what changes no output: what does not train, and notes."""
+    network = draw(networks())
+    frozen = st.lists(st.sampled_from(TRAINED_COLUMNS), unique=True).map(tuple)
+    layers = [
+        layer.model_copy(update={"frozen": draw(frozen), "note": draw(st.sampled_from(["", "a note"]))})
+        for layer in network.layers_by_name.values()
+    ]
+    projections = [
+        one if one.kind == "argument" else one.model_copy(update={"frozen": draw(st.booleans())})
+        for one in network.projections_by_name.values()
+    ]
+    units = {name: network.unit_columns(name) for name in network.layer_names}
+    connections = {name: network.connection_columns(name) for name in network.projection_names}
+    return Network(layers, projections, units, connections, interface=network.interface)
+
+
 @quick(60)
-@given(networks())
+@given(st.one_of(networks(), remarked()))
 def test_a_writer_that_knows_the_page_alone_writes_the_same_bytes(network):
     data = outsider.written(*described(network))
     assert data == to_bytes(network)
     assert from_bytes(data).digest == network.digest
+
+
+@pytest.mark.parametrize("function", get_args(ActivationFunction))
+def test_the_page_says_what_every_activation_computes(function):
+    bounds = {"low": -0.5, "high": 1.5} if function == "clamp" else {}
+    operation = Activation(function=function, slope=0.3, **bounds)
+    x = np.linspace(0.1 if function in ("log", "sqrt", "rsqrt") else -4.05, 4, 83)
+    found = outsider.applied(plain(operation), {}, x)
+    np.testing.assert_allclose(found, pointwise(operation, x), rtol=1e-9, atol=1e-12)
+    assert re.search(rf"\b{function}\b", Path("docs/format.md").read_text(encoding="utf-8"))
 
 
 @quick(60)
@@ -136,3 +168,5 @@ def test_the_page_has_every_field_of_a_record(name):
             default = fields[field].default
             assert json.loads(value) == (list(default) if isinstance(default, tuple) else default)
     assert {field for field, _, _ in told if field} == {field for field, info in fields.items() if info.exclude_if}
+    assert list(outsider.RECORDS[name.strip("`")]) == list(fields)
+    assert outsider.LEFT_OUT.get(name.strip("`"), {}) == {field: json.loads(value) for field, value, _ in told if field}

@@ -23,6 +23,9 @@ function downwards(model, wide) {
   return { blocks: new Map(blocks.map((one) => [one.layer.name, one])), width: wide, height: y - 40, down: true };
 }
 
+// How many of a pitch fit; a pitch that is a share of the room fits as often as it was shared out, whatever rounding says.
+const fitting = (room, pitch) => Math.max(1, Math.floor(room / pitch + 1e-6));
+
 // A block as wide as its page at most, its units row by row.
 function rowsOf(model, layer, room) {
   const count = layer.units.length, one = block(model, layer, 560);
@@ -31,7 +34,7 @@ function rowsOf(model, layer, room) {
     return { ...one, pitch, side: pitch, width: pitch * one.columns, height: (pitch * one.height) / one.pitch };
   }
   const pitch = count === 1 ? one.pitch : Math.max(one.tiles ? 30 : 12, Math.min(one.tiles ? 54 : 26, room / count));
-  const columns = Math.max(1, Math.min(count, Math.floor(room / pitch))), rows = Math.ceil(count / columns);
+  const columns = Math.min(count, fitting(room, pitch)), rows = Math.ceil(count / columns);
   return { ...one, pitch, side: one.side * (pitch / one.pitch), columns, rows, rowwise: true, width: columns * pitch, height: rows * pitch };
 }
 
@@ -56,7 +59,7 @@ function block(model, layer, height) {
     return { layer, tiles: false, pitch, side: pitch, columns: model.pixels[1], byId: true, width: pitch * model.pixels[1], height: pitch * model.pixels[0], square: true };
   }
   const pitch = tiles ? Math.max(30, Math.min(54, height / count)) : Math.max(8, Math.min(26, height / count));
-  const rows = Math.min(count, Math.max(1, Math.floor(height / pitch))), columns = Math.ceil(count / rows);
+  const rows = Math.min(count, fitting(height, pitch)), columns = Math.ceil(count / rows);
   const single = layer.kind === 'input' && count === 1;
   return { layer, tiles, pitch: single ? 64 : pitch, side: single ? 60 : tiles ? pitch - 5 : pitch * 0.74, columns, rows, width: columns * (single ? 64 : pitch), height: rows * (single ? 64 : pitch), square: tiles || single };
 }
@@ -216,9 +219,9 @@ function chosenMoments(model, most = 6) {
 const BOX = { width: 208, height: 116, gapX: 44, gapY: 44 };
 
 function layerScene(model, state, width) {
-  const fitting = (width - 4 + BOX.gapX) / model.layers.length - BOX.gapX; // all in a row, if that is not too narrow
-  BOX.width = fitting >= 184 ? Math.min(208, fitting) : 208;
-  const columns = Math.max(1, Math.floor((width - 4 + BOX.gapX) / (BOX.width + BOX.gapX)));
+  const share = (width - 4 + BOX.gapX) / model.layers.length - BOX.gapX; // all in a row, if that is not too narrow
+  BOX.width = share >= 184 ? Math.min(208, share) : 208;
+  const columns = fitting(width - 4 + BOX.gapX, BOX.width + BOX.gapX);
   const across = Math.min(columns, model.layers.length), rows = Math.ceil(model.layers.length / across);
   const index = new Map(model.layers.map(({ name }, place) => [name, place])), loops = model.projections.some(({ source, target }) => index.get(target) !== index.get(source) + 1);
   const scene = new Scene(across * BOX.width + (across - 1) * BOX.gapX + 4, rows * (BOX.height + BOX.gapY) - (loops ? 0 : BOX.gapY) + 4), moment = model.moments[state.moment];
