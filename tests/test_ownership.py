@@ -165,7 +165,7 @@ def test_a_report_is_told_from_other_files_of_a_run(tmp_path):
     flat_run(run)
     before = (run / "recipe.json").read_bytes()
     for name in ("recipe.json", "final.json", "journal.jsonl"):
-        with pytest.raises(NestgraphError, match="--overwrite"):
+        with pytest.raises(NestgraphError, match="expected no file that the run is read from"):
             report(run, run / name)
     assert (run / "recipe.json").read_bytes() == before
     report(run)
