@@ -5,7 +5,8 @@ import importlib.util
 import io
 import logging
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
+from itertools import count
 from typing import Any, cast
 
 import torch
@@ -66,18 +67,22 @@ def onnx_runner(data: bytes) -> Runner:
 
 def _exported(network: Network, module: fx.GraphModule) -> bytes:
     samples, axes = dynamic_examples(network)
+    names = [*network.input_names, *_output_names(network)]
+    ports = {f"{PRODUCER}.{place}": name for place, name in enumerate(names)}  # no value inside is called so
+    inputs, outputs = list(ports)[: len(samples)], list(ports)[len(samples) :]
     program: Any = torch.onnx.export(
         module,
         samples,
         dynamo=True,
         dynamic_shapes=axes,
-        input_names=list(network.input_names),
-        output_names=_output_names(network),
+        input_names=inputs,
+        output_names=outputs,
         external_data=False,
         verbose=False,
     )
     model: Any = program.model_proto
     _strip(model)
+    _name_ports(model.graph, ports)
     model.producer_name, model.producer_version = PRODUCER, ""
     return model.SerializeToString(deterministic=True)
 
@@ -96,6 +101,20 @@ def dynamic_examples(network: Network) -> tuple[tuple[Tensor, ...], tuple[dict[i
 def _output_names(network: Network) -> list[str]:
     layers = [port.layer for port in network.outputs]
     return [f"{name}_{n}" if (n := layers[:place].count(name)) else name for place, name in enumerate(layers)]
+
+
+def _name_ports(graph: Any, ports: Mapping[str, str]) -> None:
+    """Give inputs and outputs the names of their layers; a value inside that has one of these gets another."""
+    held = [*graph.input, *graph.output, *graph.value_info, *graph.initializer]
+    used = {part.name for part in held} | {name for node in graph.node for name in (*node.input, *node.output)}
+    new = dict(ports)
+    for name in used & set(ports.values()):
+        new[name] = next(other for n in count(2) if (other := f"{name}.{n}") not in used)
+    for part in held:
+        part.name = new.get(part.name, part.name)
+    for node in graph.node:
+        node.input[:] = [new.get(name, name) for name in node.input]
+        node.output[:] = [new.get(name, name) for name in node.output]
 
 
 def _strip(model: Any) -> None:

@@ -21,6 +21,7 @@ from nestgraph.graph.reference import forward, predict
 from nestgraph.interop import agreement
 from nestgraph.interop import export as exporting
 from nestgraph.interop.export import export, exported_program
+from nestgraph.interop.importing import import_module
 from nestgraph.interop.source import source_of, state_of
 from nestgraph.lowering import lower
 from nestgraph.lowering.compact import compact
@@ -106,6 +107,16 @@ def test_onnx_of_several_inputs_and_outputs_quietly(tmp_path, capfd):
     assert shapes == [["batch", 3], ["batch", 2]]
     assert str(Path.cwd()).encode() not in path.read_bytes()
     assert b"torch/nn/modules" not in path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("entry", "result"), [("x", "softmax"), ("softmax", "y"), ("view", "softmax_2"), ("addmm", "view")]
+)
+def test_onnx_of_an_opaque_layer_whose_name_a_value_inside_has(entry, result, tmp_path, capfd):
+    module = torch.nn.Sequential(torch.nn.Linear(6, 4), torch.nn.Softmax(-1))
+    network = import_module(module, torch.randn(2, 6))
+    (source,), (target,) = network.input_names, network.output_names
+    check_onnx(named(network, {source: entry, target: result}), tmp_path, capfd)
 
 
 def test_onnx_of_gates_and_an_opaque_layer(tmp_path, capfd):
