@@ -7,6 +7,7 @@ from typing import Any, Self
 import nestgraph.display as notebook
 from nestgraph.edits.choosing import ChosenConnections, ChosenUnits, lit, selected_connections, selected_units
 from nestgraph.edits.edit import Applied, Edit, recipe_function
+from nestgraph.edits.history import History, Moment
 from nestgraph.edits.preview import Preview, preview_of
 from nestgraph.edits.selection import ConnectionSelection, UnitSelection
 from nestgraph.errors import EditError
@@ -22,8 +23,7 @@ class Editor:
     @checked(EditError)
     def __init__(self, network: Network) -> None:
         self._network = network
-        self._done: list[tuple[Edit, Edit]] = []  # (edit, inverse)
-        self._undone: list[Edit] = []
+        self._history = History()
 
     @property
     def network(self) -> Network:
@@ -33,18 +33,21 @@ class Editor:
     @property
     def history(self) -> tuple[Edit, ...]:
         """The edits that led from the first network to the current one."""
-        return tuple(edit for edit, _ in self._done)
+        return self._history.path
+
+    @property
+    def moments(self) -> tuple[Moment, ...]:
+        """All networks that `back_to` leads to, the first one first: an edit after an undo drops none."""
+        return self._history.moments
 
     @checked(EditError)
     def apply(self, edit: Edit) -> Applied:
-        """Apply an edit to the current network. What was undone before can no longer be redone.
+        """Apply an edit to the current network. After an undo this begins a branch: `back_to` leads to the other one.
 
         Raises:
             EditError: the edit is not legal; the current network stays.
         """
-        applied = edit.apply(self.network)
-        self._undone.clear()
-        return self._advance(edit, applied)
+        return self._advance(edit, edit.apply(self.network))
 
     @checked(EditError)
     def replay(self, edits: Iterable[Edit]) -> Network:
@@ -59,13 +62,9 @@ class Editor:
         Raises:
             EditError: there is none.
         """
-        if not self._done:
+        if self._history.before is None:
             raise EditError("undo expected an applied edit, got an empty history")
-        edit, inverse = self._done[-1]
-        self._network = inverse.apply(self._network).network
-        self._done.pop()
-        self._undone.append(edit)
-        return self._network
+        return self._go(self._history.before)
 
     def redo(self) -> Network:
         """Apply the last undone edit again.
@@ -73,17 +72,36 @@ class Editor:
         Raises:
             EditError: there is none.
         """
-        if not self._undone:
+        if self._history.ahead is None:
             raise EditError("redo expected an undone edit, got none")
-        edit = self._undone[-1]
-        self._advance(edit, edit.apply(self._network))
-        self._undone.pop()
-        return self._network
+        return self._go(self._history.ahead)
+
+    def mark(self) -> Moment:
+        """The present moment, to come back to."""
+        return self._history.now
+
+    @checked(EditError)
+    def back_to(self, moment: Moment) -> Network:
+        """Go to a moment on any branch; undo and redo walk on from there.
+
+        Raises:
+            EditError: it is none of this editor, or was let go.
+        """
+        return self._go(moment)
+
+    @checked(EditError)
+    def forget(self, before: Moment) -> None:
+        """Let go of all moments but one and what came after it, and of the memory that they take.
+
+        Raises:
+            EditError: it is none of this editor, or the present moment does not come after it.
+        """
+        self._history.forget(before)
 
     def branch(self) -> Self:
         """An editor of its own with the same network and history: what either does, the other does not see."""
         twin = copy(self)
-        twin._done, twin._undone = self._done[:], self._undone[:]
+        twin._history = copy(self._history)
         return twin
 
     @checked(EditError)
@@ -143,6 +161,14 @@ class Editor:
         return notebook.shown(self)
 
     def _advance(self, edit: Edit, applied: Applied) -> Applied:
-        self._done.append((edit, applied.inverse))
+        self._history.add(edit, applied.inverse)
         self._network = applied.network
         return applied
+
+    def _go(self, moment: Moment) -> Network:
+        network = self._network
+        for edit in self._history.way(moment):
+            network = edit.apply(network).network
+        self._network = network
+        self._history.go(moment)
+        return network

@@ -10,8 +10,9 @@ from torch.fx import GraphModule
 from torch.optim import Optimizer
 
 from nestgraph.edits import Applied, Edit, Editor, SetValues
+from nestgraph.edits.history import Moment
 from nestgraph.edits.layers import UnitValues
-from nestgraph.errors import LoweringError
+from nestgraph.errors import EditError, LoweringError
 from nestgraph.graph import Network
 from nestgraph.lowering.collect import trained_values
 from nestgraph.lowering.following import followed_states
@@ -68,8 +69,7 @@ class Workbench(Editor):
         self._make, self._device = make, device
         self._module = lower(network, device)
         self._optimizers = self._made(network, self._module)
-        self._states = [self._state(network, self._module, self._optimizers)]  # one more than edits done
-        self._later: list[BenchState] = []  # after each edit undone
+        self._states = {self._history.now: self._state(network, self._module, self._optimizers)}
 
     @property
     def module(self) -> GraphModule:
@@ -153,16 +153,10 @@ class Workbench(Editor):
         Raises:
             EditError: there is none.
         """
-        try:
-            self.take_in()
-        except LoweringError:
+        if self._broken():
             self.drop()
             return self._network
-        before = self._network
-        super().undo()
-        self._later.append(self._states.pop())
-        self._return(before)
-        return self._network
+        return super().undo()
 
     def redo(self) -> Network:
         """Apply the last undone edit again, with the state of the optimizers as it was after it.
@@ -171,38 +165,81 @@ class Workbench(Editor):
             EditError: there is none.
         """
         self.take_in()
-        before = self._network
-        super().redo()
-        self._states.append(self._later.pop())
-        self._return(before)
-        return self._network
+        return super().redo()
+
+    def mark(self) -> Moment:
+        """The present moment, to come back to, with what was trained.
+
+        Raises:
+            LoweringError: see `take_in`.
+        """
+        self.take_in()
+        return super().mark()
+
+    @checked(EditError)
+    def back_to(self, moment: Moment) -> Network:
+        """Go to a moment on any branch, with the state of the optimizers there; a training that broke down is dropped.
+
+        Raises:
+            EditError: it is none of this bench, or was let go.
+        """
+        self._broken()
+        return super().back_to(moment)
+
+    @checked(EditError)
+    def forget(self, before: Moment) -> None:
+        """Let go of all moments but one and what came after it, and of the memory that they take.
+
+        Raises:
+            EditError: it is none of this bench, or the present moment does not come after it.
+        """
+        super().forget(before)
+        self._states = {moment: self._states[moment] for moment in self.moments}
 
     def branch(self) -> Self:
         """A workbench of its own with the same network, history and optimizer states: try an edit there, and train."""
         self.take_in()
         twin = super().branch()
-        twin._states, twin._later = self._states[:], self._later[:]
+        twin._states = dict(self._states)
         twin._module = lower(self._network, self._device).train(self._module.training)
-        _set_frozen(twin._network, twin._module, twin._states[-1].frozen)
+        _set_frozen(twin._network, twin._module, twin._kept.frozen)
         twin._optimizers = twin._made(twin._network, twin._module)
-        twin._follow(twin._network, twin._module, twin._states[-1])
+        twin._follow(twin._network, twin._module, twin._kept)
         return twin
+
+    @property
+    def _kept(self) -> BenchState:
+        """What stood beside the network at the present moment."""
+        return self._states[self._history.now]
+
+    def _broken(self) -> bool:
+        """Take in what was trained; whether that cannot be, as it broke down."""
+        try:
+            self.take_in()
+        except LoweringError:
+            return True
+        return False
+
+    def _go(self, moment: Moment) -> Network:
+        before = self._network
+        network = super()._go(moment)
+        self._return(before)
+        return network
 
     def _pending(self) -> tuple[SetValues, BenchState] | None:
         """What was trained since the last edit, and the state that goes with it; None if nothing was."""
         state = self._state(self._network, self._module, self._optimizers)
         values = _changed(self._network, trained_values(self._network, self._module))
-        return (values, state) if _any(values) or not state.same(self._states[-1]) else None
+        return (values, state) if _any(values) or not state.same(self._kept) else None
 
     def _record(self, edit: Edit, applied: Applied, state: BenchState) -> Applied:
-        self._undone.clear()
-        self._later.clear()
-        self._states.append(state)
-        return self._advance(edit, applied)
+        advanced = self._advance(edit, applied)
+        self._states[self._history.now] = state
+        return advanced
 
     def _return(self, before: Network | None) -> None:
         """Bring module and optimizers to the current network and its state; the module holds `before`, if anything."""
-        self._follow(self._network, self._lowered(self._network, before), self._states[-1])
+        self._follow(self._network, self._lowered(self._network, before), self._kept)
 
     def _follow(self, network: Network, module: GraphModule, state: BenchState) -> None:
         for optimizer, kept in zip(self._optimizers, state.optimizers, strict=True):
@@ -240,7 +277,7 @@ class Workbench(Editor):
             )
 
     def _state(self, network: Network, module: GraphModule, optimizers: tuple[Optimizer, ...]) -> BenchState:
-        known = self._states[-1].optimizers if hasattr(self, "_states") else (None,) * len(optimizers)
+        known = self._kept.optimizers if hasattr(self, "_states") else (None,) * len(optimizers)
         states = [
             OptimizerState.of(one, network, module, like=like) for one, like in zip(optimizers, known, strict=True)
         ]

@@ -11,6 +11,7 @@ import numpy as np
 
 from nestgraph.edits.batch import AnyEdit, Batch
 from nestgraph.edits.editor import Editor
+from nestgraph.edits.history import Moment
 from nestgraph.edits.operations import shift_activations
 from nestgraph.errors import EditError, TrainingError
 from nestgraph.graph.cost import cost
@@ -58,10 +59,10 @@ Watcher = Callable[[Measurement, float | None], None]
 
 @dataclass(frozen=True)
 class Stand:
-    """A point of a run to come back to: the model in training and the length of the history."""
+    """A point of a run to come back to: the model in training and the moment of the editor."""
 
     model: Model
-    depth: int
+    moment: Moment
 
 
 class Engine:
@@ -69,7 +70,7 @@ class Engine:
 
     Attributes:
         state: of the run, as decided.
-        editor: holds the network and its history, in a resumed run that since it was resumed.
+        editor: holds the network, and what was tried since the last decision.
         rows: what was measured.
     """
 
@@ -108,8 +109,8 @@ class Engine:
         self._model = trainer.begin(network)
         if point:
             point.optimizer.restore(self._model.optimizer, network, self._model.module)
-        self._stands = Stand(self._model, 0)
-        self._before_training = 0
+        self._stands = Stand(self._model, self.editor.mark())
+        self._before_training = self.editor.mark()
         self._idle = list[Proposal]()
         self._score = Score(self.state.loss, self.state.accuracy)
         self._problem = TrainingError("nothing was trained yet")
@@ -252,8 +253,8 @@ class Engine:
         applied = self.editor.apply(edit)
         self._folder.log("apply", self.state.phase, applied.network.digest, edit=edit, note=edit.words[:256])
 
-    def _back(self, depth: int, note: str) -> None:
-        while len(self.editor.history) > depth:
+    def _back(self, moment: Moment, note: str) -> None:
+        while self.editor.mark() is not moment:
             network = self.editor.undo()
             self._folder.log("undo", self.state.phase, network.digest, note=note[:256])
 
@@ -263,7 +264,7 @@ class Engine:
     def _train(self, action: Train) -> Trained | Broke:
         """Train, take what was learned into the network, and measure it."""
         if not action.on:
-            self._before_training = len(self.editor.history)
+            self._before_training = self.editor.mark()
             self._model = self._trainer.follow(self._stands.model, self.network)
         phase, number = self.state.phase, action.number
         saves = TrainingSaves(self._points.training(number), self._points.pace, self._trainer.device)
@@ -286,12 +287,14 @@ class Engine:
 
     @_do.register
     def _accept(self, _: Accept) -> None:
-        self._stands = Stand(self._model, len(self.editor.history))
+        self._stands = Stand(self._model, self.editor.mark())
+        self.editor.forget(self._stands.moment)  # nothing leads behind what stands but the journal
 
     @_do.register
     def _refuse(self, action: Refuse) -> None:
-        self._back(self._stands.depth, f"refused: {action.title}")
+        self._back(self._stands.moment, f"refused: {action.title}")
         self._model = self._stands.model
+        self.editor.forget(self._stands.moment)
 
     def _note_collapse(self) -> None:
         guessing = self._trainer.guessing

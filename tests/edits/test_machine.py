@@ -46,16 +46,18 @@ def moment(bench):
 
 @dataclass
 class Line:
-    """A workbench, and the moments before and after the present one that its history leads to."""
+    """A workbench, the moments before and after the present one that undo and redo lead to, and all others."""
 
     bench: Workbench
     first: Network
     past: list
     future: list
+    marks: list
 
     def record(self):
         self.past.append(moment(self.bench))
         self.future.clear()
+        self.marks.append((self.bench.mark(), self.past[:]))
 
 
 class EditingMachine(RuleBasedStateMachine):
@@ -64,7 +66,7 @@ class EditingMachine(RuleBasedStateMachine):
     @initialize(network=networks(), kind=st.sampled_from(sorted(OPTIMIZERS)))
     def start(self, network, kind):
         bench = Workbench(network, over(OPTIMIZERS[kind]))
-        self.lines = [Line(bench, network, [moment(bench)], [])]
+        self.lines = [Line(bench, network, [moment(bench)], [], [(bench.mark(), [moment(bench)])])]
         self.line = self.lines[0]
 
     @property
@@ -103,10 +105,26 @@ class EditingMachine(RuleBasedStateMachine):
         self.line.bench.redo()
         self.line.past.append(self.line.future.pop())
 
+    @precondition(lambda self: self.line.marks)
+    @rule(place=st.integers(0, 20))
+    def back_to(self, place):
+        """Any moment on any branch, also one that an edit after an undo left aside."""
+        mark, past = self.line.marks[place % len(self.line.marks)]
+        self.line.bench.back_to(mark)
+        self.line.past, self.line.future = past[:], []
+
+    @rule()
+    def forget(self):
+        """The present moment is the first from here on."""
+        line = self.line
+        line.bench.forget(line.bench.mark())
+        line.first, line.past, line.future, line.marks = self.network, line.past[-1:], [], []
+
     @rule()
     def branch(self):
         """What the other branches do from here on is not seen here."""
-        line = Line(self.line.bench.branch(), self.line.first, self.line.past[:], self.line.future[:])
+        now = self.line
+        line = Line(now.bench.branch(), now.first, now.past[:], now.future[:], now.marks[:])
         self.lines = [*self.lines[-2:], line]
         self.line = line
 

@@ -1,0 +1,127 @@
+"""The history of a network under edit: a tree of moments, in which an edit after an undo begins a branch."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from nestgraph.edits.edit import Edit
+from nestgraph.errors import EditError
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """A network on the way of an editor, to come back to.
+
+    Attributes:
+        words: what the edit did that led to it; empty for the first.
+    """
+
+    words: str = ""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What leads from one moment to the next, and back."""
+
+    before: Moment
+    edit: Edit
+    inverse: Edit
+
+
+class History:
+    """Which moments there are, what leads from one to another, and which of them is now.
+
+    Attributes:
+        first: where all began, or what is left of it.
+        now: the present moment.
+    """
+
+    def __init__(self) -> None:
+        self.first = self.now = Moment()
+        self._steps: dict[Moment, Step] = {}
+        self._ahead: dict[Moment, Moment] = {}
+
+    def __copy__(self) -> "History":
+        twin = History()
+        twin.first, twin.now = self.first, self.now
+        twin._steps, twin._ahead = dict(self._steps), dict(self._ahead)
+        return twin
+
+    @property
+    def moments(self) -> tuple[Moment, ...]:
+        """All that there are, in the order in which they were reached first."""
+        return (self.first, *self._steps)
+
+    @property
+    def path(self) -> tuple[Edit, ...]:
+        """The edits that lead from the first moment to now."""
+        return tuple(reversed([self._steps[moment].edit for moment in self._back(self.now) if moment != self.first]))
+
+    @property
+    def before(self) -> Moment | None:
+        """The moment before now; None at the first."""
+        return self._steps[self.now].before if self.now in self._steps else None
+
+    @property
+    def ahead(self) -> Moment | None:
+        """The moment after now that was left last; None where there is none."""
+        return self._ahead.get(self.now)
+
+    def add(self, edit: Edit, inverse: Edit) -> Moment:
+        """An edit led from now to a new moment, which is now from here on."""
+        moment = Moment(edit.words)
+        self._steps[moment] = Step(self.now, edit, inverse)
+        self._ahead[self.now] = moment
+        self.now = moment
+        return moment
+
+    def way(self, moment: Moment) -> tuple[Edit, ...]:
+        """The edits that lead from now to a moment: back to where both parted, and on from there.
+
+        Raises:
+            EditError: there is no such moment.
+        """
+        self._check(moment)
+        behind, on = {each: place for place, each in enumerate(self._back(self.now))}, list[Edit]()
+        while moment not in behind:
+            on.append(self._steps[moment].edit)
+            moment = self._steps[moment].before
+        back = [self._steps[each].inverse for each in list(behind)[: behind[moment]]]
+        return (*back, *reversed(on))
+
+    def go(self, moment: Moment) -> None:
+        """A moment is now; redo leads on along the branch on which it lies."""
+        self.now = moment
+        for each in self._back(moment):
+            if each != self.first:
+                self._ahead[self._steps[each].before] = each
+
+    def forget(self, moment: Moment) -> None:
+        """Let go of all but a moment and what came after it.
+
+        Raises:
+            EditError: there is no such moment, or now does not come after it.
+        """
+        self._check(moment)
+        if moment not in self._back(self.now):
+            raise EditError("forget expected a moment on the way to the present one, got one of another branch")
+        kept = {moment}
+        for each, step in self._steps.items():  # each comes after the one before it
+            if step.before in kept:
+                kept.add(each)
+        self.first = moment
+        self._steps = {each: step for each, step in self._steps.items() if each in kept and each != moment}
+        self._ahead = {each: after for each, after in self._ahead.items() if each in kept}
+
+    def _back(self, moment: Moment) -> Iterator[Moment]:
+        """A moment and all before it."""
+        yield moment
+        while moment in self._steps:
+            moment = self._steps[moment].before
+            yield moment
+
+    def _check(self, moment: Moment) -> None:
+        if moment != self.first and moment not in self._steps:
+            raise EditError(
+                f"expected a moment of this editor, got {moment.words!r} of another, or one that was let go: mark() "
+                "gives the present one"
+            )
