@@ -188,11 +188,11 @@ def test_the_mode_of_the_module_stays():
 def test_arrays_of_layers_that_an_edit_leaves_alone_are_shared():
     bench = Workbench(two_maps(), MAKERS["adam"])
     step(bench)
-    before = bench.branch()._states[-1].optimizers[0].arrays
+    before = bench.branch()._kept.optimizers[0].arrays
     bench.apply(
         prune_connections(bench.network, {"d_to_y": np.flatnonzero(two_maps().connection_columns("d_to_y").mask)[:1]})
     )
-    after = bench._states[-1].optimizers[0].arrays
+    after = bench._kept.optimizers[0].arrays
     assert after["x_to_c.weight.exp_avg"] is before["x_to_c.weight.exp_avg"]
     assert after["d_to_y.weight.exp_avg"] is not before["d_to_y.weight.exp_avg"]
     assert not after["d_to_y.weight.exp_avg"].flags.writeable
@@ -207,7 +207,7 @@ def test_a_state_goes_through_json_and_plain_arrays(kind, tmp_path):
     step(bench, steps=2)
     bench.take_in()
     network = bench.network
-    state = bench._states[-1].optimizers[0]
+    state = bench._kept.optimizers[0]
     np.savez(tmp_path / "state.npz", **state.arrays)
     record = StateRecord.model_validate_json(state.record.model_dump_json())
     read = OptimizerState(record, dict(np.load(tmp_path / "state.npz")))
@@ -257,4 +257,4 @@ def test_what_is_kept_belongs_to_the_slots():
     step(bench)
     bench.take_in()
     owners = {(slot.owner, slot.column) for slot in slots(bench.network)}
-    assert {tuple(place.split(".")[:2]) for place in bench._states[-1].optimizers[0].arrays} == owners
+    assert {tuple(place.split(".")[:2]) for place in bench._kept.optimizers[0].arrays} == owners
