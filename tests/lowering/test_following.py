@@ -92,7 +92,7 @@ def test_undo_restores_what_torch_has(kind):
     bench = Workbench(NET, lambda module: KINDS[kind](module.parameters()))
     step(bench.module, *bench.optimizers)
     bench.take_in()
-    before = bench._states[-1]
+    before = bench._kept
     bench.apply(remove_units(bench.network, "fc1", [2]))
     step(bench.module, *bench.optimizers)
     bench.undo()
@@ -367,7 +367,7 @@ def test_training_is_taken_in_or_dropped_when_told():
     trained = bench.network
     assert bench.take_in().network == trained
     assert bench.take_in() is None
-    state = bench._states[-1]
+    state = bench._kept
     step(bench.module, bench.optimizer)
     assert bench.network != trained
     bench.drop()

@@ -232,7 +232,7 @@ def test_a_state_of_other_units_is_refused():
     bench = Workbench(two_maps(), MAKERS["sgd"])
     network = remove_units(bench.network, "d", [1]).apply(bench.network).network
     with pytest.raises(LoweringError, match="expected a network of the units"):
-        bench._states[0].optimizers[0].restore(bench.optimizer, network, lower(network))
+        next(iter(bench._states.values())).optimizers[0].restore(bench.optimizer, network, lower(network))
 
 
 def test_optimizers_that_cannot_be_kept():
