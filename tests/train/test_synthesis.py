@@ -101,7 +101,8 @@ def phases(run, phase):
 
 
 def of_journal(run):
-    return read_journal(run.folder / "journal.jsonl")
+    """What was done; what policies proposed beside it is in tests/train/test_idle_policies.py."""
+    return [entry for entry in read_journal(run.folder / "journal.jsonl") if entry.action != "propose"]
 
 
 # -- the journal -----------------------------------------------------------------------------------------
