@@ -45,8 +45,11 @@ class Excerpt(nn.Module):
         self.inputs, self.inner, self.shape = nn.ModuleList(inputs), inner, shape
 
     def forward(self, *layers: Tensor) -> Tensor:
-        """The result, from the outputs of the layers that it reads."""
-        result = self.inner(*(gather(*layers) for gather in self.inputs))
+        """The result, from the outputs of the layers that it reads.
+
+        The inner module is not called: one of fx would print its source where it fails, as at sizes that are tried.
+        """
+        result = self.inner.forward(*(gather(*layers) for gather in self.inputs))
         return result.reshape(-1, *self.shape)
 
 

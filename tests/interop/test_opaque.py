@@ -180,3 +180,21 @@ def test_a_step_that_is_covered_half_way_leaves_what_it_reads_as_it_was(step):
     module, x = divided.eval(), torch.randn(4, 7)
     network = ng.import_module(module, x)
     torch.testing.assert_close(ng.lower(network).eval()(x), module(x), rtol=1e-3, atol=1e-4)
+
+
+class FixedPlaces(nn.Module):
+    """Reads places that a larger image has, too, and fails there."""
+
+    def __init__(self):
+        super().__init__()
+        self.maps, self.end = nn.Conv2d(1, 2, 3, padding=1), nn.Linear(2, 2)
+
+    def forward(self, x):
+        maps = torch.relu(self.maps(x))
+        return self.end((torch.sort(maps, 1)[0] + torch.cumsum(maps[:, :, [0, 3, 2, 1]], 2)).mean((2, 3)))
+
+
+def test_a_size_that_a_body_does_not_take_is_tried_in_silence(capsys):
+    network = ng.import_module(FixedPlaces().eval(), torch.randn(2, 1, 4, 4))
+    assert not any(port.free for port in network.inputs)
+    assert capsys.readouterr() == ("", "")
