@@ -105,9 +105,10 @@ class Emission:
         return self.graph.call_module(path, (x,))
 
     def select(self, x: fx.Node, path: str, places: AnyArray, extent: int) -> fx.Node:
-        """Emit the choice of units by position, nothing where it chooses all `extent` in order."""
-        if np.array_equal(places, np.arange(extent)):
-            return x
+        """Emit the choice of units by position: a view where they follow each other, nothing where all are chosen."""
+        first = int(places[0]) if len(places) else 0
+        if len(places) and np.array_equal(places, np.arange(first, first + len(places))):
+            return x if len(places) == extent else self.call(torch.narrow, x, 1, first, len(places))
         return self.call(torch.index_select, x, 1, self.keep(path, as_tensor(places, torch.int64)))
 
     def weight(self, projection: Projection, blocks: Blocks | None = None) -> fx.Node:

@@ -3,7 +3,7 @@
 A new kind is one record in `nestgraph.spec` and one row here.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -79,26 +79,47 @@ def _emit_kernels(emission: Emission, projection: Conv, source: fx.Node, bias: f
 
 def emit_one_to_one(emission: Emission, projection: OneToOne, source: fx.Node, _bias: fx.Node | None) -> fx.Node:
     """Linked units: chosen from the source, weighted, placed in the target; all three where needed."""
+    return emit_joined(emission, [projection], [source])
+
+
+def emit_joined(emission: Emission, projections: Sequence[OneToOne], sources: Sequence[fx.Node]) -> fx.Node:
+    """The sum of projections of which no two link the same target: what they carry side by side, then placed."""
+    network, first = emission.network, projections[0]
+    parts = [_carried(emission, *pair) for pair in zip(projections, sources, strict=True)]
+    values = parts[0] if len(parts) == 1 else emission.call(torch.cat, parts, 1)
+    linked = np.concatenate([linked_targets(emission, projection) for projection in projections])
+    targets, path = network.unit_columns(first.target), emission.projections[first.name]
+    # Targets without a link read the row of zeros (of ones, where it gates) that padding appends.
+    place = {unit: row for row, unit in enumerate(linked.tolist())}
+    rows = np.array([place.get(unit, len(linked)) for unit in targets.ids.tolist()], np.int64)
+    extent = len(linked)
+    if extent < len(targets):
+        axes_behind = 0 if network.layer(first.target).size is None else 2
+        values = emission.call(functional.pad, values, (0, 0) * axes_behind + (0, 1), value=float(first.gate))
+        extent += 1
+    return emission.select(values, f"{path}.targets", rows, extent)
+
+
+def linked_targets(emission: Emission, projection: OneToOne) -> AnyArray:
+    """The ids of the targets that a projection links, in the order of its links."""
+    links = emission.network.connection_columns(projection.name).links
+    assert links is not None
+    return links[:, 1]
+
+
+def _carried(emission: Emission, projection: OneToOne, source: fx.Node) -> fx.Node:
+    """What the links of a projection carry, in their order: chosen from the source and weighted."""
     network, path = emission.network, emission.projections[projection.name]
     links = network.connection_columns(projection.name).links
     assert links is not None
-    sources, targets = network.unit_columns(projection.source), network.unit_columns(projection.target)
-    chosen = sources.positions(links[:, 0])
-    values = emission.select(source, f"{path}.sources", chosen, len(sources))
+    sources = network.unit_columns(projection.source)
+    values = emission.select(source, f"{path}.sources", sources.positions(links[:, 0]), len(sources))
     sizes = output_size(network.layer(projection.source)), network.layer(projection.target).size
     if sizes[0] is not None and sizes[1] is None:  # from maps of size (1, 1)
         values = emission.call(torch.flatten, values, 1)
     elif sizes[0] is None and sizes[1] is not None:
         values = emission.call(torch.unflatten, values, 1, (-1, 1, 1))
-    values = _weighted(emission, projection, values)
-    # Targets without a link read the row of zeros (of ones, where it gates) that padding appends.
-    place = {unit: row for row, unit in enumerate(links[:, 1].tolist())}
-    rows = np.array([place.get(unit, len(links)) for unit in targets.ids.tolist()], np.int64)
-    if len(links) < len(targets):
-        axes_behind = 0 if network.layer(projection.target).size is None else 2
-        values = emission.call(functional.pad, values, (0, 0) * axes_behind + (0, 1), value=float(projection.gate))
-        return emission.select(values, f"{path}.targets", rows, len(links) + 1)
-    return emission.select(values, f"{path}.targets", rows, len(links))
+    return _weighted(emission, projection, values)
 
 
 def _weighted(emission: Emission, projection: OneToOne, values: fx.Node) -> fx.Node:

@@ -1,12 +1,14 @@
 """Lower a network to a PyTorch module: dense weights times masks, the form that trains."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import fx, nn
 
 from nestgraph.errors import LoweringError
 from nestgraph.graph import Network
 from nestgraph.lowering.emission import Emission, Place, place
-from nestgraph.lowering.emitters import PROJECTIONS, folds_bias
+from nestgraph.lowering.emitters import PROJECTIONS, emit_joined, folds_bias, linked_targets
 from nestgraph.lowering.inner import emit_body
 from nestgraph.lowering.lowered_network import LoweredNetwork
 from nestgraph.lowering.nodes import mark
@@ -15,6 +17,7 @@ from nestgraph.lowering.origin import KEY, Origin, lowered
 from nestgraph.lowering.parameters import inherit, parameters_of, set_recorded
 from nestgraph.lowering.ports import Nodes, emit_results, emit_samples
 from nestgraph.lowering.slots import BODY, layer_paths, projection_paths, slots
+from nestgraph.spec import OneToOne, Projection
 from nestgraph.spec.arguments import checked
 
 
@@ -124,10 +127,8 @@ def _emit_sum(emission: Emission, name: str, outputs: Nodes) -> fx.Node:
     bias = _emit_bias(emission, name) if layer.bias else None
     carrier = next((projection for projection in incoming if folds_bias(emission, projection)), None)
     terms = [
-        PROJECTIONS[projection.kind](
-            emission, projection, outputs[projection.source], bias if projection is carrier else None
-        )
-        for projection in incoming
+        _emit_term(emission, group, outputs, bias if carrier in group else None)
+        for group in _joined(emission, incoming)
     ]
     if bias is not None and carrier is None:
         terms.append(bias if layer.size is None else emission.call(torch.reshape, bias, (-1, 1, 1)))
@@ -139,6 +140,28 @@ def _emit_sum(emission: Emission, name: str, outputs: Nodes) -> fx.Node:
     if total in outputs.values():  # a plain skip: a node of its own keeps the layer's gradient apart
         total = emission.graph.call_method("view_as", (total, total))
     return total
+
+
+def _emit_term(emission: Emission, group: Sequence[Projection], outputs: Nodes, bias: fx.Node | None) -> fx.Node:
+    """Emit what a group of projections adds to their target's sum."""
+    links = [projection for projection in group if isinstance(projection, OneToOne)]
+    if len(links) > 1:
+        return emit_joined(emission, links, [outputs[projection.source] for projection in links])
+    return PROJECTIONS[group[0].kind](emission, group[0], outputs[group[0].source], bias)
+
+
+def _joined(emission: Emission, incoming: Sequence[Projection]) -> list[list[Projection]]:
+    """Projections one by one, and those together that link different targets, as a concatenation does."""
+    groups, taken = list[list[Projection]](), list[set[int]]()
+    for projection in incoming:
+        own = set(linked_targets(emission, projection).tolist()) if isinstance(projection, OneToOne) else set[int]()
+        place = next((n for n, each in enumerate(taken) if own and each and not each & own), len(groups))
+        if place == len(groups):
+            groups.append([])
+            taken.append(set())
+        groups[place].append(projection)
+        taken[place] |= own
+    return groups
 
 
 def _emit_bias(emission: Emission, name: str) -> fx.Node:

@@ -137,7 +137,7 @@ def test_maps_that_are_tied_to_the_input_cannot_grow():
 
 def test_without_maps_or_a_finite_loss_nothing_grows():
     assert MapGrowth().propose(mlp((4, 3, 2)), Evidence(loss=any_loss), generator()).edits == ()
-    assert MapGrowth().propose(conv_network(), Evidence(), generator()).words == "grow 0 maps"
+    assert MapGrowth().propose(conv_network(), Evidence(), generator()).words == "no candidate has a finite loss"
 
 
 # -- tried out -------------------------------------------------------------------------------------------

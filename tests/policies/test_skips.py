@@ -79,4 +79,4 @@ def test_a_step_a_scale_and_a_limit_are_kept():
 def test_nothing_grows_where_all_are_joined():
     edit = proposed(SkipGrowth(), mlp((4, 3)), Evidence())
     assert edit.edits == ()
-    assert edit.words == "grow no skip projection"
+    assert edit.words == "dense projections join all pairs of layers that they could join"
