@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_
 import numpy as np
 
 from nestgraph.errors import NestgraphError
-from nestgraph.spec.limits import MAX_REAL, MAX_UNITS
+from nestgraph.spec.limits import MAX_FILE_NAME, MAX_PATH, MAX_REAL, MAX_UNITS
 from nestgraph.spec.wording import quoted
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -210,11 +210,13 @@ def path(value: Any) -> Any:
     """A path that the system can be asked for."""
     try:
         given = cast(Any, os.fspath(value))
-        usable = isinstance(given, str) and b"\0" not in os.fsencode(given)
+        encoded = os.fsencode(given) if isinstance(given, str) else b"\0"
     except Exception:  # whatever a stranger's `__fspath__` does
         raise MismatchError("a path") from None
-    if not usable:
+    if b"\0" in encoded:
         raise MismatchError("a path without NUL characters")
+    if len(encoded) > MAX_PATH or max(map(len, encoded.split(os.sep.encode()))) > MAX_FILE_NAME:
+        raise MismatchError(f"a path of at most {MAX_PATH} bytes, of names of at most {MAX_FILE_NAME}")
     return value if isinstance(value, Path) else given
 
 

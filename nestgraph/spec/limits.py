@@ -20,3 +20,6 @@ MAX_WHOLE = 2**53
 
 MAX_REAL = 3.4028234663852886e38
 """The largest float32."""
+
+MAX_FILE_NAME, MAX_PATH = 255, 4095
+"""Bytes of a file's name and of a path: what Linux and most file systems take."""

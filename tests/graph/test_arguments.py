@@ -24,7 +24,11 @@ TABLE = [
     (int | None, [None, 3], ["a", 0.5]),
     (Literal["a", "b"], ["a"], ["c", b"a", 1, ["a"]]),
     (Path | str, ["a", Path("a")], ["a\0", b"a", 5, None, "\ud800x\0"]),
-    (str | os.PathLike[str], ["a", Path("a")], ["a\0", b"a", 5, None]),
+    (
+        str | os.PathLike[str],
+        ["a", Path("a"), "a" * 255, "ab/" * 1365],
+        ["a\0", b"a", 5, None, "a" * 256, "b/" + "\u00e9" * 128, "ab/" * 1366, Path("a" * 300)],
+    ),
     (
         Sequence[int],
         [[1], (1, 2), range(3), np.arange(3)],
