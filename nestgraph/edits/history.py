@@ -74,13 +74,25 @@ class History:
         self.now = moment
         return moment
 
+    def check(self, moment: Moment) -> None:
+        """Refuse a moment that `way` does not lead to.
+
+        Raises:
+            EditError: there is no such moment.
+        """
+        if moment != self.first and moment not in self._steps:
+            raise EditError(
+                f"expected a moment of this editor, got {moment.words!r} of another, or one that was let go: mark() "
+                "gives the present one"
+            )
+
     def way(self, moment: Moment) -> tuple[Edit, ...]:
         """The edits that lead from now to a moment: back to where both parted, and on from there.
 
         Raises:
             EditError: there is no such moment.
         """
-        self._check(moment)
+        self.check(moment)
         behind, on = {each: place for place, each in enumerate(self._back(self.now))}, list[Edit]()
         while moment not in behind:
             on.append(self._steps[moment].edit)
@@ -101,7 +113,7 @@ class History:
         Raises:
             EditError: there is no such moment, or now does not come after it.
         """
-        self._check(moment)
+        self.check(moment)
         if moment not in self._back(self.now):
             raise EditError("forget expected a moment on the way to the present one, got one of another branch")
         kept = {moment}
@@ -118,10 +130,3 @@ class History:
         while moment in self._steps:
             moment = self._steps[moment].before
             yield moment
-
-    def _check(self, moment: Moment) -> None:
-        if moment != self.first and moment not in self._steps:
-            raise EditError(
-                f"expected a moment of this editor, got {moment.words!r} of another, or one that was let go: mark() "
-                "gives the present one"
-            )

@@ -40,7 +40,7 @@ class Memory:
         """A tensor that only the caller holds, and how many hold its memory then; threads get different ones."""
         if self._kept:
             kept, alone = self._kept.pop()
-            if _is_like(kept, like) and _holders(kept) == alone and not kept.is_shared():
+            if _is_like(kept, like) and _is_whole(kept) and _holders(kept) == alone and not kept.is_shared():
                 return kept, alone
         kept = torch.empty_like(like)
         return kept, _holders(kept)
@@ -53,6 +53,11 @@ def _is_real(tensor: Tensor) -> bool:
 
 def _is_like(one: Tensor, other: Tensor) -> bool:
     return (one.dtype, one.device, one.layout, one.shape) == (other.dtype, other.device, other.layout, other.shape)
+
+
+def _is_whole(tensor: Tensor) -> bool:
+    """Whether nobody freed memory of a tensor under it, as those do who free gradients by their storage."""
+    return tensor.untyped_storage().nbytes() >= tensor.nbytes
 
 
 def _holders(tensor: Tensor) -> Holders:

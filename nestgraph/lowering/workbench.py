@@ -104,7 +104,11 @@ class Workbench(Editor):
 
     @property
     def history(self) -> tuple[Edit, ...]:
-        """The edits that led from the first network to the current one; trainings are among them, also the present."""
+        """The edits that led from the first network to the current one; trainings are among them, also the present.
+
+        Raises:
+            LoweringError: see `take_in`.
+        """
         pending = self._pending()
         return super().history if pending is None else (*super().history, pending[0])
 
@@ -163,6 +167,7 @@ class Workbench(Editor):
 
         Raises:
             EditError: there is none.
+            LoweringError: see `take_in`.
         """
         self.take_in()
         return super().redo()
@@ -183,7 +188,9 @@ class Workbench(Editor):
         Raises:
             EditError: it is none of this bench, or was let go.
         """
-        self._broken()
+        self._history.check(moment)
+        if self._broken():
+            self.drop()
         return super().back_to(moment)
 
     @checked(EditError)
@@ -197,7 +204,11 @@ class Workbench(Editor):
         self._states = {moment: self._states[moment] for moment in self.moments}
 
     def branch(self) -> Self:
-        """A workbench of its own with the same network, history and optimizer states: try an edit there, and train."""
+        """A workbench of its own with the same network, history and optimizer states: try an edit there, and train.
+
+        Raises:
+            LoweringError: see `take_in`.
+        """
         self.take_in()
         twin = super().branch()
         twin._states = dict(self._states)

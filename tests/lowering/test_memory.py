@@ -4,12 +4,16 @@ import copy
 import gc
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.checkpoint import checkpoint
 
 from nestgraph.lowering import lower
+from nestgraph.lowering.masking import MaskedWeight
+from nestgraph.lowering.memory import Memory
 from nestgraph.seeds import mlp
 
 SHAPE = (8, 6, 5, 3)
@@ -91,6 +95,114 @@ def test_what_somebody_holds_of_a_gradient_stays_as_it_is(hold):
         step(module, seed)
         torch.testing.assert_close(module.get_parameter(PATH).grad, plain_gradient(seed))
     assert content(held) == before
+
+
+@pytest.mark.parametrize("size", [0, 4])
+def test_memory_that_somebody_freed_is_not_written(size):
+    module = lower(network())
+    step(module)
+    module.get_parameter(PATH).grad.untyped_storage().resize_(size)
+    step(module, 1)
+    torch.testing.assert_close(module.get_parameter(PATH).grad, plain_gradient(1))
+
+
+def kept_by_hooks(module):
+    found = []
+    for parameter in module.parameters():
+        parameter.register_hook(found.append)
+        parameter.register_post_accumulate_grad_hook(lambda p: found.append(p.grad))
+    for part in module.modules():
+        if isinstance(part, MaskedWeight):
+            part.register_forward_hook(lambda _part, _args, weight: weight.register_hook(found.append) and None)
+    for seed in range(3):
+        step(module, seed)
+    return found
+
+
+def accumulated_in_the_first(module):
+    sums = []
+    for seed in range(4):
+        step(module, seed)
+        gradients = [parameter.grad for parameter in module.parameters()]
+        for total, gradient in zip(sums, gradients, strict=True) if sums else ():
+            total.add_(gradient)
+        sums = sums or gradients
+    return sums
+
+
+def of_one_graph_twice(module):
+    value, found = loss(module), []
+    for _ in range(3):
+        module.zero_grad()
+        value.backward(retain_graph=True)
+        found += [parameter.grad for parameter in module.parameters()]
+    return found
+
+
+def through_a_copy_between(module):
+    first, other = loss(module), loss(module, 1)
+    first.backward()
+    held = [parameter.grad for parameter in module.parameters()]
+    twin = copy.deepcopy(module)
+    module.zero_grad()
+    other.backward()
+    step(twin, 2)
+    return [*held, *(parameter.grad for each in (module, twin) for parameter in each.parameters())]
+
+
+def saved_for_another_graph(module):
+    (gradient,) = torch.autograd.grad(loss(module), module.get_parameter(PATH))
+    scale = torch.ones_like(gradient, requires_grad=True)
+    product = (gradient * scale).sum()
+    del gradient
+    step(module, 1)
+    step(module, 2)
+    product.backward()
+    return [scale.grad]
+
+
+def recomputed(module):
+    found = []
+    for reentrant in (True, False):
+        x = torch.randn(4, SHAPE[0], generator=torch.Generator().manual_seed(0)).requires_grad_()
+        module.zero_grad()
+        checkpoint(module, x, use_reentrant=reentrant).square().sum().backward()
+        found += [parameter.grad for parameter in module.parameters()]
+    return found
+
+
+def trained_by_closures(module):
+    optimizer = torch.optim.LBFGS(module.parameters(), lr=0.1, max_iter=4, line_search_fn="strong_wolfe")
+
+    def closure(seed):
+        optimizer.zero_grad()
+        value = loss(module, seed)
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(module.parameters(), 0.5)
+        return value
+
+    for seed in range(2):
+        optimizer.step(partial(closure, seed))
+    return list(module.parameters())
+
+
+USES = (
+    kept_by_hooks,
+    accumulated_in_the_first,
+    of_one_graph_twice,
+    through_a_copy_between,
+    saved_for_another_graph,
+    recomputed,
+    trained_by_closures,
+)
+
+
+@pytest.mark.parametrize("use", USES, ids=lambda use: use.__name__)
+def test_whoever_uses_gradients_has_those_of_plain_products(use, monkeypatch):
+    got = [tensor.detach() for tensor in use(lower(network()))]
+    monkeypatch.setattr(Memory, "product", lambda _, gradient, mask: gradient * mask)
+    expected = [tensor.detach() for tensor in use(lower(network()))]
+    torch.testing.assert_close(got, expected)
 
 
 def test_gradients_of_several_calls_add_up():

@@ -164,6 +164,24 @@ def test_training_that_broke_down_is_dropped_by_undo():
     assert_same_moment(moment(bench), before)
 
 
+@pytest.mark.parametrize("edited", [False, True])
+def test_training_that_broke_down_goes_nowhere_else(edited):
+    bench = Workbench(two_maps(), MAKERS["sgd"])
+    step(bench)
+    there, before = bench.mark(), moment(bench)
+    if edited:
+        bench.apply(remove_units(bench.network, "d", [2]))
+    with torch.no_grad():
+        for parameter in bench.module.parameters():
+            parameter.fill_(float("nan"))
+    broken = bench.module
+    with pytest.raises(EditError, match="expected a moment of this editor"):
+        bench.back_to(Editor(two_maps()).mark())
+    assert bench.module is broken
+    assert bench.back_to(there).digest == before[0]
+    assert_same_moment(moment(bench), before)
+
+
 def test_a_refused_edit_leaves_the_workbench_as_it_was():
     bench = Workbench(two_maps(), MAKERS["adam"])
     step(bench)
