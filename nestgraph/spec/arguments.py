@@ -316,7 +316,7 @@ def _iterable(value: Any, checks: tuple[Check | None, ...]) -> Any:  # noqa: ARG
         fits = False
     if not fits:
         raise MismatchError("an iterable")
-    return cast(Any, value)
+    return sized(value)
 
 
 def _callable(value: Any) -> Any:

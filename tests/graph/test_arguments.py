@@ -38,7 +38,11 @@ TABLE = [
     (tuple[int, int], [(1, 2), [1, 2]], [(1,), (1, 2, 3), "12", (1, "a"), None]),
     (tuple[int, ...], [(), [1, 2, 3]], ["1", 1, ["a"]]),
     (Mapping[str, int], [{}, {"a": 1}], [{1: 1}, {"a": "b"}, [("a", 1)], "a", None]),
-    (Iterable[int], [[1], iter([1]), {1}, np.arange(2)], ["1", b"1", 1, None, np.array(1), torch.tensor(1)]),
+    (
+        Iterable[int],
+        [[1], iter([1]), {1}, np.arange(2)],
+        ["1", b"1", 1, None, np.array(1), torch.tensor(1), range(10**12)],
+    ),
     (Callable[[int], int], [len], [5, "len", None]),
     (
         AnyArray,

@@ -28,7 +28,7 @@ from nestgraph.snapshot import disk, files, sidecar
 from nestgraph.train import checkpoint, run_folder, state_files, trainer, training_state
 from nestgraph.train.decisions import PHASES
 from nestgraph.train.resuming import resume
-from nestgraph.train.run_files import LOCK, RESULT
+from nestgraph.train.run_files import LOCK, MANIFEST, RESULT
 from tests.soak.disturbed import (
     RECIPE,
     SEED,
@@ -174,7 +174,9 @@ class Harness:
         kept, outside = run.with_suffix(".kept"), run.with_suffix(".outside")
         shutil.copytree(run, kept, symlinks=True)
         trap = self.rng.choice(list(TRAPS))
-        TRAPS[trap](self.rng.choice([path for path in sorted(run.rglob("*")) if path.is_file()]), outside, self.rng)
+        known = {MANIFEST} if trap == "deletion" and (run / RESULT).exists() else set()  # as an older version leaves it
+        files = (path for path in sorted(run.rglob("*")) if path.is_file() and path.name not in known)
+        TRAPS[trap](self.rng.choice([*files]), outside, self.rng)
         before, far = tree(run), tree(outside)
 
         def job() -> int:
