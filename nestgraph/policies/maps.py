@@ -74,7 +74,7 @@ class MapGrowth(Policy):
         open_layers = map_layers(network)
         return idle(
             (not _hidden_maps(network), "no hidden layer is one of maps"),
-            (not open_layers, "an opaque layer holds each hidden layer of maps"),
+            (not open_layers, "an opaque layer holds all hidden maps, or they gate an output"),
             (all(self._full(network, name) for name in open_layers), f"each layer has its limit of {self.limit} maps"),
             (True, "no candidate has a finite loss"),
         )

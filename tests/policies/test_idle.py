@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from nestgraph.edits import prune_connections
 from nestgraph.errors import EditError
+from nestgraph.graph import ConnectionColumns, Network, Structure, UnitColumns
 from nestgraph.policies import (
     AreaPruning,
     ConnectionGrowth,
@@ -30,6 +31,7 @@ from nestgraph.policies import (
 )
 from nestgraph.policies.policy import plastic_projections
 from nestgraph.seeds import cnn, mlp
+from nestgraph.spec import Conv, Dense, Layer, OneToOne
 from tests.laws import quick
 from tests.policies.evidence import evidence_for
 from tests.strategies import SEEDS, networks
@@ -40,6 +42,30 @@ MAPS = cnn((4,), (6,), size=8, classes=3)
 ALL = mlp((2, 2), 1.0, 0)
 ONE_WAY = prune_connections(ALL, {"input_to_output": np.array([0, 3])}).apply(ALL).network
 """One connection into each output."""
+
+
+def gated():
+    """An output of neurons, gated by the only hidden maps, of size (1, 1)."""
+    layers = (
+        Layer(name="x", kind="input", features=2, size=(3, 3)),
+        Layer(name="g", kind="feature_maps", size=(1, 1)),
+        Layer(name="y", kind="neurons", output=True),
+    )
+    projections = (
+        Conv(source="x", target="g", kernel=(3, 3)),
+        Dense(source="x", target="y"),
+        OneToOne(source="g", target="y", gate=True),
+    )
+    links = np.stack([np.arange(2)] * 2, 1)
+    columns = (np.ones((2, 2, 3, 3)), None), (np.ones((2, 2, 3, 3)), None), (np.ones(2), links)
+    connections = {
+        p.name: ConnectionColumns.of(weight, links=ends) for p, (weight, ends) in zip(projections, columns, strict=True)
+    }
+    units = {layer.name: UnitColumns.neutral(2, layer.column_names) for layer in layers}
+    return Network.of(Structure(layers, projections, units, connections))
+
+
+GATED = gated()
 
 
 def drawn(network, value=None):
@@ -89,6 +115,7 @@ CASES = (
     (NeuronGrowth(), HALF, drawn(HALF, 0.0), "no bridging gradient is finite and other than 0"),
     (MapGrowth(), FULL, drawn(FULL), "no hidden layer is one of maps"),
     (MapGrowth(limit=4), MAPS, drawn(MAPS), "each layer has its limit of 4 maps"),
+    (MapGrowth(), GATED, hopeless(GATED), "an opaque layer holds all hidden maps, or they gate an output"),
     (MapGrowth(), MAPS, hopeless(MAPS), "no candidate has a finite loss"),
     (SkipGrowth(), SHALLOW, drawn(SHALLOW), "dense projections join all pairs of layers"),
     (SkipGrowth(limit=1), HALF, drawn(HALF), "each layer that could be joined has its limit of 1 projections"),
