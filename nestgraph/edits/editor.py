@@ -166,9 +166,11 @@ class Editor:
         return applied
 
     def _go(self, moment: Moment) -> Network:
-        network = self._network
-        for edit in self._history.way(moment):
-            network = edit.apply(network).network
-        self._network = network
+        for each in self._history.route(moment):
+            self._step(each)
+        return self._network
+
+    def _step(self, moment: Moment) -> None:
+        """Go to a moment right before or after the present one."""
+        self._network = self._history.leading_to(moment).apply(self._network).network
         self._history.go(moment)
-        return network

@@ -86,26 +86,28 @@ class History:
                 "gives the present one"
             )
 
-    def way(self, moment: Moment) -> tuple[Edit, ...]:
-        """The edits that lead from now to a moment: back to where both parted, and on from there.
+    def route(self, moment: Moment) -> tuple[Moment, ...]:
+        """The moments that lead from now to one, which is the last: back to where both parted, and on from there.
 
         Raises:
             EditError: there is no such moment.
         """
         self.check(moment)
-        behind, on = {each: place for place, each in enumerate(self._back(self.now))}, list[Edit]()
+        behind, on = {each: place for place, each in enumerate(self._back(self.now))}, list[Moment]()
         while moment not in behind:
-            on.append(self._steps[moment].edit)
+            on.append(moment)
             moment = self._steps[moment].before
-        back = [self._steps[each].inverse for each in list(behind)[: behind[moment]]]
-        return (*back, *reversed(on))
+        return (*list(behind)[1 : behind[moment] + 1], *reversed(on))
+
+    def leading_to(self, moment: Moment) -> Edit:
+        """The edit that leads to the moment before now, or to one right after it."""
+        return self._steps[self.now].inverse if moment is self.before else self._steps[moment].edit
 
     def go(self, moment: Moment) -> None:
-        """A moment is now; redo leads on along the branch on which it lies."""
+        """The moment before now, or one right after it, is now; redo leads back, or on here again."""
+        earlier, later = (moment, self.now) if moment is self.before else (self.now, moment)
+        self._ahead[earlier] = later
         self.now = moment
-        for each in self._back(moment):
-            if each != self.first:
-                self._ahead[self._steps[each].before] = each
 
     def forget(self, moment: Moment) -> None:
         """Let go of all but a moment and what came after it.

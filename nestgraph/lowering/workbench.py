@@ -231,11 +231,11 @@ class Workbench(Editor):
             return True
         return False
 
-    def _go(self, moment: Moment) -> Network:
+    def _step(self, moment: Moment) -> None:
+        """Module and optimizers follow each step, as hooks belong to what lives along the way and to no namesake."""
         before = self._network
-        network = super()._go(moment)
+        super()._step(moment)
         self._return(before)
-        return network
 
     def _pending(self) -> tuple[SetValues, BenchState] | None:
         """What was trained since the last edit, and the state that goes with it; None if nothing was."""

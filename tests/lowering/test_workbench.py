@@ -6,11 +6,23 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from nestgraph.edits import Editor, RemoveUnits, SetMask, SetValues, prune_connections, remove_units
+from nestgraph.edits import (
+    AddProjection,
+    Block,
+    Editor,
+    RemoveUnits,
+    SetMask,
+    SetValues,
+    prune_connections,
+    remove_units,
+)
 from nestgraph.errors import EditError, LoweringError
 from nestgraph.lowering import lower, slots
+from nestgraph.lowering.parameters import parameters_of
 from nestgraph.lowering.states import OptimizerState, StateRecord
 from nestgraph.lowering.workbench import Workbench
+from nestgraph.seeds import mlp
+from nestgraph.spec import Dense
 from tests.laws import fresh_digest, quick, unless_refused
 from tests.lowering.running import over, train, without_dropout
 from tests.lowering.test_collect import OPTIMIZERS
@@ -276,3 +288,22 @@ def test_what_is_kept_belongs_to_the_slots():
     bench.take_in()
     owners = {(slot.owner, slot.column) for slot in slots(bench.network)}
     assert {tuple(place.split(".")[:2]) for place in bench._kept.optimizers[0].arrays} == owners
+
+
+def test_a_hook_goes_to_no_namesake_on_another_branch():
+    network = mlp((4, 3, 3, 2), 1.0, 0, batch_norm=False)
+    bench, (source, _, *targets) = Workbench(network, MAKERS["adam"]), network.layer_names
+    first, ends = bench.mark(), []
+    for target in targets:
+        bench.back_to(first)
+        shape = len(network.units(target)), len(network.units(source))
+        block = Block(weight=np.zeros(shape), mask=np.ones(shape, bool))
+        bench.apply(AddProjection(projection=Dense(source=source, target=target, name="new"), connections=block))
+        ends.append(bench.mark())
+    weights = []
+    for moment in ends:
+        bench.back_to(moment)
+        weights.append(parameters_of(bench.network, bench.module)["new", "weight"])
+        weights[0].register_hook(torch.neg)  # on the first branch, before the way to the second
+    assert weights[1].shape != weights[0].shape
+    assert not weights[1]._backward_hooks

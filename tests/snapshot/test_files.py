@@ -316,7 +316,7 @@ def test_files_that_cannot_be_read(tmp_path):
         "pipe": "pipe or device",
         "net.json/x": "not a directory",
         "a\0b": "NUL",
-        "x" * 300: "name too long",
+        "x" * 300: "names of at most 255",
     }
     for name, reason in reasons.items():
         with pytest.raises(SnapshotError) as caught:
