@@ -6,6 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+LARGE = 2**20
+"""Entries from which on new memory costs more than finding out whether the old is free."""
+
 Holders = tuple[int, int]
 """How many hold a tensor's memory: tensors, what NumPy and others have of it among them; and storages of Python."""
 
@@ -28,7 +31,7 @@ class Memory:
 
     def product(self, gradient: Tensor, mask: Tensor) -> Tensor:
         """`gradient * mask`, which may be in memory that an earlier product was in, unless that is held still."""
-        if not (_is_real(gradient) and _is_like(gradient, mask) and gradient.is_cpu):
+        if mask.numel() < LARGE or not (_is_real(gradient) and _is_like(gradient, mask) and gradient.is_cpu):
             return gradient * mask
         kept, alone = self._taken(mask)
         torch.mul(gradient, mask, out=kept)

@@ -11,13 +11,18 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 
-from nestgraph.lowering import lower
+from nestgraph.lowering import lower, memory
 from nestgraph.lowering.masking import MaskedWeight
 from nestgraph.lowering.memory import Memory
 from nestgraph.seeds import mlp
 
 SHAPE = (8, 6, 5, 3)
 PATH = "projection1.weight"
+
+
+@pytest.fixture(autouse=True)
+def _everything_is_large(monkeypatch):
+    monkeypatch.setattr(memory, "LARGE", 0)
 
 
 def network():
@@ -82,6 +87,13 @@ def content(held):
     if isinstance(held, torch.UntypedStorage):
         return bytes(held)
     return (held.detach().numpy() if isinstance(held, torch.Tensor) else held).tobytes()
+
+
+def test_small_weights_keep_no_memory(monkeypatch):
+    monkeypatch.setattr(memory, "LARGE", 2**20)
+    module = lower(network())
+    step(module)
+    assert not any(part._memory._kept for part in module.modules() if isinstance(part, MaskedWeight))
 
 
 @pytest.mark.parametrize("hold", HOLDS)
