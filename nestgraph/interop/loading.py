@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from nestgraph.errors import InteropError
 from nestgraph.snapshot.disk import open_regular, reported, shown
+from nestgraph.spec.wording import foreign
 
 MOST_NUMBERS = 2**26
 """Of a sample that a module is tried out with: 256 MB."""
@@ -62,7 +63,7 @@ def load_weights(module: nn.Module, path: str | os.PathLike[str]) -> None:
         _check_types(module, os.fspath(path), where)
         missing, unexpected = safetensors.torch.load_model(module, os.fspath(path), strict=False)
     except (SafetensorError, OSError) as error:
-        got = str(error).removeprefix("Error while deserializing header: ")
+        got = foreign(error).removeprefix("Error while deserializing header: ")
         raise InteropError(f"{where}: expected a safetensors file, got a damaged or another one: {got}") from None
     except RuntimeError as error:  # torch's list of shapes that differ
         first = str(error).strip().splitlines()[-1].strip().rstrip(".")

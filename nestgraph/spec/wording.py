@@ -4,6 +4,7 @@ from pydantic import ValidationError
 
 SHOWN = 8
 LONGEST = 60
+LONGEST_FOREIGN = 200
 MOST_PROBLEMS = 1000
 """Of a record: pydantic lists all or none of them, at a kilobyte each."""
 
@@ -20,6 +21,13 @@ def quoted(value: object) -> str:
     kind = type(value).__name__
     shape = getattr(value, "shape", None)
     return f"{kind} of shape {shape}"[: 2 * LONGEST] if isinstance(shape, tuple) else kind
+
+
+def foreign(error: object) -> str:
+    """What another library says was wrong, on one line and as long as a person reads: it may quote a whole file."""
+    text = " ".join(str(error).split())
+    text = text if text.isprintable() else ascii(text)
+    return text if len(text) <= LONGEST_FOREIGN else f"{text[:LONGEST_FOREIGN]}..."
 
 
 def plain_problem(error: ValidationError) -> str:

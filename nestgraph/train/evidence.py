@@ -60,6 +60,8 @@ def gather(
     if unknown:
         expected = ", ".join((*MEASURES, "trial"))
         raise TrainingError(f"gather expected needs among {expected}, got {quoted(unknown[0])}")
+    if trial < 1:
+        raise TrainingError(f"gather expected to try networks on at least 1 batch, got trial={trial}")
     where = present(device)
     read = (Minibatch.of(each, len(network.inputs), where) for each in batches)
     tried = list(islice(read, trial)) if "trial" in needs else []

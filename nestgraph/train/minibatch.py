@@ -9,7 +9,7 @@ import torch
 
 from nestgraph.errors import NestgraphError, TrainingError
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.wording import quoted
+from nestgraph.spec.wording import foreign, quoted
 
 Loss = Callable[..., torch.Tensor]
 """Gives the mean loss of a batch, a scalar, for `(outputs, targets)`, or for `(outputs, targets, weights)`."""
@@ -69,7 +69,7 @@ class Minibatch:
             raise
         except Exception as error:
             got = f"inputs of {_shapes(self.inputs)} and {_shapes(self.told)}"
-            words = f"a batch that network and loss can take, got {got}: {type(error).__name__}: {error}"
+            words = f"a batch that network and loss can take, got {got}: {type(error).__name__}: {foreign(error)}"
             raise TrainingError(f"gather expected {words}") from error
         if not isinstance(found, torch.Tensor) or found.numel() != 1:
             got = f"one of shape {_shapes([found])}" if isinstance(found, torch.Tensor) else quoted(found)

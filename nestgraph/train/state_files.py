@@ -15,6 +15,7 @@ from nestgraph.errors import SnapshotError
 from nestgraph.snapshot import UNLIMITED, read_bounded, read_record, write_atomically
 from nestgraph.snapshot.disk import shown
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.wording import foreign, quoted
 
 RecordType = TypeVar("RecordType", bound=BaseModel)
 Arrays = Mapping[str, AnyArray]
@@ -45,9 +46,11 @@ def read_state(path: Path, kind: TypeAdapter[RecordType]) -> tuple[RecordType, d
         noted = json.loads(data[8 : 8 + length])["__metadata__"]
         text, checksum = noted["record"], noted["sha256"]
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise SnapshotError(f"{shown(path)}: expected a state of a run, got a damaged file: {error}") from None
+        raise SnapshotError(f"{shown(path)}: expected a state of a run, got a damaged file: {foreign(error)}") from None
     if _checksum(text, arrays) != checksum:
-        raise SnapshotError(f"{shown(path)}: expected content with checksum {checksum}, got other: it was altered")
+        raise SnapshotError(
+            f"{shown(path)}: expected content with checksum {quoted(checksum)}, got other: it was altered"
+        )
     return read_record(kind, text.encode(), shown(path), UNLIMITED), arrays
 
 

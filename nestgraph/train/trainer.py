@@ -259,7 +259,7 @@ class Trainer:
             index: tells the drawing of batches apart from others of the run.
 
         Raises:
-            TrainingError: a mean is not finite.
+            TrainingError: see `gather`.
         """
 
         def over(purpose: str, kinds: Collection[EvidenceKind], number: int | None) -> Evidence:

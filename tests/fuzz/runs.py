@@ -92,7 +92,10 @@ def _mutated(path, rng):
     if path.suffix not in (".json", ".jsonl") or not parts or rng.random() < 0.4:
         return mutated_bytes(path.read_bytes() or FAULT, rng)
     place = rng.randrange(len(parts))
-    changed = mutated_values(json.loads(parts[place]), rng)
+    try:
+        changed = mutated_values(json.loads(parts[place]), rng)
+    except ValueError:  # it was mutated before
+        return mutated_bytes(path.read_bytes(), rng)
     end = b"\n" if parts[place].endswith(b"\n") else b""
     parts[place] = json.dumps(changed, ensure_ascii=rng.random() < 0.5).encode("utf-8", "replace") + end
     return b"".join(parts)

@@ -164,6 +164,12 @@ def test_what_is_no_evidence_is_one_sentence(wrong):
         ng.gather(NETWORK, batches, loss, needs)
 
 
+@pytest.mark.parametrize("trial", [0, -2, 1.5, None])
+def test_trials_are_of_a_batch_at_least(trial):
+    with pytest.raises(TrainingError, match="trial"):
+        ng.gather(NETWORK, cut(20, X, Y), functional.mse_loss, {"trial"}, trial=trial)
+
+
 def test_a_device_that_is_not_there_is_one_sentence():
     with pytest.raises(TrainingError, match="device of this machine"):
         ng.gather(NETWORK, cut(20, X, Y), functional.mse_loss, NEEDS, device="abacus")

@@ -406,3 +406,14 @@ def test_files_that_cannot_be_read_are_counted(tmp_path):
     assert fingerprints(load_image_folder(tmp_path, options)) == before
     (tmp_path / "dog" / "1.png").rename(tmp_path / "dog" / "x.png")
     assert fingerprints(load_image_folder(tmp_path, options)) != before
+
+
+def test_a_state_file_with_a_damaged_header_is_one_short_sentence(tmp_path):
+    path = tmp_path / "state.safetensors"
+    state_files.write_state(path, decisions.State(title="x" * 200), {"a": np.zeros(3)})
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b'"sha256"', b'\n"sha25\x00"', 1))
+    with pytest.raises(SnapshotError) as caught:
+        state_files.read_state(path, checkpoint.TypeAdapter(decisions.State))
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 500
