@@ -10,7 +10,7 @@ from nestgraph.errors import EditError, NestgraphError
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.graph.view import Node
-from nestgraph.spec.arguments import MismatchError, numbers, sized
+from nestgraph.spec.arguments import numbers, sized
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.projection import Projection
 from nestgraph.spec.wording import quoted
@@ -79,7 +79,7 @@ def _given(who: str, wanted: Any) -> AnyArray:
             return numbers(wanted)
         if isinstance(wanted, Iterable) and not isinstance(wanted, str | bytes | Mapping):
             return numbers(list(sized(wanted)))
-    except (MismatchError, TypeError):
+    except Exception:  # whatever a stranger's `__iter__` does
         pass
     _refuse(who, "numbers or booleans for each layer or projection", type(cast(Any, wanted)).__name__)
 

@@ -153,7 +153,7 @@ def _is_iterable(table: Any) -> bool:
     """Whether it gives rows; an array of no dimension only says that it does."""
     try:
         return iter(table) is not None
-    except TypeError:
+    except Exception:  # whatever a stranger's `__iter__` does
         return False
 
 

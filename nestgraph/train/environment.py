@@ -83,9 +83,10 @@ def differences(expected: Any, got: Any, place: str = "") -> Iterator[str]:
             name = f"{place}.{key}" if place else key
             yield from differences(before.get(key, ABSENT), after.get(key, ABSENT), name)
     elif expected != got:
-        yield f"{place} (expected {_brief(expected)}, got {_brief(got)})"
+        yield f"{_brief(place)} (expected {_brief(expected)}, got {_brief(got)})"
 
 
 def _brief(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    text = str(value)[:80]
+    text = text if text.isprintable() else ascii(text)
+    return text if len(text) < 80 else f"{text[:77]}..."

@@ -25,7 +25,11 @@ LONG = {
     "connected_double_edge_swap": "tries again at random until it finds a swap",
     "double_edge_swap": "tries again at random until it finds a swap",
 }
-OTHERWISE = {"is_frozen": "the view is frozen, its copy is not", "display": "draws with matplotlib"}
+OTHERWISE = {
+    "is_frozen": "the view is frozen, its copy is not",
+    "display": "draws with matplotlib",
+    "all_pairs_lowest_common_ancestor": "names one of several lowest ancestors, the first that a set happens to have",
+}
 FIRST = {"G", "graph", "B", "D", "T", "G1"}
 """What networkx calls the graph that a function is about."""
 SECOND = {"H", "G2", "Gc"}
