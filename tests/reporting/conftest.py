@@ -99,6 +99,12 @@ class Opened:
         """Draw also what was not yet scrolled to."""
         self.page.evaluate("report.drawAll()")
 
+    def copied(self, host, kind):
+        """What the button of a picture copies; no pointer aims at it, since a picture drawn anew moves it away."""
+        self.page.evaluate("report.copied = null")
+        self.page.dispatch_event(f"#{host} .copy button:has-text('Copy {kind}')", "click")
+        return self.page.evaluate("report.copied")
+
     def text(self, selector):
         return self.page.inner_text(selector)
 
