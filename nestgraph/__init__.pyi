@@ -2,6 +2,8 @@ from . import edits as edits
 from . import policies as policies
 from . import seeds as seeds
 from . import spec as spec
+from .data.datasets import load_dataset as load_dataset
+from .data.datasets import load_image_folder as load_image_folder
 from .edits import Editor as Editor
 from .edits import diff as diff
 from .errors import NestgraphError as NestgraphError
@@ -11,6 +13,7 @@ from .graph import Network as Network
 from .graph import cost as cost
 from .graph import difference as difference
 from .graph import plain_graph as plain_graph
+from .integrations.event_files import EventFiles as EventFiles
 from .interop.edge_list import from_edges as from_edges
 from .interop.edge_list import to_edges as to_edges
 from .interop.edge_list import to_nodes as to_nodes
@@ -20,34 +23,31 @@ from .interop.export import exported_program as exported_program
 from .interop.importing import import_module as import_module
 from .interop.neat import from_neat as from_neat
 from .interop.report import import_report as import_report
+from .loop.evidence import gather as gather
+from .loop.resuming import resume as resume
+from .loop.synthesis import synthesize as synthesize
+from .loop.trainer import Trainer as Trainer
 from .lowering import Workbench as Workbench
 from .lowering import carry_optimizer as carry_optimizer
 from .lowering import collect as collect
 from .lowering import lower as lower
 from .lowering import network_of as network_of
 from .lowering.compact import compact as compact
+from .recipes.recipe import Recipe as Recipe
+from .recipes.recipe import load_recipe as load_recipe
 from .render import draw as draw
 from .render import draw_difference as draw_difference
 from .reporting import LiveReport as LiveReport
 from .reporting import report as report
+from .runs.interruption import Interrupted as Interrupted
+from .runs.run import Run as Run
 from .snapshot import Limits as Limits
 from .snapshot import load as load
 from .snapshot import read_journal as read_journal
 from .snapshot import replay as replay
 from .snapshot import save as save
-from .train.data import load_dataset as load_dataset
-from .train.data import load_image_folder as load_image_folder
-from .train.event_files import EventFiles as EventFiles
-from .train.evidence import gather as gather
-from .train.interruption import Interrupted as Interrupted
-from .train.recipe import Recipe as Recipe
-from .train.recipe import load_recipe as load_recipe
-from .train.resuming import resume as resume
-from .train.runs import Run as Run
-from .train.sweep import load_sweep as load_sweep
-from .train.sweep import run_sweep as run_sweep
-from .train.synthesis import synthesize as synthesize
-from .train.trainer import Trainer as Trainer
+from .studies.sweep import load_sweep as load_sweep
+from .studies.sweep import run_sweep as run_sweep
 
 __all__ = [
     "Cost",

@@ -8,7 +8,7 @@ import signal
 import pytest
 from hypothesis import settings
 
-from nestgraph.train import run_folder
+from nestgraph.runs import run_folder
 
 settings.register_profile("suite", deadline=None)  # an example takes as long as the machine is busy
 settings.load_profile("suite")

@@ -13,7 +13,15 @@ import sys
 import torch
 
 COMPUTING = (
-    *("tests/lowering", "tests/policies", "tests/train", "tests/interop", "tests/graph", "tests/reporting"),
+    *(
+        "tests/lowering",
+        "tests/policies",
+        "tests/data",
+        "tests/loop",
+        "tests/interop",
+        "tests/graph",
+        "tests/reporting",
+    ),
     *("tests/edits/test_machine.py", "tests/edits/test_narrowing.py", "tests/edits/test_nothing_found.py"),
     *("tests/cli/test_synthesize.py", "tests/cli/test_models.py", "tests/hostile/test_names.py", "tests/seeds"),
     *("tests/fuzz/test_face.py", "tests/fuzz/test_runs.py", "tests/soak"),

@@ -23,16 +23,21 @@ RANKS = {
     **dict.fromkeys(("snapshot", "seeds"), 3),
     **dict.fromkeys(("lowering", "policies", "render"), 4),
     "interop": 5,
-    "train": 6,
-    "reporting": 7,
-    "cli": 8,
-    "__main__": 9,
+    **dict.fromkeys(("tasks", "data"), 6),
+    "recipes": 7,
+    "runs": 8,
+    "loop": 9,
+    **dict.fromkeys(("studies", "integrations", "reporting"), 10),
+    "cli": 11,
+    **dict.fromkeys(("__main__", "train"), 12),
 }
 """Each part of the package: it may import parts of a lower rank only (of rank 0 also each other)."""
 
 TORCH = {"torch", "torchvision", "accelerate", "kornia"}
-HOMES = {"networkx": ("graph", "render")} | dict.fromkeys(TORCH, ("lowering", "interop", "train"))
-LIGHT = ("spec", "graph", "edits", "snapshot", "seeds", "policies", "render", "reporting")
+HOMES = {"networkx": ("graph", "render")} | dict.fromkeys(
+    TORCH, ("lowering", "interop", "data", "loop", "integrations")
+)
+LIGHT = ("spec", "graph", "edits", "snapshot", "seeds", "policies", "render", "recipes", "runs", "studies", "reporting")
 RUNS_DATA = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 LONGEST = 400
 
@@ -207,7 +212,7 @@ def test_what_does_not_train_never_loads_torch_nor_pyplot():
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
-        ("def f():\n    from nestgraph.train import x", ["nestgraph.train"]),
+        ("def f():\n    from nestgraph.loop import x", ["nestgraph.loop"]),
         ("if TYPE_CHECKING:\n    import nestgraph.cli.app", ["nestgraph.cli.app"]),
         ("from ..lowering import x", ["nestgraph.lowering"]),
         ("from nestgraph.render import x", ["nestgraph.render"]),

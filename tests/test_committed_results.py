@@ -9,8 +9,8 @@ from nestgraph.graph import cost
 from nestgraph.render.files import MARK as PICTURE
 from nestgraph.snapshot import check_own, load
 from nestgraph.snapshot.files import MARK as NETWORK
-from nestgraph.train.results_files import MARK as WRITTEN
-from nestgraph.train.sweep_table import SWEEP_MARK
+from nestgraph.studies.results_files import MARK as WRITTEN
+from nestgraph.studies.sweep_table import SWEEP_MARK
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGE = (DOCS / "results.md").read_text("utf-8")

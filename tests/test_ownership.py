@@ -15,8 +15,8 @@ from nestgraph.render.interchange import write_interchange
 from nestgraph.reporting import LiveReport, report
 from nestgraph.seeds import mlp
 from nestgraph.snapshot import load, save, write_schemas
-from nestgraph.train.results_files import write_results
-from nestgraph.train.sections import read_sections
+from nestgraph.studies.results_files import write_results
+from nestgraph.studies.sections import read_sections
 from tests.reporting.runs import flat_run
 
 ONE = mlp((4, 3, 2), 1.0, 0, batch_norm=False)

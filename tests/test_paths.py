@@ -7,20 +7,20 @@ from pathlib import Path
 import pytest
 
 import nestgraph as ng
+from nestgraph.data.datasets import cache_folder, datasets, load_dataset, load_image_folder
+from nestgraph.integrations.event_files import EventFiles
 from nestgraph.interop.edge_list import from_edges, write_edges
 from nestgraph.render import area_maps, curves, draw_difference, input_heat_map
 from nestgraph.render.interchange import write_interchange
 from nestgraph.reporting import LiveReport
+from nestgraph.runs import run_folder
+from nestgraph.runs.run import read_faults, read_metrics, read_result, read_timing
 from nestgraph.seeds import cnn, mlp
 from nestgraph.snapshot import JournalWriter, read_journal, write_schemas
-from nestgraph.train import run_folder
-from nestgraph.train.data import cache_folder, datasets, load_dataset, load_image_folder
-from nestgraph.train.event_files import EventFiles
-from nestgraph.train.results_files import write_results
-from nestgraph.train.runs import read_faults, read_metrics, read_result, read_timing
-from nestgraph.train.sections import read_sections
-from nestgraph.train.sweep import load_sweep
-from tests.train.test_run_folders import SHORT
+from nestgraph.studies.results_files import write_results
+from nestgraph.studies.sections import read_sections
+from nestgraph.studies.sweep import load_sweep
+from tests.runs.test_run_folders import SHORT
 
 NET = mlp((4, 3, 2), 1.0, 0, batch_norm=False)
 RECIPE, SWEEP = SHORT.text, '{"name": "s", "recipe": "recipe.json", "variations": [{"name": "a"}]}'
@@ -79,7 +79,7 @@ def test_paths_of_any_form(tmp_path, run, form, monkeypatch):
     ng.report(at("run"), at("report.html"))
     LiveReport(at("run"), at("live.html"))
     assert Path(EventFiles(at("run")).path).parent == tmp_path / "run"
-    monkeypatch.setattr("nestgraph.train.results_files.draw_run", lambda *_: None)
+    monkeypatch.setattr("nestgraph.studies.results_files.draw_run", lambda *_: None)
     write_results(read_sections([at("run")]), at("docs"))
     assert cache_folder(at("cache")) == tmp_path / "cache"
     assert len(datasets(at("cache"))) == 3

@@ -118,7 +118,7 @@ def sweep(
     """
     from nestgraph.cli.progress import RunProgress
     from nestgraph.cli.results import sweep_rows
-    from nestgraph.train.sweep import load_sweep, run_sweep
+    from nestgraph.studies.sweep import load_sweep, run_sweep
 
     plan = load_sweep(study)
     plan = plan if seeds is None else plan.with_seeds(seeds)
@@ -148,8 +148,8 @@ def results(
     sweeps. Unless told, the seed is that of the best validation accuracy: the test split has no say.
     """
     from nestgraph.cli.results import chosen_seeds, section_rows
-    from nestgraph.train.results_files import write_results
-    from nestgraph.train.sections import Section, read_sections
+    from nestgraph.studies.results_files import write_results
+    from nestgraph.studies.sections import Section, read_sections
 
     sections = read_sections(folders, chosen_seeds(committed or []))
     page = write_results(sections, docs, overwrite)
@@ -179,7 +179,7 @@ def evaluate(
     """
     import nestgraph as ng
     from nestgraph.cli.results import check_form, evaluation, evaluation_rows
-    from nestgraph.train.data import datasets
+    from nestgraph.data.datasets import datasets
 
     network, known = ng.load(snapshot), {entry.name: entry for entry in datasets()}
     if data in known:
@@ -316,7 +316,7 @@ def data(
     from dataclasses import asdict
 
     from nestgraph.cli.results import dataset_rows, folder_facts, folder_rows
-    from nestgraph.train.data import datasets, load_image_folder
+    from nestgraph.data.datasets import datasets, load_image_folder
 
     if folder is not None:
         content = folder_facts(load_image_folder(folder))

@@ -10,7 +10,7 @@ from rich.text import Text
 from nestgraph.cli.output import plain
 
 if TYPE_CHECKING:
-    from nestgraph.train.runs import Measurement
+    from nestgraph.runs.run import Measurement
 
 BLOCKS, ASCII = "▁▂▃▄▅▆▇█", "_.-=+*%#"
 """Heights from the lowest to the highest; the second for terminals that know no Unicode."""

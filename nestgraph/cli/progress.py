@@ -12,7 +12,7 @@ from nestgraph.cli.live_display import RunDisplay
 from nestgraph.cli.output import SETTINGS, plain, say
 
 if TYPE_CHECKING:
-    from nestgraph.train.runs import Measurement
+    from nestgraph.runs.run import Measurement
 
 
 class RunProgress:

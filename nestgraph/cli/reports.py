@@ -46,7 +46,7 @@ def observed(progress: "Observer", folder: Path, live: bool, tensorboard: bool) 
     with ExitStack() as stack:
         observer = progress
         if tensorboard:
-            from nestgraph.train.event_files import EventFiles
+            from nestgraph.integrations.event_files import EventFiles
 
             observer = events = stack.enter_context(closing(EventFiles(folder, then=observer)))
             say(f"event files: {events.path}")

@@ -10,12 +10,12 @@ from nestgraph.errors import DataError, RecipeError, VerificationError
 from nestgraph.graph import Network, Violation, cost
 
 if TYPE_CHECKING:
-    from nestgraph.train.data import Dataset, DatasetInfo
-    from nestgraph.train.recipe import DataOptions
-    from nestgraph.train.runs import Result, StageResult
-    from nestgraph.train.sections import Section
-    from nestgraph.train.sweep_table import SweepTable
-    from nestgraph.train.trainer import Split
+    from nestgraph.data.datasets import Dataset, DatasetInfo
+    from nestgraph.loop.trainer import Split
+    from nestgraph.recipes.recipe import DataOptions
+    from nestgraph.runs.run import Result, StageResult
+    from nestgraph.studies.sections import Section
+    from nestgraph.studies.sweep_table import SweepTable
 
 Rows = list[tuple[str, ...]]
 
@@ -106,10 +106,10 @@ def evaluation(
     Raises:
         DataError: the dataset cannot be had, or the network does not fit it.
     """
-    from nestgraph.train.data import load_dataset
-    from nestgraph.train.flops import active_flops
-    from nestgraph.train.recipe import TrainingOptions
-    from nestgraph.train.trainer import Trainer
+    from nestgraph.data.datasets import load_dataset
+    from nestgraph.loop.flops import active_flops
+    from nestgraph.loop.trainer import Trainer
+    from nestgraph.recipes.recipe import TrainingOptions
 
     dataset = options.load(seed) if options else load_dataset(data, seed)
     trainer = Trainer(dataset, TrainingOptions(), seed=seed, device=device)
@@ -190,8 +190,8 @@ def broken_laws(error: BaseException) -> list[dict[str, Any]]:
 
 def recipe_record() -> dict[str, Any]:
     """The records whose schemas the snapshot layer does not know."""
-    from nestgraph.train.recipe import Recipe
-    from nestgraph.train.sweep import Sweep
-    from nestgraph.train.sweep_table import SweepTable
+    from nestgraph.recipes.recipe import Recipe
+    from nestgraph.studies.sweep import Sweep
+    from nestgraph.studies.sweep_table import SweepTable
 
     return {"recipe.schema.json": Recipe, "sweep.schema.json": Sweep, "sweep-table.schema.json": SweepTable}

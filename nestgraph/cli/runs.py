@@ -12,7 +12,7 @@ from nestgraph.cli.output import INTERRUPTED, NO, complain, facts, say, suggest,
 from nestgraph.cli.reports import observed
 
 if TYPE_CHECKING:
-    from nestgraph.train.runs import Faults, Run
+    from nestgraph.runs.run import Faults, Run
 
 RESUME_EXAMPLE = "nestgraph resume runs/demo"
 
@@ -34,7 +34,7 @@ def resume_run(
     """
     try:
         from nestgraph.cli.progress import RunProgress
-        from nestgraph.train.resuming import resume
+        from nestgraph.loop.resuming import resume
 
         progress = RunProgress(run.name)
         with observed(progress, run, live, tensorboard) as observer, progress:

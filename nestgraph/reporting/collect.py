@@ -16,11 +16,11 @@ from nestgraph.reporting.frames import Frames, Units
 from nestgraph.reporting.moments import Moment, moments
 from nestgraph.reporting.packing import Bundle
 from nestgraph.reporting.reasons import Life, Reasons
+from nestgraph.runs.records import Records
+from nestgraph.runs.run import Measurement
 from nestgraph.snapshot import JournalEntry
 from nestgraph.spec.layer import Layer
 from nestgraph.spec.projection import Projection
-from nestgraph.train.records import Records
-from nestgraph.train.runs import Measurement
 
 FRAMES = 200
 """Moments that can be looked at, about; of more, phases keep their ends and the rest is thinned evenly."""

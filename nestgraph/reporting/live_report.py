@@ -8,9 +8,9 @@ from pathlib import Path
 
 from nestgraph.errors import NestgraphError, SnapshotError
 from nestgraph.reporting.page import MARK, REPORT, report
+from nestgraph.runs.run import Measurement
 from nestgraph.snapshot import check_own
 from nestgraph.spec.arguments import checked
-from nestgraph.train.runs import Measurement
 
 LEAST = 3.0
 """Seconds between two reports at least."""

@@ -13,9 +13,9 @@ from nestgraph.errors import SnapshotError
 from nestgraph.graph.cost import cost
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
+from nestgraph.runs.records import Records, kept_steps
+from nestgraph.runs.run import Measurement
 from nestgraph.snapshot import JournalEntry, load
-from nestgraph.train.records import Records, kept_steps
-from nestgraph.train.runs import Measurement
 
 PROPOSAL = 2
 """How deep in a step the batches of policies are."""

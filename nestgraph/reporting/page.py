@@ -15,10 +15,10 @@ from markupsafe import Markup
 from nestgraph.errors import SnapshotError
 from nestgraph.reporting.collect import collect
 from nestgraph.reporting.summary import fields, steps, summary
+from nestgraph.runs.run_files import FILES, check_present
 from nestgraph.snapshot import check_own, write_own
 from nestgraph.snapshot.disk import shown
 from nestgraph.spec.arguments import checked
-from nestgraph.train.run_files import FILES, check_present
 
 REPORT = "report.html"
 MARK = b'<meta name="generator" content="nestgraph report">'

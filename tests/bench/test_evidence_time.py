@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from nestgraph.data.datasets import Dataset, Samples
+from nestgraph.loop.trainer import Trainer, cpu_threads
+from nestgraph.loop.training_state import Place, Training
+from nestgraph.recipes.recipe import TrainingOptions
 from nestgraph.seeds import alexnet, lenet_5, lenet_300_100
-from nestgraph.train.data import Dataset, Samples
-from nestgraph.train.recipe import TrainingOptions
-from nestgraph.train.trainer import Trainer, cpu_threads
-from nestgraph.train.training_state import Place, Training
 
 BOUND, BATCHES = 1.5, 4
 CASES = {

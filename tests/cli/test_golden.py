@@ -1,7 +1,7 @@
 import pytest
 
-from nestgraph.train.recipe import recipe_names
-from nestgraph.train.sweep import sweep_names
+from nestgraph.recipes.recipe import recipe_names
+from nestgraph.studies.sweep import sweep_names
 from tests.cli.golden import CASES, FOLDER, shown
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from nestgraph.cli.live_display import ASCII, BLOCKS, EDITS, LONGEST, RunDisplay, sparkline
 from nestgraph.cli.output import plain
-from nestgraph.train.runs import Measurement
+from nestgraph.runs.run import Measurement
 
 GROWN_AND_PRUNED = """\
 validation   92.50%  ▁▃▆██▇  80.00% to 93.50%

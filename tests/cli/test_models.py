@@ -11,10 +11,10 @@ import torch
 
 import nestgraph as ng
 from nestgraph.graph.reference import predict
-from nestgraph.train.recipe import load_recipe
+from nestgraph.recipes.recipe import load_recipe
 from tests.cli.running import run
 from tests.interop.test_neat import FILES
-from tests.train.test_snapshot_seed import PRUNE
+from tests.loop.test_snapshot_seed import PRUNE
 
 CODE = '''
 import torch

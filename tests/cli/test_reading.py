@@ -10,17 +10,17 @@ from hypothesis import strategies as st
 
 import nestgraph as ng
 from nestgraph.cli.differences import HEADINGS, difference_rows
+from nestgraph.data.datasets import load_dataset
 from nestgraph.edits import EDIT
 from nestgraph.errors import EditError
 from nestgraph.graph import Network
 from nestgraph.graph.reference import forward
 from nestgraph.spec import Dense, OneToOne
-from nestgraph.train.data import load_dataset
 from tests.cli.golden import VERBS
 from tests.cli.running import after, before, run
+from tests.data.pictures_on_disk import CLASSES, write_pictures
 from tests.laws import quick
 from tests.strategies import EDIT_CASES, edits_for, networks
-from tests.train.pictures_on_disk import CLASSES, write_pictures
 
 READING = {
     "summary": ("summary", "before.json"),
@@ -263,7 +263,7 @@ def test_a_network_of_another_shape_is_refused_in_one_sentence(network, got, tmp
 
 def test_data_lists_what_can_be_had_without_fetching_it(tmp_path, monkeypatch):
     monkeypatch.setenv("NESTGRAPH_DATA", str(tmp_path / "nothing"))
-    monkeypatch.setattr("nestgraph.train.mnist.subprocess.run", lambda *_, **__: pytest.fail("asked the network"))
+    monkeypatch.setattr("nestgraph.data.mnist.subprocess.run", lambda *_, **__: pytest.fail("asked the network"))
     entries = {entry["name"]: entry for entry in json.loads(run("data", "--json").stdout)}
     assert entries["digits"]["available"]
     assert not entries["mnist"]["available"]

@@ -19,12 +19,12 @@ import nestgraph as ng
 from nestgraph.cli.app import app
 from nestgraph.cli.output import SETTINGS
 from nestgraph.cli.progress import RunProgress
-from nestgraph.train.runs import Measurement
+from nestgraph.runs.run import Measurement
 from tests.cli.running import TINY, run
 
 PLAIN = """
 from nestgraph.cli import main
-from nestgraph.train import run_folder
+from nestgraph.runs import run_folder
 run_folder.draw_stage = run_folder.draw_run = lambda *_: None
 main()
 """

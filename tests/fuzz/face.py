@@ -25,10 +25,10 @@ import numpy as np
 import torch
 
 import nestgraph as ng
+from nestgraph.data.datasets import Dataset, Samples
 from nestgraph.errors import NestgraphError
 from nestgraph.graph.geometry import output_size
-from nestgraph.train.data import Dataset, Samples
-from nestgraph.train.recipe import TrainingOptions
+from nestgraph.recipes.recipe import TrainingOptions
 from tests.policies.evidence import evidence_for
 
 

@@ -16,18 +16,19 @@ from pathlib import Path
 import pytest
 
 from nestgraph.errors import NestgraphError
+from nestgraph.loop import checkpoint
+from nestgraph.loop.checkpoint import Pace, RunState
+from nestgraph.loop.resuming import resume
+from nestgraph.loop.synthesis import synthesize
+from nestgraph.recipes.recipe import DataOptions, Recipe, parse_recipe, recorded_recipe
 from nestgraph.reporting import report
+from nestgraph.runs import run_folder
+from nestgraph.runs.interruption import Interrupted
+from nestgraph.runs.records import Records
+from nestgraph.runs.run import Result, read_faults, read_metrics, read_result, read_timing
+from nestgraph.runs.run_files import Manifest, read_manifest
+from nestgraph.runs.state_files import read_state
 from nestgraph.snapshot import load, read_bounded, read_journal
-from nestgraph.train import checkpoint, run_folder
-from nestgraph.train.checkpoint import Pace, RunState
-from nestgraph.train.interruption import Interrupted
-from nestgraph.train.recipe import DataOptions, Recipe, parse_recipe, recorded_recipe
-from nestgraph.train.records import Records
-from nestgraph.train.resuming import resume
-from nestgraph.train.run_files import Manifest, read_manifest
-from nestgraph.train.runs import Result, read_faults, read_metrics, read_result, read_timing
-from nestgraph.train.state_files import read_state
-from nestgraph.train.synthesis import synthesize
 from tests.fuzz.mutations import mutated_bytes, mutated_values
 from tests.fuzz.trial import Finding, broken_promise
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from nestgraph.errors import NestgraphError, RecipeError, SnapshotError
 from nestgraph.graph import Network
+from nestgraph.recipes.recipe import Recipe, parse_recipe
 from nestgraph.snapshot import Limits, from_bytes, load, read_journal
-from nestgraph.train.recipe import Recipe, parse_recipe
 from tests.counting import Calls, counted
 from tests.fuzz.mutations import mutated_bytes, mutated_values
 
@@ -35,7 +35,7 @@ class Finding:
 @cache
 def samples():
     """The bytes of the good files, by kind."""
-    recipes = resources.files("nestgraph.train").joinpath("recipes")
+    recipes = resources.files("nestgraph.recipes").joinpath("packaged")
     tomls = [(recipes / f"{name}.toml").read_bytes() for name in ("digits", "lenet-5")]
     parsed = [parse_recipe(text.decode(), "x.toml").model_dump_json().encode() for text in tomls]
     return {

@@ -7,8 +7,8 @@ import pytest
 import nestgraph as ng
 from nestgraph.errors import EditError, InteropError, RecordError, StructureError
 from nestgraph.graph import Network
+from nestgraph.recipes.recipe import SeedOptions, TrainingOptions
 from nestgraph.spec.limits import MAX_THREADS, MAX_WHOLE
-from nestgraph.train.recipe import SeedOptions, TrainingOptions
 
 CHAIN = [(f"n{i:03}", f"n{j:03}", 0.5) for i in range(190) for j in range(i)]
 MLP = ng.seeds.mlp((4, 3, 2), seed=0)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from nestgraph.errors import RecipeError, SnapshotError
+from nestgraph.recipes.recipe import load_recipe
 from nestgraph.snapshot import load, read_journal
-from nestgraph.train.recipe import load_recipe
 from tests.counting import calls_of
 
 HERE = Path(__file__).parent

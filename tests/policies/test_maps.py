@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 from nestgraph.errors import EditError
 from nestgraph.graph import ConnectionColumns, Network, UnitColumns
 from nestgraph.graph.reference import predict
+from nestgraph.loop.trainer import cpu_threads
 from nestgraph.lowering import lower
 from nestgraph.policies import Evidence, MapGrowth
 from nestgraph.policies.maps import map_layers, tied_layers
 from nestgraph.seeds import densenet, lenet_5, mlp, resnet
 from nestgraph.spec import Dense, Layer, OneToOne
-from nestgraph.train.trainer import cpu_threads
 from tests.laws import check_laws, fresh_digest, quick, unless_refused
+from tests.loop.tasks import conv_network, toy, toy_trainer
 from tests.policies.evidence import any_loss
 from tests.strategies import SEEDS, networks
-from tests.train.tasks import conv_network, toy, toy_trainer
 
 
 def generator(seed=0):

@@ -8,12 +8,12 @@ from functools import cache
 import numpy as np
 import pytest
 
+from nestgraph.data.datasets import load_dataset
+from nestgraph.loop.trainer import Trainer
 from nestgraph.policies import ConnectionGrowth, Evidence, NeuronGrowth
+from nestgraph.recipes.recipe import TrainingOptions
 from nestgraph.seeds import mlp
-from nestgraph.train.data import load_dataset
-from nestgraph.train.recipe import TrainingOptions
-from nestgraph.train.trainer import Trainer
-from tests.train.tasks import loss_of
+from tests.loop.tasks import loss_of
 
 DRAWS = 20
 RULES = {"paper": NeuronGrowth(beta=0.001, alpha=0.3), "rank_one": NeuronGrowth(beta=0.02, alpha=0.3, rule="rank_one")}

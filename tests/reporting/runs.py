@@ -10,11 +10,11 @@ from nestgraph.edits import Batch, Editor, Reason, SetValues, grow_unit, prune_c
 from nestgraph.graph import Network, cost
 from nestgraph.graph.geometry import weight_shape
 from nestgraph.policies import Evidence, MagnitudePruning
+from nestgraph.runs.run import Measurement, Result, StageResult
 from nestgraph.seeds import mlp
 from nestgraph.snapshot import JournalWriter, save
 from nestgraph.spec import Activation, BatchNorm, Conv, Dense, Layer, Pooling
 from nestgraph.spec.projection import is_trained
-from nestgraph.train.runs import Measurement, Result, StageResult
 from tests.render.samples import built
 
 RECIPE = {

@@ -11,7 +11,7 @@ import pytest
 from nestgraph.errors import SnapshotError
 from nestgraph.reporting import LiveReport, live_report, report
 from nestgraph.reporting.page import embedded
-from nestgraph.train.runs import Run
+from nestgraph.runs.run import Run
 from tests.cli.running import TINY, run
 from tests.reporting.reading import embedded as read_back
 from tests.reporting.runs import RECIPE, row, whole_run

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nestgraph.errors import RecipeError, SnapshotError
+from nestgraph.recipes.recipe import parse_recipe
 from nestgraph.snapshot import from_bytes, options, options_json, read_options
 from nestgraph.snapshot.strict_json import LONGEST, SHOWN, in_one_sentence, real
 from nestgraph.snapshot.toml_bounds import LONGEST_WORD, MOST_PARTS, check_toml
-from nestgraph.train.recipe import parse_recipe
 from tests.laws import quick
-from tests.train.test_recipe import TEXT
+from tests.recipes.test_recipe import TEXT
 
 KEYS = st.sampled_from(["a", "b-c", "'d.e'", '"f[g"', '"h\\"{"', "1"])
 LEAVES = st.sampled_from(["1", "2.5", "-1e3", "true", "'[[['", '"{\\"="', '"""\n[[\n"{"""""', "'''\n'[{'''"])

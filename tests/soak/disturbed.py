@@ -21,14 +21,15 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from nestgraph.train import engine, run_files, run_folder, trainer, training_state
-from nestgraph.train.checkpoint import Pace, RunState
-from nestgraph.train.decisions import PHASES
-from nestgraph.train.recipe import DataOptions, parse_recipe
-from nestgraph.train.resuming import resume
-from nestgraph.train.run_files import resumable
-from nestgraph.train.run_folder import RunFolder
-from nestgraph.train.synthesis import synthesize
+from nestgraph.loop import engine, trainer, training_state
+from nestgraph.loop.checkpoint import Pace, RunState
+from nestgraph.loop.decisions import PHASES
+from nestgraph.loop.resuming import resume
+from nestgraph.loop.synthesis import synthesize
+from nestgraph.recipes.recipe import DataOptions, parse_recipe
+from nestgraph.runs import run_files, run_folder
+from nestgraph.runs.run_files import resumable
+from nestgraph.runs.run_folder import RunFolder
 
 SEED = 7
 RECIPE = """

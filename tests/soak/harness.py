@@ -23,12 +23,13 @@ from pathlib import Path
 
 from nestgraph.cli.app import app
 from nestgraph.errors import SnapshotError
+from nestgraph.loop import checkpoint, trainer, training_state
+from nestgraph.loop.decisions import PHASES
+from nestgraph.loop.resuming import resume
 from nestgraph.lowering.states import OptimizerState
+from nestgraph.runs import run_folder, state_files
+from nestgraph.runs.run_files import LOCK, MANIFEST, RESULT
 from nestgraph.snapshot import disk, files, sidecar
-from nestgraph.train import checkpoint, run_folder, state_files, trainer, training_state
-from nestgraph.train.decisions import PHASES
-from nestgraph.train.resuming import resume
-from nestgraph.train.run_files import LOCK, MANIFEST, RESULT
 from tests.soak.disturbed import (
     RECIPE,
     SEED,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nestgraph.train.decisions import PHASES
+from nestgraph.loop.decisions import PHASES
 
 pytestmark = pytest.mark.timeout(0)  # the harness ends children that hang; how many there are is what takes hours
 ROOT = Path(__file__).parent.parent.parent

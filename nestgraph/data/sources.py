@@ -1,0 +1,58 @@
+"""Where a trainer's images come from: a tensor on its device, or files that are decoded as they are read."""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import torch
+
+from nestgraph.data.datasets import Samples, StreamedSamples
+
+
+class Source(Protocol):
+    """The images and labels of a split.
+
+    Attributes:
+        labels: int64, (samples,), on the trainer's device.
+        together: how many training batches to read and vary at a time.
+    """
+
+    labels: torch.Tensor
+    together: int
+
+    def images(self, batches: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """The images at the places of each batch, one batch after the other; float32 in [0, 1], on the device."""
+        ...
+
+
+class HeldImages:
+    """Samples that lie on the device."""
+
+    together = 4  # the fixed cost of a call is as much as 128 small images take
+
+    def __init__(self, samples: Samples, device: torch.device) -> None:
+        self.labels = torch.from_numpy(samples.labels).to(device)
+        self._inputs = torch.from_numpy(samples.inputs).to(device)
+
+    def images(self, batches: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """See `Source`."""
+        return (self._inputs[batch] for batch in batches)
+
+
+class StreamedImages:
+    """Samples that are files; they come larger than the network sees them, for random crops."""
+
+    together = 1
+
+    def __init__(self, samples: StreamedSamples, device: torch.device) -> None:
+        self.labels = torch.from_numpy(samples.labels).to(device)
+        self._samples, self._device = samples, device
+
+    def images(self, batches: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """See `Source`."""
+        for squares in self._samples.stream([batch.cpu().numpy() for batch in batches]):
+            yield torch.from_numpy(squares).to(self._device).float().div_(255)
+
+
+def source(samples: Samples | StreamedSamples, device: torch.device) -> Source:
+    """The source of a split."""
+    return HeldImages(samples, device) if isinstance(samples, Samples) else StreamedImages(samples, device)

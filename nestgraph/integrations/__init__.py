@@ -1,0 +1,1 @@
+"""Other libraries around the loop; only the modules here import them."""

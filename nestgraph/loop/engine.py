@@ -1,0 +1,335 @@
+"""The engine of a run: does what `decide` says on network, data and folder, and tells it what came of it."""
+
+import math
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import singledispatchmethod
+
+import numpy as np
+
+from nestgraph.edits.batch import AnyEdit, Batch
+from nestgraph.edits.editor import Editor
+from nestgraph.edits.history import Moment
+from nestgraph.edits.operations import shift_activations
+from nestgraph.errors import EditError, TrainingError
+from nestgraph.graph.cost import cost
+from nestgraph.graph.network import Network
+from nestgraph.loop.checkpoint import TRAINED_SEED, Point, Progress, RunState
+from nestgraph.loop.decide import decide, share_done
+from nestgraph.loop.decisions import (
+    Accept,
+    Action,
+    Broke,
+    Damage,
+    Damaged,
+    Enter,
+    Keep,
+    Measured,
+    Outcome,
+    Propose,
+    Proposed,
+    Reached,
+    Refuse,
+    Retry,
+    Shift,
+    State,
+    Stop,
+    Train,
+    Trained,
+)
+from nestgraph.loop.proposing import Asked, ask, together
+from nestgraph.loop.trainer import Score, Trainer
+from nestgraph.loop.training_state import Model, TrainingSaves
+from nestgraph.lowering.states import OptimizerState
+from nestgraph.policies import Evidence, Policy
+from nestgraph.recipes.naming import check_names
+from nestgraph.recipes.recipe import Recipe
+from nestgraph.runs import interruption
+from nestgraph.runs.run import Fault, Measurement, Remedy, read_metrics
+from nestgraph.runs.run_folder import RunFolder
+from nestgraph.snapshot import Proposal, load
+from nestgraph.spec.randomness import derived_seed
+from nestgraph.spec.record import as_text
+
+Watcher = Callable[[Measurement, float | None], None]
+"""Called after each measurement with the row and the seconds that the phase probably still takes (None: unknown)."""
+
+
+@dataclass(frozen=True)
+class Stand:
+    """A point of a run to come back to: the model in training and the moment of the editor."""
+
+    model: Model
+    moment: Moment
+
+
+class Engine:
+    """A run in progress: the network under an editor, the model that follows it, and the journal of both.
+
+    Attributes:
+        state: of the run, as decided.
+        editor: holds the network, and what was tried since the last decision.
+        rows: what was measured.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        trainer: Trainer,
+        folder: RunFolder,
+        points: RunState,
+        watcher: Watcher | None = None,
+        point: Point | None = None,
+    ) -> None:
+        """Nothing is written yet.
+
+        Args:
+            recipe: all choices of the run.
+            trainer: with the recipe's data and the run's seed.
+            folder: where to write.
+            points: where points to resume from are kept.
+            watcher: called after every measurement.
+            point: where to go on; from the beginning without.
+
+        Raises:
+            DataError: the network does not fit the trainer's dataset.
+        """
+        if point is None:
+            network = recipe.seed_network.build(derived_seed(trainer.seed, "seed network"), trainer.dataset)
+            check_names(recipe, network)
+        else:
+            network = point.network
+        self.state = point.progress.state if point else State()
+        self.editor, self.rows = Editor(network), list[Measurement]()
+        self._recipe, self._trainer, self._folder, self._points = recipe, trainer, folder, points
+        self._watcher, self._resumed = watcher, point is not None
+        self._began = self._entered = time.monotonic() - (point.progress.seconds if point else 0.0)
+        self._model = trainer.begin(network)
+        if point:
+            point.optimizer.restore(self._model.optimizer, network, self._model.module)
+        self._stands = Stand(self._model, self.editor.mark())
+        self._before_training = self.editor.mark()
+        self._idle = list[Proposal]()
+        self._score = Score(self.state.loss, self.state.accuracy)
+        self._problem = TrainingError("nothing was trained yet")
+
+    @property
+    def network(self) -> Network:
+        """The current network."""
+        return self.editor.network
+
+    @property
+    def seconds(self) -> float:
+        """Since the run began, interruptions apart."""
+        return time.monotonic() - self._began
+
+    def run(self) -> dict[str, Network]:
+        """The whole loop, or the rest of it, in a folder that is open; returns the networks to report, by stage.
+
+        Raises:
+            Interrupted: a signal ended it at a point that is kept.
+            TrainingError: the seed network does not train.
+        """
+        if self._resumed:
+            self.rows = read_metrics(self._folder.folder)
+        outcome = None
+        while self.state.awaits != "nothing":
+            self.state, actions = decide(self._recipe, self._trainer.guessing, self.state, outcome)
+            for action in actions:
+                outcome = self._do(action)
+        return {
+            "seed": self._points.seed(),
+            "grown": load(self._folder.folder / "grown.json"),
+            "final": self.network,
+        }
+
+    @singledispatchmethod
+    def _do(self, action: Action) -> Outcome | None:
+        """Do an action; what came of it, where that is asked for."""
+        raise TypeError(f"the engine expected an action, got {action!r}")
+
+    # -- phases and points ---------------------------------------------------------------------------
+
+    @_do.register
+    def _enter(self, _: Enter) -> None:
+        self._entered = time.monotonic()
+
+    @_do.register
+    def _keep(self, action: Keep) -> None:
+        if action.stage == "trained-seed":
+            self._points.keep_seed(self.network)
+            self._folder.noted(TRAINED_SEED, self.network)
+        else:
+            self._folder.keep(action.stage, self.network)
+
+    @_do.register
+    def _reached(self, _: Reached) -> None:
+        """Between steps: keep the point if it is time, and end here if a signal asked for it.
+
+        Raises:
+            Interrupted: it did.
+        """
+        pace = self._points.pace
+        if pace.due or interruption.wished():
+            with pace:
+                self._points.keep(self._point())
+        interruption.end_if_wished()
+
+    def _point(self) -> Point:
+        """All that the next step depends on."""
+        model = self._stands.model
+        optimizer = OptimizerState.of(model.optimizer, model.network, model.module)
+        progress = Progress(
+            state=self.state,
+            network=self.network.digest,
+            kept=self._folder.kept,
+            seconds=self.seconds,
+            optimizer=optimizer.record,
+        )
+        return Point(self.network, optimizer, progress)
+
+    @_do.register
+    def _stop(self, action: Stop) -> None:
+        if action.broken:
+            raise self._problem
+
+    # -- edits ---------------------------------------------------------------------------------------
+
+    @_do.register
+    def _propose(self, action: Propose) -> Proposed:
+        asked = self._asked(action.places, action.scales)
+        for one in asked:
+            if proposal := one.proposal(len(self.rows)):
+                self._folder.log("propose", self.state.phase, self.network.digest, proposal=proposal)
+                self._idle.append(proposal)
+        return self._proposed(together(asked))
+
+    @_do.register
+    def _shift(self, _: Shift) -> Proposed:
+        try:
+            return self._proposed(shift_activations(self.network, self._recipe.shift.function))
+        except EditError as error:  # there are none to shift
+            return Proposed(edits=0, title=str(error)[:256])
+
+    @_do.register
+    def _damages(self, action: Damage) -> Damaged:
+        pairs = zip(action.places, action.scales, strict=True)
+        return Damaged(losses=tuple(self._damage(place, scale) for place, scale in pairs))
+
+    def _proposed(self, edit: Batch) -> Proposed:
+        if edit.edits:
+            self._apply(edit)
+        return Proposed(edits=len(edit.edits), title=edit.words)
+
+    def _policies(self) -> tuple[tuple[Policy, ...], int | None]:
+        """The policies of the phase, and how many batches their evidence is averaged over."""
+        growth, pruning = self._recipe.growth, self._recipe.pruning
+        if growth and self.state.phase == "grow":
+            return growth.policies, growth.evidence_batches
+        return pruning.policies, pruning.activity_batches
+
+    def _asked(self, places: tuple[int, ...], scales: tuple[float, ...]) -> list[Asked]:
+        """What policies would do, by their places, each with its scale."""
+        policies, batches = self._policies()
+        number = self.state.counts.trainings
+        rng = np.random.default_rng(derived_seed(self._trainer.seed, "policy", number))
+
+        def measured(network: Network, policy: Policy) -> Evidence:
+            return self._trainer.evidence(network, policy.needs, batches, number)
+
+        chosen = zip((policies[place] for place in places), scales, strict=True)
+        return ask(chosen, self.network, measured, rng)
+
+    def _damage(self, place: int, scale: float) -> float:
+        """The loss on a few training batches right after what one policy would do, untrained; finite in any case."""
+        tried = together(self._asked((place,), (scale,))).apply(self.network).network
+        _, batches = self._policies()
+        loss = self._trainer.evidence(self.network, {"trial"}, batches, self.state.counts.trainings).loss(tried)
+        return loss if math.isfinite(loss) else sys.float_info.max
+
+    def _apply(self, edit: AnyEdit) -> None:
+        applied = self.editor.apply(edit)
+        self._folder.log("apply", self.state.phase, applied.network.digest, edit=edit, note=edit.words[:256])
+
+    def _back(self, moment: Moment, note: str) -> None:
+        while self.editor.mark() is not moment:
+            network = self.editor.undo()
+            self._folder.log("undo", self.state.phase, network.digest, note=note[:256])
+
+    # -- training ------------------------------------------------------------------------------------
+
+    @_do.register
+    def _train(self, action: Train) -> Trained | Broke:
+        """Train, take what was learned into the network, and measure it."""
+        if not action.on:
+            self._before_training = self.editor.mark()
+            self._model = self._trainer.follow(self._stands.model, self.network)
+        phase, number = self.state.phase, action.number
+        saves = TrainingSaves(self._points.training(number), self._points.pace, self._trainer.device)
+        try:
+            self._apply(self._trainer.fit(self._model, action.epochs, phase, number, action.rate, saves))
+            self._model = replace(self._model, network=self.network)
+            self._score = self._trainer.measure(self.network, "validation", self._model.module)
+            if not math.isfinite(self._score.loss):
+                raise TrainingError(f"training ({phase} {number}) expected a finite loss, got {self._score.loss}")
+        except TrainingError as error:
+            self._problem = error
+            self._fault(number, str(error), action.rate, action.otherwise)
+            return Broke()
+        loss, accuracy = self._score.loss, self._score.accuracy
+        return Trained(loss=loss, accuracy=accuracy, connections=self.network.connection_count)
+
+    @_do.register
+    def _retry(self, _: Retry) -> None:
+        self._back(self._before_training, "training broke down")
+
+    @_do.register
+    def _accept(self, _: Accept) -> None:
+        self._stands = Stand(self._model, self.editor.mark())
+        self.editor.forget(self._stands.moment)  # nothing leads behind what stands but the journal
+
+    @_do.register
+    def _refuse(self, action: Refuse) -> None:
+        self._back(self._stands.moment, f"refused: {action.title}")
+        self._model = self._stands.model
+        self.editor.forget(self._stands.moment)
+
+    def _note_collapse(self) -> None:
+        guessing = self._trainer.guessing
+        got = f"expected a validation accuracy above guessing ({guessing:.2%}), got {self._score.accuracy:.2%}"
+        self._fault(self.state.counts.trainings - 1, got, 1.0, "taken back")
+
+    def _fault(self, training: int, problem: str, rate: float, remedy: Remedy) -> None:
+        words = as_text(problem)
+        fault = Fault(training=training, phase=self.state.phase, problem=words, rate=rate, remedy=remedy)
+        self._folder.fault(fault)
+
+    # -- measuring -----------------------------------------------------------------------------------
+
+    @_do.register
+    def _measured(self, action: Measured) -> None:
+        total, now = cost(self.network).total, time.monotonic()
+        row = Measurement(
+            step=len(self.rows),
+            phase=self.state.phase,
+            edit=action.title,
+            accepted=action.kept,
+            units=total.units,
+            connections=total.connections,
+            flops=total.flops,
+            loss=self._score.loss,
+            accuracy=self._score.accuracy,
+            seconds=round(now - self._began, 3),
+            parameters=total.parameters,
+            idle=tuple(self._idle),
+        )
+        self._idle.clear()
+        self.rows.append(row)
+        self._folder.measured(row)
+        if self._watcher:
+            share = share_done(self._recipe, self.state)
+            self._watcher(row, max(0.0, (now - self._entered) * (1 / share - 1)) if share else None)
+        if action.collapsed:
+            self._note_collapse()

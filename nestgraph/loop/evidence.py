@@ -1,0 +1,212 @@
+"""Gathering evidence: gradients of dormant connections, bridging gradients and activity, on batches of anything."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain, islice
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch.fx import Interpreter, Node
+from torch.nn import functional
+
+from nestgraph.data.minibatch import Loss, Minibatch, present
+from nestgraph.errors import TrainingError
+from nestgraph.graph.network import Network
+from nestgraph.lowering import layer_nodes, lower, slots
+from nestgraph.policies import Evidence, EvidenceKind, bridged_layers, possible_skips
+from nestgraph.spec.arguments import checked
+from nestgraph.spec.projection import Conv
+from nestgraph.spec.wording import quoted
+
+RESPONSES = 2**24
+"""About how many responses of pairs of maps to hold at once."""
+
+
+@checked(TrainingError)
+def gather(
+    network: Network,
+    batches: Iterable[Any],
+    loss: Loss,
+    needs: Collection[EvidenceKind],
+    *,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    trial: int = 8,
+) -> Evidence:
+    """Measure what policies need, in one pass over batches of any task.
+
+    The network is lowered without masks: dormant weights are 0, so the output is the same, and the gradients of the
+    parameters are those of all possible connections. Torch's generators stay as they are.
+
+    Args:
+        network: the network; it does not change.
+        batches: of (inputs, targets) or (inputs, targets, weights), arrays or tensors; several inputs are a tuple. Such
+            as a DataLoader, a list or a generator, which is read once.
+        loss: gives the mean loss of a batch for outputs and targets (and weights), such as `functional.mse_loss`.
+        needs: the kinds to measure, such as a policy's `needs`.
+        seed: of dropout.
+        device: where to compute.
+        trial: how many batches networks are tried on, where "trial" is needed; the first ones.
+
+    Returns:
+        Means over the samples. Without needs, nothing is read.
+
+    Raises:
+        TrainingError: there is no batch, a batch is none or does not fit network or loss, the loss is no scalar,
+            targets would broadcast, or the device is not there.
+    """
+    unknown = [kind for kind in needs if kind not in (*MEASURES, "trial")]
+    if unknown:
+        expected = ", ".join((*MEASURES, "trial"))
+        raise TrainingError(f"gather expected needs among {expected}, got {quoted(unknown[0])}")
+    if trial < 1:
+        raise TrainingError(f"gather expected to try networks on at least 1 batch, got trial={trial}")
+    where = present(device)
+    read = (Minibatch.of(each, len(network.inputs), where) for each in batches)
+    tried = list(islice(read, trial)) if "trial" in needs else []
+    kinds: list[EvidenceKind] = [kind for kind in needs if kind in MEASURES]
+    found = _means(network, chain(tried, read), loss, kinds, seed, where) if kinds else Evidence()
+    if "trial" not in needs:
+        return found
+    if not tried:
+        raise TrainingError(NO_BATCH)
+    count = found.samples or sum(batch.samples for batch in tried)
+    return replace(found, loss=_trial(tried, loss, seed, where), samples=count)
+
+
+NO_BATCH = "gather expected at least one batch, got none: a generator can be read only once"
+
+
+def _means(
+    network: Network,
+    batches: Iterable[Minibatch],
+    loss: Loss,
+    kinds: Sequence[EvidenceKind],
+    seed: int,
+    device: torch.device,
+) -> Evidence:
+    """The means of some kinds over all samples."""
+    module = lower(network, device=device, masked=False)
+    sums: dict[EvidenceKind, dict[str, torch.Tensor]] = {kind: {} for kind in kinds}
+    samples = 0
+    with torch.random.fork_rng():  # for dropout
+        torch.manual_seed(seed)
+        for batch in batches:
+            module.zero_grad(set_to_none=True)
+            recorder = Recorder(module)
+            batch.loss(recorder.run, loss).backward()
+            for kind, found in sums.items():
+                for name, mean in MEASURES[kind](network, recorder):
+                    total = mean.mul_(batch.samples)  # in place, as the sum is: these are as large as all weights
+                    found[name] = found[name].add_(total) if name in found else total
+            samples += batch.samples
+    if not samples:
+        raise TrainingError(NO_BATCH)
+    means = {kind: {name: np.asarray((v / samples).cpu()) for name, v in found.items()} for kind, found in sums.items()}
+    return Evidence(**cast(Any, means), samples=samples)
+
+
+def _trial(batches: Sequence[Minibatch], loss: Loss, seed: int, device: torch.device) -> Callable[[Network], float]:
+    """What tries networks: the loss of the training pass, on the same batches each time."""
+
+    @torch.no_grad()
+    def tried(network: Network) -> float:
+        module = lower(network, device=device)
+        with torch.random.fork_rng():  # for dropout
+            torch.manual_seed(seed)
+            losses = [batch.samples * float(batch.loss(module, loss)) for batch in batches]
+        return sum(losses) / sum(batch.samples for batch in batches)
+
+    return tried
+
+
+class Recorder(Interpreter):
+    """Runs a lowered module and keeps each layer's sum (with its gradient) and output."""
+
+    def __init__(self, module: torch.fx.GraphModule) -> None:
+        super().__init__(module)
+        self.nodes = layer_nodes(module)
+        self.values: dict[Node, torch.Tensor] = {}
+        self._kept = {node for nodes in self.nodes.values() for node in (nodes.sum, nodes.output) if node}
+
+    def run_node(self, n: Node) -> Any:
+        """The node's value, kept if it is a layer's sum or output."""
+        value = super().run_node(n)
+        if n in self._kept:
+            self.values[n] = value
+            if value.requires_grad:
+                value.retain_grad()
+        return value
+
+    def layer_output(self, layer: str) -> torch.Tensor:
+        """A layer's output, (batch, units[, height, width])."""
+        return self.values[self.nodes[layer].output].detach()
+
+    def sum_gradient(self, layer: str) -> torch.Tensor:
+        """dL/du of a layer's sum, the shape of its output, after the backward pass; 0 where no gradient comes back."""
+        node = self.nodes[layer].sum
+        assert node is not None, "inputs have no sum"
+        gradient = self.values[node].grad
+        return torch.zeros_like(self.values[node]) if gradient is None else gradient
+
+
+Means = Iterator[tuple[str, torch.Tensor]]
+"""Means over the samples of a batch, by layer or projection."""
+
+
+def _gradients(network: Network, recorder: Recorder) -> Means:
+    for slot in slots(network):
+        if slot.is_weight:  # behind an opaque layer that cannot be differentiated there is no gradient
+            weight = slot.tensor(recorder.module)
+            yield slot.owner, torch.zeros_like(weight) if weight.grad is None else weight.grad
+
+
+def _bridges(network: Network, recorder: Recorder) -> Means:
+    for layer, (before, after) in bridged_layers(network).items():
+        yield layer, recorder.sum_gradient(after.target).T @ recorder.layer_output(before.source).flatten(1)
+
+
+def _skips(network: Network, recorder: Recorder) -> Means:
+    for skip in possible_skips(network):
+        source = recorder.layer_output(skip.source)
+        gradient = recorder.sum_gradient(skip.target).T @ source.flatten(1)
+        yield skip.name, gradient.unflatten(1, source.shape[1:])
+
+
+def _activity(network: Network, recorder: Recorder) -> Means:
+    for layer in network.layer_names:
+        output = recorder.layer_output(layer).abs()
+        yield layer, output.mean((0, *range(2, output.ndim)))
+
+
+def _responses(network: Network, recorder: Recorder) -> Means:
+    weights = {slot.owner: slot.tensor(recorder.module).detach() for slot in slots(network) if slot.is_weight}
+    for name, weight in weights.items():
+        projection = network.projection(name)
+        if isinstance(projection, Conv):
+            mean = _mean_responses(projection, recorder.layer_output(projection.source), weight)
+            area = network.connection_columns(name).area
+            yield name, mean if area is None else mean * torch.tensor(area, device=mean.device)
+
+
+def _mean_responses(projection: Conv, source: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """(out, in, P, Q): the mean |response| of each pair of maps over the samples of a batch.
+
+    A convolution with a group for each input map, on so many samples at once that memory stays bounded.
+    """
+    maps, kernels = source.shape[1], weight.transpose(0, 1).flatten(0, 1).unsqueeze(1)
+    count = max(1, RESPONSES // (len(kernels) * source[0, 0].numel()))
+    sweep = (projection.stride, projection.padding, projection.dilation)
+    sums = [functional.conv2d(part, kernels, None, *sweep, maps).abs_().sum(0) for part in torch.split(source, count)]
+    total = torch.stack(sums).sum(0)
+    return total.reshape(maps, -1, *total.shape[1:]).transpose(0, 1) / len(source)
+
+
+MEASURES: Mapping[EvidenceKind, Callable[[Network, Recorder], Means]] = {
+    "gradients": _gradients,
+    "bridges": _bridges,
+    "skips": _skips,
+    "activity": _activity,
+    "responses": _responses,
+}

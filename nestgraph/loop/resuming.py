@@ -1,0 +1,140 @@
+"""Going on with a run that was interrupted, where it stood and as it would have gone."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from nestgraph.errors import RecipeError, SnapshotError
+from nestgraph.loop.checkpoint import Begun, Pace, RunState
+from nestgraph.loop.engine import Engine, Watcher
+from nestgraph.loop.environment import differences
+from nestgraph.loop.synthesis import complete, facts_of, synthesize
+from nestgraph.loop.trainer import Trainer, cpu_threads
+from nestgraph.policies import Policy
+from nestgraph.recipes.own_policies import classes_of, refuse_unknown
+from nestgraph.recipes.recipe import Recipe, recorded_recipe
+from nestgraph.runs.locks import Lock
+from nestgraph.runs.records import Records
+from nestgraph.runs.run import Run
+from nestgraph.runs.run_files import RESULT, check_plain_files, check_present, drop_state, resumable
+from nestgraph.runs.run_folder import Kept, RunFolder
+from nestgraph.snapshot.disk import PathLike, shown
+from nestgraph.spec.arguments import checked
+
+FIXED = ("seed", "data")
+"""Facts of a run without which it would be another one; the others change its last digits."""
+
+
+@checked(SnapshotError)
+def resume(
+    run: PathLike,
+    device: str | None = None,
+    progress: Watcher | None = None,
+    allow_changes: bool = False,
+    save_every: float | None = None,
+    policies: Iterable[type[Policy]] = (),
+) -> Run:
+    """Go on with a run that was interrupted, to the same bits as if it had not been.
+
+    Args:
+        run: its folder. A finished run is read and returned.
+        device: where to compute; by default where it began.
+        progress: called after every measurement.
+        allow_changes: go on although the versions of libraries, the number of threads, the machine or the device are
+            not those that the run began with. Its numbers may then differ in their last digits, and thus in all.
+        save_every: see `synthesize`.
+        policies: classes of the recipe's policies that are not of this package.
+
+    Raises:
+        DataError: the dataset cannot be had.
+        Interrupted: see `synthesize`.
+        RecipeError: the code of a policy is not known.
+        SnapshotError: there is no such run, another process writes it, it is damaged, or its recipe, its data or,
+            without `allow_changes`, its environment changed; the message names the difference.
+        TrainingError: the device is missing.
+    """
+    place = Path(run)
+    check_present(place)
+    with Lock(place):
+        check_plain_files(place)
+        if (place / RESULT).exists():
+            Records.read(place)
+            finished = Run.read(place, policies)
+            drop_state(place)
+            return finished
+        state = RunState(place, Pace(save_every))
+        begun = state.begun()
+        recipe = _same_recipe(place, begun, policies)
+        refuse_unknown(recipe)
+        data, seed = recipe.data, begun.environment.seed
+        where = device or begun.environment.device
+        trainer = Trainer(data.load(seed), recipe.training, data.distortion, seed, where, data.augmentation)
+        with cpu_threads(recipe.training.threads):
+            facts = facts_of(trainer)
+            _check_facts(place, begun, facts, allow_changes)
+            point = state.latest()
+            before = begun.environment.model_dump(mode="json")
+            facts = before | ({"resumed_with": facts} if facts != before else {})
+            folder = RunFolder(place, recipe, facts, kept=point.progress.kept if point else Kept())
+            folder.check()
+            return complete(Engine(recipe, trainer, folder, state, progress, point), recipe, trainer, folder)
+
+
+def begin_or_resume(recipe: Recipe, place: Path, seed: int, device: str, progress: Watcher | None) -> Run:
+    """Go on with an unfinished run of this recipe and seed, or begin one in the place of what an earlier run left.
+
+    Raises:
+        DataError, Interrupted, SnapshotError, StructureError, TrainingError: see `synthesize` and `resume`.
+    """
+    if resumable(place):
+        begun = RunState(place, Pace()).begun()
+        if begun.recipe == recipe.document and begun.environment.seed == seed:
+            return resume(place, device, progress, policies=classes_of(recipe))
+    return synthesize(recipe, place, seed, device, progress, overwrite=True)
+
+
+def _same_recipe(place: Path, begun: Begun, policies: Iterable[type[Policy]]) -> Recipe:
+    """The recipe that the run began with, which is that of its folder.
+
+    Raises:
+        SnapshotError: it is not.
+    """
+    path = place / "recipe.json"
+    try:
+        text = path.read_text("utf-8") if path.exists() else json.dumps(begun.recipe)
+        found = recorded_recipe(text, "recipe.json", policies)
+    except (OSError, ValueError, RecipeError) as error:
+        raise SnapshotError(f"{shown(path)}: expected the recipe that the run began with, got: {error}") from None
+    changes = list(differences(begun.recipe, found.document))
+    if changes:
+        raise SnapshotError(
+            f"{shown(path)}: the recipe changed since the run began: {_listed(changes)}: restore it, or synthesize a "
+            "run of its own"
+        )
+    return found
+
+
+def _check_facts(place: Path, begun: Begun, facts: dict[str, object], allow_changes: bool) -> None:
+    """Whether the run would go on as it began.
+
+    Raises:
+        SnapshotError: it would not.
+    """
+    before = begun.environment.model_dump(mode="json")
+    fixed = list(differences({name: before.get(name) for name in FIXED}, {name: facts[name] for name in FIXED}))
+    if fixed:
+        raise SnapshotError(
+            f"{shown(place)}: the data changed since the run began: {_listed(fixed)}: restore it, or synthesize a run "
+            "of its own"
+        )
+    changes = list(differences(before, facts))
+    if changes and not allow_changes:
+        raise SnapshotError(
+            f"{shown(place)}: the run began in another environment: {_listed(changes)}: its numbers could come out "
+            "differently; go on there, or allow changes"
+        )
+
+
+def _listed(changes: list[str]) -> str:
+    more = f" and {len(changes) - 5} more" if len(changes) > 5 else ""
+    return "; ".join(changes[:5]) + more

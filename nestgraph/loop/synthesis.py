@@ -1,0 +1,134 @@
+"""Runs from a recipe to a result: what they begin with, and what is told of them at the end."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nestgraph.errors import RecipeError
+from nestgraph.graph.cost import cost
+from nestgraph.graph.network import Network
+from nestgraph.loop.baseline import logistic_regression
+from nestgraph.loop.checkpoint import Begun, Facts, Pace, RunState
+from nestgraph.loop.engine import Engine, Watcher
+from nestgraph.loop.environment import environment, fingerprints
+from nestgraph.loop.flops import active_flops
+from nestgraph.loop.trainer import Trainer, cpu_threads
+from nestgraph.recipes.own_policies import refuse_unknown
+from nestgraph.recipes.recipe import Recipe
+from nestgraph.runs import interruption
+from nestgraph.runs.interruption import Interrupted, signals_noted
+from nestgraph.runs.locks import Lock
+from nestgraph.runs.run import Faults, Result, Run, StageResult
+from nestgraph.runs.run_files import RESULT
+from nestgraph.runs.run_folder import RunFolder
+from nestgraph.snapshot.disk import PathLike
+from nestgraph.spec.arguments import checked
+
+
+@checked(RecipeError)
+def synthesize(
+    recipe: Recipe,
+    out: PathLike | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: Watcher | None = None,
+    overwrite: bool = False,
+    save_every: float | None = None,
+) -> Run:
+    """Run a recipe: grow a small seed, shift its activations, prune it, and write everything to a run folder.
+
+    A run that was interrupted, however it was, goes on with `resume` and gives the same bits. In the main thread,
+    Ctrl-C, SIGTERM and SIGHUP end it at the next batch, which is kept.
+
+    Args:
+        recipe: all choices of the run.
+        out: the run folder, new or empty; `runs/NAME-SEED` by default.
+        seed: of the split, the seed network and every random number of the run.
+        device: "cpu" or "cuda".
+        progress: called after every measurement.
+        overwrite: replace the folder of an earlier run.
+        save_every: seconds between the points that are kept to resume from; by default as many as bring the time that
+            this takes below 2%.
+
+    Raises:
+        DataError: the dataset cannot be had, or the seed network does not fit it.
+        Interrupted: a signal ended the run, which can be resumed. It is a `KeyboardInterrupt`.
+        RecipeError: the snapshot that the recipe starts from holds another network than when the recipe was read, the
+            code of a policy is not known, or a policy names a projection that there is none of.
+        SnapshotError: the folder is in use or cannot be written, or the snapshot cannot be read.
+        StructureError: the recipe's seed network cannot be made.
+        TrainingError: the seed network does not train, or the device is missing.
+    """
+    refuse_unknown(recipe)
+    recipe, data = recipe.resolved(Path()), recipe.data
+    trainer = Trainer(data.load(seed), recipe.training, data.distortion, seed, device, data.augmentation)
+    place = Path(out or f"runs/{recipe.name}-{seed}")
+    with cpu_threads(recipe.training.threads):
+        facts = facts_of(trainer)
+        folder, state = RunFolder(place, recipe, facts, overwrite), RunState(place, Pace(save_every))
+        engine = Engine(recipe, trainer, folder, state, progress)
+        with Lock(place):
+            folder.prepare()
+            state.begin(Begun(recipe=recipe.document, environment=Facts.model_validate(facts)))
+            return complete(engine, recipe, trainer, folder)
+
+
+def facts_of(trainer: Trainer) -> dict[str, Any]:
+    """What the exact numbers of a run depend on beside its recipe."""
+    data = fingerprints(trainer.dataset)
+    return {"seed": trainer.seed, "device": str(trainer.device), **environment(), "data": data}
+
+
+def complete(engine: Engine, recipe: Recipe, trainer: Trainer, folder: RunFolder) -> Run:
+    """Run to the end what an engine has begun, and report it.
+
+    Raises:
+        Interrupted: a signal ended it at a point that is kept, or came when all was written.
+        TrainingError: the seed network does not train.
+    """
+    try:
+        with signals_noted(), folder:
+            stages = engine.run()
+            result = _result(engine, recipe, trainer, stages)
+            folder.finish(result, engine.rows)
+    except Interrupted as error:
+        place = str(folder.folder)
+        left = "the run is complete" if (folder.folder / RESULT).exists() else f"resume({place!r}) goes on"
+        raise Interrupted(error.signal, f"{place}: interrupted; {left}") from None
+    return Run(folder.folder, recipe, result)
+
+
+def _result(engine: Engine, recipe: Recipe, trainer: Trainer, stages: Mapping[str, Network]) -> Result:
+    """The result table. This is where the test split is read, once, after the last decision."""
+    counts = engine.state.counts
+    return Result(
+        recipe=recipe.name,
+        seed=trainer.seed,
+        seconds=round(engine.seconds, 3),
+        edits=counts.edits,
+        refused=counts.refused,
+        stages=tuple(_stage(name, network, trainer) for name, network in stages.items()),
+        baseline=logistic_regression(trainer) if recipe.baseline else None,
+        faults=Faults(
+            diverged=counts.diverged,
+            collapsed=counts.collapsed,
+            retried=counts.retried,
+            files=trainer.dataset.left_out,
+        ),
+    )
+
+
+def _stage(name: str, network: Network, trainer: Trainer) -> StageResult:
+    interruption.end_if_wished()  # test splits may be large
+    total = cost(network).total
+    return StageResult(
+        stage=name,
+        units=total.units,
+        connections=total.connections,
+        parameters=total.parameters,
+        flops=total.flops,
+        active_flops=active_flops(network, trainer, "test"),
+        validation_accuracy=trainer.measure(network, "validation").accuracy,
+        test_accuracy=trainer.measure(network, "test").accuracy,
+        digest=network.digest,
+    )

@@ -1,0 +1,329 @@
+"""Training between edits: a plain PyTorch loop on tensors that stay on the device."""
+
+import math
+from collections.abc import Collection, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch.fx import GraphModule
+from torch.nn import functional
+from torch.optim import Optimizer
+from torch.optim.swa_utils import update_bn
+
+from nestgraph.data.augmentation import ImageAugmentation, image_augmentation, middle
+from nestgraph.data.datasets import Dataset
+from nestgraph.data.distortion import AffineDistortion, affine_distortion
+from nestgraph.data.minibatch import present
+from nestgraph.data.sources import Source, source
+from nestgraph.edits.connections import SetValues
+from nestgraph.errors import DataError, LoweringError, TrainingError
+from nestgraph.graph.extents import fits, sample_shape, shape_words
+from nestgraph.graph.network import Network
+from nestgraph.loop.evidence import gather
+from nestgraph.loop.training_state import Model, Place, RandomState, Training, TrainingSaves, random_state, set_random
+from nestgraph.lowering import carry_optimizer, lower, trained_values
+from nestgraph.policies import Evidence, EvidenceKind
+from nestgraph.recipes.recipe import TrainingOptions
+from nestgraph.runs import interruption
+from nestgraph.spec.arguments import checked
+from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.randomness import derived_seed
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+Split = Literal["train", "validation", "test"]
+TRIAL_BATCHES = 8
+MEASURING_BATCH = 4096
+MEASURING_VALUES = 2**22
+"""Inputs of a measuring batch at most: large images are measured in smaller batches."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """Mean cross entropy and accuracy (a share of 1) of a network on a split."""
+
+    loss: float
+    accuracy: float
+
+
+@contextmanager
+def cpu_threads(count: int | None) -> Generator[None]:
+    """Compute with `count` CPU threads inside; None leaves torch's setting."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class Trainer:
+    """Trains networks on one dataset. Keeps no state of a run: every random number is derived from `seed`."""
+
+    @checked(TrainingError)
+    def __init__(
+        self,
+        dataset: Dataset,
+        options: TrainingOptions,
+        distortion: AffineDistortion | None = None,
+        seed: int = 0,
+        device: str = "cpu",
+        augmentation: ImageAugmentation | None = None,
+    ) -> None:
+        """Bring the data to the device, unless it is streamed from files.
+
+        Args:
+            dataset: what to train on.
+            options: how.
+            distortion: of the training images.
+            seed: of every random number.
+            device: where to compute.
+            augmentation: of the training images, after `distortion`.
+
+        Raises:
+            TrainingError: there is no such device on this machine.
+        """
+        self.device = present(device)
+        self.accelerator = Accelerator()  # for precision only: its device is one for the whole process
+        self.dataset, self.options, self.seed = dataset, options, seed
+        self._distort = None if distortion is None else affine_distortion(distortion)
+        self._augment = None if augmentation is None else image_augmentation(augmentation, dataset.image[1:])
+        splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+        self._sources = {name: source(samples, self.device) for name, samples in splits.items()}
+
+    @checked(TrainingError)
+    def begin(self, network: Network) -> Model:
+        """A model of `network` with a new optimizer.
+
+        Raises:
+            DataError: the network does not fit the dataset.
+        """
+        self._check(network)
+        module = lower(network, device=self.device)
+        options, parameters = self.options, list(module.parameters())
+        rate, decay = options.learning_rate, options.weight_decay
+        if options.optimizer == "sgd":
+            nesterov = options.momentum > 0
+            optimizer: Optimizer = torch.optim.SGD(
+                parameters, rate, options.momentum, weight_decay=decay, nesterov=nesterov
+            )
+        else:
+            kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[options.optimizer]
+            optimizer = kind(parameters, rate, weight_decay=decay)
+        return Model(network, module, optimizer)
+
+    def _check(self, network: Network) -> None:
+        """Whether the network has one input layer for the dataset's images and one output neuron for each class."""
+        name, image, classes = self.dataset.name, self.dataset.image, self.dataset.classes
+        reads = [sample_shape(network, port) for port in network.inputs]
+        if len(reads) != 1 or not (fits(image, reads[0]) or reads[0] == (math.prod(image),)):
+            got = ", ".join(map(shape_words, reads))
+            raise DataError(f"dataset {name!r}: expected a network that reads images of {image}, got one of {got}")
+        if [sample_shape(network, port) for port in network.outputs] != [(classes,)]:
+            raise DataError(f"dataset {name!r}: expected a network with {classes} output neurons, got {network!r}")
+
+    @checked(TrainingError)
+    def follow(self, model: Model, network: Network) -> Model:
+        """A model of the edited `network` whose optimizer state comes from `model`, which stays as it is."""
+        module = lower(network, device=self.device)
+        optimizer = carry_optimizer(model.optimizer, (model.network, model.module), (network, module))
+        return Model(network, module, optimizer)
+
+    @checked(TrainingError)
+    def fit(
+        self,
+        model: Model,
+        epochs: int,
+        purpose: str,
+        index: int,
+        rate: float = 1.0,
+        saves: TrainingSaves | None = None,
+    ) -> SetValues:
+        """Train a model in place and return what training changed, as an edit of its network.
+
+        Args:
+            model: the model; its module's parameters change.
+            epochs: passes over the training split.
+            purpose: what the training is for; with `index` it names the random numbers used.
+            index: a number that tells trainings of one purpose apart.
+            rate: share of the recipe's learning rate.
+            saves: where points of this training are kept, and where it goes on if some are.
+
+        Raises:
+            Interrupted: a signal asked for the end; what is kept goes on from here.
+            TrainingError: the loss or a weight became infinite or not a number, or the loss is beyond the limit.
+        """
+        training = Training(purpose=purpose, index=index, epochs=epochs, rate=rate)
+        model.module.train()
+        with torch.random.fork_rng():
+            torch.manual_seed(derived_seed(self.seed, "fit", purpose, index))
+            place = saves.restore(model, training) if saves else Place()
+            while place.epoch < epochs:
+                loss = self._epoch(model, training, place, saves)
+                place = Place(place.epoch + 1)
+                if not (math.isfinite(loss) and loss <= self.options.loss_limit):
+                    raise _diverged(f"{purpose} {index}, epoch {place.epoch}", f"a loss of {loss}")
+                self._reached(model, training, place, saves)
+            if count := self.options.recalibration_batches:
+                update_bn(self.batches(model.network, count, f"recalibrate {purpose}", index), model.module)
+        try:
+            return trained_values(model.network, model.module)
+        except LoweringError as error:
+            raise _diverged(f"{purpose} {index}, last step", str(error)) from error
+
+    def _epoch(self, model: Model, training: Training, place: Place, saves: TrainingSaves | None) -> float:
+        """One pass over the training split, or the rest of one; the loss of its last batch."""
+        train, order = self._sources["train"], random_state(self.device)
+        batches = self._split(torch.randperm(len(train.labels)))
+        if place.batch:
+            set_random(place.random, self.device)
+        loss = torch.zeros(())
+        for number, (batch, images) in enumerate(self._varied(train, batches[place.batch :]), place.batch):
+            self._set_rate(model.optimizer, training.rate, (place.epoch + number / len(batches)) / training.epochs)
+            loss = self._step(model, _shaped(model.network, images), train.labels[batch])
+            done = number + 1
+            if done % train.together == 0 and done < len(batches):  # between groups: their images vary together
+                self._reached(model, training, Place(place.epoch, done), saves, order)
+        return loss.item()
+
+    def _reached(
+        self,
+        model: Model,
+        training: Training,
+        place: Place,
+        saves: TrainingSaves | None,
+        order: RandomState | None = None,
+    ) -> None:
+        if saves:
+            saves.reached(model, training, place, order)
+        interruption.end_if_wished()
+
+    def _varied(self, train: Source, batches: tuple[torch.Tensor, ...]) -> Iterator[Batch]:
+        """Each batch's places in the training split and its images, distorted and augmented if the recipe says so."""
+        groups = [batches[first : first + train.together] for first in range(0, len(batches), train.together)]
+        for group, images in zip(groups, train.images([torch.cat(group) for group in groups]), strict=True):
+            for vary in (self._distort, self._augment):
+                images = images if vary is None else vary(images)
+            yield from zip(group, torch.split(self._seen(images), [len(batch) for batch in group]), strict=True)
+
+    def _seen(self, images: torch.Tensor) -> torch.Tensor:
+        """What a network sees of images: their middle, normalised if the dataset says so."""
+        images = middle(images, self.dataset.image[1:])
+        if (known := self.dataset.normalisation) is None:
+            return images
+        mean, deviation = (images.new_tensor(each).reshape(-1, 1, 1) for each in (known.mean, known.deviation))
+        return (images - mean) / deviation
+
+    def _split(self, order: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Batches of up to `batch_size` samples and of one size, so that none is too small for batch normalisation."""
+        return order.to(self.device).tensor_split(-(-len(order) // self.options.batch_size))
+
+    def _step(self, model: Model, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        model.optimizer.zero_grad(set_to_none=True)
+        with self.accelerator.autocast():
+            loss = self.loss(model.module(inputs), labels)
+        self.accelerator.backward(loss)
+        model.optimizer.step()
+        return loss.detach()
+
+    def loss(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """The training loss: mean cross entropy with the recipe's label smoothing."""
+        return functional.cross_entropy(outputs, labels, label_smoothing=self.options.label_smoothing)
+
+    def _set_rate(self, optimizer: Optimizer, rate: float, progress: float) -> None:
+        least = self.options.final_rate
+        factor = least + (1 - least) * (1 + math.cos(math.pi * progress)) / 2
+        for group in optimizer.param_groups:
+            group["lr"] = self.options.learning_rate * factor * rate
+
+    @checked(TrainingError)
+    def batches(self, network: Network, count: int | None, purpose: str, index: int) -> Iterator[Batch]:
+        """`count` undistorted batches of the training split in random order; all of it for None."""
+        train = self._sources["train"]
+        generator = torch.Generator().manual_seed(derived_seed(self.seed, "batches", purpose, index))
+        chosen = self._split(torch.randperm(len(train.labels), generator=generator))[:count]
+        for batch, images in zip(chosen, train.images(chosen), strict=True):
+            interruption.end_if_wished()
+            yield _shaped(network, self._seen(images)), train.labels[batch]
+
+    def evidence(self, network: Network, needs: Collection[EvidenceKind], count: int | None, index: int) -> Evidence:
+        """Evidence on `count` undistorted batches of the training split; all of it for None, a few for trials.
+
+        Args:
+            network: the network; it does not change.
+            needs: the kinds to measure.
+            count: of batches.
+            index: tells the drawing of batches apart from others of the run.
+
+        Raises:
+            TrainingError: see `gather`.
+        """
+
+        def over(purpose: str, kinds: Collection[EvidenceKind], number: int | None) -> Evidence:
+            drawn, seed = self.batches(network, number, purpose, index), derived_seed(self.seed, purpose, index)
+            most = number or len(self.dataset.train)
+            return gather(network, drawn, self.loss, kinds, seed=seed, device=self.device, trial=most)
+
+        found = over("evidence", [kind for kind in needs if kind != "trial"], count)
+        return replace(found, loss=over("trial", ["trial"], count or TRIAL_BATCHES).loss) if "trial" in needs else found
+
+    @checked(TrainingError)
+    def samples(self, network: Network, split: Split, most: int | None = None) -> Iterator[Batch]:
+        """A split in its order, in batches of up to `most` samples, and of fewer where images are large.
+
+        Raises:
+            TrainingError: `most` is less than 1.
+        """
+        if most is not None and most < 1:
+            raise TrainingError(f"samples expected batches of at least 1 sample, got {most}")
+        return ((_shaped(network, images), labels) for images, labels in self._in_order(split, most))
+
+    def _in_order(self, split: Split, most: int | None = None) -> Iterator[Batch]:
+        chosen = self._sources[split]
+        size = min(most or MEASURING_BATCH, max(1, MEASURING_VALUES // math.prod(self.dataset.image)))
+        batches = torch.split(torch.arange(len(chosen.labels), device=self.device), size)
+        for batch, images in zip(batches, chosen.images(batches), strict=True):
+            interruption.end_if_wished()
+            yield self._seen(images), chosen.labels[batch]
+
+    @torch.no_grad()
+    @checked(TrainingError)
+    def measure(self, network: Network, split: Split, module: GraphModule | None = None) -> Score:
+        """Mean loss and accuracy of a network on a split, by its lowered module.
+
+        Raises:
+            DataError: the network does not fit the dataset.
+        """
+        self._check(network)
+        module = lower(network, device=self.device) if module is None else module
+        module.eval()
+        total, hits, count = 0.0, 0, len(self._sources[split].labels)
+        for inputs, labels in self.samples(network, split):
+            outputs = module(inputs)
+            total += float(functional.cross_entropy(outputs, labels, reduction="sum"))
+            hits += int((outputs.argmax(1) == labels).sum())
+        return Score(total / count, hits / count)
+
+    @property
+    def guessing(self) -> float:
+        """The accuracy of always naming the most frequent class of the validation split."""
+        labels = self._sources["validation"].labels
+        return int(torch.bincount(labels.cpu()).max()) / len(labels)
+
+    @checked(TrainingError)
+    def arrays(self, split: Split) -> tuple[AnyArray, AnyArray]:
+        """The flattened samples and the labels of a split, for baselines."""
+        inputs = torch.cat([images.flatten(1) for images, _ in self._in_order(split)])
+        return np.asarray(inputs.cpu()), np.asarray(self._sources[split].labels.cpu())
+
+
+def _diverged(training: str, got: str) -> TrainingError:
+    return TrainingError(f"training ({training}) expected finite numbers, got {got}: lower training.learning_rate")
+
+
+def _shaped(network: Network, images: torch.Tensor) -> torch.Tensor:
+    """Images as the network's input layer takes them, (batch, features) or (batch, channels, height, width)."""
+    return images.flatten(1) if len(sample_shape(network, network.inputs[0])) == 1 else images

@@ -1,0 +1,160 @@
+"""A point within a training: the values, the optimizer and the random generators between two batches."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import NonNegativeInt, TypeAdapter
+from torch.fx import GraphModule
+from torch.optim import Optimizer
+
+from nestgraph.errors import SnapshotError
+from nestgraph.graph.network import Network
+from nestgraph.loop.checkpoint import Pace
+from nestgraph.lowering.states import OptimizerState, StateRecord
+from nestgraph.runs import interruption
+from nestgraph.runs.state_files import read_state, write_state
+from nestgraph.snapshot.document import Digest
+from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.record import ArrayRecord, Name, Record
+
+RandomState = Mapping[str, AnyArray]
+"""The states of torch's global generators, by device."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network in training: its lowered module and the optimizer of its parameters."""
+
+    network: Network
+    module: GraphModule
+    optimizer: Optimizer
+
+
+class Training(Record):
+    """Which training of a run this is.
+
+    Attributes:
+        purpose: what it is for; with `index` it names the random numbers.
+        index: tells trainings of one purpose apart.
+        epochs: passes over the training split.
+        rate: share of the recipe's learning rate.
+    """
+
+    purpose: Name
+    index: NonNegativeInt
+    epochs: NonNegativeInt
+    rate: float = 1.0
+
+
+@dataclass(frozen=True)
+class Place:
+    """How far a training got: the epoch and the batch in it that come next, and the generators between batches."""
+
+    epoch: int = 0
+    batch: int = 0
+    random: RandomState = field(default_factory=dict[str, AnyArray])
+
+
+class TrainingProgress(ArrayRecord):
+    """All of a point within a training that is not an array; `network` is the digest of where it started."""
+
+    format: Literal["nestgraph.training"] = "nestgraph.training"
+    version: Literal[1] = 1
+    training: Training
+    network: Digest
+    epoch: NonNegativeInt
+    batch: NonNegativeInt
+    optimizer: StateRecord
+
+
+_KIND: TypeAdapter[TrainingProgress] = TypeAdapter(TrainingProgress)
+
+
+class TrainingSaves:
+    """Keeps the points of one training, and brings a model to the last one."""
+
+    def __init__(self, path: Path, pace: Pace, device: torch.device) -> None:
+        """Nothing is read yet.
+
+        Args:
+            path: the file of the training.
+            pace: how often to write it.
+            device: where it computes.
+        """
+        self._path, self._pace, self._device = path, pace, device
+
+    def restore(self, model: Model, training: Training) -> Place:
+        """Bring the model and the random generators to where the training was; its beginning if nothing is kept of it.
+
+        For a place within an epoch the generators are as they were when it began, to draw its order again; their state
+        at the place itself is in the answer.
+        """
+        try:
+            progress, arrays = read_state(self._path, _KIND)
+        except SnapshotError:
+            return Place()
+        if progress.training != training or progress.network != model.network.digest:
+            return Place()  # the run went another way than the one that kept this
+        values = {name: torch.tensor(array) for name, array in _part(arrays, "module").items()}
+        model.module.load_state_dict(values)
+        state = OptimizerState(progress.optimizer, _part(arrays, "optimizer"))
+        state.restore(model.optimizer, model.network, model.module)
+        set_random(_part(arrays, "order"), self._device)
+        return Place(progress.epoch, progress.batch, _part(arrays, "random"))
+
+    def reached(self, model: Model, training: Training, place: Place, order: RandomState | None = None) -> None:
+        """Keep a point if it is time, or if the run is to end here.
+
+        Args:
+            model: in training.
+            training: which.
+            place: how far it got; the present state of the generators is kept with it.
+            order: the generators when the epoch began; None between epochs.
+
+        Raises:
+            Interrupted: a signal asked for the end.
+            SnapshotError: the point cannot be written.
+        """
+        if self._pace.due or interruption.wished():
+            with self._pace:
+                self._write(model, training, place, order)
+        interruption.end_if_wished()
+
+    def _write(self, model: Model, training: Training, place: Place, order: RandomState | None) -> None:
+        now = random_state(self._device)
+        state = OptimizerState.of(model.optimizer, model.network, model.module)
+        values = {name: tensor.detach().cpu().numpy() for name, tensor in model.module.state_dict().items()}
+        parts = {"module": values, "optimizer": state.arrays, "order": order or now, "random": now}
+        progress = TrainingProgress(
+            training=training,
+            network=model.network.digest,
+            epoch=place.epoch,
+            batch=place.batch,
+            optimizer=state.record,
+        )
+        arrays = {f"{part}/{name}": array for part, named in parts.items() for name, array in named.items()}
+        write_state(self._path, progress, arrays)
+
+
+def random_state(device: torch.device) -> RandomState:
+    """The present states of torch's global generators."""
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return {name: np.asarray(state) for name, state in states.items()}
+
+
+def set_random(states: RandomState, device: torch.device) -> None:
+    """Bring torch's global generators to states that `random_state` told."""
+    torch.set_rng_state(torch.tensor(states["cpu"]))
+    if "cuda" in states and device.type == "cuda":
+        torch.cuda.set_rng_state(torch.tensor(states["cuda"]), device)
+
+
+def _part(arrays: Mapping[str, AnyArray], part: str) -> dict[str, AnyArray]:
+    prefix = f"{part}/"
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

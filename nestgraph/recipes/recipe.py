@@ -1,0 +1,336 @@
+"""The recipe: every choice of a run in one frozen record, read from TOML or JSON."""
+
+import copy
+import json
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import (
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    PrivateAttr,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+
+from nestgraph.data.augmentation import ImageAugmentation, Normalisation
+from nestgraph.data.datasets import Dataset, load_dataset, load_image_folder
+from nestgraph.data.distortion import AffineDistortion
+from nestgraph.data.image_folder import FolderOptions
+from nestgraph.errors import RecipeError, SnapshotError
+from nestgraph.policies import GrowthPolicy, Policy
+from nestgraph.recipes.own_policies import set_apart, set_policy_apart
+from nestgraph.recipes.past_options import leave_aside
+from nestgraph.recipes.pruning_options import PruningOptions, Share
+from nestgraph.recipes.seed_options import PathText, Positive, SeedOptions
+from nestgraph.snapshot import options_json, problems_of, read_options
+from nestgraph.snapshot.disk import PathLike
+from nestgraph.spec.arguments import checked
+from nestgraph.spec.limits import MAX_THREADS
+from nestgraph.spec.operations import ActivationFunction
+from nestgraph.spec.options import Beside, Options
+from nestgraph.spec.record import Record, Text
+
+ROUNDS = 8
+"""How often what a recorded recipe is refused for is left aside, each time all that is found."""
+
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
+_FOLDER = resources.files("nestgraph.recipes").joinpath("packaged")
+
+
+def _usual_augmentation(fields: dict[str, Any]) -> ImageAugmentation | None:
+    """That of Szegedy et al. 2015 for folders of images, else none."""
+    return ImageAugmentation(crop=0.08, flip=True) if fields.get("name") == "image_folder" else None
+
+
+class DataOptions(FolderOptions):
+    """Which data, which of its training images are the validation split, and how training images are varied.
+
+    The fields of `FolderOptions`, `size` and so on, go with the name `image_folder`.
+
+    Attributes:
+        name: of the dataset.
+        path: a folder: the images of `image_folder`, or the files of `mnist` or `cifar10` if not in the cache. A
+            relative one is looked for from where the program runs.
+        validation: see `load_dataset`; a folder of images is always stratified.
+        distortion: of training images.
+        augmentation: of training images in colour, after any distortion; for a folder of images by default random crops
+            and flips, for none of it `{}`.
+        normalisation: of all images; by default none, they come as values from 0 to 1.
+    """
+
+    name: Literal["digits", "mnist", "cifar10", "image_folder"]
+    path: PathText | None = None
+    validation: Literal["stratified", "last"] = "stratified"
+    distortion: AffineDistortion | None = None
+    augmentation: ImageAugmentation | None = Field(default_factory=_usual_augmentation)
+    normalisation: Normalisation | None = None
+
+    beside: ClassVar = {
+        **{
+            option: (Beside.of("name", "image_folder"), *FolderOptions.beside.get(option, ()))
+            for option in FolderOptions.model_fields
+        },
+        "path": (Beside.of("name", "image_folder", "mnist", "cifar10"),),
+        "validation": (Beside.of("name", "mnist", "cifar10"),),
+        "augmentation": (Beside.of("name", "cifar10", "image_folder"),),
+    }
+    needed: ClassVar = {"path": Beside.of("name", "image_folder")}
+
+    def load(self, seed: int) -> Dataset:
+        """The dataset, with the splits of one random seed.
+
+        Raises:
+            DataError: it cannot be had.
+        """
+        if self.name == "image_folder":
+            dataset = load_image_folder(self.path or "", self, seed)
+        else:
+            dataset = load_dataset(self.name, seed, validation=self.validation, folder=self.path)
+        return replace(dataset, normalisation=self.normalisation)
+
+
+class TrainingOptions(Options):
+    """How a network trains between edits.
+
+    Every stage of training starts at `learning_rate` and ends at `final_rate` times that, along a half cosine. The
+    batches of an epoch are of one size, to within a sample, and of at most `batch_size`. `threads` is how many CPU
+    threads the run computes with, on which its exact numbers depend; None leaves it to torch. After each training the
+    statistics of batch normalisation are measured anew over `recalibration_batches` undistorted training batches: they
+    then belong to the edited network and to images such as the tests have; 0 keeps the running averages.
+
+    A training breaks down when a number is not finite or the mean loss of a batch that ends an epoch is beyond
+    `loss_limit`. It is tried again up to `retries` times, each time at `retry_rate` times the learning rate before;
+    then its edit is taken back.
+    """
+
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    learning_rate: Annotated[float, Field(gt=0, le=1e6)] = 0.05
+    final_rate: Share = 0.01
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 1e-4
+    batch_size: Annotated[int, Field(ge=3)] = 128
+    threads: Annotated[int, Field(gt=0, le=MAX_THREADS)] | None = None
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    recalibration_batches: NonNegativeInt = 0
+    loss_limit: Positive = 1000.0
+    retries: Annotated[int, Field(ge=0, le=16)] = 0
+    retry_rate: Annotated[float, Field(gt=0, le=1)] = 0.1
+    beside: ClassVar = {
+        "momentum": (Beside.of("optimizer", "sgd"),),
+        "retry_rate": (Beside("retries", range(1, 17), "retries"),),
+    }
+
+
+class GrowthOptions(Record):
+    """Growth: while the network is below `size_limit` connections and `target_accuracy` on the validation split.
+
+    Attributes:
+        policies: tried in turn, one an edit.
+        epochs: of training after each edit.
+        patience: growth ends after so many refused edits in a row.
+        evidence_batches: how many training batches the evidence is averaged over; None for the whole training set.
+    """
+
+    policies: Annotated[tuple[GrowthPolicy, ...], Field(min_length=1, max_length=16)]
+    size_limit: PositiveInt
+    target_accuracy: Share = 1.0
+    epochs: PositiveInt = 1
+    max_edits: NonNegativeInt = 100
+    patience: PositiveInt = 2
+    evidence_batches: PositiveInt | None = None
+
+
+class ShiftOptions(Record):
+    """The shift of activations between growth and pruning, and the training that recovers."""
+
+    function: ActivationFunction = "relu"
+    epochs: NonNegativeInt = 1
+
+
+class Recipe(Record):
+    """A whole run: seed, growth, shift, pruning and a last training. Without growth, pruning alone."""
+
+    name: Slug
+    description: Text = ""
+    data: DataOptions
+    seed_network: SeedOptions
+    training: TrainingOptions = TrainingOptions()
+    seed_epochs: PositiveInt = 1
+    growth: GrowthOptions | None = None
+    shift: ShiftOptions = ShiftOptions()
+    pruning: PruningOptions
+    finish_epochs: NonNegativeInt = 0
+    baseline: Literal["logistic_regression"] | None = None
+
+    @model_validator(mode="after")
+    def _check_baseline(self) -> Self:
+        if self.baseline and self.data.name == "image_folder":
+            raise ValueError("baseline goes with data that lies in memory, not with image_folder")
+        return self
+
+    @property
+    def text(self) -> str:
+        """What recipe.json holds of it."""
+        return self.model_dump_json(indent=2, warnings=False)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """All of it as JSON has it, with the fields of policies that are not of this package."""
+        return self.model_dump(mode="json", warnings=False)
+
+    @property
+    def left_aside(self) -> str:
+        """What was refused in it and is not among its fields, in words; nothing but of a recipe that is only read."""
+        return ""
+
+    def resolved(self, folder: Path) -> Self:
+        """The same with the snapshot that it starts from, if it does, found from `folder` and known by its digest.
+
+        Raises:
+            SnapshotError: the snapshot cannot be read.
+        """
+        return self.model_copy(update={"seed_network": self.seed_network.resolved(folder)})
+
+
+class PastRecipe(Recipe):
+    """The recipe of a run that another version did, with options that this one refuses: to be read, not run.
+
+    Its fields are without them; `document` and `text` have them word for word.
+    """
+
+    _document: dict[str, Any] = PrivateAttr(default_factory=dict[str, Any])
+    _left_aside: str = PrivateAttr(default="")
+
+    @classmethod
+    def of(cls, recipe: Recipe, document: dict[str, Any], left_aside: str) -> Self:
+        """A recipe with all that its file says, and why some of it was left aside."""
+        past = cls(**dict(recipe))
+        past._document, past._left_aside = document, left_aside
+        return past
+
+    @property
+    def text(self) -> str:
+        """What recipe.json holds of it."""
+        return json.dumps(self._document, indent=2)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """All of it as its file has it."""
+        return self._document
+
+    @property
+    def left_aside(self) -> str:
+        """What this version refuses in it, in words."""
+        return self._left_aside
+
+
+RECIPE: TypeAdapter[Recipe] = TypeAdapter(Recipe)
+"""Reads recipes from JSON."""
+
+
+def recipe_names() -> tuple[str, ...]:
+    """The names of the recipes inside the package."""
+    return tuple(sorted(entry.name.removesuffix(".toml") for entry in _FOLDER.iterdir()))
+
+
+@checked(RecipeError)
+def load_recipe(name_or_path: PathLike, recorded: bool = False) -> Recipe:
+    """A recipe of the package by name, or one from a TOML or JSON file. The snapshot that it starts from is looked at.
+
+    Args:
+        name_or_path: which.
+        recorded: it is that of a run, to be read and not run: policies whose code is not known are kept as records,
+            and what this version refuses is left aside, other than of the data.
+
+    Raises:
+        RecipeError: there is none, or it is not a valid recipe; the message names the field.
+    """
+    file = f"{name_or_path}.toml"
+    if name_or_path in recipe_names():
+        return parse_recipe(_FOLDER.joinpath(file).read_text("utf-8"), file)
+    path = Path(name_or_path)
+    if path.suffix not in (".toml", ".json"):
+        known = ", ".join(recipe_names())
+        raise RecipeError(f"expected a recipe name ({known}) or a .toml or .json file, got {str(name_or_path)!r}")
+    try:
+        text = read_options(path)
+    except (SnapshotError, ValueError) as error:
+        raise RecipeError(str(error)) from None
+    try:
+        recipe = recorded_recipe(text, str(path), whole=("data",)) if recorded else parse_recipe(text, str(path))
+        return recipe.resolved(path.parent)
+    except SnapshotError as error:
+        raise RecipeError(f"{path}: seed_network.path: {error}") from None
+
+
+def recorded_recipe(
+    text: str, source: str, policies: Iterable[type[Policy]] = (), whole: Collection[str] = ()
+) -> Recipe:
+    """The recipe that a run was done by, maybe another version's: a `PastRecipe` where this one refuses some of it.
+
+    Policies whose code is not known, or whose options are refused, are kept as records of their fields.
+
+    Args:
+        text: in JSON.
+        source: the file's name.
+        policies: classes of policies that are not of this package.
+        whole: sections of which nothing may be left aside.
+
+    Raises:
+        RecipeError: it is not a valid recipe.
+    """
+    try:
+        document: Any = json.loads(options_json(text, source))
+        original = copy.deepcopy(document)
+        apart = set_apart(document, policies)
+        recipe, left_aside = _without_refused(document, apart, source, whole)
+    except ValueError as error:
+        raise RecipeError(f"{source}: {error}") from None
+    except RecipeError as error:
+        raise error if str(error).startswith(source) else RecipeError(f"{source}: {error}") from None
+    sections: dict[str, Any] = {}
+    for name, own in apart.items():
+        section = getattr(recipe, name)
+        each = tuple(own.get(number, policy) for number, policy in enumerate(section.policies))
+        sections[name] = section.model_copy(update={"policies": each})
+    recipe = recipe.model_copy(update=sections)
+    return PastRecipe.of(recipe, original, left_aside) if left_aside else recipe
+
+
+def _without_refused(
+    document: Any, apart: dict[str, dict[int, Policy]], source: str, whole: Collection[str]
+) -> tuple[Recipe, str]:
+    """The recipe in a document without what is refused in it, and what that is; policies with it come to `apart`."""
+    told: list[str] = []
+    for _ in range(ROUNDS):
+        try:
+            return RECIPE.validate_json(json.dumps(document)), "; ".join(told)
+        except ValidationError as error:
+            told.append(problems_of(error))
+            sections, policies = leave_aside(document, error)
+            if not (sections or policies) or sections & set(whole):
+                break
+            for section, number in policies:
+                set_policy_apart(document, apart, section, number)
+    raise RecipeError(f"{source}: {'; '.join(told)}")
+
+
+def parse_recipe(text: str, source: str) -> Recipe:
+    """The recipe in a TOML or JSON text; `source` is the file's name, whose suffix tells which.
+
+    Raises:
+        RecipeError: it is not a valid recipe.
+    """
+    try:
+        return RECIPE.validate_json(options_json(text, source))
+    except ValidationError as error:
+        raise RecipeError(f"{source}: {problems_of(error)}") from None
+    except ValueError as error:
+        raise RecipeError(f"{source}: {error}") from None

@@ -1,0 +1,111 @@
+"""The network that a recipe starts from: made by a function of `nestgraph.seeds`, or read."""
+
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import Field, PositiveInt, StringConstraints
+
+from nestgraph.data.datasets import Dataset
+from nestgraph.errors import RecipeError
+from nestgraph.graph.network import Network
+from nestgraph.seeds import NEST_ALEXNET, NEST_VGG_16, alexnet, cnn, lenet_5, lenet_300_100, mlp, resnet18, vgg16
+from nestgraph.snapshot import load
+from nestgraph.snapshot.document import Digest
+from nestgraph.spec.options import Beside, Options
+
+SEEDS = ("mlp", "lenet_300_100", "lenet_5", "cnn", "alexnet", "vgg16", "resnet18")
+MADE = Beside("kind", SEEDS, "a seed that is made, not read")
+Positive = Annotated[float, Field(gt=0)]
+Widths = Annotated[tuple[PositiveInt, ...], Field(min_length=2, max_length=64)]
+PathText = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+
+
+class SeedOptions(Options):
+    """The network that a run starts from: a small sparse one (method.md section 6), or any from a file.
+
+    Attributes:
+        kind: its form, a function of `nestgraph.seeds`. Those for images of any size take size, channels and number of
+            classes from the dataset. A `snapshot` is a network that was imported or saved before.
+        widths: of an `mlp`, with inputs and outputs; of the hidden layers of `alexnet` and `vgg16`, by default those of
+            NeST's seeds.
+        maps: of the convolutions of a `cnn`.
+        neurons: of the hidden layers of a `cnn` after them.
+        width: multiplies the widths of all kinds but `mlp` and `cnn`.
+        density: share of the possible connections that are active.
+        batch_norm: whether hidden layers are normalised.
+        path: of a `snapshot`: its file, in a recipe from a file relative to that.
+        digest: of a `snapshot`: of its network, so that another one is refused; `load_recipe` fills it in.
+    """
+
+    kind: Literal["mlp", "lenet_300_100", "lenet_5", "cnn", "alexnet", "vgg16", "resnet18", "snapshot"]
+    widths: Widths | None = None
+    maps: Annotated[tuple[PositiveInt, ...], Field(max_length=64)] | None = None
+    neurons: Annotated[tuple[PositiveInt, ...], Field(max_length=64)] | None = None
+    width: Positive = 1.0
+    density: Annotated[float, Field(gt=0, le=1)] = 0.1
+    batch_norm: bool = True
+    path: PathText | None = None
+    digest: Digest | None = None
+
+    beside: ClassVar = {
+        "widths": (Beside.of("kind", "mlp", "alexnet", "vgg16"),),
+        "maps": (Beside.of("kind", "cnn"),),
+        "neurons": (Beside.of("kind", "cnn"),),
+        "width": (Beside.of("kind", "lenet_300_100", "lenet_5", "alexnet", "vgg16", "resnet18"),),
+        "density": (MADE,),
+        "batch_norm": (MADE,),
+        "path": (Beside.of("kind", "snapshot"),),
+        "digest": (Beside.of("kind", "snapshot"),),
+    }
+    needed: ClassVar = {"widths": Beside.of("kind", "mlp"), "path": Beside.of("kind", "snapshot")}
+
+    def build(self, seed: int, dataset: Dataset | None = None) -> Network:
+        """The seed network of one random seed, for the images and classes of a dataset.
+
+        Raises:
+            RecipeError: the snapshot holds another network than when the recipe was read.
+            SnapshotError: the snapshot cannot be read.
+            StructureError: there is no such network.
+        """
+        norm, common = self.batch_norm, (self.width, self.density, seed)
+        channels, *size = dataset.image if dataset else (3, 224, 224)
+        task: dict[str, Any] = {"size": size, "classes": dataset.classes if dataset else 1000}
+        match self.kind:
+            case "mlp":
+                return mlp(self.widths or (), self.density, seed, batch_norm=norm)
+            case "lenet_300_100":
+                return lenet_300_100(*common, batch_norm=norm)
+            case "lenet_5":
+                return lenet_5(*common, batch_norm=norm)
+            case "cnn":
+                given = {"maps": self.maps, "neurons": self.neurons}
+                task |= {name: counts for name, counts in given.items() if counts is not None}
+                return cnn(density=self.density, seed=seed, batch_norm=norm, channels=channels, **task)
+            case "alexnet":
+                return alexnet(*common, batch_norm=norm, widths=self.widths or NEST_ALEXNET, groups=1, **task)
+            case "vgg16":
+                return vgg16(*common, batch_norm=norm, widths=self.widths or NEST_VGG_16, **task)
+            case "resnet18":
+                return resnet18(*common, batch_norm=norm, **task)
+            case "snapshot":
+                return self._load()
+
+    def resolved(self, folder: Path) -> Self:
+        """The same with the path of a snapshot in full, from `folder`, and with the digest of what is there now.
+
+        A digest that is known already is left to `build`: the recipe of an old run can be read without its snapshot.
+
+        Raises:
+            SnapshotError: the snapshot cannot be read.
+        """
+        if self.path is None:
+            return self
+        placed = self.model_copy(update={"path": str(Path(folder, self.path).resolve())})
+        return placed if self.digest else placed.model_copy(update={"digest": placed._load().digest})
+
+    def _load(self) -> Network:
+        network = load(self.path or "")
+        if self.digest not in (None, network.digest):
+            expected, got = f"the network {self.digest:.8} that the recipe began with", f"{network.digest:.8}"
+            raise RecipeError(f"{self.path}: expected {expected}, got {got}: bring it back, or begin another run")
+        return network

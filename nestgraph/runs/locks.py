@@ -1,0 +1,93 @@
+"""A lock on a folder, so that two processes do not write one run."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Self
+
+from nestgraph.errors import SnapshotError
+from nestgraph.runs.run_files import LOCK
+from nestgraph.snapshot.disk import NO_FOLLOW, NO_WAIT, check_plain, reported, shown
+
+
+class Lock:
+    """Holds a folder for one writer. The system lets go of it when the process ends, however it does.
+
+    The file stays only where a process was killed, and is then nobody's. Windows has no such locks: there it is a file
+    that says who writes. A context manager.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Nothing is locked yet.
+
+        Args:
+            folder: of the run; made if it is missing.
+        """
+        self._folder, self._path, self._descriptor = folder, folder / LOCK, -1
+
+    def __enter__(self) -> Self:
+        """Take the lock.
+
+        Raises:
+            SnapshotError: another writer has it, a file that is no lock has its name, or the folder cannot be written.
+        """
+        with reported(self._folder, "written"):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            check_plain(self._path, lonely=True)
+            while self._descriptor < 0:
+                self._descriptor = self._taken()
+            os.ftruncate(self._descriptor, 0)
+            os.lseek(self._descriptor, 0, os.SEEK_SET)
+            os.write(self._descriptor, str(os.getpid()).encode())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let go."""
+        self._path.unlink(missing_ok=True)
+        os.close(self._descriptor)
+        self._descriptor = -1
+
+    def _taken(self) -> int:
+        """The open and locked file; -1 if its last holder removed it meanwhile."""
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | NO_FOLLOW | NO_WAIT, 0o644)
+        try:
+            _lock(descriptor)
+        except BlockingIOError:
+            writer = os.read(descriptor, 20).decode("ascii", "replace")
+            os.close(descriptor)
+            raise SnapshotError(
+                f"{shown(self._folder)}: expected no other writer of this run, got process {writer or 'unknown'}: "
+                "wait for it or end it"
+            ) from None
+        if _same(descriptor, self._path):
+            if os.read(descriptor, 21).strip(b"0123456789"):
+                os.close(descriptor)
+                raise SnapshotError(f"{shown(self._path)}: expected a lock of ours, got another file: move it away")
+            return descriptor
+        os.close(descriptor)
+        return -1
+
+
+def _same(descriptor: int, path: Path) -> bool:
+    """Whether an open file still has its name."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+if sys.platform == "win32":
+
+    def _lock(descriptor: int) -> None:
+        """Windows: no lock."""
+
+else:
+    import fcntl
+
+    def _lock(descriptor: int) -> None:
+        """Take the lock of an open file.
+
+        Raises:
+            BlockingIOError: another process has it.
+        """
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

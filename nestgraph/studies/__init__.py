@@ -1,0 +1,1 @@
+"""Studies: sweeps over recipes, and tables of what came of many runs."""

@@ -1,0 +1,196 @@
+"""The loop as a pure function: whatever comes of its actions, it ends, and its state is a fold over outcomes."""
+
+import itertools
+import json
+import subprocess
+import sys
+from types import CodeType
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from nestgraph.loop import decide as module
+from nestgraph.loop.decide import decide, share_done
+from nestgraph.loop.decisions import (
+    PHASES,
+    Broke,
+    Damage,
+    Damaged,
+    Enter,
+    Keep,
+    Measured,
+    Outcome,
+    Propose,
+    Proposed,
+    Reached,
+    Refuse,
+    Shift,
+    State,
+    Stop,
+    Train,
+    Trained,
+)
+from nestgraph.recipes.recipe import parse_recipe
+
+GUESSING = 0.1
+POLICIES = [{"kind": "magnitude_pruning"}, {"kind": "unit_pruning"}, {"kind": "magnitude_pruning", "fraction": 0.5}]
+OUTCOME: TypeAdapter[Outcome] = TypeAdapter(Outcome)
+
+
+@st.composite
+def recipes(draw):
+    policies = POLICIES[: draw(st.integers(1, 3))]
+    growth = {
+        "policies": [{"kind": "connection_growth"}, {"kind": "neuron_growth"}][: draw(st.integers(1, 2))],
+        "size_limit": draw(st.integers(50, 200)),
+        "target_accuracy": draw(st.sampled_from([0.5, 1.0])),
+        "max_edits": draw(st.integers(0, 4)),
+        "patience": draw(st.integers(1, 3)),
+    }
+    pruning = {
+        "policies": policies,
+        "tolerance": draw(st.sampled_from([0.0, 0.1, 1.0])),
+        "epochs": draw(st.integers(1, 3)),
+        "recovery_epochs": draw(st.integers(0, 4)),
+        "smallest_step": draw(st.sampled_from([0.1, 0.3, 1.0])),
+        "size_floor": draw(st.sampled_from([0, 40])),
+        "max_edits": draw(st.integers(0, 6)),
+        **({"back_off": draw(st.sampled_from(["all", "worst"]))} if len(policies) > 1 else {}),
+    }
+    retries = draw(st.integers(0, 2))
+    return parse_recipe(
+        json.dumps(
+            {
+                "name": "drawn",
+                "data": {"name": "digits"},
+                "seed_network": {"kind": "mlp", "widths": [64, 10]},
+                "training": {"retries": retries},
+                "finish_epochs": draw(st.integers(0, 2)),
+                "shift": {"epochs": draw(st.integers(0, 1))},
+                "pruning": pruning,
+                **({"growth": growth} if draw(st.booleans()) else {}),
+            }
+        ),
+        "drawn.json",
+    )
+
+
+def outcome_of(draw, action):
+    """Anything that may come of an action."""
+    share = st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0])
+    match action:
+        case Propose() | Shift():
+            return Proposed(edits=draw(st.integers(0, 2)), title="an edit")
+        case Train() if draw(st.integers(0, 3)):
+            return Trained(loss=draw(share), accuracy=draw(share), connections=draw(st.integers(1, 250)))
+        case Train():
+            return Broke()
+        case Damage(places, _):
+            return Damaged(losses=tuple(draw(share) for _ in places))
+        case _:
+            return None
+
+
+def lived(draw, recipe):
+    """A whole run of drawn outcomes: the state, the outcome that led there and the actions, decision by decision."""
+    steps, state, outcome = [], State(), None
+    while state.awaits != "nothing":
+        state, actions = decide(recipe, GUESSING, state, outcome)
+        outcomes = [outcome_of(draw, action) for action in actions]
+        assert not any(outcomes[:-1])  # only the last action has an outcome
+        steps.append((state, outcome, actions))
+        outcome = outcomes[-1]
+        assert len(steps) < 1000
+    return steps
+
+
+@settings(max_examples=80)
+@given(st.data())
+def test_a_run_ends_and_its_state_is_a_fold_over_outcomes_that_went_through_json(data):
+    recipe = data.draw(recipes())
+    steps, state = lived(data.draw, recipe), State()
+    for expected, outcome, actions in steps:
+        told = outcome and OUTCOME.validate_json(OUTCOME.dump_json(outcome))
+        before = State.model_validate_json(state.model_dump_json())
+        state, again = decide(recipe, GUESSING, before, told)
+        assert (state, again) == (expected, actions)
+    assert isinstance(steps[-1][2][-1], Stop)
+
+
+@settings(max_examples=80)
+@given(st.data())
+def test_phases_come_in_order_and_each_step_ends_where_the_run_can_go_on(data):
+    steps = lived(data.draw, data.draw(recipes()))
+    actions = [action for _, _, several in steps for action in several]
+    entered = [action.phase for action in actions if isinstance(action, Enter)]
+    assert tuple(entered) == PHASES[1 : len(entered) + 1]
+    broken = actions[-1].broken
+    stages = [action.stage for action in actions if isinstance(action, Keep)]
+    assert stages == (["seed"] if broken else ["seed", "trained-seed", "grown", "final"])
+    for state, _, several in steps:
+        assert any(isinstance(action, Reached) for action in several) == (
+            state.awaits == "step" and isinstance(several[-1], Reached)
+        )
+
+
+@settings(max_examples=80)
+@given(st.data())
+def test_what_stands_never_gets_worse_than_its_phase_allows_and_counts_are_those_of_the_actions(data):
+    steps = lived(data.draw, data.draw(recipes()))
+    for (before, _, _), (after, _, actions) in itertools.pairwise(steps):
+        kept = next((action.kept for action in actions if isinstance(action, Measured)), None)
+        if any(isinstance(action, Refuse) for action in actions):
+            assert (after.loss, after.accuracy, after.connections) == (before.loss, before.accuracy, before.connections)
+            assert not kept
+        elif kept and before.phase == "grow":
+            assert after.loss < before.loss
+        elif kept and before.phase == "prune":
+            assert after.accuracy >= (before.target or 0)
+        elif kept and before.phase == "finish":
+            assert after.accuracy >= before.accuracy
+    counts = steps[-1][0].counts
+    trained = [action for _, _, several in steps for action in several if isinstance(action, Train)]
+    assert [action.number for action in trained] == list(range(counts.trainings))
+    assert counts.diverged == sum(isinstance(outcome, Broke) for _, outcome, _ in steps)
+    assert counts.retried <= counts.diverged
+
+
+def test_every_line_is_reached_by_drawn_outcomes():
+    codes, reached = functions_of(module), set()
+
+    def trace(frame, *_):
+        if frame.f_code in codes:
+            reached.add((frame.f_code.co_name, frame.f_lineno))
+            return trace
+        return None
+
+    @settings(max_examples=300, database=None, derandomize=True)
+    @given(st.data())
+    def live(data):
+        recipe, before = data.draw(recipes()), sys.gettrace()
+        sys.settrace(trace)
+        try:
+            for state, _, _ in lived(data.draw, recipe):
+                share_done(recipe, state)
+            with pytest.raises(TypeError, match="expected an outcome"):
+                decide(recipe, GUESSING, State(), Broke())
+        finally:
+            sys.settrace(before)
+
+    live()
+    assert {(code.co_name, line) for code in codes for line in lines_of(code)} - reached == set()
+
+
+def functions_of(module):
+    return {each.__code__ for each in vars(module).values() if getattr(each, "__module__", "") == module.__name__}
+
+
+def lines_of(code: CodeType):
+    return {line for _, _, line in code.co_lines() if line and line != code.co_firstlineno}
+
+
+def test_deciding_needs_no_torch():
+    words = "import sys, nestgraph.loop.decide; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", words], check=True)
