@@ -10,7 +10,8 @@ from nestgraph.errors import DataError, RecipeError, VerificationError
 from nestgraph.graph import Network, Violation, cost
 
 if TYPE_CHECKING:
-    from nestgraph.data.datasets import Dataset, DatasetInfo
+    from nestgraph.data.datasets import DatasetInfo
+    from nestgraph.data.samples import Dataset
     from nestgraph.loop.trainer import Split
     from nestgraph.recipes.recipe import DataOptions
     from nestgraph.runs.run import Result, StageResult
@@ -165,7 +166,7 @@ def folder_facts(dataset: "Dataset") -> dict[str, Any]:
     """What was made of a folder of images: how many images of each class each split has."""
     splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
     classes = {
-        name: {split: int((samples.labels == label).sum()) for split, samples in splits.items()}
+        name: {split: int((samples.targets == label).sum()) for split, samples in splits.items()}
         for label, name in enumerate(dataset.names)
     }
     return {"classes": classes, "left_out": dataset.left_out}

@@ -6,7 +6,7 @@ gradient and is not grown, and images distorted with zero padding keep their bac
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -17,10 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestgraph.data import cifar, mnist
-from nestgraph.data.augmentation import Normalisation
 from nestgraph.data.folder_splits import split_places
-from nestgraph.data.image_files import ImageFiles
 from nestgraph.data.image_folder import FolderOptions, expanded, read_image_folder
+from nestgraph.data.samples import Dataset, Image, Samples, StreamedSamples
 from nestgraph.data.stratified import stratified
 from nestgraph.errors import DataError
 from nestgraph.snapshot.disk import PathLike
@@ -29,136 +28,8 @@ from nestgraph.spec.limits import MAX_WHOLE
 from nestgraph.spec.wording import quoted
 
 ValidationSplit = Literal["stratified", "last"]
-Image = tuple[int, int, int]
 LOG = logging.getLogger("nestgraph")
 NOWHERE = "nowhere, as there is no home: set NESTGRAPH_DATA"
-MOST_NAMED = 12
-"""Classes that a dataset's text names."""
-
-
-@dataclass(frozen=True, eq=False)
-class Samples:
-    """Labelled images.
-
-    Attributes:
-        inputs: float32, (samples, channels, height, width), finite.
-        labels: int64, (samples,).
-
-    Raises:
-        DataError: the arrays have other shapes or dtypes, or do not belong together.
-    """
-
-    inputs: NDArray[np.float32]
-    labels: NDArray[np.int64]
-
-    def __post_init__(self) -> None:
-        inputs, labels = self.inputs, self.labels
-        if not (isinstance(inputs, np.ndarray) and isinstance(labels, np.ndarray)):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise DataError(f"Samples: expected NumPy arrays, got {quoted(inputs)} and {quoted(labels)}")
-        if (inputs.dtype, inputs.ndim, labels.dtype, labels.ndim) != (np.float32, 4, np.int64, 1):
-            raise DataError(
-                "Samples: expected float32 inputs (samples, channels, height, width) and int64 labels (samples,), "
-                f"got {inputs.dtype} {inputs.shape} and {labels.dtype} {labels.shape}"
-            )
-        if len(inputs) != len(labels) or not len(labels):
-            raise DataError(f"Samples: expected one label an image, got {len(inputs)} images and {len(labels)} labels")
-        if not np.isfinite(inputs).all():
-            raise DataError("Samples: expected finite inputs, got NaN or infinity")
-        for name in ("inputs", "labels"):  # torch takes no other strides
-            object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name)))
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    @property
-    def image(self) -> Image:
-        """(channels, height, width) of every input."""
-        return self.inputs.shape[1], self.inputs.shape[2], self.inputs.shape[3]
-
-
-@dataclass(frozen=True, eq=False)
-class StreamedSamples:
-    """Labelled image files, decoded as they are read.
-
-    Attributes:
-        files: of this split and maybe of others, so that they share what is remembered.
-        places: of this split's images among the files, int64, (samples,).
-        labels: int64, (samples,).
-        size: of the middle square that a network sees.
-    """
-
-    files: ImageFiles
-    places: NDArray[np.int64]
-    labels: NDArray[np.int64]
-    size: int
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    @property
-    def image(self) -> Image:
-        """(channels, height, width) of every input."""
-        return 3, self.size, self.size
-
-    def stream(self, batches: Sequence[NDArray[np.int64]]) -> Iterator[NDArray[np.uint8]]:
-        """The images at the places of each batch within this split, (len(batch), 3, side, side), bytes.
-
-        They are the files' squares, of which a network sees a part.
-
-        Raises:
-            DataError: a file cannot be decoded.
-        """
-        return self.files.stream([self.places[batch] for batch in batches])
-
-
-@dataclass(frozen=True, eq=False)
-class Dataset:
-    """A classification task. Decisions read `validation`; `test` is read once, at the end.
-
-    Attributes:
-        classes: labels are 0 to classes - 1.
-        image: (channels, height, width) of every input.
-        normalisation: what a trainer does to inputs before a network sees them.
-        left_out: files that could not be read.
-        names: of the classes, where they have some.
-
-    Raises:
-        DataError: a split has images of another shape, or labels of other classes.
-    """
-
-    name: str
-    train: Samples | StreamedSamples
-    validation: Samples | StreamedSamples
-    test: Samples | StreamedSamples
-    classes: int
-    image: Image
-    normalisation: Normalisation | None = None
-    left_out: int = 0
-    names: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        """Its splits and classes in one line: what was made of a folder of images."""
-        splits = {"to train": self.train, "to validate": self.validation, "to test": self.test}
-        counts = [np.bincount(samples.labels, minlength=self.classes) for samples in splits.values()]
-        parts = ", ".join(f"{len(samples):,} {use}" for use, samples in splits.items())
-        shown = zip(self.names[:MOST_NAMED], *(each.tolist() for each in counts), strict=False)
-        words = [f"{name[:40]} {' + '.join(map(str, of_class))}" for name, *of_class in shown]
-        words += [f"{self.classes - MOST_NAMED} more"] if self.names and self.classes > MOST_NAMED else []
-        listed = f" ({', '.join(words)})" if words else ""
-        left_out = f"; {self.left_out:,} files left out" if self.left_out else ""
-        return f"{self.name}: {parts}; {self.classes} classes{listed}{left_out}"
-
-    def __post_init__(self) -> None:
-        for split, samples in (("train", self.train), ("validation", self.validation), ("test", self.test)):
-            low, high = int(samples.labels.min()), int(samples.labels.max())
-            if samples.image != self.image or low < 0 or high >= self.classes:
-                raise DataError(
-                    f"dataset {self.name!r}, {split}: expected images {self.image} with labels below {self.classes}, "
-                    f"got {samples.image} with labels {low} to {high}"
-                )
-        if self.normalisation and len(self.normalisation.mean) != self.image[0]:
-            got = len(self.normalisation.mean)
-            raise DataError(f"dataset {self.name!r}: expected to normalise {self.image[0]} channels, got {got}")
 
 
 @dataclass(frozen=True)
@@ -237,7 +108,6 @@ def load_image_folder(folder: PathLike, options: FolderOptions | None = None, se
         "image_folder",
         *samples,
         classes=len(found.classes),
-        image=(3, options.size, options.size),
         left_out=found.left_out,
         names=found.classes,
     )
@@ -288,7 +158,7 @@ def _load_digits(rng: np.random.Generator, _folder: Path, _validation: Validatio
     validation = np.zeros(len(labels), bool)
     validation[rest[stratified(labels[rest], fifth, rng)]] = True
     splits = (_samples(images[part, None], labels[part], 16) for part in (~test & ~validation, validation, test))
-    return Dataset("digits", *splits, classes=10, image=(1, 8, 8))
+    return Dataset("digits", *splits, classes=10)
 
 
 @cache
@@ -308,7 +178,7 @@ def _load_mnist(rng: np.random.Generator, folder: Path, validation: ValidationSp
     held = _held_out(labels, len(labels) // 6, rng, validation)
     train, held_out = (_samples(images[part, None], labels[part], 255) for part in (~held, held))
     test = _samples(test_images[:, None], test_labels, 255)
-    return Dataset("mnist", train, held_out, test, classes=10, image=(1, 28, 28))
+    return Dataset("mnist", train, held_out, test, classes=10)
 
 
 def _load_cifar10(rng: np.random.Generator, folder: Path, validation: ValidationSplit) -> Dataset:
@@ -316,7 +186,7 @@ def _load_cifar10(rng: np.random.Generator, folder: Path, validation: Validation
     held = _held_out(labels, len(labels) // 10, rng, validation)
     train, held_out = (_samples(images[part], labels[part], 255) for part in (~held, held))
     test = _samples(test_images, test_labels, 255)
-    return Dataset("cifar10", train, held_out, test, classes=cifar.CLASSES, image=cifar.IMAGE)
+    return Dataset("cifar10", train, held_out, test, classes=cifar.CLASSES)
 
 
 def _held_out(

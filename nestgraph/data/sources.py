@@ -5,18 +5,18 @@ from typing import Protocol
 
 import torch
 
-from nestgraph.data.datasets import Samples, StreamedSamples
+from nestgraph.data.samples import Samples, StreamedSamples
 
 
 class Source(Protocol):
-    """The images and labels of a split.
+    """The images and targets of a split.
 
     Attributes:
-        labels: int64, (samples,), on the trainer's device.
+        targets: (samples,) or (samples, width), on the trainer's device.
         together: how many training batches to read and vary at a time.
     """
 
-    labels: torch.Tensor
+    targets: torch.Tensor
     together: int
 
     def images(self, batches: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
@@ -30,8 +30,8 @@ class HeldImages:
     together = 4  # the fixed cost of a call is as much as 128 small images take
 
     def __init__(self, samples: Samples, device: torch.device) -> None:
-        self.labels = torch.from_numpy(samples.labels).to(device)
-        self._inputs = torch.from_numpy(samples.inputs).to(device)
+        self.targets = torch.from_numpy(samples.targets).to(device)
+        self._inputs = torch.from_numpy(samples.parts[0]).to(device)
 
     def images(self, batches: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
         """See `Source`."""
@@ -44,7 +44,7 @@ class StreamedImages:
     together = 1
 
     def __init__(self, samples: StreamedSamples, device: torch.device) -> None:
-        self.labels = torch.from_numpy(samples.labels).to(device)
+        self.targets = torch.from_numpy(samples.targets).to(device)
         self._samples, self._device = samples, device
 
     def images(self, batches: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:

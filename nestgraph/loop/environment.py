@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from nestgraph.data.datasets import Dataset, Samples, StreamedSamples
+from nestgraph.data.samples import Dataset, Samples, StreamedSamples
 from nestgraph.errors import DataError, SnapshotError
 from nestgraph.render import engine
 from nestgraph.snapshot import sha256_of
@@ -50,15 +50,15 @@ def fingerprints(dataset: Dataset) -> dict[str, Any]:
 
     Of samples in memory it is over every value; of image files over their names, labels and content, each read once.
     """
-    splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
-    return {name: {"samples": len(part.labels), "sha256": _fingerprint(part)} for name, part in splits.items()}
+    return {name: {"samples": len(part), "sha256": _fingerprint(part)} for name, part in dataset.splits.items()}
 
 
 def _fingerprint(samples: Samples | StreamedSamples) -> str:
-    digest = hashlib.sha256(np.ascontiguousarray(samples.labels).data)
+    digest = hashlib.sha256(np.ascontiguousarray(samples.targets).data)
     if isinstance(samples, Samples):
-        digest.update(str(samples.inputs.shape).encode())
-        digest.update(np.ascontiguousarray(samples.inputs).data)
+        for array in (*samples.parts, *(() if samples.weights is None else (samples.weights,))):
+            digest.update(str(array.shape).encode())
+            digest.update(np.ascontiguousarray(array).data)
     else:
         root = os.path.commonpath(samples.files.paths)
         paths = [samples.files.paths[int(place)] for place in samples.places]

@@ -15,9 +15,9 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import update_bn
 
 from nestgraph.data.augmentation import ImageAugmentation, image_augmentation, middle
-from nestgraph.data.datasets import Dataset
 from nestgraph.data.distortion import AffineDistortion, affine_distortion
 from nestgraph.data.minibatch import present
+from nestgraph.data.samples import Dataset
 from nestgraph.data.sources import Source, source
 from nestgraph.edits.connections import SetValues
 from nestgraph.errors import DataError, LoweringError, TrainingError
@@ -89,10 +89,11 @@ class Trainer:
         self.device = present(device)
         self.accelerator = Accelerator()  # for precision only: its device is one for the whole process
         self.dataset, self.options, self.seed = dataset, options, seed
+        image = dataset.facts.image
+        self._size = image[1:] if image else (0, 0)
         self._distort = None if distortion is None else affine_distortion(distortion)
-        self._augment = None if augmentation is None else image_augmentation(augmentation, dataset.image[1:])
-        splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
-        self._sources = {name: source(samples, self.device) for name, samples in splits.items()}
+        self._augment = None if augmentation is None else image_augmentation(augmentation, self._size)
+        self._sources = {name: source(samples, self.device) for name, samples in dataset.splits.items()}
 
     @checked(TrainingError)
     def begin(self, network: Network) -> Model:
@@ -116,14 +117,18 @@ class Trainer:
         return Model(network, module, optimizer)
 
     def _check(self, network: Network) -> None:
-        """Whether the network has one input layer for the dataset's images and one output neuron for each class."""
-        name, image, classes = self.dataset.name, self.dataset.image, self.dataset.classes
-        reads = [sample_shape(network, port) for port in network.inputs]
-        if len(reads) != 1 or not (fits(image, reads[0]) or reads[0] == (math.prod(image),)):
-            got = ", ".join(map(shape_words, reads))
-            raise DataError(f"dataset {name!r}: expected a network that reads images of {image}, got one of {got}")
-        if [sample_shape(network, port) for port in network.outputs] != [(classes,)]:
-            raise DataError(f"dataset {name!r}: expected a network with {classes} output neurons, got {network!r}")
+        """Whether the network has inputs of the dataset's shapes, and an output neuron for each class or number."""
+        name, facts = self.dataset.name, self.dataset.facts
+        reads, outputs = [sample_shape(network, port) for port in network.inputs], facts.classes or facts.width
+        fit = [
+            fits(shape, read) or read == (math.prod(shape),) for shape, read in zip(facts.inputs, reads, strict=False)
+        ]
+        if len(reads) != len(facts.inputs) or not all(fit):
+            kind, got = "images" if facts.image else "samples", ", ".join(map(shape_words, reads))
+            wanted = " and ".join(map(str, facts.inputs))
+            raise DataError(f"dataset {name!r}: expected a network that reads {kind} of {wanted}, got one of {got}")
+        if [sample_shape(network, port) for port in network.outputs] != [(outputs,)]:
+            raise DataError(f"dataset {name!r}: expected a network with {outputs} output neurons, got {network!r}")
 
     @checked(TrainingError)
     def follow(self, model: Model, network: Network) -> Model:
@@ -177,13 +182,13 @@ class Trainer:
     def _epoch(self, model: Model, training: Training, place: Place, saves: TrainingSaves | None) -> float:
         """One pass over the training split, or the rest of one; the loss of its last batch."""
         train, order = self._sources["train"], random_state(self.device)
-        batches = self._split(torch.randperm(len(train.labels)))
+        batches = self._split(torch.randperm(len(train.targets)))
         if place.batch:
             set_random(place.random, self.device)
         loss = torch.zeros(())
         for number, (batch, images) in enumerate(self._varied(train, batches[place.batch :]), place.batch):
             self._set_rate(model.optimizer, training.rate, (place.epoch + number / len(batches)) / training.epochs)
-            loss = self._step(model, _shaped(model.network, images), train.labels[batch])
+            loss = self._step(model, _shaped(model.network, images), train.targets[batch])
             done = number + 1
             if done % train.together == 0 and done < len(batches):  # between groups: their images vary together
                 self._reached(model, training, Place(place.epoch, done), saves, order)
@@ -211,7 +216,7 @@ class Trainer:
 
     def _seen(self, images: torch.Tensor) -> torch.Tensor:
         """What a network sees of images: their middle, normalised if the dataset says so."""
-        images = middle(images, self.dataset.image[1:])
+        images = middle(images, self._size) if self.dataset.facts.image else images
         if (known := self.dataset.normalisation) is None:
             return images
         mean, deviation = (images.new_tensor(each).reshape(-1, 1, 1) for each in (known.mean, known.deviation))
@@ -244,10 +249,10 @@ class Trainer:
         """`count` undistorted batches of the training split in random order; all of it for None."""
         train = self._sources["train"]
         generator = torch.Generator().manual_seed(derived_seed(self.seed, "batches", purpose, index))
-        chosen = self._split(torch.randperm(len(train.labels), generator=generator))[:count]
+        chosen = self._split(torch.randperm(len(train.targets), generator=generator))[:count]
         for batch, images in zip(chosen, train.images(chosen), strict=True):
             interruption.end_if_wished()
-            yield _shaped(network, self._seen(images)), train.labels[batch]
+            yield _shaped(network, self._seen(images)), train.targets[batch]
 
     def evidence(self, network: Network, needs: Collection[EvidenceKind], count: int | None, index: int) -> Evidence:
         """Evidence on `count` undistorted batches of the training split; all of it for None, a few for trials.
@@ -283,11 +288,11 @@ class Trainer:
 
     def _in_order(self, split: Split, most: int | None = None) -> Iterator[Batch]:
         chosen = self._sources[split]
-        size = min(most or MEASURING_BATCH, max(1, MEASURING_VALUES // math.prod(self.dataset.image)))
-        batches = torch.split(torch.arange(len(chosen.labels), device=self.device), size)
+        size = min(most or MEASURING_BATCH, max(1, MEASURING_VALUES // self.dataset.facts.values))
+        batches = torch.split(torch.arange(len(chosen.targets), device=self.device), size)
         for batch, images in zip(batches, chosen.images(batches), strict=True):
             interruption.end_if_wished()
-            yield self._seen(images), chosen.labels[batch]
+            yield self._seen(images), chosen.targets[batch]
 
     @torch.no_grad()
     @checked(TrainingError)
@@ -300,7 +305,7 @@ class Trainer:
         self._check(network)
         module = lower(network, device=self.device) if module is None else module
         module.eval()
-        total, hits, count = 0.0, 0, len(self._sources[split].labels)
+        total, hits, count = 0.0, 0, len(self._sources[split].targets)
         for inputs, labels in self.samples(network, split):
             outputs = module(inputs)
             total += float(functional.cross_entropy(outputs, labels, reduction="sum"))
@@ -310,14 +315,14 @@ class Trainer:
     @property
     def guessing(self) -> float:
         """The accuracy of always naming the most frequent class of the validation split."""
-        labels = self._sources["validation"].labels
+        labels = self._sources["validation"].targets
         return int(torch.bincount(labels.cpu()).max()) / len(labels)
 
     @checked(TrainingError)
     def arrays(self, split: Split) -> tuple[AnyArray, AnyArray]:
         """The flattened samples and the labels of a split, for baselines."""
         inputs = torch.cat([images.flatten(1) for images, _ in self._in_order(split)])
-        return np.asarray(inputs.cpu()), np.asarray(self._sources[split].labels.cpu())
+        return np.asarray(inputs.cpu()), np.asarray(self._sources[split].targets.cpu())
 
 
 def _diverged(training: str, got: str) -> TrainingError:

@@ -20,9 +20,10 @@ from pydantic import (
 )
 
 from nestgraph.data.augmentation import ImageAugmentation, Normalisation
-from nestgraph.data.datasets import Dataset, load_dataset, load_image_folder
+from nestgraph.data.datasets import load_dataset, load_image_folder
 from nestgraph.data.distortion import AffineDistortion
 from nestgraph.data.image_folder import FolderOptions
+from nestgraph.data.samples import Dataset
 from nestgraph.errors import RecipeError, SnapshotError
 from nestgraph.policies import GrowthPolicy, Policy
 from nestgraph.recipes.own_policies import set_apart, set_policy_apart

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveInt, StringConstraints
 
-from nestgraph.data.datasets import Dataset
+from nestgraph.data.samples import Dataset
 from nestgraph.errors import RecipeError
 from nestgraph.graph.network import Network
 from nestgraph.seeds import NEST_ALEXNET, NEST_VGG_16, alexnet, cnn, lenet_5, lenet_300_100, mlp, resnet18, vgg16
@@ -68,7 +68,7 @@ class SeedOptions(Options):
             StructureError: there is no such network.
         """
         norm, common = self.batch_norm, (self.width, self.density, seed)
-        channels, *size = dataset.image if dataset else (3, 224, 224)
+        channels, *size = (dataset.facts.image if dataset else None) or (3, 224, 224)
         task: dict[str, Any] = {"size": size, "classes": dataset.classes if dataset else 1000}
         match self.kind:
             case "mlp":

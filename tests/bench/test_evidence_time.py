@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from nestgraph.data.datasets import Dataset, Samples
+from nestgraph.data.samples import Dataset, Samples
 from nestgraph.loop.trainer import Trainer, cpu_threads
 from nestgraph.loop.training_state import Place, Training
 from nestgraph.recipes.recipe import TrainingOptions
@@ -25,8 +25,8 @@ def dataset(image, classes, count):
     rng = np.random.default_rng(0)
     images = rng.random((count, *image), dtype=np.float32)
     part = Samples(images, rng.integers(0, classes, count))
-    small = Samples(images[:1], part.labels[:1])
-    return Dataset("random", part, small, small, classes=classes, image=image)
+    small = Samples(images[:1], part.targets[:1])
+    return Dataset("random", part, small, small, classes=classes)
 
 
 def seconds(call):

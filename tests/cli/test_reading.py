@@ -221,7 +221,7 @@ def test_evaluate_reports_error_and_cost(digits):
     facts = json.loads(run("evaluate", "digits.json", "--data", "digits", "--json").stdout)
     test = load_dataset("digits").test
     outputs = forward(digits, {"input": test.inputs.reshape(len(test), -1)})["output"]
-    assert facts["error"] == pytest.approx(1 - np.mean(outputs.argmax(1) == test.labels))
+    assert facts["error"] == pytest.approx(1 - np.mean(outputs.argmax(1) == test.targets))
     assert (facts["connections"], facts["flops"]) == (digits.connection_count, 2 * digits.connection_count)
     assert facts["active_flops"] < facts["flops"]
     text = run("evaluate", "digits.json", "--data", "digits").stdout

@@ -6,7 +6,8 @@ import torch
 
 from nestgraph.data import cifar
 from nestgraph.data.augmentation import ImageAugmentation, Normalisation, image_augmentation, middle
-from nestgraph.data.datasets import Dataset, Samples, datasets, load_dataset
+from nestgraph.data.datasets import datasets, load_dataset
+from nestgraph.data.samples import Dataset, Samples
 from nestgraph.errors import DataError, RecipeError
 from nestgraph.recipes.recipe import DataOptions, parse_recipe
 
@@ -36,18 +37,18 @@ def test_cifar_holds_what_the_files_hold(folder, contents, validation):
     dataset = load_dataset("cifar10", seed=1, folder=folder, validation=validation)
     training = np.concatenate([contents[name] for name in cifar.TRAIN])
     place = {record.tobytes(): number for number, record in enumerate(training)}
-    assert (dataset.classes, dataset.image) == (10, (3, 32, 32))
+    assert (dataset.classes, dataset.facts.image) == (10, (3, 32, 32))
     orders = []
     for split in (dataset.train, dataset.validation):
         rows = np.rint(split.inputs * 255).astype(np.uint8).reshape(len(split), -1)
-        records = np.column_stack([split.labels.astype(np.uint8), rows])
+        records = np.column_stack([split.targets.astype(np.uint8), rows])
         orders.append([place[record.tobytes()] for record in records])
     assert sorted([*orders[0], *orders[1]]) == list(range(200))
-    assert np.bincount(dataset.validation.labels).tolist() == [2] * 10
+    assert np.bincount(dataset.validation.targets).tolist() == [2] * 10
     assert (orders[1] == list(range(180, 200))) == (validation == "last")
     test = contents[cifar.TEST]
     np.testing.assert_array_equal(np.rint(dataset.test.inputs * 255), test[:, 1:].reshape(40, 3, 32, 32))
-    assert dataset.test.labels.tolist() == test[:, 0].tolist()
+    assert dataset.test.targets.tolist() == test[:, 0].tolist()
     pixel = dataset.test.inputs[7, 2, 3, 5]  # the third plane, blue, by rows
     assert pixel == np.float32(test[7, 1 + 2 * 1024 + 3 * 32 + 5]) / np.float32(255)
 
@@ -226,7 +227,7 @@ def test_folders_are_augmented_unless_the_recipe_says_otherwise():
 )
 def test_seeds_take_images_and_classes_from_the_dataset(seed, maps):
     samples = Samples(np.zeros((1, 3, 64, 72), np.float32), np.zeros(1, np.int64))
-    dataset = Dataset("own", samples, samples, samples, classes=7, image=(3, 64, 72))
+    dataset = Dataset("own", samples, samples, samples, classes=7)
     network = parse_recipe(TEXT % (IMAGES, seed), "x.toml").seed_network.build(1, dataset)
     (source,), (output,) = network.input_names, network.output_names
     assert (network.layer(source).features, network.layer(source).size) == (3, (64, 72))

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from nestgraph.data import mnist
-from nestgraph.data.datasets import Dataset, Samples, datasets, load_dataset
+from nestgraph.data.datasets import datasets, load_dataset
 from nestgraph.data.distortion import AffineDistortion, affine_distortion
+from nestgraph.data.samples import Dataset, Samples
 from nestgraph.data.stratified import stratified
 from nestgraph.errors import DataError
 
@@ -76,7 +77,7 @@ def tarball(path: Path, members: dict[str, bytes]) -> Path:
 
 def pooled(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
     splits = (dataset.train, dataset.validation, dataset.test)
-    return np.concatenate([s.inputs for s in splits]), np.concatenate([s.labels for s in splits])
+    return np.concatenate([s.inputs for s in splits]), np.concatenate([s.targets for s in splits])
 
 
 @given(arrays.arrays(np.int64, st.integers(0, 60), elements=st.integers(0, 4)), st.floats(0, 1), st.integers(0, 2**32))
@@ -110,14 +111,14 @@ def test_digits_splits_are_stratified():
     dataset = load_dataset("digits")
     everywhere = np.bincount(pooled(dataset)[1]) / 1797
     for split in (dataset.train, dataset.validation, dataset.test):
-        assert np.abs(np.bincount(split.labels) - everywhere * len(split)).max() < 2
+        assert np.abs(np.bincount(split.targets) - everywhere * len(split)).max() < 2
 
 
 def test_digits_depend_on_the_seed_alone():
     first, again, other = (load_dataset("digits", seed=seed) for seed in (5, 5, 6))
     for split in ("train", "validation", "test"):
         assert np.array_equal(getattr(first, split).inputs, getattr(again, split).inputs)
-        assert np.array_equal(getattr(first, split).labels, getattr(again, split).labels)
+        assert np.array_equal(getattr(first, split).targets, getattr(again, split).targets)
         assert not np.array_equal(getattr(first, split).inputs, getattr(other, split).inputs)
 
 
@@ -127,7 +128,7 @@ def test_digits_are_as_the_table_says(tmp_path):
     assert (digits.train, digits.validation, digits.test) == tuple(
         len(split) for split in (dataset.train, dataset.validation, dataset.test)
     )
-    assert (digits.name, digits.classes, digits.image) == (dataset.name, dataset.classes, dataset.image)
+    assert (digits.name, digits.classes, digits.image) == (dataset.name, dataset.classes, dataset.facts.image)
     assert digits.available
     assert not missing.available
     assert missing.location == str(tmp_path / "mnist")
@@ -145,8 +146,8 @@ def test_mnist_holds_what_the_files_hold(cache, contents, validation):
     assert sorted(order) == list(range(120))
     assert np.array_equal(pooled(dataset)[1][:120], labels[order])
     assert np.array_equal(np.rint(dataset.test.inputs.ravel() * 255), test_images)
-    assert np.array_equal(dataset.test.labels, test_labels)
-    assert np.bincount(dataset.validation.labels).tolist() == [2] * 10
+    assert np.array_equal(dataset.test.targets, test_labels)
+    assert np.bincount(dataset.validation.targets).tolist() == [2] * 10
     assert (order[100:] == list(range(100, 120))) == (validation == "last")
     assert datasets(cache)[1].available
 
@@ -308,10 +309,13 @@ def test_wrong_arguments_are_refused(arguments, sentence):
     ("inputs", "labels", "sentence"),
     [
         (np.zeros((2, 1, 3, 3)), np.zeros(2, np.int64), "expected float32 inputs"),
-        (np.zeros((2, 9), np.float32), np.zeros(2, np.int64), r"got float32 \(2, 9\)"),
-        (np.zeros((2, 1, 3, 3), np.float32), np.zeros(3, np.int64), "got 2 images and 3 labels"),
-        (np.zeros((0, 1, 3, 3), np.float32), np.zeros(0, np.int64), "got 0 images and 0 labels"),
-        (np.full((2, 1, 3, 3), np.nan, np.float32), np.zeros(2, np.int64), "expected finite inputs"),
+        (np.zeros(2, np.float32), np.zeros(2, np.int64), r"got float32 \(2,\), int64 \(2,\)"),
+        (np.zeros((2, 1, 3, 3), np.float32), np.zeros(3, np.int64), "a target for each, got 2, 3"),
+        (np.zeros((0, 1, 3, 3), np.float32), np.zeros(0, np.int64), "a target for each, got 0, 0"),
+        (np.full((2, 1, 3, 3), np.nan, np.float32), np.zeros(2, np.int64), "expected finite numbers"),
+        (np.zeros((2, 9), np.float32), np.zeros(2, np.int32), r"got float32 \(2, 9\), int32 \(2,\)"),
+        (np.zeros((2, 9), np.float32), np.full((2, 1), np.inf, np.float32), "expected finite numbers"),
+        ((np.zeros((2, 9), np.float32), np.zeros((3, 2), np.float32)), np.zeros(2, np.int64), "got 2, 3, 2"),
     ],
 )
 def test_samples_that_do_not_fit_are_refused(inputs, labels, sentence):
@@ -323,8 +327,8 @@ def test_samples_that_do_not_fit_are_refused(inputs, labels, sentence):
 def test_a_split_that_does_not_fit_its_dataset_is_named(size, label):
     good = Samples(np.zeros((1, 1, 3, 3), np.float32), np.zeros(1, np.int64))
     bad = Samples(np.zeros((1, 1, size, size), np.float32), np.full(1, label))
-    with pytest.raises(DataError, match="dataset 'own', validation: expected images"):
-        Dataset("own", good, bad, good, classes=2, image=(1, 3, 3))
+    with pytest.raises(DataError, match=r"dataset 'own', validation: expected (inputs|labels)"):
+        Dataset("own", good, bad, good, classes=2)
 
 
 def test_importing_data_and_distortion_loads_no_heavy_library():
@@ -396,9 +400,9 @@ def test_mnist_from_npm_is_the_official_one(tmp_path):
         (count, *known.image) for count in (known.train, known.validation, known.test)
     ]
     assert known.available
-    assert np.bincount(dataset.test.labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
-    both = np.bincount(dataset.train.labels) + np.bincount(dataset.validation.labels)
+    assert np.bincount(dataset.test.targets).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    both = np.bincount(dataset.train.targets) + np.bincount(dataset.validation.targets)
     assert both.tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
-    assert np.abs(np.bincount(dataset.validation.labels) - both / 6).max() < 1
+    assert np.abs(np.bincount(dataset.validation.targets) - both / 6).max() < 1
     assert (dataset.train.inputs.min(), dataset.train.inputs.max()) == (0, 1)
     assert 255 * dataset.train.inputs.mean(dtype=np.float64) == pytest.approx(33.3, abs=0.1)

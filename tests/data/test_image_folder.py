@@ -18,9 +18,10 @@ from PIL import Image, ImageOps, PngImagePlugin
 
 from nestgraph.data import image_files
 from nestgraph.data.augmentation import ImageAugmentation, Normalisation
-from nestgraph.data.datasets import Dataset, Samples, load_image_folder
+from nestgraph.data.datasets import load_image_folder
 from nestgraph.data.image_files import ImageFiles, decode
 from nestgraph.data.image_folder import FolderOptions
+from nestgraph.data.samples import Dataset, Samples
 from nestgraph.errors import DataError
 from nestgraph.graph.reference import predict
 from nestgraph.loop import trainer
@@ -262,15 +263,15 @@ def test_a_flat_folder_is_split_by_the_seed_and_stratified(tmp_path):
     dataset, again, other = (load_image_folder(folder, SMALL, seed) for seed in (1, 1, 2))
     splits = (dataset.train, dataset.validation, dataset.test)
     assert [len(split) for split in splits] == [18, 9, 9]
-    assert [np.bincount(split.labels).tolist() for split in splits] == [[6] * 3, [3] * 3, [3] * 3]
+    assert [np.bincount(split.targets).tolist() for split in splits] == [[6] * 3, [3] * 3, [3] * 3]
     assert sorted(np.concatenate([split.places for split in splits]).tolist()) == list(range(36))
     for split in splits:
-        for place, label in zip(split.places, split.labels, strict=True):
+        for place, label in zip(split.places, split.targets, strict=True):
             path = split.files.paths[place]
             assert path.split(os.sep)[-2] == CLASSES[label]
     assert np.array_equal(dataset.validation.places, again.validation.places)
     assert not np.array_equal(dataset.validation.places, other.validation.places)
-    assert (dataset.classes, dataset.image) == (3, (3, 32, 32))
+    assert (dataset.classes, dataset.facts.image) == (3, (3, 32, 32))
     expected = [decode(dataset.test.files.paths[place], 32) for place in dataset.test.places]
     np.testing.assert_array_equal(split_pixels(dataset.test), expected)
 
@@ -283,7 +284,7 @@ def test_val_is_the_test_split_and_validation_is_drawn_from_train(tmp_path):
     dataset = load_image_folder(tmp_path, SMALL)
     assert [len(split) for split in (dataset.train, dataset.validation, dataset.test)] == [27, 9, 7]
     assert all("val" in dataset.test.files.paths[place].split(os.sep) for place in dataset.test.places)
-    assert np.bincount(dataset.test.labels).tolist() == [2, 2, 3]
+    assert np.bincount(dataset.test.targets).tolist() == [2, 2, 3]
 
 
 def test_hidden_and_loose_files_are_passed_over(tmp_path):
@@ -371,7 +372,7 @@ def test_unreadable_files_are_named_and_refused_or_left_out(tmp_path, workers):
         dataset = load_image_folder(folder, options.model_copy(update={"skip_files": 2}))
     assert len(dataset.train.files.paths) == 35
     splits = (dataset.train, dataset.validation, dataset.test)
-    assert sum(np.bincount(split.labels) for split in splits).tolist() == [12, 11, 12]
+    assert sum(np.bincount(split.targets) for split in splits).tolist() == [12, 11, 12]
     for split in splits:  # what is remembered moved with its file
         expected = [decode(split.files.paths[place], 32) for place in split.places]
         np.testing.assert_array_equal(split_pixels(split), expected)
@@ -468,10 +469,10 @@ def test_measured_is_what_the_reference_says_of_the_middles(tmp_path, monkeypatc
             mean, deviation = (np.reshape(part, (3, 1, 1)) for part in (normalisation.mean, normalisation.deviation))
             inputs = (inputs - mean) / deviation
         outputs = predict(network, inputs)
-        losses = np.log(np.exp(outputs).sum(1)) - outputs[np.arange(len(samples)), samples.labels]
+        losses = np.log(np.exp(outputs).sum(1)) - outputs[np.arange(len(samples)), samples.targets]
         score = each.measure(network, split)
         assert score.loss == pytest.approx(losses.mean(), rel=1e-4)
-        assert score.accuracy == but_one((outputs.argmax(1) == samples.labels).mean(), samples)
+        assert score.accuracy == but_one((outputs.argmax(1) == samples.targets).mean(), samples)
         sizes = [len(labels) for _, labels in each.samples(network, split)]
         assert max(sizes) == 4
         np.testing.assert_allclose(each.arrays(split)[0], inputs.reshape(len(samples), -1), atol=1e-5)
@@ -575,8 +576,8 @@ def test_evidence_of_streamed_images_is_that_of_the_same_images_in_memory(tmp_pa
     each, network = trained(write_pictures(tmp_path / "flat"))
     streamed = each.dataset
     splits = (streamed.train, streamed.validation, streamed.test)
-    held = [Samples(np.float32(split_pixels(split)[:, :, 2:34, 2:34] / 255), split.labels) for split in splits]
-    copy = Trainer(Dataset("copy", *held, classes=3, image=streamed.image), each.options)
+    held = [Samples(np.float32(split_pixels(split)[:, :, 2:34, 2:34] / 255), split.targets) for split in splits]
+    copy = Trainer(Dataset("copy", *held, classes=3), each.options)
     found = [one.evidence(network, {"gradients", "responses", "activity"}, 1, 0) for one in (each, copy)]
     assert {name: array.shape for name, array in found[0].responses.items()} == {
         "input_to_conv1": (6, 3, 32, 32),

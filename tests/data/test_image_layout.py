@@ -32,7 +32,7 @@ def classes(*parts):
 
 
 def sizes(dataset):
-    return [len(split.labels) for split in (dataset.train, dataset.validation, dataset.test)]
+    return [len(split.targets) for split in (dataset.train, dataset.validation, dataset.test)]
 
 
 @pytest.mark.parametrize("change", [str, str.upper, str.title])
@@ -122,7 +122,7 @@ def test_what_was_understood_is_said(tmp_path, caplog):
     expected = "image_folder: 9 to train, 3 to validate, 4 to test; 2 classes (cat {} + {} + 2, dog {} + {} + 2)"
     with caplog.at_level(logging.INFO, "nestgraph"):
         dataset = load_image_folder(tmp_path, SMALL)
-    counts = np.bincount(dataset.train.labels).tolist()
+    counts = np.bincount(dataset.train.targets).tolist()
     words = expected.format(*(number for count in counts for number in (count, 6 - count)))
     assert str(dataset) == words
     assert caplog.messages == [words]

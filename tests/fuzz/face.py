@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 import nestgraph as ng
-from nestgraph.data.datasets import Dataset, Samples
+from nestgraph.data.samples import Dataset, Samples
 from nestgraph.errors import NestgraphError
 from nestgraph.graph.geometry import output_size
 from nestgraph.recipes.recipe import TrainingOptions
@@ -240,7 +240,7 @@ def _sample(network, rng):
 def _digits():
     rng = np.random.default_rng(0)
     parts = [Samples(rng.random((n, 1, 2, 4), np.float32), np.arange(n) % 3) for n in (12, 6, 6)]
-    return Dataset("tiny", *parts, classes=3, image=(1, 2, 4))
+    return Dataset("tiny", *parts, classes=3)
 
 
 def _edits(network):
@@ -434,7 +434,7 @@ def _seeds():
 
 def _training(network, folder):
     data, options = _digits(), TrainingOptions(batch_size=6, threads=1)
-    yield Samples, {"inputs": data.train.inputs, "labels": data.train.labels}
+    yield Samples, {"inputs": data.train.inputs, "targets": data.train.targets}
     made = {"dataset": data, "options": options, "distortion": None, "seed": 0, "device": "cpu", "augmentation": None}
     yield ng.Trainer, made
     trainer = ng.Trainer(data, options)
@@ -447,7 +447,7 @@ def _training(network, folder):
     yield trainer.batches, {"network": network, "count": 1, "purpose": "fuzz", "index": 0}
     flat = data.train.inputs.reshape(len(data.train), -1)
     asked = {"needs": {"gradients", "trial"}, "seed": 0, "device": "cpu", "trial": 2}
-    yield ng.gather, {"network": network, "batches": [(flat, data.train.labels)], "loss": trainer.loss, **asked}
+    yield ng.gather, {"network": network, "batches": [(flat, data.train.targets)], "loss": trainer.loss, **asked}
     yield ng.load_image_folder, {"folder": folder / "none", "options": None, "seed": 0}
     yield ng.load_recipe, {"name_or_path": "digits"}
     yield ng.load_sweep, {"name_or_path": folder / "none.toml"}

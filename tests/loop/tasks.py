@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nestgraph.data.datasets import Dataset, Samples
+from nestgraph.data.samples import Dataset, Samples
 from nestgraph.graph import Network, Structure, UnitColumns
 from nestgraph.graph.geometry import weight_shape
 from nestgraph.graph.reference import predict
@@ -29,7 +29,7 @@ def samples(count, seed, noise=0.3):
 
 def toy(count=60):
     """A dataset of images of 6 x 6 in three classes."""
-    return Dataset("toy", samples(count, 1), samples(33, 2), samples(33, 3), classes=CLASSES, image=IMAGE)
+    return Dataset("toy", samples(count, 1), samples(33, 2), samples(33, 3), classes=CLASSES)
 
 
 def toy_trainer(dataset=None, seed=0, **options):
@@ -76,7 +76,7 @@ def sample_losses(network, part):
     """The cross entropy of each sample, (samples,), by the reference pass in float64."""
     outputs = predict(network, images_for(network, part.inputs))
     shifted = outputs - outputs.max(axis=1, keepdims=True)
-    return np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(part)), part.labels]
+    return np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(part)), part.targets]
 
 
 def loss_of(network, part):
@@ -84,9 +84,9 @@ def loss_of(network, part):
 
 
 def accuracy_of(network, part):
-    return float((predict(network, images_for(network, part.inputs)).argmax(axis=1) == part.labels).mean())
+    return float((predict(network, images_for(network, part.inputs)).argmax(axis=1) == part.targets).mean())
 
 
 def but_one(accuracy, part):
     """An accuracy by other arithmetic: a sample between two classes may fall to either."""
-    return pytest.approx(accuracy, abs=1.01 / len(part.labels))
+    return pytest.approx(accuracy, abs=1.01 / len(part.targets))

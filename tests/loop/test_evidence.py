@@ -69,7 +69,7 @@ def test_gradients_with_batch_normalisation_are_those_of_the_training_pass(netwo
     evidence = gathered(network, "gradients", batch_size=len(DATA.train), label_smoothing=0.1)
     module = lower(network, masked=False).double().train()
     inputs = torch.tensor(images_for(network, DATA.train.inputs))
-    labels = torch.tensor(DATA.train.labels)
+    labels = torch.tensor(DATA.train.targets)
 
     def loss():
         with torch.no_grad():

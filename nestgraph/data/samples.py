@@ -1,0 +1,206 @@
+"""Samples with what they are to be told as: in memory or in files, and the three splits of a task's data."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestgraph.data.augmentation import Normalisation
+from nestgraph.data.image_files import ImageFiles
+from nestgraph.errors import DataError
+from nestgraph.spec.facts import Facts, Shape
+from nestgraph.spec.wording import quoted
+
+Image = tuple[int, int, int]
+Targets = NDArray[np.int64] | NDArray[np.float32]
+"""Classes, int64, (samples,), or numbers, float32, (samples,) or (samples, width)."""
+
+MOST_NAMED = 12
+"""Classes that a dataset's text names."""
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Samples that lie in memory.
+
+    Attributes:
+        inputs: float32, (samples, ...), finite; a tuple of such arrays where a network has several inputs.
+        targets: int64, (samples,), classes; or float32, (samples,) or (samples, width), numbers, finite.
+        weights: how much each sample counts, float32, (samples,), at least 0; None for all alike.
+
+    Raises:
+        DataError: the arrays have other shapes or dtypes, or do not belong together.
+    """
+
+    inputs: NDArray[np.float32] | tuple[NDArray[np.float32], ...]
+    targets: Targets
+    weights: NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        parts, targets, weights = self.parts, self.targets, self.weights
+        arrays = (*parts, targets, *(() if weights is None else (weights,)))
+        if not parts or not all(isinstance(array, np.ndarray) for array in arrays):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise DataError(f"Samples: expected NumPy arrays, got {', '.join(map(quoted, arrays))}")
+        kinds = {np.dtype(np.int64): (1,), np.dtype(np.float32): (1, 2)}
+        if any(part.dtype != np.float32 or part.ndim < 2 for part in parts) or (
+            targets.ndim not in kinds.get(targets.dtype, ())
+        ):
+            raise DataError(
+                "Samples: expected float32 inputs (samples, ...) and targets of int64 (samples,) or of float32 "
+                f"(samples,) or (samples, width), got {', '.join(f'{a.dtype} {a.shape}' for a in (*parts, targets))}"
+            )
+        counts = {len(array) for array in arrays}
+        if len(counts) != 1 or 0 in counts:
+            got = ", ".join(f"{len(array)}" for array in arrays)
+            raise DataError(f"Samples: expected at least one sample, and a target for each, got {got}")
+        if not all(np.isfinite(array).all() for array in arrays):
+            raise DataError("Samples: expected finite numbers, got NaN or infinity")
+        if weights is not None and (weights.dtype != np.float32 or weights.ndim != 1 or weights.min() < 0):
+            got = f"{weights.dtype} {weights.shape} from {weights.min()} on"
+            raise DataError(f"Samples: expected float32 weights (samples,) of at least 0, got {got}")
+        held = tuple(map(np.ascontiguousarray, parts))  # torch takes no other strides
+        object.__setattr__(self, "inputs", held if isinstance(self.inputs, tuple) else held[0])
+        object.__setattr__(self, "targets", np.ascontiguousarray(targets))
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @property
+    def parts(self) -> tuple[NDArray[np.float32], ...]:
+        """The inputs, one array each."""
+        return self.inputs if isinstance(self.inputs, tuple) else (self.inputs,)
+
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """The shape of a sample of each input."""
+        return tuple(part.shape[1:] for part in self.parts)
+
+
+@dataclass(frozen=True, eq=False)
+class StreamedSamples:
+    """Labelled image files, decoded as they are read.
+
+    Attributes:
+        files: of this split and maybe of others, so that they share what is remembered.
+        places: of this split's images among the files, int64, (samples,).
+        targets: their classes, int64, (samples,).
+        size: of the middle square that a network sees.
+    """
+
+    files: ImageFiles
+    places: NDArray[np.int64]
+    targets: NDArray[np.int64]
+    size: int
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """(channels, height, width) of every image."""
+        return ((3, self.size, self.size),)
+
+    def stream(self, batches: Sequence[NDArray[np.int64]]) -> Iterator[NDArray[np.uint8]]:
+        """The images at the places of each batch within this split, (len(batch), 3, side, side), bytes.
+
+        They are the files' squares, of which a network sees a part.
+
+        Raises:
+            DataError: a file cannot be decoded.
+        """
+        return self.files.stream([self.places[batch] for batch in batches])
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """The data of a task. Decisions read `validation`; `test` is read once, at the end.
+
+    Attributes:
+        classes: targets are 0 to classes - 1; 0 where they are numbers.
+        normalisation: what a trainer does to images before a network sees them.
+        left_out: files that could not be read.
+        names: of the classes, else of the columns of the targets, where they have some.
+        features: of the numbers of the inputs, where they have some.
+        scales: see `Facts`.
+
+    Raises:
+        DataError: splits have inputs of other shapes, or targets of other classes or widths.
+    """
+
+    name: str
+    train: Samples | StreamedSamples
+    validation: Samples | StreamedSamples
+    test: Samples | StreamedSamples
+    classes: int = 0
+    normalisation: Normalisation | None = None
+    left_out: int = 0
+    names: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    scales: tuple[float, ...] = ()
+
+    @property
+    def splits(self) -> dict[str, Samples | StreamedSamples]:
+        """The three by name."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    @property
+    def facts(self) -> Facts:
+        """The form of the samples."""
+        targets = self.train.targets
+        return Facts(
+            inputs=self.train.shapes,
+            classes=self.classes,
+            width=targets.shape[1] if targets.ndim == 2 else 1,
+            names=self.names,
+            features=self.features,
+            scales=self.scales,
+        )
+
+    def __str__(self) -> str:
+        """Its splits and classes in one line: what was made of files."""
+        uses = zip(("to train", "to validate", "to test"), self.splits.values(), strict=True)
+        parts = ", ".join(f"{len(samples):,} {use}" for use, samples in uses)
+        left_out = f"; {self.left_out:,} files left out" if self.left_out else ""
+        return f"{self.name}: {parts}; {self._targets_in_words()}{left_out}"
+
+    def _targets_in_words(self) -> str:
+        if not self.classes:
+            named = f" ({', '.join(name[:40] for name in self.names[:MOST_NAMED])})" if self.names else ""
+            return f"targets of {self.facts.width} numbers{named}"
+        counts = [_counts(samples.targets, self.classes) for samples in self.splits.values()]
+        shown = zip(self.names[:MOST_NAMED], *counts, strict=False)
+        words = [f"{name[:40]} {' + '.join(map(str, of_class))}" for name, *of_class in shown]
+        words += [f"{self.classes - MOST_NAMED} more"] if self.names and self.classes > MOST_NAMED else []
+        return f"{self.classes} classes" + (f" ({', '.join(words)})" if words else "")
+
+    def __post_init__(self) -> None:
+        for split, samples in self.splits.items():
+            self._check_targets(split, samples.targets)
+            if samples.shapes != self.train.shapes:
+                got = f"{_listed(samples.shapes)}"
+                raise DataError(f"dataset {self.name!r}, {split}: expected {_listed(self.train.shapes)}, got {got}")
+        if self.normalisation and len(self.normalisation.mean) != (self.facts.image or (0,))[0]:
+            got, image = len(self.normalisation.mean), self.facts.image
+            raise DataError(f"dataset {self.name!r}: expected to normalise {(image or (0,))[0]} channels, got {got}")
+
+    def _check_targets(self, split: str, targets: NDArray[Any]) -> None:
+        place, like = f"dataset {self.name!r}, {split}", self.train.targets
+        if (targets.dtype, targets.shape[1:]) != (like.dtype, like.shape[1:]) or bool(self.classes) != (
+            targets.dtype == np.int64
+        ):
+            kind = f"classes below {self.classes}" if self.classes else "numbers"
+            expected = f"targets that are {kind}, alike in all splits"
+            raise DataError(f"{place}: expected {expected}, got {targets.dtype} {targets.shape}")
+        if self.classes and (targets.min() < 0 or targets.max() >= self.classes):
+            got = f"{targets.min()} to {targets.max()}"
+            raise DataError(f"{place}: expected labels below {self.classes}, got labels {got}")
+
+
+def _counts(targets: NDArray[Any], classes: int) -> list[int]:
+    return np.bincount(targets, minlength=classes).tolist()
+
+
+def _listed(shapes: Sequence[Shape]) -> str:
+    return f"inputs of {' and '.join(map(str, shapes))}"
