@@ -30,6 +30,7 @@ from .loop.trainer import Trainer as Trainer
 from .lowering import Workbench as Workbench
 from .lowering import carry_optimizer as carry_optimizer
 from .lowering import collect as collect
+from .lowering import follow as follow
 from .lowering import lower as lower
 from .lowering import network_of as network_of
 from .lowering.compact import compact as compact
@@ -74,6 +75,7 @@ __all__ = [
     "edits",
     "export",
     "exported_program",
+    "follow",
     "from_edges",
     "from_neat",
     "gather",

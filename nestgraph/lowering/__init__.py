@@ -1,6 +1,7 @@
 """The torch.fx compiler: from networks to modules that train, and trained values and optimizer state back."""
 
 from nestgraph.lowering.collect import collect, network_of, trained_values
+from nestgraph.lowering.following import Moved, follow
 from nestgraph.lowering.masked import lower
 from nestgraph.lowering.nodes import LayerNodes, layer_nodes
 from nestgraph.lowering.optimizer import carry_optimizer
@@ -10,12 +11,14 @@ from nestgraph.lowering.workbench import Workbench
 
 __all__ = [
     "LayerNodes",
+    "Moved",
     "OptimizerState",
     "Slot",
     "StateRecord",
     "Workbench",
     "carry_optimizer",
     "collect",
+    "follow",
     "layer_nodes",
     "lower",
     "network_of",

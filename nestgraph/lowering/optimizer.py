@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast, overload
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 
@@ -39,8 +40,9 @@ def carry_optimizer(
 
     State of a parameter's shape (momentum, Adam's moments, RMSprop's averages) follows units and links by id, to the
     bit; so does state that has one entry for a row or column (Adafactor). Entries of new units and connections start
-    at 0, as do those that are dormant in the new network: the momentum of a pruned weight is dead weight. Scalars,
-    such as Adam's step, are copied. LBFGS starts anew, as the function that it minimises is another one.
+    as in a new optimizer, as do those that are dormant in the new network: the momentum of a pruned weight is dead
+    weight. Scalars, such as Adam's step, are copied. LBFGS starts anew, as the function that it minimises is another
+    one. `follow` tells how other classes go on.
 
     All groups keep their place and options, `initial_lr` among them. A parameter that is new, of a projection of
     another make too, has no state and joins the group whose rule it meets (`membership.homes`): vectors join vectors,
@@ -81,11 +83,16 @@ def placed(optimizers: Sequence[Optimizer], parameters: Parameters) -> Mapping[i
     """The optimizer and group of each parameter, by identity.
 
     Raises:
-        LoweringError: a parameter is in two optimizers, or an optimizer has none of them.
+        LoweringError: a parameter is in two optimizers, or an optimizer has none of them or takes sparse gradients.
     """
     keys = {id(parameter): key for key, parameter in parameters.items()}
     found: dict[int, Place] = {}
     for number, optimizer in enumerate(optimizers):
+        if isinstance(optimizer, torch.optim.SparseAdam):
+            raise LoweringError(
+                "expected an optimizer of dense gradients, got SparseAdam: use Adam, which leaves pruned "
+                "weights alone, too"
+            )
         members = [(place, p) for place, group in enumerate(optimizer.param_groups) for p in group["params"]]
         mine: dict[int, Place] = {id(p): (number, place) for place, p in members if id(p) in keys}
         if not mine:

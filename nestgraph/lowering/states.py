@@ -23,6 +23,8 @@ from nestgraph.spec.arrays import AnyArray, Integers, frozen, same_bits
 from nestgraph.spec.record import ArrayRecord, Record, Text
 
 Number = bool | int | float | None
+Numbers = Annotated[tuple[Number, ...], Strict(False)]
+"""A list in a state; where it holds an array there is None."""
 Option = bool | int | float | str | None | Annotated[tuple[bool | int | float | None, ...], Strict(False)]
 Key = Annotated[tuple[Name, Name], Strict(False)]
 """The projection or layer that a parameter belongs to, and its column."""
@@ -41,14 +43,14 @@ class StateRecord(ArrayRecord):
     Attributes:
         optimizer: name of the optimizer's class, for messages.
         groups: the parameter groups in order.
-        numbers: entries of the state that are plain numbers, by `owner.column.name`.
+        numbers: entries of the state that are plain numbers, or lists of them, by `owner.column.name`.
         units: ids of the units, by layer.
         links: links of one-to-one projections, (links, 2).
     """
 
     optimizer: Text
     groups: Annotated[tuple[Group, ...], Strict(False)]
-    numbers: dict[str, Number]
+    numbers: dict[str, Number | Numbers]
     units: dict[Name, Integers]
     links: dict[Name, Integers]
 
@@ -59,7 +61,8 @@ class OptimizerState:
 
     Attributes:
         record: what is not an array.
-        arrays: read-only, by `owner.column.name`, such as `fc1.bias.exp_avg`: in the column's shape, or a scalar.
+        arrays: read-only, by `owner.column.name`, such as `fc1.bias.exp_avg`: in the column's shape, or a scalar; those
+            in a list with their place in it, `fc1.bias.old_dirs.3`.
     """
 
     record: StateRecord
@@ -82,14 +85,19 @@ class OptimizerState:
         parameters = parameters_of(network, module)
         places = {(slot.owner, slot.column): slot for slot in slots(network)}
         arrays: dict[str, AnyArray] = {}
-        numbers: dict[str, Number] = {}
+        numbers: dict[str, Any] = {}
         for key, parameter in parameters.items():
             for name, value in optimizer.state.get(parameter, {}).items():
                 place = ".".join((*key, name))
                 if isinstance(value, Tensor):
                     arrays[place] = _shared(place, _array(places[key].spread(value, network)), like)
-                else:
-                    numbers[place] = value
+                    continue
+                numbers[place] = value
+                if isinstance(value, list):
+                    parts = list(enumerate(cast("list[Any]", value)))
+                    held = {f"{place}.{number}": part for number, part in parts if isinstance(part, Tensor)}
+                    arrays |= {name: _shared(name, _array(part), like) for name, part in held.items()}
+                    numbers[place] = tuple(None if isinstance(part, Tensor) else part for _, part in parts)
         links = {name: network.connection_columns(name).links for name in network.projection_names}
         try:
             record = StateRecord(
@@ -118,6 +126,7 @@ class OptimizerState:
         parameters = parameters_of(network, module)
         number = {key: place for place, key in enumerate(key for g in self.record.groups for key in g.parameters)}
         present = [dict(group) for group in optimizer.param_groups] or [{}]
+        held = {id(group["params"]): place for place, group in enumerate(optimizer.param_groups)}
         groups: list[dict[str, Any]] = []
         for place, group in enumerate(self.record.groups):
             old = present[min(place, len(present) - 1)]
@@ -127,19 +136,24 @@ class OptimizerState:
         optimizer.param_groups[:] = cast("list[dict[str, Any]]", tensors)
         places = {(slot.owner, slot.column): slot for slot in slots(network)}
         state: dict[int, dict[str, Any]] = {}
-        for place, value in (*self.arrays.items(), *self.record.numbers.items()):
+        for place, value in (*self.record.numbers.items(), *self.arrays.items()):
             owner, column, name = place.split(".", 2)
-            entry: Any = value
+            entries, entry = state.setdefault(number[owner, column], {}), cast(Any, value)
             if isinstance(value, np.ndarray):
+                stem, _, at = place.rpartition(".")
+                if stem in self.record.numbers:
+                    entries[name.rpartition(".")[0]][int(at)] = torch.tensor(value)
+                    continue
                 slot, entry = places[owner, column], torch.tensor(value)
                 if entry.shape[:2] == slot.values(network).shape[:2]:
                     entry = slot.packed(entry, parameters[owner, column])
-            state.setdefault(number[owner, column], {})[name] = entry
+            entries[name] = list(cast("tuple[Number, ...]", entry)) if isinstance(entry, tuple) else entry
         optimizer.load_state_dict({"state": state, "param_groups": groups})
         for group, old in zip(optimizer.param_groups, present, strict=False):
             if "param_names" in old:
                 paths = {id(parameters[key]): slot.path for key, slot in places.items() if key in parameters}
                 group["param_names"] = [paths[id(parameter)] for parameter in group["params"]]
+        _renew(optimizer, held)
 
     def same(self, other: "OptimizerState") -> bool:
         """Whether both are the same to the bit."""
@@ -162,6 +176,15 @@ class OptimizerState:
                 f"the state of {self.record.optimizer} expected a network of the units it was taken for, got others: "
                 "restore it for that network, then carry_optimizer"
             )
+
+
+def _renew(optimizer: Optimizer, held: Mapping[int, int]) -> None:
+    """Replace the lists of parameters that an optimizer holds beside its groups, as LBFGS does, and what it counted."""
+    for name, value in vars(optimizer).items():
+        if id(value) in held:
+            setattr(optimizer, name, optimizer.param_groups[held[id(value)]]["params"])
+    if isinstance(optimizer, torch.optim.LBFGS):
+        optimizer._numel_cache = None  # pyright: ignore[reportPrivateUsage]
 
 
 def _groups(optimizer: Optimizer, parameters: Parameters) -> tuple[Group, ...]:

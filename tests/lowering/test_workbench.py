@@ -11,7 +11,6 @@ from nestgraph.edits import (
     Block,
     Editor,
     RemoveUnits,
-    SetMask,
     SetValues,
     prune_connections,
     remove_units,
@@ -268,18 +267,6 @@ def test_a_state_of_other_units_is_refused():
 def test_optimizers_that_cannot_be_kept():
     with pytest.raises(LoweringError, match="of the lowered module only"):
         Workbench(two_maps(), lambda module: torch.optim.SGD([*module.parameters(), torch.nn.Parameter(torch.ones(1))]))
-    bench = Workbench(two_maps(), over(torch.optim.LBFGS))
-    x = torch.tensor(IMAGES["x"])
-
-    def loss():
-        bench.optimizer.zero_grad()
-        value = (bench.module(x) ** 2).mean()
-        value.backward()
-        return value
-
-    bench.optimizer.step(loss)
-    with pytest.raises(LoweringError, match="LBFGS"):
-        bench.apply(SetMask(projection="d_to_y", entries=[], active=[], weights=[]))
 
 
 def test_what_is_kept_belongs_to_the_slots():
