@@ -35,9 +35,22 @@ RANKS = {
 
 TORCH = {"torch", "torchvision", "accelerate", "kornia"}
 HOMES = {"networkx": ("graph", "render")} | dict.fromkeys(
-    TORCH, ("lowering", "interop", "data", "loop", "integrations")
+    TORCH, ("lowering", "interop", "tasks", "data", "loop", "integrations")
 )
-LIGHT = ("spec", "graph", "edits", "snapshot", "seeds", "policies", "render", "recipes", "runs", "studies", "reporting")
+LIGHT = (
+    "spec",
+    "graph",
+    "edits",
+    "snapshot",
+    "seeds",
+    "policies",
+    "render",
+    "tasks",
+    "recipes",
+    "runs",
+    "studies",
+    "reporting",
+)
 RUNS_DATA = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 LONGEST = 400
 
