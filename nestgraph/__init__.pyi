@@ -13,7 +13,6 @@ from .graph import Network as Network
 from .graph import cost as cost
 from .graph import difference as difference
 from .graph import plain_graph as plain_graph
-from .integrations.event_files import EventFiles as EventFiles
 from .interop.edge_list import from_edges as from_edges
 from .interop.edge_list import to_edges as to_edges
 from .interop.edge_list import to_nodes as to_nodes
@@ -54,7 +53,6 @@ __all__ = [
     "Cost",
     "Difference",
     "Editor",
-    "EventFiles",
     "Interrupted",
     "Limits",
     "LiveReport",

@@ -8,7 +8,6 @@ import pytest
 
 import nestgraph as ng
 from nestgraph.data.datasets import cache_folder, datasets, load_dataset, load_image_folder
-from nestgraph.integrations.event_files import EventFiles
 from nestgraph.interop.edge_list import from_edges, write_edges
 from nestgraph.render import area_maps, curves, draw_difference, input_heat_map
 from nestgraph.render.interchange import write_interchange
@@ -78,7 +77,6 @@ def test_paths_of_any_form(tmp_path, run, form, monkeypatch):
     assert (read_faults(at("run")), bool(read_timing(at("run")))) == ([], True)
     ng.report(at("run"), at("report.html"))
     LiveReport(at("run"), at("live.html"))
-    assert Path(EventFiles(at("run")).path).parent == tmp_path / "run"
     monkeypatch.setattr("nestgraph.studies.results_files.draw_run", lambda *_: None)
     write_results(read_sections([at("run")]), at("docs"))
     assert cache_folder(at("cache")) == tmp_path / "cache"

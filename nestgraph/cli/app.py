@@ -7,9 +7,20 @@ import typer
 
 from nestgraph.cli.editing import EDIT_EXAMPLE, edit_network
 from nestgraph.cli.models import EXPORT_EXAMPLE, IMPORT_EXAMPLE, export_model, import_model
-from nestgraph.cli.options import Device, Json, Live, Overwrite, Snapshot, Tensorboard, Theme, View, check_picture
+from nestgraph.cli.options import (
+    Device,
+    Json,
+    Live,
+    Overwrite,
+    Snapshot,
+    Tensorboard,
+    Theme,
+    Trackers,
+    View,
+    check_picture,
+)
 from nestgraph.cli.output import INTERRUPTED, NO, SETTINGS, answer, complain, facts, say, suggest, table, tell_notes
-from nestgraph.cli.reports import REPORT_EXAMPLE, observed, write_report
+from nestgraph.cli.reports import REPORT_EXAMPLE, chosen_trackers, observed, write_report
 from nestgraph.cli.runs import RESUME_EXAMPLE, interrupted, resume_run, tell
 from nestgraph.cli.verbs import Verb, Verbs
 
@@ -70,6 +81,7 @@ def synthesize(
     device: Device = "cpu",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run.")] = False,
     live: Live = False,
+    tracker: Trackers = None,
     tensorboard: Tensorboard = False,
     as_json: Json = False,
 ) -> None:
@@ -83,14 +95,14 @@ def synthesize(
         import nestgraph as ng
         from nestgraph.cli.progress import RunProgress
 
-        plan = ng.load_recipe(recipe)
+        plan, trackers = ng.load_recipe(recipe), chosen_trackers(tracker, tensorboard)
         base = out or Path("runs") / plan.name
         runs: list[ng.Run] = []
         for number in range(seed, seed + seeds):
             folder = base if seeds == 1 else base / f"seed-{number}"
             progress = RunProgress(f"{plan.name} seed {number}")
-            with observed(progress, folder, live, tensorboard) as observer, progress:
-                runs.append(ng.synthesize(plan, folder, number, device, observer, overwrite))
+            with observed(progress, folder, live) as observer, progress:
+                runs.append(ng.synthesize(plan, folder, number, device, observer, overwrite, trackers=trackers))
     except KeyboardInterrupt as error:
         raise interrupted(error, folder) from None
     tell(runs, as_json)

@@ -13,9 +13,11 @@ View = Annotated[
 ]
 Theme = Annotated[Literal["light", "dark"], typer.Option(help="The colours.")]
 Live = Annotated[bool, typer.Option("--live", help="Keep report.html up to date as the run goes.")]
-Tensorboard = Annotated[
-    bool, typer.Option("--tensorboard", help="Write event files for TensorBoard into the run folder.")
+Trackers = Annotated[
+    list[str] | None,
+    typer.Option("--tracker", metavar="NAME", help="Tell tensorboard, wandb, mlflow or another one of each step."),
 ]
+Tensorboard = Annotated[bool, typer.Option("--tensorboard", hidden=True)]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file that nestgraph did not write.")]
 Device = Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to compute.")]
 

@@ -1,7 +1,7 @@
 """The verb that writes a run's report, and what is written for people while a run goes on."""
 
-from collections.abc import Generator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,21 +35,13 @@ def write_report(
 
 
 @contextmanager
-def observed(progress: "Observer", folder: Path, live: bool, tensorboard: bool) -> "Generator[Observer]":
-    """The observer of a run: `progress`, and behind it those that keep a report and event files up to date.
+def observed(progress: "Observer", folder: Path, live: bool) -> "Generator[Observer]":
+    """The observer of a run: `progress`, and behind it one that keeps a report up to date.
 
     To be entered before a live display, which what is said here would break into.
-
-    Raises:
-        TrainingError: the package tensorboard is wanted and missing.
     """
     with ExitStack() as stack:
         observer = progress
-        if tensorboard:
-            from nestgraph.integrations.event_files import EventFiles
-
-            observer = events = stack.enter_context(closing(EventFiles(folder, then=observer)))
-            say(f"event files: {events.path}")
         if live:
             from nestgraph.reporting import LiveReport
 
@@ -57,3 +49,19 @@ def observed(progress: "Observer", folder: Path, live: bool, tensorboard: bool) 
             stack.callback(report.finish)
             say(f"report: {report.path}")
         yield observer
+
+
+def chosen_trackers(names: Sequence[str] | None, tensorboard: bool) -> tuple[str, ...]:
+    """The trackers of a run, each once; `--tensorboard` is how one of them was asked for in 0.1.
+
+    Raises:
+        TrainingError: one is not known, or its package is missing.
+    """
+    from nestgraph.loop.tracking import check_trackers
+
+    asked = [*(names or ()), "tensorboard"] if tensorboard else names or ()
+    chosen = tuple(dict.fromkeys(asked))
+    check_trackers(chosen)
+    if tensorboard:
+        say("--tensorboard is --tracker tensorboard now")
+    return chosen

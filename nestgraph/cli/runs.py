@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from nestgraph.cli.options import Json, Live, Tensorboard
+from nestgraph.cli.options import Json, Live, Tensorboard, Trackers
 from nestgraph.cli.output import INTERRUPTED, NO, complain, facts, say, suggest, table
-from nestgraph.cli.reports import observed
+from nestgraph.cli.reports import chosen_trackers, observed
 
 if TYPE_CHECKING:
     from nestgraph.runs.run import Faults, Run
@@ -24,6 +24,7 @@ def resume_run(
         bool, typer.Option("--allow-changes", help="Go on with other threads, libraries, machine or device.")
     ] = False,
     live: Live = False,
+    tracker: Trackers = None,
     tensorboard: Tensorboard = False,
     as_json: Json = False,
 ) -> None:
@@ -36,9 +37,9 @@ def resume_run(
         from nestgraph.cli.progress import RunProgress
         from nestgraph.loop.resuming import resume
 
-        progress = RunProgress(run.name)
-        with observed(progress, run, live, tensorboard) as observer, progress:
-            done = resume(run, device, observer, allow_changes)
+        progress, trackers = RunProgress(run.name), chosen_trackers(tracker, tensorboard)
+        with observed(progress, run, live) as observer, progress:
+            done = resume(run, device, observer, allow_changes, trackers=trackers)
     except KeyboardInterrupt as error:
         raise interrupted(error, run) from None
     tell([done], as_json)

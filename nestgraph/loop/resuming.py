@@ -1,14 +1,16 @@
 """Going on with a run that was interrupted, where it stood and as it would have gone."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from nestgraph.errors import RecipeError, SnapshotError
 from nestgraph.loop.checkpoint import Begun, Pace, RunState
 from nestgraph.loop.engine import Engine, Watcher
 from nestgraph.loop.environment import differences
 from nestgraph.loop.synthesis import complete, facts_of, synthesize
+from nestgraph.loop.tracking import check_trackers, tracked
 from nestgraph.loop.trainer import Trainer, cpu_threads
 from nestgraph.policies import Policy
 from nestgraph.recipes.own_policies import classes_of, refuse_unknown
@@ -33,6 +35,7 @@ def resume(
     allow_changes: bool = False,
     save_every: float | None = None,
     policies: Iterable[type[Policy]] = (),
+    trackers: Sequence[Any] = (),
 ) -> Run:
     """Go on with a run that was interrupted, to the same bits as if it had not been.
 
@@ -44,6 +47,7 @@ def resume(
             not those that the run began with. Its numbers may then differ in their last digits, and thus in all.
         save_every: see `synthesize`.
         policies: classes of the recipe's policies that are not of this package.
+        trackers: see `synthesize`; they are told of what comes from now on.
 
     Raises:
         DataError: the dataset cannot be had.
@@ -51,9 +55,10 @@ def resume(
         RecipeError: the code of a policy is not known.
         SnapshotError: there is no such run, another process writes it, it is damaged, or its recipe, its data or,
             without `allow_changes`, its environment changed; the message names the difference.
-        TrainingError: the device is missing.
+        TrainingError: the device or the package of a tracker is missing.
     """
     place = Path(run)
+    check_trackers(trackers)
     check_present(place)
     with Lock(place):
         check_plain_files(place)
@@ -69,7 +74,7 @@ def resume(
         data, seed = recipe.data, begun.environment.seed
         where = device or begun.environment.device
         trainer = Trainer(data.load(seed), recipe.training, data.distortion, seed, where, data.augmentation)
-        with cpu_threads(recipe.training.threads):
+        with cpu_threads(recipe.training.threads), tracked(trackers, place, recipe, seed, progress) as watcher:
             facts = facts_of(trainer)
             _check_facts(place, begun, facts, allow_changes)
             point = state.latest()
@@ -77,7 +82,7 @@ def resume(
             facts = before | ({"resumed_with": facts} if facts != before else {})
             folder = RunFolder(place, recipe, facts, kept=point.progress.kept if point else Kept())
             folder.check()
-            return complete(Engine(recipe, trainer, folder, state, progress, point), recipe, trainer, folder)
+            return complete(Engine(recipe, trainer, folder, state, watcher, point), recipe, trainer, folder)
 
 
 def begin_or_resume(recipe: Recipe, place: Path, seed: int, device: str, progress: Watcher | None) -> Run:

@@ -1,6 +1,6 @@
 """Runs from a recipe to a result: what they begin with, and what is told of them at the end."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from nestgraph.loop.checkpoint import Begun, Facts, Pace, RunState
 from nestgraph.loop.engine import Engine, Watcher
 from nestgraph.loop.environment import environment, fingerprints
 from nestgraph.loop.flops import active_flops
+from nestgraph.loop.tracking import check_trackers, tracked
 from nestgraph.loop.trainer import Trainer, cpu_threads
 from nestgraph.recipes.own_policies import refuse_unknown
 from nestgraph.recipes.recipe import Recipe
@@ -34,6 +35,7 @@ def synthesize(
     progress: Watcher | None = None,
     overwrite: bool = False,
     save_every: float | None = None,
+    trackers: Sequence[Any] = (),
 ) -> Run:
     """Run a recipe: grow a small seed, shift its activations, prune it, and write everything to a run folder.
 
@@ -49,6 +51,8 @@ def synthesize(
         overwrite: replace the folder of an earlier run.
         save_every: seconds between the points that are kept to resume from; by default as many as bring the time that
             this takes below 2%.
+        trackers: what else is told of every measurement: names of Accelerate's trackers ("tensorboard", "wandb",
+            "mlflow", ...) or objects of its classes. One that fails is warned of, and the run goes on without it.
 
     Raises:
         DataError: the dataset cannot be had, or the seed network does not fit it.
@@ -57,16 +61,17 @@ def synthesize(
             code of a policy is not known, or a policy names a projection that there is none of.
         SnapshotError: the folder is in use or cannot be written, or the snapshot cannot be read.
         StructureError: the recipe's seed network cannot be made.
-        TrainingError: the seed network does not train, or the device is missing.
+        TrainingError: the seed network does not train, or the device or the package of a tracker is missing.
     """
     refuse_unknown(recipe)
+    check_trackers(trackers)
     recipe, data = recipe.resolved(Path()), recipe.data
     trainer = Trainer(data.load(seed), recipe.training, data.distortion, seed, device, data.augmentation)
     place = Path(out or f"runs/{recipe.name}-{seed}")
-    with cpu_threads(recipe.training.threads):
+    with cpu_threads(recipe.training.threads), tracked(trackers, place, recipe, seed, progress) as watcher:
         facts = facts_of(trainer)
         folder, state = RunFolder(place, recipe, facts, overwrite), RunState(place, Pace(save_every))
-        engine = Engine(recipe, trainer, folder, state, progress)
+        engine = Engine(recipe, trainer, folder, state, watcher)
         with Lock(place):
             folder.prepare()
             state.begin(Begun(recipe=recipe.document, environment=Facts.model_validate(facts)))

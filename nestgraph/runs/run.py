@@ -5,7 +5,7 @@ faults.jsonl grow while it runs; seed.json, grown.json and final.json are snapsh
 curves.svg, inputs.svg (what each stage reads of the image), areas.svg (where convolutions compute, if not everywhere)
 and result.json close it. All of these are the same bytes whenever the run is done again; what the clock said is in
 timing.jsonl alone. The folder state holds what an unfinished run goes on from (`loop/checkpoint.py`), the folder
-tensorboard event files, where they are asked for (`integrations/event_files.py`).
+tensorboard event files, where they are asked for (`loop/tracking.py`).
 """
 
 import os

@@ -227,7 +227,7 @@ def test_event_files_are_beside_the_run_and_go_with_it(folder):
     assert run(*words).exit_code == 0
     before = {path.name: path.read_bytes() for path in (folder / "here").iterdir() if path.name != "timing.jsonl"}
     told = run(*words, "--overwrite", "--tensorboard")
-    assert (told.exit_code, told.stderr.splitlines()[0]) == (0, "event files: here/tensorboard")
+    assert (told.exit_code, told.stderr.splitlines()[0]) == (0, "--tensorboard is --tracker tensorboard now")
     assert {name: (folder / "here" / name).read_bytes() for name in before} == before
     assert len(list((folder / "here/tensorboard").iterdir())) == 1
     (folder / "here/tensorboard/notes.txt").write_text("mine")
@@ -239,7 +239,7 @@ def test_event_files_without_their_package_are_refused_before_the_run(folder, in
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tensorboard" else found(name))
     for words in (["synthesize", "tiny.toml", "--out", "there"], ["resume", "here"]):
-        result = run(*words, "--tensorboard")
+        result = run(*words, "--tracker", "tensorboard")
         assert (result.exit_code, result.stdout) == (1, "")
         assert result.stderr.endswith("got none of that name: pip install 'nestgraph[tensorboard]'\n")
         assert result.stderr.count("\n") == 1
