@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from nestgraph.data.augmentation import Normalisation
 from nestgraph.data.image_files import ImageFiles
+from nestgraph.data.tables.preparation import Preparation
 from nestgraph.errors import DataError
 from nestgraph.spec.facts import Facts, Shape
 from nestgraph.spec.wording import quoted
@@ -120,10 +121,11 @@ class Dataset:
     Attributes:
         classes: targets are 0 to classes - 1; 0 where they are numbers.
         normalisation: what a trainer does to images before a network sees them.
-        left_out: files that could not be read.
+        left_out: files that could not be read, or rows of a table without a target.
         names: of the classes, else of the columns of the targets, where they have some.
         features: of the numbers of the inputs, where they have some.
         scales: see `Facts`.
+        preparation: what was done to the rows of a table.
 
     Raises:
         DataError: splits have inputs of other shapes, or targets of other classes or widths.
@@ -139,6 +141,7 @@ class Dataset:
     names: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
     scales: tuple[float, ...] = ()
+    preparation: Preparation | None = None
 
     @property
     def splits(self) -> dict[str, Samples | StreamedSamples]:

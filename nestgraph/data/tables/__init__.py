@@ -1,0 +1,1 @@
+"""Tables: columns out of files and frames, what they hold, and how they become the numbers that a network reads."""

@@ -1,0 +1,225 @@
+"""Tables in recipes: which file, what is to be told of its rows, and how it is read and split."""
+
+import logging
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, StringConstraints
+
+from nestgraph.data.image_folder import expanded
+from nestgraph.data.samples import Dataset, Samples
+from nestgraph.data.splitting import Share, SplitKind, Splits, split_places
+from nestgraph.data.tables.csv_files import read_csv
+from nestgraph.data.tables.frames import read_parquet
+from nestgraph.data.tables.kinds import MOST_CATEGORIES, found_in, found_in_all, refuse_unlearnable
+from nestgraph.data.tables.preparation import (
+    ClassTarget,
+    LabelTarget,
+    NumberTarget,
+    Preparation,
+    fitted,
+    number_target,
+    numbers_in,
+)
+from nestgraph.data.tables.table import LONGEST_NAME, Table, gaps_of, is_numbers, listed, number_word
+from nestgraph.errors import DataError
+from nestgraph.spec.options import Beside, Options
+
+Wanted = Literal["classes", "numbers", "labels"]
+"""What a task learns of targets: one of several classes, numbers, or which of several labels hold."""
+
+ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_NAME)]
+PathText = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+FEW = 20
+"""So many different whole numbers are taken for classes where no task says what they are."""
+
+LOG = logging.getLogger("nestgraph")
+
+
+class TableReading(Options):
+    """How a table is understood and split, wherever it comes from.
+
+    Attributes:
+        target: the column that is to be told of a row, or several.
+        ignore: columns that are not read.
+        categories: columns of numbers that name categories, such as a code.
+        most_categories: more different words than these are refused as text.
+        weight: a column that says how much each row counts.
+        validation: share of the rows that decisions are made by.
+        test: share of the rows that the result is measured on.
+        split: rows are drawn, of each class its share (`stratified`); or so that those with one value in the column
+            `by` stay together (`group`); or the last ones test and those before them validate (`last`), in the order of
+            the column `by` if there is one. That column is not read as an input.
+        by: see `split`.
+    """
+
+    target: ColumnName | Annotated[tuple[ColumnName, ...], Field(min_length=1, max_length=4096)]
+    ignore: tuple[ColumnName, ...] = ()
+    categories: tuple[ColumnName, ...] = ()
+    most_categories: Annotated[int, Field(ge=2, le=10_000)] = MOST_CATEGORIES
+    weight: ColumnName | None = None
+    validation: Share = 0.2
+    test: Share = 0.2
+    split: SplitKind = "stratified"
+    by: ColumnName | None = None
+
+    beside: ClassVar = {"by": (Beside.of("split", "group", "last"),)}
+    needed: ClassVar = {"by": Beside.of("split", "group")}
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The columns that are to be told."""
+        return (self.target,) if isinstance(self.target, str) else self.target
+
+    def dataset(self, name: str, table: Table, seed: int, wanted: Wanted | None = None) -> Dataset:
+        """The splits of a table as a network reads them.
+
+        Args:
+            name: of the data.
+            table: all rows.
+            seed: which rows are drawn.
+            wanted: what is to be learned; by default classes where the target holds words or few whole numbers, else
+                numbers.
+
+        Raises:
+            DataError: a column is missing or holds what cannot be learned from, or rows are too few.
+        """
+        table, left_out = _with_targets(table, (*self.targets, *([self.weight] if self.weight else ())))
+        target = self._target(table, wanted)
+        places = self._places(table, target, np.random.default_rng(seed))
+        beside = {*self.targets, *self.ignore, *(each for each in (self.weight, self.by) if each)}
+        inputs = table.without(beside)
+        found = found_in_all(inputs, self.categories, self.most_categories)
+        refuse_unlearnable(table.name, found, self.most_categories)
+        train = table.rows(places.train)
+        if isinstance(target, NumberTarget):
+            target = number_target(train, target.names)
+        prepared = fitted(train, found, target)
+        for each in prepared.dropped:
+            LOG.warning("%s: column %r is not read: it holds %s", table.name, each.name, each.why)
+        splits = [self._samples(table.rows(chosen), prepared) for chosen in places]
+        return Dataset(
+            name,
+            *splits,
+            classes=len(target.classes) if isinstance(target, ClassTarget) else 0,
+            left_out=left_out,
+            names=target.classes if isinstance(target, ClassTarget) else target.columns,
+            features=prepared.features,
+            scales=target.deviations if isinstance(target, NumberTarget) else (),
+            preparation=prepared,
+        )
+
+    def _places(self, table: Table, target: ClassTarget | NumberTarget | LabelTarget, rng: Any) -> Splits:
+        targets = target.targets(table) if isinstance(target, ClassTarget) else np.zeros((len(table), 1), np.float32)
+        by = None
+        if self.by:
+            values = table[self.by]
+            if gaps_of(values).any():
+                got = f"{int(gaps_of(values).sum()):,} rows without one"
+                raise DataError(f"{table.name}: column {self.by!r}: expected a value to split each row by, got {got}")
+            by = values if is_numbers(values) else values.astype(str)
+        return split_places(table.name, targets, self.validation, self.test, rng, self.split, by)
+
+    def _target(self, table: Table, wanted: Wanted | None) -> ClassTarget | NumberTarget | LabelTarget:
+        """What is to be learned, of all rows; the numbers of a `NumberTarget` are those of the training rows later."""
+        names = self.targets
+        if wanted == "labels":
+            target = LabelTarget(names=names)
+            target.targets(table)
+            return target
+        values = table[names[0]]
+        whole = is_numbers(values) and bool((values % 1 == 0).all()) and len(np.unique(values)) <= FEW
+        if wanted == "numbers" or (wanted is None and (len(names) > 1 or (is_numbers(values) and not whole))):
+            for name in names:
+                numbers_in(table, name)
+            return number_target(table, names)
+        if len(names) > 1:
+            expected = "one column of classes as target"
+            raise DataError(f"{table.name}: expected {expected}, got {listed(names)}: learn each in a run of its own")
+        if is_numbers(values):
+            classes = tuple(map(number_word, np.unique(values).tolist()))
+        else:
+            classes = tuple(sorted(set(values.tolist())))
+        kind = found_in(names[0], values, len(values) // 2 or 1).kind
+        if len(classes) > max(FEW, len(values) // 2) or kind == "date":
+            got = f"{len(classes):,} different values in {len(values):,} rows, such as {classes[0][:40]!r}"
+            remedy = "name another column, or a task of numbers such as regression"
+            raise DataError(f"{table.name}: column {names[0]!r}: expected classes to tell apart, got {got}: {remedy}")
+        return ClassTarget(name=names[0], classes=classes)
+
+    def _samples(self, rows: Table, prepared: Preparation) -> Samples:
+        weights: NDArray[np.float32] | None = None
+        if self.weight:
+            weights = numbers_in(rows, self.weight).astype(np.float32)
+        targets = prepared.target.targets(rows) if prepared.target else np.zeros(len(rows), np.float32)
+        return Samples(prepared.inputs(rows), targets, weights)
+
+
+class TableOptions(TableReading):
+    """A table in a file.
+
+    Attributes:
+        path: of the file; a relative one is looked for from where the program runs.
+        delimiter: between the cells of a CSV file; by default found in its first line.
+    """
+
+    kind: Literal["csv", "parquet"]
+    path: PathText
+    delimiter: Annotated[str, StringConstraints(min_length=1, max_length=1)] | None = None
+
+    beside: ClassVar = {**TableReading.beside, "delimiter": (Beside.of("kind", "csv"),)}
+
+    distortion: ClassVar[None] = None
+    augmentation: ClassVar[None] = None
+
+    @property
+    def title(self) -> str:
+        """What results call the data."""
+        return Path(self.path).name
+
+    def load(self, seed: int, wanted: Wanted | None = None) -> Dataset:
+        """The splits of one random seed.
+
+        Raises:
+            DataError: see `read_table` and `TableReading.dataset`.
+        """
+        found = self.dataset(self.title, read_table(self.path, self.kind, self.delimiter), seed, wanted)
+        LOG.info("%s", found)
+        return found
+
+
+def read_table(path: str | Path, kind: Literal["csv", "parquet"] | None = None, delimiter: str | None = None) -> Table:
+    """The table in a file.
+
+    Args:
+        path: of the file.
+        kind: of the file; by default told by its suffix.
+        delimiter: see `read_csv`.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    place = expanded(Path(path))
+    kind = kind or ("parquet" if place.suffix.lower() in (".parquet", ".pq") else "csv")
+    return read_parquet(place) if kind == "parquet" else read_csv(place, delimiter)
+
+
+def _with_targets(table: Table, names: tuple[str, ...]) -> tuple[Table, int]:
+    """The rows whose targets and weights are known, and how many others there are.
+
+    Raises:
+        DataError: there is no such row, or no such column.
+    """
+    gaps = np.zeros(len(table), bool)
+    for name in names:
+        gaps |= gaps_of(table[name])
+    if gaps.all():
+        raise DataError(
+            f"{table.name}: expected rows with {listed(names)}, got none of {len(table):,}: name another column"
+        )
+    if gaps.any():
+        LOG.warning("%s: %d rows without %s are left out", table.name, int(gaps.sum()), listed(names))
+        return table.rows(~gaps), int(gaps.sum())
+    return table, 0
