@@ -170,7 +170,7 @@ def results(
     facts(content, "\n".join((str(page), *([table(section_rows(recipes))] if recipes else ()))), as_json)
     for section in recipes[:1]:
         place, seed = docs / "results" / f"{section.name}.json", str(section.chosen.result.seed)
-        suggest("evaluate", place, "--data", section.chosen.recipe.data.name, "--seed", seed)
+        suggest("evaluate", place, "--data", section.chosen.recipe.data.title, "--seed", seed)
 
 
 @app.command(cls=Verb, epilog="nestgraph evaluate runs/demo/final.json --data digits")

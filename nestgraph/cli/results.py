@@ -11,9 +11,9 @@ from nestgraph.graph import Network, Violation, cost
 
 if TYPE_CHECKING:
     from nestgraph.data.datasets import DatasetInfo
+    from nestgraph.data.options import AnyData
     from nestgraph.data.samples import Dataset
     from nestgraph.loop.trainer import Split
-    from nestgraph.recipes.recipe import DataOptions
     from nestgraph.runs.run import Result, StageResult
     from nestgraph.studies.sections import Section
     from nestgraph.studies.sweep_table import SweepTable
@@ -100,7 +100,7 @@ def check_form(network: Network, name: str, entry: "DatasetInfo") -> None:
 
 
 def evaluation(
-    network: Network, data: str, options: "DataOptions | None", split: "Split", seed: int, device: str
+    network: Network, data: str, options: "AnyData | None", split: "Split", seed: int, device: str
 ) -> dict[str, Any]:
     """What `evaluate` measures of a network on a dataset of the package, or on that of a recipe's options.
 

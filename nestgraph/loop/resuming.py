@@ -80,7 +80,8 @@ def resume(
             point = state.latest()
             before = begun.environment.model_dump(mode="json")
             facts = before | ({"resumed_with": facts} if facts != before else {})
-            folder = RunFolder(place, recipe, facts, kept=point.progress.kept if point else Kept())
+            kept = point.progress.kept if point else Kept()
+            folder = RunFolder(place, recipe, facts, kept=kept, columns=trainer.dataset.preparation)
             folder.check()
             return complete(Engine(recipe, trainer, folder, state, watcher, point), recipe, trainer, folder)
 

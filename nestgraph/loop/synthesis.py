@@ -70,7 +70,9 @@ def synthesize(
     place = Path(out or f"runs/{recipe.name}-{seed}")
     with cpu_threads(recipe.training.threads), tracked(trackers, place, recipe, seed, progress) as watcher:
         facts = facts_of(trainer)
-        folder, state = RunFolder(place, recipe, facts, overwrite), RunState(place, Pace(save_every))
+        columns = trainer.dataset.preparation
+        folder = RunFolder(place, recipe, facts, overwrite, columns=columns)
+        state = RunState(place, Pace(save_every))
         engine = Engine(recipe, trainer, folder, state, watcher)
         with Lock(place):
             folder.prepare()

@@ -89,10 +89,10 @@ class Trainer:
         self.device = present(device)
         self.accelerator = Accelerator()  # for precision only: its device is one for the whole process
         self.dataset, self.options, self.seed = dataset, options, seed
-        image = dataset.facts.image
-        self._size = image[1:] if image else (0, 0)
+        image, self._values = dataset.facts.image, dataset.facts.values
+        self._size = image[1:] if image else None
         self._distort = None if distortion is None else affine_distortion(distortion)
-        self._augment = None if augmentation is None else image_augmentation(augmentation, self._size)
+        self._augment = None if augmentation is None else image_augmentation(augmentation, self._size or (1, 1))
         self._sources = {name: source(samples, self.device) for name, samples in dataset.splits.items()}
 
     @checked(TrainingError)
@@ -216,7 +216,7 @@ class Trainer:
 
     def _seen(self, images: torch.Tensor) -> torch.Tensor:
         """What a network sees of images: their middle, normalised if the dataset says so."""
-        images = middle(images, self._size) if self.dataset.facts.image else images
+        images = middle(images, self._size) if self._size else images
         if (known := self.dataset.normalisation) is None:
             return images
         mean, deviation = (images.new_tensor(each).reshape(-1, 1, 1) for each in (known.mean, known.deviation))
@@ -288,7 +288,7 @@ class Trainer:
 
     def _in_order(self, split: Split, most: int | None = None) -> Iterator[Batch]:
         chosen = self._sources[split]
-        size = min(most or MEASURING_BATCH, max(1, MEASURING_VALUES // self.dataset.facts.values))
+        size = min(most or MEASURING_BATCH, max(1, MEASURING_VALUES // self._values))
         batches = torch.split(torch.arange(len(chosen.targets), device=self.device), size)
         for batch, images in zip(batches, chosen.images(batches), strict=True):
             interruption.end_if_wished()

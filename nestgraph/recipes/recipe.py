@@ -3,7 +3,6 @@
 import copy
 import json
 from collections.abc import Collection, Iterable
-from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -19,17 +18,13 @@ from pydantic import (
     model_validator,
 )
 
-from nestgraph.data.augmentation import ImageAugmentation, Normalisation
-from nestgraph.data.datasets import load_dataset, load_image_folder
-from nestgraph.data.distortion import AffineDistortion
-from nestgraph.data.image_folder import FolderOptions
-from nestgraph.data.samples import Dataset
+from nestgraph.data.options import AnyData
 from nestgraph.errors import RecipeError, SnapshotError
 from nestgraph.policies import GrowthPolicy, Policy
 from nestgraph.recipes.own_policies import set_apart, set_policy_apart
 from nestgraph.recipes.past_options import leave_aside
 from nestgraph.recipes.pruning_options import PruningOptions, Share
-from nestgraph.recipes.seed_options import PathText, Positive, SeedOptions
+from nestgraph.recipes.seed_options import Positive, SeedOptions
 from nestgraph.snapshot import options_json, problems_of, read_options
 from nestgraph.snapshot.disk import PathLike
 from nestgraph.spec.arguments import checked
@@ -43,58 +38,6 @@ ROUNDS = 8
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
 _FOLDER = resources.files("nestgraph.recipes").joinpath("packaged")
-
-
-def _usual_augmentation(fields: dict[str, Any]) -> ImageAugmentation | None:
-    """That of Szegedy et al. 2015 for folders of images, else none."""
-    return ImageAugmentation(crop=0.08, flip=True) if fields.get("name") == "image_folder" else None
-
-
-class DataOptions(FolderOptions):
-    """Which data, which of its training images are the validation split, and how training images are varied.
-
-    The fields of `FolderOptions`, `size` and so on, go with the name `image_folder`.
-
-    Attributes:
-        name: of the dataset.
-        path: a folder: the images of `image_folder`, or the files of `mnist` or `cifar10` if not in the cache. A
-            relative one is looked for from where the program runs.
-        validation: see `load_dataset`; a folder of images is always stratified.
-        distortion: of training images.
-        augmentation: of training images in colour, after any distortion; for a folder of images by default random crops
-            and flips, for none of it `{}`.
-        normalisation: of all images; by default none, they come as values from 0 to 1.
-    """
-
-    name: Literal["digits", "mnist", "cifar10", "image_folder"]
-    path: PathText | None = None
-    validation: Literal["stratified", "last"] = "stratified"
-    distortion: AffineDistortion | None = None
-    augmentation: ImageAugmentation | None = Field(default_factory=_usual_augmentation)
-    normalisation: Normalisation | None = None
-
-    beside: ClassVar = {
-        **{
-            option: (Beside.of("name", "image_folder"), *FolderOptions.beside.get(option, ()))
-            for option in FolderOptions.model_fields
-        },
-        "path": (Beside.of("name", "image_folder", "mnist", "cifar10"),),
-        "validation": (Beside.of("name", "mnist", "cifar10"),),
-        "augmentation": (Beside.of("name", "cifar10", "image_folder"),),
-    }
-    needed: ClassVar = {"path": Beside.of("name", "image_folder")}
-
-    def load(self, seed: int) -> Dataset:
-        """The dataset, with the splits of one random seed.
-
-        Raises:
-            DataError: it cannot be had.
-        """
-        if self.name == "image_folder":
-            dataset = load_image_folder(self.path or "", self, seed)
-        else:
-            dataset = load_dataset(self.name, seed, validation=self.validation, folder=self.path)
-        return replace(dataset, normalisation=self.normalisation)
 
 
 class TrainingOptions(Options):
@@ -160,7 +103,7 @@ class Recipe(Record):
 
     name: Slug
     description: Text = ""
-    data: DataOptions
+    data: AnyData
     seed_network: SeedOptions
     training: TrainingOptions = TrainingOptions()
     seed_epochs: PositiveInt = 1
@@ -172,7 +115,7 @@ class Recipe(Record):
 
     @model_validator(mode="after")
     def _check_baseline(self) -> Self:
-        if self.baseline and self.data.name == "image_folder":
+        if self.baseline and self.data.title == "image_folder":
             raise ValueError("baseline goes with data that lies in memory, not with image_folder")
         return self
 

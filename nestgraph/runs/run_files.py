@@ -23,8 +23,9 @@ from nestgraph.spec.record import Record
 STAGES = ("seed", "grown", "final")
 TIMING = "timing.jsonl"
 GROWING = ("journal.jsonl", "metrics.jsonl", "faults.jsonl")
+COLUMNS = "columns.json"
 STATE, LOCK, MANIFEST, RESULT, BEGUN = "state", ".lock", "manifest.json", "result.json", "begun.json"
-RECORDS = ("recipe.json", "environment.json", *GROWING, *(f"{stage}.json" for stage in STAGES), RESULT)
+RECORDS = ("recipe.json", "environment.json", COLUMNS, *GROWING, *(f"{stage}.json" for stage in STAGES), RESULT)
 """What a run is read back from; all else can be drawn again."""
 
 PICTURES = (

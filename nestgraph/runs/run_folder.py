@@ -8,10 +8,12 @@ from typing import Any, Self
 
 from pydantic import Field
 
+from nestgraph.data.tables.preparation import Preparation
 from nestgraph.edits.batch import AnyEdit
 from nestgraph.errors import RecipeError, SnapshotError
 from nestgraph.graph.network import Network
 from nestgraph.recipes.recipe import Recipe, recorded_recipe
+from nestgraph.runs.columns import save_columns
 from nestgraph.runs.growing import GrowingFile, Part
 from nestgraph.runs.pictures import draw_run, draw_stage
 from nestgraph.runs.run import (
@@ -28,6 +30,7 @@ from nestgraph.runs.run import (
     read_timing,
 )
 from nestgraph.runs.run_files import (
+    COLUMNS,
     MANIFEST,
     RESULT,
     STAGES,
@@ -69,6 +72,7 @@ class RunFolder:
         facts: Mapping[str, Any],
         overwrite: bool = False,
         kept: Kept | None = None,
+        columns: Preparation | None = None,
     ) -> None:
         """Nothing is written yet.
 
@@ -78,9 +82,11 @@ class RunFolder:
             facts: what environment.json holds.
             overwrite: replace what an earlier run wrote; other files stay.
             kept: what it held where an unfinished run goes on; None for a new run.
+            columns: what is done to the rows of a table before the run's networks read them.
         """
         self.folder = folder
         self._recipe, self._facts, self._overwrite, self._kept = recipe, facts, overwrite, kept
+        self._columns = columns
         self._networks = dict(kept.networks) if kept else {}
         readers: dict[str, tuple[Callable[..., object], bytes]] = {
             "journal.jsonl": (read_entry, START),
@@ -150,6 +156,8 @@ class RunFolder:
         sweep(self.folder, grace=0)  # of writers that were killed
         self._write("recipe.json", self._recipe.text)
         self._write("environment.json", json.dumps(self._facts, indent=2))
+        if self._columns is not None:
+            save_columns(self._columns, self.folder / COLUMNS)
         if self._kept is not None:
             self._shorten(self._kept)
         self._journal = JournalWriter(self.folder / "journal.jsonl")

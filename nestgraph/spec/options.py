@@ -1,14 +1,16 @@
 """Records of options, some of which do something only beside others: what would be ignored is refused."""
 
 from collections.abc import Container, Iterator, Mapping
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
-from pydantic import ValidationError, model_validator
+from pydantic import StringConstraints, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticUndefined
 
 from nestgraph.spec.record import Record
 
 Place = tuple[str | int, ...]
+PathText = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+"""The path of a file, whatever its form."""
 
 
 class Beside(NamedTuple):

@@ -164,7 +164,7 @@ def _commands(section: Section) -> Iterator[str]:
     if len(seeds) > 1 and seeds == tuple(range(seeds[0], seeds[0] + len(seeds))):
         total = _duration(sum(each.result.seconds for each in section.runs))
         yield f"$ nestgraph synthesize {recipe} --seed {seeds[0]} --seeds {len(seeds)}  # all seeds, {total}"
-    data, seed = run.recipe.data.name, run.result.seed
+    data, seed = run.recipe.data.title, run.result.seed
     error = f"{section.committed.error:.2f}%"
     yield f"$ nestgraph evaluate docs/{FOLDER}/{name}.json --data {data} --seed {seed}  # error {error}"
 

@@ -7,9 +7,10 @@ import torch
 from nestgraph.data import cifar
 from nestgraph.data.augmentation import ImageAugmentation, Normalisation, image_augmentation, middle
 from nestgraph.data.datasets import datasets, load_dataset
+from nestgraph.data.options import DataOptions
 from nestgraph.data.samples import Dataset, Samples
 from nestgraph.errors import DataError, RecipeError
-from nestgraph.recipes.recipe import DataOptions, parse_recipe
+from nestgraph.recipes.recipe import parse_recipe
 
 FILES = (*cifar.TRAIN, cifar.TEST)
 

@@ -15,12 +15,13 @@ from pathlib import Path
 
 import pytest
 
+from nestgraph.data.options import DataOptions
 from nestgraph.errors import NestgraphError
 from nestgraph.loop import checkpoint
 from nestgraph.loop.checkpoint import Pace, RunState
 from nestgraph.loop.resuming import resume
 from nestgraph.loop.synthesis import synthesize
-from nestgraph.recipes.recipe import DataOptions, Recipe, parse_recipe, recorded_recipe
+from nestgraph.recipes.recipe import Recipe, parse_recipe, recorded_recipe
 from nestgraph.reporting import report
 from nestgraph.runs import run_folder
 from nestgraph.runs.interruption import Interrupted

@@ -7,11 +7,11 @@ import threading
 import pytest
 
 from nestgraph.cli.app import app
+from nestgraph.data.options import DataOptions
 from nestgraph.loop import synthesis
 from nestgraph.loop.resuming import resume
 from nestgraph.loop.synthesis import synthesize
 from nestgraph.loop.trainer import Trainer
-from nestgraph.recipes.recipe import DataOptions
 from nestgraph.runs import interruption, run_folder
 from nestgraph.runs.interruption import Interrupted, signals_noted
 from nestgraph.runs.run_folder import RunFolder

@@ -8,13 +8,14 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from nestgraph.data.image_folder import FolderOptions
+from nestgraph.data.options import DataOptions
 from nestgraph.errors import RecipeError
 from nestgraph.loop.synthesis import synthesize
 from nestgraph.policies import GrowthPolicy, MagnitudePruning, PruningPolicy, SkipGrowth, possible_skips
 from nestgraph.policies.policy import plastic_projections
 from nestgraph.recipes.naming import check_names
 from nestgraph.recipes.pruning_options import PruningOptions
-from nestgraph.recipes.recipe import DataOptions, SeedOptions, TrainingOptions, parse_recipe
+from nestgraph.recipes.recipe import SeedOptions, TrainingOptions, parse_recipe
 from nestgraph.seeds import cnn, mlp
 from nestgraph.spec.options import usual
 from nestgraph.studies.sweep import Sweep, Variation, run_sweep

@@ -10,11 +10,11 @@ import warnings
 
 import pytest
 
+from nestgraph.data.options import DataOptions
 from nestgraph.errors import NestgraphError, SnapshotError
 from nestgraph.loop import checkpoint
 from nestgraph.loop.resuming import resume
 from nestgraph.loop.synthesis import synthesize
-from nestgraph.recipes.recipe import DataOptions
 from nestgraph.runs import run_folder, state_files
 from nestgraph.runs.growing import GrowingFile
 from nestgraph.runs.interruption import Interrupted

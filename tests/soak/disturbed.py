@@ -21,12 +21,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from nestgraph.data.options import DataOptions
 from nestgraph.loop import engine, trainer, training_state
 from nestgraph.loop.checkpoint import Pace, RunState
 from nestgraph.loop.decisions import PHASES
 from nestgraph.loop.resuming import resume
 from nestgraph.loop.synthesis import synthesize
-from nestgraph.recipes.recipe import DataOptions, parse_recipe
+from nestgraph.recipes.recipe import parse_recipe
 from nestgraph.runs import run_files, run_folder
 from nestgraph.runs.run_files import resumable
 from nestgraph.runs.run_folder import RunFolder

@@ -25,13 +25,12 @@ from nestgraph.data.tables.preparation import (
 )
 from nestgraph.data.tables.table import LONGEST_NAME, Table, gaps_of, is_numbers, listed, number_word
 from nestgraph.errors import DataError
-from nestgraph.spec.options import Beside, Options
+from nestgraph.spec.options import Beside, Options, PathText
 
 Wanted = Literal["classes", "numbers", "labels"]
 """What a task learns of targets: one of several classes, numbers, or which of several labels hold."""
 
 ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_NAME)]
-PathText = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 FEW = 20
 """So many different whole numbers are taken for classes where no task says what they are."""
 
@@ -124,30 +123,30 @@ class TableReading(Options):
 
     def _target(self, table: Table, wanted: Wanted | None) -> ClassTarget | NumberTarget | LabelTarget:
         """What is to be learned, of all rows; the numbers of a `NumberTarget` are those of the training rows later."""
-        names = self.targets
+        names, first, several = self.targets, self.targets[0], len(self.targets) > 1
         if wanted == "labels":
             target = LabelTarget(names=names)
             target.targets(table)
             return target
-        values = table[names[0]]
+        values = table[first]
         whole = is_numbers(values) and bool((values % 1 == 0).all()) and len(np.unique(values)) <= FEW
-        if wanted == "numbers" or (wanted is None and (len(names) > 1 or (is_numbers(values) and not whole))):
+        if wanted == "numbers" or (wanted is None and (several or (is_numbers(values) and not whole))):
             for name in names:
                 numbers_in(table, name)
             return number_target(table, names)
-        if len(names) > 1:
+        if several:
             expected = "one column of classes as target"
             raise DataError(f"{table.name}: expected {expected}, got {listed(names)}: learn each in a run of its own")
         if is_numbers(values):
             classes = tuple(map(number_word, np.unique(values).tolist()))
         else:
             classes = tuple(sorted(set(values.tolist())))
-        kind = found_in(names[0], values, len(values) // 2 or 1).kind
+        kind = found_in(first, values, len(values) // 2 or 1).kind
         if len(classes) > max(FEW, len(values) // 2) or kind == "date":
             got = f"{len(classes):,} different values in {len(values):,} rows, such as {classes[0][:40]!r}"
             remedy = "name another column, or a task of numbers such as regression"
-            raise DataError(f"{table.name}: column {names[0]!r}: expected classes to tell apart, got {got}: {remedy}")
-        return ClassTarget(name=names[0], classes=classes)
+            raise DataError(f"{table.name}: column {first!r}: expected classes to tell apart, got {got}: {remedy}")
+        return ClassTarget(name=first, classes=classes)
 
     def _samples(self, rows: Table, prepared: Preparation) -> Samples:
         weights: NDArray[np.float32] | None = None

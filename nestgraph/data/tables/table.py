@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,7 +101,7 @@ def gaps_of(values: Values) -> NDArray[np.bool_]:
 def as_words(values: Values) -> Words:
     """A column as words: whole numbers without a point."""
     if not is_numbers(values):
-        return values
+        return cast(Words, values)
     found = np.empty(len(values), object)
     found[:] = [None if value != value else number_word(value) for value in values.tolist()]
     return found

@@ -1,0 +1,58 @@
+"""columns.json: what a run did to the rows of its table, beside the networks that read them."""
+
+from pathlib import Path
+
+from nestgraph.data.tables.preparation import PREPARATION, Preparation
+from nestgraph.errors import DataError
+from nestgraph.runs.run_files import COLUMNS
+from nestgraph.snapshot import MAX_BYTES, read_bounded, read_record, write_atomically
+from nestgraph.snapshot.disk import PathLike, shown
+
+
+def columns_text(preparation: Preparation) -> bytes:
+    """What columns.json holds."""
+    return preparation.model_dump_json(indent=2).encode() + b"\n"
+
+
+def save_columns(preparation: Preparation, path: PathLike) -> None:
+    """Write what is done to the rows of a table, for a network that is kept somewhere else.
+
+    Args:
+        preparation: of a run.
+        path: `NET.columns.json` beside `NET.json` is found by `predict`.
+
+    Raises:
+        SnapshotError: it cannot be written.
+    """
+    write_atomically(path, columns_text(preparation))
+
+
+def read_columns(path: PathLike) -> Preparation:
+    """What is done to the rows of a table.
+
+    Args:
+        path: of a columns.json, or of the folder of a run.
+
+    Raises:
+        SnapshotError: it cannot be read.
+    """
+    place = Path(path)
+    place = place / COLUMNS if place.is_dir() else place
+    return read_record(PREPARATION, read_bounded(place, MAX_BYTES), shown(place))
+
+
+def columns_beside(snapshot: PathLike) -> Preparation:
+    """What goes with a network in a file: `NET.columns.json` beside `NET.json`, else columns.json in its folder.
+
+    Raises:
+        DataError: there is neither.
+        SnapshotError: it cannot be read.
+    """
+    path = Path(snapshot)
+    places = (path.with_name(f"{path.stem}.columns.json"), path.with_name(COLUMNS))
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        expected = f"{places[0].name} or {COLUMNS} beside it, which say how rows become its inputs"
+        remedy = "name the file that its run wrote, or give arrays of inputs"
+        raise DataError(f"{shown(path)}: expected {expected}, got neither: {remedy}")
+    return read_columns(found)
