@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from math import isqrt
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ def draw_run(
     prefix: str = "",
     overwrite: bool = True,
 ) -> None:
-    """Draw curves.svg, inputs.svg and, where a convolution computes a part of its maps, areas.svg.
+    """Draw curves.svg, inputs.svg where inputs make a square, and areas.svg where a convolution computes a part.
 
     Args:
         stages: the networks by stage, the final one last.
@@ -34,9 +35,16 @@ def draw_run(
     """
     final = list(stages.values())[-1]
     _drawn(lambda: curves(kept, folder / f"{prefix}curves.svg", overwrite=overwrite))
-    _drawn(lambda: input_heat_map(stages, folder / f"{prefix}inputs.svg", overwrite=overwrite))
+    if _has_square_inputs(final):
+        _drawn(lambda: input_heat_map(stages, folder / f"{prefix}inputs.svg", overwrite=overwrite))
     if any(final.connection_columns(name).area is not None for name in final.projection_names):
         _drawn(lambda: area_maps(final, folder / f"{prefix}areas.svg", overwrite=overwrite))
+
+
+def _has_square_inputs(network: Network) -> bool:
+    """Whether inputs can be an image: those of tables are seldom as many as a square has."""
+    layers = [network.layer(name) for name in network.input_names]
+    return any(layer.size is not None or isqrt(layer.features or 0) ** 2 == layer.features for layer in layers)
 
 
 def _drawn(picture: Callable[[], object]) -> None:

@@ -87,11 +87,11 @@ class TableReading(Options):
         """
         table, left_out = _with_targets(table, (*self.targets, *([self.weight] if self.weight else ())))
         target = self._target(table, wanted)
-        places = self._places(table, target, np.random.default_rng(seed))
         beside = {*self.targets, *self.ignore, *(each for each in (self.weight, self.by) if each)}
         inputs = table.without(beside)
         found = found_in_all(inputs, self.categories, self.most_categories)
         refuse_unlearnable(table.name, found, self.most_categories)
+        places = self._places(table, target, np.random.default_rng(seed))
         train = table.rows(places.train)
         if isinstance(target, NumberTarget):
             target = number_target(train, target.names)

@@ -51,7 +51,8 @@ class NumberColumn(Record):
                 raise DataError(f"{table}: column {self.name!r}: expected numbers, got {quoted(held[0])}: {remedy}")
             values = np.full(len(values), np.nan)
         gaps = gaps_of(values)
-        scaled = np.where(gaps, 0.0, (values - self.mean) / self.deviation).astype(np.float32)
+        with np.errstate(over="ignore"):  # whoever reads rows looks for what is not finite
+            scaled = np.where(gaps, 0.0, (values - self.mean) / self.deviation).astype(np.float32)
         return [scaled, gaps.astype(np.float32)] if self.gaps else [scaled]
 
 
@@ -276,7 +277,7 @@ def fitted(table: Table, found: Sequence[Found], target: ClassTarget | NumberTar
         some = bool(gaps.any())
         if not len(held):
             dropped.append(Dropped(name=each.name, why="no value in the rows that train"))
-        elif each.kind == "category":
+        elif each.kind == "category" or not is_numbers(values):
             words = sorted(set(as_words(held).tolist()))
             if len(words) + some > 1:
                 columns.append(CategoryColumn(name=each.name, values=tuple(words), gaps=some))
