@@ -65,8 +65,7 @@ def tell(runs: "Sequence[Run]", as_json: bool) -> None:
     for run in runs:
         if found := _words(run.result.faults):
             say(f"{run.folder}: {found}")
-    ours = recipe.data.path or recipe.data.normalisation  # data that its name alone does not tell
-    data = str(runs[-1].folder / "recipe.json") if ours else recipe.data.title
+    data = recipe.data.title if recipe.data.named else str(runs[-1].folder / "recipe.json")
     suggest("evaluate", runs[-1].folder / "final.json", "--data", data, "--seed", str(results[-1].seed))
     worst, target = min(result.stages[-1].validation_accuracy for result in results), recipe.pruning.target_accuracy
     if target is not None and worst < target:

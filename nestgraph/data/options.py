@@ -60,6 +60,28 @@ class DataOptions(FolderOptions):
         """What results call the data."""
         return self.name
 
+    @property
+    def named(self) -> bool:
+        """Whether its name alone tells what it is."""
+        return not (self.path or self.normalisation)
+
+    @property
+    def story(self) -> str:
+        """How its samples are split and varied, in sentences."""
+        split = {"stratified": "drawn by the seed, equal shares of each class", "last": "the last training images"}
+        validation = f"The validation split is {split[self.validation]}."
+        distortion = self.distortion
+        if distortion is None:
+            return f"Training images are plain, not distorted. {validation}"
+        limits = {
+            f"turned by up to {distortion.degrees:g} degrees": distortion.degrees,
+            f"moved by up to {100 * distortion.translate:g}% of their size": distortion.translate,
+            f"scaled by up to {100 * distortion.scale:g}%": distortion.scale,
+            f"sheared by up to {distortion.shear:g} degrees": distortion.shear,
+        }
+        how = ", ".join(words for words, limit in limits.items() if limit)
+        return f"Training images are affine-distorted, anew in each epoch ({how}); all others are plain. {validation}"
+
     def load(self, seed: int, wanted: Wanted | None = None) -> Dataset:
         """The dataset, with the splits of one random seed.
 

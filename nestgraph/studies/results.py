@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from nestgraph.errors import SnapshotError
-from nestgraph.recipes.recipe import Recipe
 from nestgraph.runs.run import Run
 from nestgraph.snapshot import MAX_BYTES, read_bounded
 from nestgraph.studies.references import Published, Reference
@@ -60,7 +59,7 @@ def _recipe_parts(section: Section) -> Iterator[str]:
         yield _table(list(_verdict_rows(reference, section)))
     yield "\n".join(("```console", *_commands(section), "```"))
     yield _table(list(_seed_rows(section)))
-    yield f"{_training_images(run.recipe)} {_machine(section)}"
+    yield f"{run.recipe.data.story} {_machine(section)}"
     for kind, name in section.pictures.items():
         yield f"![{PICTURES[kind]}]({FOLDER}/{name})\n\n*{PICTURES[kind]}: {section.name}, seed {run.result.seed}.*"
 
@@ -164,25 +163,10 @@ def _commands(section: Section) -> Iterator[str]:
     if len(seeds) > 1 and seeds == tuple(range(seeds[0], seeds[0] + len(seeds))):
         total = _duration(sum(each.result.seconds for each in section.runs))
         yield f"$ nestgraph synthesize {recipe} --seed {seeds[0]} --seeds {len(seeds)}  # all seeds, {total}"
-    data, seed = run.recipe.data.title, run.result.seed
+    seed = run.result.seed
     error = f"{section.committed.error:.2f}%"
+    data = run.recipe.data.title if run.recipe.data.named else recipe
     yield f"$ nestgraph evaluate docs/{FOLDER}/{name}.json --data {data} --seed {seed}  # error {error}"
-
-
-def _training_images(recipe: Recipe) -> str:
-    split = {"stratified": "drawn by the seed, equal shares of each class", "last": "the last training images"}
-    validation = f"The validation split is {split[recipe.data.validation]}."
-    distortion = recipe.data.distortion
-    if distortion is None:
-        return f"Training images are plain, not distorted. {validation}"
-    limits = {
-        f"turned by up to {distortion.degrees:g} degrees": distortion.degrees,
-        f"moved by up to {100 * distortion.translate:g}% of their size": distortion.translate,
-        f"scaled by up to {100 * distortion.scale:g}%": distortion.scale,
-        f"sheared by up to {distortion.shear:g} degrees": distortion.shear,
-    }
-    how = ", ".join(words for words, limit in limits.items() if limit)
-    return f"Training images are affine-distorted, anew in each epoch ({how}); all others are plain. {validation}"
 
 
 def _machine(section: Section) -> str:

@@ -178,6 +178,23 @@ class TableOptions(TableReading):
         """What results call the data."""
         return Path(self.path).name
 
+    @property
+    def named(self) -> bool:
+        """Whether its name alone tells what it is."""
+        return False
+
+    @property
+    def story(self) -> str:
+        """How its rows are split, in a sentence."""
+        by = f" {self.by}" if self.by else ""
+        how = {
+            "stratified": "drawn by the seed, of each class its share",
+            "group": f"drawn by the seed, rows of one{by} together",
+            "last": f"the last ones{by and f' by{by}'}, first to validate, then to test",
+        }
+        shares = f"{self.validation:.0%} of the rows validate and {self.test:.0%} test"
+        return f"Of the table, {shares}: {how[self.split]}."
+
     def load(self, seed: int, wanted: Wanted | None = None) -> Dataset:
         """The splits of one random seed.
 
