@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt
 
 from nestgraph.data.samples import Dataset
 from nestgraph.errors import RecipeError
@@ -11,9 +11,12 @@ from nestgraph.graph.network import Network
 from nestgraph.seeds import NEST_ALEXNET, NEST_VGG_16, alexnet, cnn, lenet_5, lenet_300_100, mlp, resnet18, vgg16
 from nestgraph.snapshot import load
 from nestgraph.snapshot.document import Digest
-from nestgraph.spec.options import Beside, Options, PathText, misplaced
+from nestgraph.spec.options import Beside, Options, PathText
 
 SEEDS = ("mlp", "lenet_300_100", "lenet_5", "cnn", "alexnet", "vgg16", "resnet18")
+HIDDEN = (32,)
+"""Neurons of an `mlp` for which nothing else is said."""
+
 MADE = Beside("kind", SEEDS, "a seed that is made, not read")
 Positive = Annotated[float, Field(gt=0)]
 Widths = Annotated[tuple[PositiveInt, ...], Field(min_length=2, max_length=64)]
@@ -28,7 +31,8 @@ class SeedOptions(Options):
         widths: of an `mlp`, with inputs and outputs, in the place of `neurons`; of the hidden layers of `alexnet` and
             `vgg16`, by default those of NeST's seeds.
         maps: of the convolutions of a `cnn`.
-        neurons: of the hidden layers of a `cnn` after them, or of an `mlp` whose inputs and outputs are the data's.
+        neurons: of the hidden layers of a `cnn` after them, or of an `mlp` whose inputs and outputs are the data's, by
+            default one layer of 32.
         width: multiplies the widths of all kinds but `mlp` and `cnn`.
         density: share of the possible connections that are active.
         batch_norm: whether hidden layers are normalised.
@@ -49,7 +53,10 @@ class SeedOptions(Options):
     beside: ClassVar = {
         "widths": (Beside.of("kind", "mlp", "alexnet", "vgg16"),),
         "maps": (Beside.of("kind", "cnn"),),
-        "neurons": (Beside.of("kind", "cnn", "mlp"),),
+        "neurons": (
+            Beside.of("kind", "mlp", "cnn"),
+            Beside("widths", (None,), "inputs and outputs that are the data's"),
+        ),
         "width": (Beside.of("kind", "lenet_300_100", "lenet_5", "alexnet", "vgg16", "resnet18"),),
         "density": (MADE,),
         "batch_norm": (MADE,),
@@ -57,13 +64,6 @@ class SeedOptions(Options):
         "digest": (Beside.of("kind", "snapshot"),),
     }
     needed: ClassVar = {"path": Beside.of("kind", "snapshot")}
-
-    @model_validator(mode="after")
-    def _check_widths(self) -> Self:
-        if self.kind == "mlp" and (self.widths is None) == (self.neurons is None):
-            words = "missing (goes with kind 'mlp', where it must be, or else neurons, the hidden layers alone)"
-            raise misplaced(self, {("widths",): words if self.widths is None else "got it beside neurons: give one"})
-        return self
 
     def build(self, seed: int, dataset: Dataset | None = None) -> Network:
         """The seed network of one random seed, for the images and classes of a dataset.
@@ -101,7 +101,7 @@ class SeedOptions(Options):
         if dataset is None:
             raise RecipeError("seed_network: expected data whose inputs and outputs to fit, got none: give widths")
         facts = dataset.facts
-        return (facts.values, *(self.neurons or ()), facts.classes or facts.width)
+        return (facts.values, *(HIDDEN if self.neurons is None else self.neurons), facts.classes or facts.width)
 
     def resolved(self, folder: Path) -> Self:
         """The same with the path of a snapshot in full, from `folder`, and with the digest of what is there now.

@@ -61,6 +61,7 @@ VALUES = {
 OTHERS = {
     "check": [True, False],
     "retries": [0, 1, 16],
+    "widths": [None, (4, 3)],
     "target_accuracy": [None, 0.5],
     "policies": [(MagnitudePruning(),), (MagnitudePruning(), MagnitudePruning(fraction=0.2))],
 }

@@ -91,11 +91,11 @@ WRONG = {
     "missing section": ('[data]\nname = "digits"', "", "data", "missing"),
     "unknown dataset": ('"digits"', '"imagenet"', "data.name", "'imagenet'"),
     "widths of a lenet": ('"mlp"', '"lenet_5"', "seed_network.widths", "does nothing without kind"),
-    "a perceptron without widths": (
+    "a perceptron of widths and of neurons": (
         "widths = [64, 12, 10]",
-        "",
-        "seed_network.widths",
-        "missing (goes with kind 'mlp'",
+        "widths = [64, 12, 10]\nneurons = [12]",
+        "seed_network.neurons",
+        "does nothing without inputs and outputs that are the data's",
     ),
     "no units": ("[64, 12, 10]", "[64, 0, 10]", "seed_network.widths[1]", "0"),
     "a name that is a path": ('"small"', '"../small"', "name", "'../small'"),
