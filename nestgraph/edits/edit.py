@@ -17,6 +17,7 @@ from nestgraph.spec.record import ArrayRecord
 class Applied:
     """An edit carried out: the networks before and after, and the edit that leads back."""
 
+    edit: "Edit"
     before: Network
     network: Network
     inverse: "Edit"
@@ -39,7 +40,7 @@ class Edit(ArrayRecord, ABC):
         """
         try:
             structure, inverse = self.change(network)
-            return Applied(network, Network.of(structure), inverse)
+            return Applied(self, network, Network.of(structure), inverse)
         except VerificationError as error:
             islands = all(getattr(violation, "law", "") == "islands" for violation in error.violations)
             remedy = "; the recipe functions in nestgraph.edits also remove what an edit cuts off" if islands else ""

@@ -2,7 +2,7 @@
 
     begun.json           the recipe and the environment the run began with
     trained-seed.json    the network after the first training, for the result table
-    step-N/              a point between steps: network.json, and progress.safetensors with the state of the optimizer
+    step-N/              a point between steps: network.json, and progress.safetensors with the state of the bench
     training-N.safetensors   a point within the N-th training, since the last step; see `training_state`
     current.json         which steps count, the newest first
 
@@ -15,14 +15,14 @@ import warnings
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, JsonValue, NonNegativeInt, Strict, StringConstraints, TypeAdapter
 
 from nestgraph.errors import SnapshotError
 from nestgraph.graph.network import Network
 from nestgraph.loop.decisions import State
-from nestgraph.lowering.states import OptimizerState, StateRecord
+from nestgraph.lowering.bench_state import BenchRecord, BenchState
 from nestgraph.runs.run_files import BEGUN, STATE, STEP, TRAINING, remove_step
 from nestgraph.runs.run_folder import Kept
 from nestgraph.runs.state_files import read_state, write_state
@@ -45,16 +45,16 @@ class Progress(ArrayRecord):
         network: digest of the one that stands.
         kept: what the run's folder held: what was written after the point is dropped, what was before is checked.
         seconds: that the run took so far.
-        optimizer: the part of its state that is not an array.
+        bench: the part of its state that is not an array.
     """
 
     format: Literal["nestgraph.progress"] = "nestgraph.progress"
-    version: Literal[3] = 3
+    version: Literal[4] = 4
     state: State
     network: Digest
     kept: Kept
     seconds: Annotated[float, Field(ge=0)]
-    optimizer: StateRecord
+    bench: BenchRecord
 
 
 class Facts(Record):
@@ -66,12 +66,22 @@ class Facts(Record):
     seed: NonNegativeInt
     device: Annotated[str, StringConstraints(pattern=r"^(cpu|cuda(:[0-9]{1,3})?)$")]
 
+    @property
+    def known_as(self) -> str:
+        """The nestgraph that noted them, with its version where that was noted."""
+        libraries: Any = (self.__pydantic_extra__ or {}).get("libraries")
+        version = libraries.get("nestgraph") if isinstance(libraries, dict) else None
+        return f"nestgraph {version}"[:40] if isinstance(version, str) else "nestgraph"
+
 
 class Begun(Record):
-    """What a run began with, to be compared with what it would go on with; the recipe as JSON."""
+    """What a run began with, to be compared with what it would go on with; the recipe as JSON.
+
+    `version` is that of all points in the folder, and of what journal they go on with.
+    """
 
     format: Literal["nestgraph.begun"] = "nestgraph.begun"
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 2
     recipe: dict[str, JsonValue]
     environment: Facts
 
@@ -87,10 +97,10 @@ _CURRENT: TypeAdapter[_Current] = TypeAdapter(_Current)
 
 @dataclass(frozen=True)
 class Point:
-    """A point between two steps: the network that stands, the state of its optimizer, and where the run goes on."""
+    """A point between two steps: the network that stands, the state of its bench, and where the run goes on."""
 
     network: Network
-    optimizer: OptimizerState
+    bench: BenchState
     progress: Progress
 
 
@@ -144,7 +154,7 @@ class RunState:
         """What the run began with.
 
         Raises:
-            SnapshotError: the folder has no unfinished run, or one that is damaged.
+            SnapshotError: the folder has no unfinished run, or one that is damaged or that an earlier version began.
         """
         path = self.folder / BEGUN
         if not path.exists():
@@ -152,7 +162,14 @@ class RunState:
                 f"{shown(self.folder.parent)}: expected an unfinished run with {STATE}/{BEGUN}, got none: nothing had "
                 "begun, or another version wrote it; synthesize with --overwrite (overwrite=True) starts anew"
             )
-        return read_record(_BEGUN, read_bounded(path, MAX_BYTES), shown(path))
+        begun = read_record(_BEGUN, read_bounded(path, MAX_BYTES), shown(path))
+        if begun.version != Begun.model_fields["version"].default:
+            raise SnapshotError(
+                f"{shown(self.folder.parent)}: expected an unfinished run whose points this version reads, got "
+                f"points of format {begun.version}, kept by an earlier one ({begun.environment.known_as}): it goes on there; "
+                "synthesize with --overwrite (overwrite=True) starts anew"
+            )
+        return begun
 
     # -- points between steps ------------------------------------------------------------------------
 
@@ -169,7 +186,7 @@ class RunState:
             remove_step(place)  # a kill may have left its beginning; counting on from it would look like a lost pointer
             place.mkdir(exist_ok=True)
         save(point.network, place / "network.json", overwrite=True)
-        write_state(place / "progress.safetensors", point.progress, point.optimizer.arrays)
+        write_state(place / "progress.safetensors", point.progress, point.bench.arrays)
         self._write("current.json", _Current(steps=(number, *steps[:1])))
         read_state(place / "progress.safetensors", _PROGRESS)
         with suppress(OSError, SnapshotError):  # what is left over does no harm
@@ -205,7 +222,7 @@ class RunState:
         network = load(place / "network.json", UNLIMITED)
         if network.digest != progress.network:
             raise SnapshotError(f"{place}: expected a network with digest {progress.network}, got {network.digest}")
-        return Point(network, OptimizerState(progress.optimizer, arrays), progress)
+        return Point(network, BenchState.read(progress.bench, arrays), progress)
 
     def _steps(self) -> tuple[int, ...]:
         path = self.folder / "current.json"

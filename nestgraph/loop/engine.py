@@ -4,13 +4,13 @@ import math
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from functools import singledispatchmethod
+from typing import Any
 
 import numpy as np
 
-from nestgraph.edits.batch import AnyEdit, Batch
-from nestgraph.edits.editor import Editor
+from nestgraph.edits import Applied
+from nestgraph.edits.batch import Batch
 from nestgraph.edits.history import Moment
 from nestgraph.edits.operations import shift_activations
 from nestgraph.errors import EditError, TrainingError
@@ -41,8 +41,7 @@ from nestgraph.loop.decisions import (
 )
 from nestgraph.loop.proposing import Asked, ask, together
 from nestgraph.loop.trainer import Score, Trainer
-from nestgraph.loop.training_state import Model, TrainingSaves
-from nestgraph.lowering.states import OptimizerState
+from nestgraph.loop.training_state import TrainingSaves
 from nestgraph.policies import Evidence, Policy
 from nestgraph.recipes.naming import check_names
 from nestgraph.recipes.recipe import Recipe
@@ -57,20 +56,12 @@ Watcher = Callable[[Measurement, float | None], None]
 """Called after each measurement with the row and the seconds that the phase probably still takes (None: unknown)."""
 
 
-@dataclass(frozen=True)
-class Stand:
-    """A point of a run to come back to: the model in training and the moment of the editor."""
-
-    model: Model
-    moment: Moment
-
-
 class Engine:
-    """A run in progress: the network under an editor, the model that follows it, and the journal of both.
+    """A run in progress: a bench that edits and trains, and the journal of what it did.
 
     Attributes:
         state: of the run, as decided.
-        editor: holds the network, and what was tried since the last decision.
+        bench: holds the network, and what was tried since the last decision.
         rows: what was measured.
     """
 
@@ -102,23 +93,21 @@ class Engine:
         else:
             network = point.network
         self.state = point.progress.state if point else State()
-        self.editor, self.rows = Editor(network), list[Measurement]()
+        self.bench, self.rows = trainer.bench(network), list[Measurement]()
         self._recipe, self._trainer, self._folder, self._points = recipe, trainer, folder, points
         self._watcher, self._resumed = watcher, point is not None
         self._began = self._entered = time.monotonic() - (point.progress.seconds if point else 0.0)
-        self._model = trainer.begin(network)
         if point:
-            point.optimizer.restore(self._model.optimizer, network, self._model.module)
-        self._stands = Stand(self._model, self.editor.mark())
-        self._before_training = self.editor.mark()
+            self.bench.load(network, point.bench)
+        self._stands = self._before_training = self.bench.mark()
         self._idle = list[Proposal]()
         self._score = Score(self.state.loss, self.state.accuracy)
         self._problem = TrainingError("nothing was trained yet")
 
     @property
     def network(self) -> Network:
-        """The current network."""
-        return self.editor.network
+        """The network after the last edit, training being one."""
+        return self.bench.edited
 
     @property
     def seconds(self) -> float:
@@ -179,16 +168,15 @@ class Engine:
 
     def _point(self) -> Point:
         """All that the next step depends on."""
-        model = self._stands.model
-        optimizer = OptimizerState.of(model.optimizer, model.network, model.module)
+        bench = self.bench.state()
         progress = Progress(
             state=self.state,
             network=self.network.digest,
             kept=self._folder.kept,
             seconds=self.seconds,
-            optimizer=optimizer.record,
+            bench=bench.record,
         )
-        return Point(self.network, optimizer, progress)
+        return Point(self.network, bench, progress)
 
     @_do.register
     def _stop(self, action: Stop) -> None:
@@ -220,7 +208,7 @@ class Engine:
 
     def _proposed(self, edit: Batch) -> Proposed:
         if edit.edits:
-            self._apply(edit)
+            self._log(self.bench.apply(edit))
         return Proposed(edits=len(edit.edits), title=edit.words)
 
     def _policies(self) -> tuple[tuple[Policy, ...], int | None]:
@@ -249,13 +237,13 @@ class Engine:
         loss = self._trainer.evidence(self.network, {"trial"}, batches, self.state.counts.trainings).loss(tried)
         return loss if math.isfinite(loss) else sys.float_info.max
 
-    def _apply(self, edit: AnyEdit) -> None:
-        applied = self.editor.apply(edit)
+    def _log(self, applied: Applied) -> None:
+        edit: Any = applied.edit
         self._folder.log("apply", self.state.phase, applied.network.digest, edit=edit, note=edit.words[:256])
 
     def _back(self, moment: Moment, note: str) -> None:
-        while self.editor.mark() is not moment:
-            network = self.editor.undo()
+        while self.bench.mark() is not moment:
+            network = self.bench.undo()
             self._folder.log("undo", self.state.phase, network.digest, note=note[:256])
 
     # -- training ------------------------------------------------------------------------------------
@@ -264,18 +252,17 @@ class Engine:
     def _train(self, action: Train) -> Trained | Broke:
         """Train, take what was learned into the network, and measure it."""
         if not action.on:
-            self._before_training = self.editor.mark()
-            self._model = self._trainer.follow(self._stands.model, self.network)
+            self._before_training = self.bench.mark()
         phase, number = self.state.phase, action.number
         saves = TrainingSaves(self._points.training(number), self._points.pace, self._trainer.device)
         try:
-            self._apply(self._trainer.fit(self._model, action.epochs, phase, number, action.rate, saves))
-            self._model = replace(self._model, network=self.network)
-            self._score = self._trainer.measure(self.network, "validation", self._model.module)
+            self._log(self._trainer.fit(self.bench, action.epochs, phase, number, action.rate, saves))
+            self._score = self._trainer.measure(self.network, "validation", self.bench.module)
             if not math.isfinite(self._score.loss):
                 raise TrainingError(f"training ({phase} {number}) expected a finite loss, got {self._score.loss}")
         except TrainingError as error:
             self._problem = error
+            self.bench.drop()
             self._fault(number, str(error), action.rate, action.otherwise)
             return Broke()
         loss, accuracy = self._score.loss, self._score.accuracy
@@ -287,14 +274,13 @@ class Engine:
 
     @_do.register
     def _accept(self, _: Accept) -> None:
-        self._stands = Stand(self._model, self.editor.mark())
-        self.editor.forget(self._stands.moment)  # nothing leads behind what stands but the journal
+        self._stands = self.bench.mark()
+        self.bench.forget(self._stands)  # nothing leads behind what stands but the journal
 
     @_do.register
     def _refuse(self, action: Refuse) -> None:
-        self._back(self._stands.moment, f"refused: {action.title}")
-        self._model = self._stands.model
-        self.editor.forget(self._stands.moment)
+        self._back(self._stands, f"refused: {action.title}")
+        self.bench.forget(self._stands)
 
     def _note_collapse(self) -> None:
         guessing = self._trainer.guessing

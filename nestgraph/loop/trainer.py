@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import torch
 from accelerate import Accelerator
+from torch import nn
 from torch.fx import GraphModule
 from torch.nn import functional
 from torch.optim import Optimizer
@@ -19,13 +20,14 @@ from nestgraph.data.distortion import AffineDistortion, affine_distortion
 from nestgraph.data.minibatch import present
 from nestgraph.data.samples import Dataset
 from nestgraph.data.sources import Source, source
-from nestgraph.edits.connections import SetValues
+from nestgraph.edits import Applied, SetValues
 from nestgraph.errors import DataError, LoweringError, TrainingError
 from nestgraph.graph.extents import fits, sample_shape, shape_words
 from nestgraph.graph.network import Network
 from nestgraph.loop.evidence import gather
-from nestgraph.loop.training_state import Model, Place, RandomState, Training, TrainingSaves, random_state, set_random
-from nestgraph.lowering import carry_optimizer, lower, trained_values
+from nestgraph.loop.training_state import Place, RandomState, Training, TrainingSaves, random_state, set_random
+from nestgraph.lowering import lower
+from nestgraph.lowering.workbench import Workbench
 from nestgraph.policies import Evidence, EvidenceKind
 from nestgraph.recipes.recipe import TrainingOptions
 from nestgraph.runs import interruption
@@ -96,25 +98,23 @@ class Trainer:
         self._sources = {name: source(samples, self.device) for name, samples in dataset.splits.items()}
 
     @checked(TrainingError)
-    def begin(self, network: Network) -> Model:
-        """A model of `network` with a new optimizer.
+    def bench(self, network: Network) -> Workbench:
+        """A workbench of `network` with the recipe's optimizer.
 
         Raises:
             DataError: the network does not fit the dataset.
         """
         self._check(network)
-        module = lower(network, device=self.device)
+        return Workbench(network, self._optimizer, self.device)
+
+    def _optimizer(self, module: nn.Module) -> Optimizer:
         options, parameters = self.options, list(module.parameters())
         rate, decay = options.learning_rate, options.weight_decay
         if options.optimizer == "sgd":
             nesterov = options.momentum > 0
-            optimizer: Optimizer = torch.optim.SGD(
-                parameters, rate, options.momentum, weight_decay=decay, nesterov=nesterov
-            )
-        else:
-            kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[options.optimizer]
-            optimizer = kind(parameters, rate, weight_decay=decay)
-        return Model(network, module, optimizer)
+            return torch.optim.SGD(parameters, rate, options.momentum, weight_decay=decay, nesterov=nesterov)
+        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[options.optimizer]
+        return kind(parameters, rate, weight_decay=decay)
 
     def _check(self, network: Network) -> None:
         """Whether the network has inputs of the dataset's shapes, and an output neuron for each class or number."""
@@ -131,26 +131,19 @@ class Trainer:
             raise DataError(f"dataset {name!r}: expected a network with {outputs} output neurons, got {network!r}")
 
     @checked(TrainingError)
-    def follow(self, model: Model, network: Network) -> Model:
-        """A model of the edited `network` whose optimizer state comes from `model`, which stays as it is."""
-        module = lower(network, device=self.device)
-        optimizer = carry_optimizer(model.optimizer, (model.network, model.module), (network, module))
-        return Model(network, module, optimizer)
-
-    @checked(TrainingError)
     def fit(
         self,
-        model: Model,
+        bench: Workbench,
         epochs: int,
         purpose: str,
         index: int,
         rate: float = 1.0,
         saves: TrainingSaves | None = None,
-    ) -> SetValues:
-        """Train a model in place and return what training changed, as an edit of its network.
+    ) -> Applied:
+        """Train a bench, and take in what that changed: an edit of its history, also where it is nothing.
 
         Args:
-            model: the model; its module's parameters change.
+            bench: with a network that fits the dataset.
             epochs: passes over the training split.
             purpose: what the training is for; with `index` it names the random numbers used.
             index: a number that tells trainings of one purpose apart.
@@ -159,27 +152,28 @@ class Trainer:
 
         Raises:
             Interrupted: a signal asked for the end; what is kept goes on from here.
-            TrainingError: the loss or a weight became infinite or not a number, or the loss is beyond the limit.
+            TrainingError: the loss or a weight became infinite or not a number, or the loss is beyond the limit; `drop`
+                of the bench goes back.
         """
         training = Training(purpose=purpose, index=index, epochs=epochs, rate=rate)
-        model.module.train()
+        bench.module.train()
         with torch.random.fork_rng():
             torch.manual_seed(derived_seed(self.seed, "fit", purpose, index))
-            place = saves.restore(model, training) if saves else Place()
+            place = saves.restore(bench, training) if saves else Place()
             while place.epoch < epochs:
-                loss = self._epoch(model, training, place, saves)
+                loss = self._epoch(bench, training, place, saves)
                 place = Place(place.epoch + 1)
                 if not (math.isfinite(loss) and loss <= self.options.loss_limit):
                     raise _diverged(f"{purpose} {index}, epoch {place.epoch}", f"a loss of {loss}")
-                self._reached(model, training, place, saves)
+                self._reached(bench, training, place, saves)
             if count := self.options.recalibration_batches:
-                update_bn(self.batches(model.network, count, f"recalibrate {purpose}", index), model.module)
+                update_bn(self.batches(bench.edited, count, f"recalibrate {purpose}", index), bench.module)
         try:
-            return trained_values(model.network, model.module)
+            return bench.take_in() or bench.apply(SetValues())
         except LoweringError as error:
             raise _diverged(f"{purpose} {index}, last step", str(error)) from error
 
-    def _epoch(self, model: Model, training: Training, place: Place, saves: TrainingSaves | None) -> float:
+    def _epoch(self, bench: Workbench, training: Training, place: Place, saves: TrainingSaves | None) -> float:
         """One pass over the training split, or the rest of one; the loss of its last batch."""
         train, order = self._sources["train"], random_state(self.device)
         batches = self._split(torch.randperm(len(train.targets)))
@@ -187,23 +181,23 @@ class Trainer:
             set_random(place.random, self.device)
         loss = torch.zeros(())
         for number, (batch, images) in enumerate(self._varied(train, batches[place.batch :]), place.batch):
-            self._set_rate(model.optimizer, training.rate, (place.epoch + number / len(batches)) / training.epochs)
-            loss = self._step(model, _shaped(model.network, images), train.targets[batch])
+            self._set_rate(bench.optimizer, training.rate, (place.epoch + number / len(batches)) / training.epochs)
+            loss = self._step(bench, _shaped(bench.edited, images), train.targets[batch])
             done = number + 1
             if done % train.together == 0 and done < len(batches):  # between groups: their images vary together
-                self._reached(model, training, Place(place.epoch, done), saves, order)
+                self._reached(bench, training, Place(place.epoch, done), saves, order)
         return loss.item()
 
     def _reached(
         self,
-        model: Model,
+        bench: Workbench,
         training: Training,
         place: Place,
         saves: TrainingSaves | None,
         order: RandomState | None = None,
     ) -> None:
         if saves:
-            saves.reached(model, training, place, order)
+            saves.reached(bench, training, place, order)
         interruption.end_if_wished()
 
     def _varied(self, train: Source, batches: tuple[torch.Tensor, ...]) -> Iterator[Batch]:
@@ -226,12 +220,12 @@ class Trainer:
         """Batches of up to `batch_size` samples and of one size, so that none is too small for batch normalisation."""
         return order.to(self.device).tensor_split(-(-len(order) // self.options.batch_size))
 
-    def _step(self, model: Model, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        model.optimizer.zero_grad(set_to_none=True)
+    def _step(self, bench: Workbench, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        bench.optimizer.zero_grad(set_to_none=True)
         with self.accelerator.autocast():
-            loss = self.loss(model.module(inputs), labels)
+            loss = self.loss(bench.module(inputs), labels)
         self.accelerator.backward(loss)
-        model.optimizer.step()
+        bench.optimizer.step()
         return loss.detach()
 
     def loss(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""A point within a training: the values, the optimizer and the random generators between two batches."""
+"""A point within a training: the values, the bench's state and the random generators between two batches."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,13 +8,11 @@ from typing import Literal
 import numpy as np
 import torch
 from pydantic import NonNegativeInt, TypeAdapter
-from torch.fx import GraphModule
-from torch.optim import Optimizer
 
 from nestgraph.errors import SnapshotError
-from nestgraph.graph.network import Network
 from nestgraph.loop.checkpoint import Pace
-from nestgraph.lowering.states import OptimizerState, StateRecord
+from nestgraph.lowering.bench_state import BenchRecord, BenchState
+from nestgraph.lowering.workbench import Workbench
 from nestgraph.runs import interruption
 from nestgraph.runs.state_files import read_state, write_state
 from nestgraph.snapshot.document import Digest
@@ -23,15 +21,6 @@ from nestgraph.spec.record import ArrayRecord, Name, Record
 
 RandomState = Mapping[str, AnyArray]
 """The states of torch's global generators, by device."""
-
-
-@dataclass(frozen=True)
-class Model:
-    """A network in training: its lowered module and the optimizer of its parameters."""
-
-    network: Network
-    module: GraphModule
-    optimizer: Optimizer
 
 
 class Training(Record):
@@ -63,19 +52,19 @@ class TrainingProgress(ArrayRecord):
     """All of a point within a training that is not an array; `network` is the digest of where it started."""
 
     format: Literal["nestgraph.training"] = "nestgraph.training"
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     training: Training
     network: Digest
     epoch: NonNegativeInt
     batch: NonNegativeInt
-    optimizer: StateRecord
+    bench: BenchRecord
 
 
 _KIND: TypeAdapter[TrainingProgress] = TypeAdapter(TrainingProgress)
 
 
 class TrainingSaves:
-    """Keeps the points of one training, and brings a model to the last one."""
+    """Keeps the points of one training, and brings a bench to the last one."""
 
     def __init__(self, path: Path, pace: Pace, device: torch.device) -> None:
         """Nothing is read yet.
@@ -87,8 +76,8 @@ class TrainingSaves:
         """
         self._path, self._pace, self._device = path, pace, device
 
-    def restore(self, model: Model, training: Training) -> Place:
-        """Bring the model and the random generators to where the training was; its beginning if nothing is kept of it.
+    def restore(self, bench: Workbench, training: Training) -> Place:
+        """Bring the bench and the random generators to where the training was; its beginning if nothing is kept of it.
 
         For a place within an epoch the generators are as they were when it began, to draw its order again; their state
         at the place itself is in the answer.
@@ -97,20 +86,20 @@ class TrainingSaves:
             progress, arrays = read_state(self._path, _KIND)
         except SnapshotError:
             return Place()
-        if progress.training != training or progress.network != model.network.digest:
+        if progress.training != training or progress.network != bench.edited.digest:
             return Place()  # the run went another way than the one that kept this
         values = {name: torch.tensor(array) for name, array in _part(arrays, "module").items()}
-        model.module.load_state_dict(values)
-        state = OptimizerState(progress.optimizer, _part(arrays, "optimizer"))
-        state.restore(model.optimizer, model.network, model.module)
+        bench.module.load_state_dict(values)
+        state = BenchState.read(progress.bench, _part(arrays, "bench"))
+        state.restore(bench.optimizers, bench.edited, bench.module)
         set_random(_part(arrays, "order"), self._device)
         return Place(progress.epoch, progress.batch, _part(arrays, "random"))
 
-    def reached(self, model: Model, training: Training, place: Place, order: RandomState | None = None) -> None:
+    def reached(self, bench: Workbench, training: Training, place: Place, order: RandomState | None = None) -> None:
         """Keep a point if it is time, or if the run is to end here.
 
         Args:
-            model: in training.
+            bench: in training.
             training: which.
             place: how far it got; the present state of the generators is kept with it.
             order: the generators when the epoch began; None between epochs.
@@ -121,20 +110,20 @@ class TrainingSaves:
         """
         if self._pace.due or interruption.wished():
             with self._pace:
-                self._write(model, training, place, order)
+                self._write(bench, training, place, order)
         interruption.end_if_wished()
 
-    def _write(self, model: Model, training: Training, place: Place, order: RandomState | None) -> None:
+    def _write(self, bench: Workbench, training: Training, place: Place, order: RandomState | None) -> None:
         now = random_state(self._device)
-        state = OptimizerState.of(model.optimizer, model.network, model.module)
-        values = {name: tensor.detach().cpu().numpy() for name, tensor in model.module.state_dict().items()}
-        parts = {"module": values, "optimizer": state.arrays, "order": order or now, "random": now}
+        state = bench.state()
+        values = {name: tensor.detach().cpu().numpy() for name, tensor in bench.module.state_dict().items()}
+        parts = {"module": values, "bench": state.arrays, "order": order or now, "random": now}
         progress = TrainingProgress(
             training=training,
-            network=model.network.digest,
+            network=bench.edited.digest,
             epoch=place.epoch,
             batch=place.batch,
-            optimizer=state.record,
+            bench=state.record,
         )
         arrays = {f"{part}/{name}": array for part, named in parts.items() for name, array in named.items()}
         write_state(self._path, progress, arrays)

@@ -1,5 +1,6 @@
 """The torch.fx compiler: from networks to modules that train, and trained values and optimizer state back."""
 
+from nestgraph.lowering.bench_state import BenchState
 from nestgraph.lowering.collect import collect, network_of, trained_values
 from nestgraph.lowering.following import Moved, follow
 from nestgraph.lowering.masked import lower
@@ -10,6 +11,7 @@ from nestgraph.lowering.states import OptimizerState, StateRecord
 from nestgraph.lowering.workbench import Workbench
 
 __all__ = [
+    "BenchState",
     "LayerNodes",
     "Moved",
     "OptimizerState",

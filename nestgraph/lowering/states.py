@@ -122,8 +122,8 @@ class OptimizerState:
         Raises:
             LoweringError: the state belongs to other units, or the module to another network.
         """
-        self._check(network)
         parameters = parameters_of(network, module)
+        self._check(network, parameters)
         number = {key: place for place, key in enumerate(key for g in self.record.groups for key in g.parameters)}
         present = [dict(group) for group in optimizer.param_groups] or [{}]
         held = {id(group["params"]): place for place, group in enumerate(optimizer.param_groups)}
@@ -163,7 +163,7 @@ class OptimizerState:
             and all(same_bits(array, other.arrays[place]) for place, array in self.arrays.items())
         )
 
-    def _check(self, network: Network) -> None:
+    def _check(self, network: Network, parameters: Parameters) -> None:
         links = {name: network.connection_columns(name).links for name in network.projection_names}
         same = self.record.units.keys() == set(network.layer_names) and all(
             np.array_equal(ids, network.units(name)) for name, ids in self.record.units.items()
@@ -171,7 +171,7 @@ class OptimizerState:
         for name, ends in self.record.links.items():
             there = links.get(name)
             same = same and there is not None and np.array_equal(ends, there)
-        if not same:
+        if not (same and all(key in parameters for group in self.record.groups for key in group.parameters)):
             raise LoweringError(
                 f"the state of {self.record.optimizer} expected a network of the units it was taken for, got others: "
                 "restore it for that network, then carry_optimizer"

@@ -1,7 +1,6 @@
 """A network under edit and in training: an editor whose module and optimizers follow every edit, there and back."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Self, cast
 
 import torch
@@ -10,33 +9,20 @@ from torch.fx import GraphModule
 from torch.optim import Optimizer
 
 from nestgraph.edits import Applied, Edit, Editor, SetValues
-from nestgraph.edits.history import Moment
+from nestgraph.edits.history import History, Moment
 from nestgraph.edits.layers import UnitValues
 from nestgraph.errors import EditError, LoweringError
 from nestgraph.graph import Network
+from nestgraph.lowering.bench_state import BenchState
 from nestgraph.lowering.collect import trained_values
 from nestgraph.lowering.following import followed_states
 from nestgraph.lowering.masked import lower
 from nestgraph.lowering.optimizer import placed
-from nestgraph.lowering.parameters import Key, inherit, parameters_of
-from nestgraph.lowering.states import OptimizerState
+from nestgraph.lowering.parameters import inherit, parameters_of
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.arrays import same_bits
 
 OptimizerMaker = Callable[[nn.Module], Optimizer | Sequence[Optimizer]]
-
-
-@dataclass(frozen=True, eq=False)
-class BenchState:
-    """What stands beside a network: the state of each optimizer, and which parameters do not train."""
-
-    optimizers: tuple[OptimizerState, ...]
-    frozen: frozenset[Key]
-
-    def same(self, other: "BenchState") -> bool:
-        """Whether both are the same to the bit."""
-        pairs = zip(self.optimizers, other.optimizers, strict=True)
-        return self.frozen == other.frozen and all(one.same(two) for one, two in pairs)
 
 
 class Workbench(Editor):
@@ -69,7 +55,7 @@ class Workbench(Editor):
         self._make, self._device = make, device
         self._module = lower(network, device)
         self._optimizers = self._made(network, self._module)
-        self._states = {self._history.now: self._state(network, self._module, self._optimizers)}
+        self._states = {self._history.now: BenchState.of(self._optimizers, network, self._module)}
 
     @property
     def module(self) -> GraphModule:
@@ -103,6 +89,11 @@ class Workbench(Editor):
         return values.apply(self._network).network if _any(values) else self._network
 
     @property
+    def edited(self) -> Network:
+        """The network after the last edit, without what was trained since: reading it costs nothing."""
+        return self._network
+
+    @property
     def history(self) -> tuple[Edit, ...]:
         """The edits that led from the first network to the current one; trainings are among them, also the present.
 
@@ -128,6 +119,44 @@ class Workbench(Editor):
         """Forget what was trained since the last edit: back to it, to the bit."""
         self._return(None)
 
+    def state(self) -> BenchState:
+        """The present state of the optimizers, and which parameters train: with `network`, what training goes on from.
+
+        Raises:
+            LoweringError: the state of an optimizer cannot be kept.
+        """
+        return BenchState.of(self._optimizers, self._network, self._module, self._kept)
+
+    @checked(LoweringError)
+    def load(self, network: Network, state: BenchState | None = None) -> None:
+        """Take another network, such as a checkpoint's, in the place of the present one; history begins anew.
+
+        The optimizers stay the same objects.
+
+        Args:
+            network: any.
+            state: of a bench that held this network; without, the optimizers begin anew, with the options and rates
+                that they have.
+
+        Raises:
+            LoweringError: the state is that of other optimizers or other units, or `make` gives another number of
+                optimizers or groups for the new module; the bench stays as it was.
+        """
+        module = lower(network, self._device).train(self._module.training)
+        if state is not None:
+            state.freeze(network, module)
+        made = self._made(network, module)
+        if state is None:
+            self._take_options(made)
+            state = BenchState.of(made, network, module)
+        if len(state.optimizers) != len(self._optimizers):
+            got = f"{len(self._optimizers)} optimizers, got one of {len(state.optimizers)}"
+            raise LoweringError(f"load expected a state of {got}: make the same ones that it was taken of")
+        state.restore(made, network, module)  # tried on those that nobody holds
+        self._follow(network, module, state)
+        self._network, self._history = network, History()
+        self._states = {self._history.now: state}
+
     @checked(LoweringError)
     def apply(self, edit: Edit) -> Applied:
         """Take in what was trained, apply an edit, and let module and optimizers follow.
@@ -142,12 +171,10 @@ class Workbench(Editor):
         applied = edit.apply(before[0])
         module = self._lowered(applied.network, before[0])
         made = self._made(applied.network, module)
-        self._check_groups(made)
+        self._take_options(made)
         for optimizer, present in zip(made, self._optimizers, strict=True):
             optimizer.state.update(followed_states(present, before, (applied.network, module)))
-            for group, old in zip(optimizer.param_groups, present.param_groups, strict=True):
-                group.update({name: value for name, value in old.items() if name not in ("params", "param_names")})
-        state = self._state(applied.network, module, made)
+        state = BenchState.of(made, applied.network, module, self._kept)
         self._follow(applied.network, module, state)
         return self._record(edit, applied, state)
 
@@ -213,7 +240,7 @@ class Workbench(Editor):
         twin = super().branch()
         twin._states = dict(self._states)
         twin._module = lower(self._network, self._device).train(self._module.training)
-        _set_frozen(twin._network, twin._module, twin._kept.frozen)
+        twin._kept.freeze(twin._network, twin._module)
         twin._optimizers = twin._made(twin._network, twin._module)
         twin._follow(twin._network, twin._module, twin._kept)
         return twin
@@ -239,7 +266,7 @@ class Workbench(Editor):
 
     def _pending(self) -> tuple[SetValues, BenchState] | None:
         """What was trained since the last edit, and the state that goes with it; None if nothing was."""
-        state = self._state(self._network, self._module, self._optimizers)
+        state = self.state()
         values = _changed(self._network, trained_values(self._network, self._module))
         return (values, state) if _any(values) or not state.same(self._kept) else None
 
@@ -253,9 +280,7 @@ class Workbench(Editor):
         self._follow(self._network, self._lowered(self._network, before), self._kept)
 
     def _follow(self, network: Network, module: GraphModule, state: BenchState) -> None:
-        for optimizer, kept in zip(self._optimizers, state.optimizers, strict=True):
-            kept.restore(optimizer, network, module)
-        _set_frozen(network, module, state.frozen)
+        state.restore(self._optimizers, network, module)
         self._module = module
 
     def _lowered(self, network: Network, before: Network | None = None) -> GraphModule:
@@ -279,26 +304,17 @@ class Workbench(Editor):
         placed(optimizers, parameters_of(network, module))
         return optimizers
 
-    def _check_groups(self, made: tuple[Optimizer, ...]) -> None:
+    def _take_options(self, made: tuple[Optimizer, ...]) -> None:
+        """Give what was made for another module the options and rates of the present optimizers, by place."""
         got, expected = ([len(one.param_groups) for one in all_] for all_ in (made, self._optimizers))
         if got != expected:
             raise LoweringError(
                 f"a workbench expected make(module) to give optimizers of {expected} groups for each module, got "
-                f"{got} after an edit: schedulers know groups by their place, so make as many, empty ones too"
+                f"{got} for another one: schedulers know groups by their place, so make as many, empty ones too"
             )
-
-    def _state(self, network: Network, module: GraphModule, optimizers: tuple[Optimizer, ...]) -> BenchState:
-        known = self._kept.optimizers if hasattr(self, "_states") else (None,) * len(optimizers)
-        states = [
-            OptimizerState.of(one, network, module, like=like) for one, like in zip(optimizers, known, strict=True)
-        ]
-        parameters = parameters_of(network, module)
-        return BenchState(tuple(states), frozenset(key for key, p in parameters.items() if not p.requires_grad))
-
-
-def _set_frozen(network: Network, module: nn.Module, frozen: frozenset[Key]) -> None:
-    for key, parameter in parameters_of(network, module).items():
-        parameter.requires_grad_(key not in frozen)
+        for optimizer, present in zip(made, self._optimizers, strict=True):
+            for group, old in zip(optimizer.param_groups, present.param_groups, strict=True):
+                group.update({name: value for name, value in old.items() if name not in ("params", "param_names")})
 
 
 def _changed(network: Network, values: SetValues) -> SetValues:

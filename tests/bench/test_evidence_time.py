@@ -41,12 +41,12 @@ def test_evidence_costs_at_most_what_is_stated(case):
     build, image, classes, batch, rounds = CASES[case]
     trainer = Trainer(dataset(image, classes, BATCHES * batch), TrainingOptions(batch_size=batch))
     network = build()
-    model, epoch = trainer.begin(network), Training(purpose="bench", index=0, epochs=1, rate=1.0)
+    bench, epoch = trainer.bench(network), Training(purpose="bench", index=0, epochs=1, rate=1.0)
     with cpu_threads(1), torch.random.fork_rng():
         pairs = [
             (
                 seconds(lambda: trainer.evidence(network, {"gradients"}, BATCHES, 0)),
-                seconds(lambda: trainer._epoch(model, epoch, Place(), None)),
+                seconds(lambda: trainer._epoch(bench, epoch, Place(), None)),
             )
             for _ in range(rounds + 1)
         ][1:]

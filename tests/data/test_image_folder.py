@@ -445,7 +445,7 @@ def trained(folder, augmentation=None, distortion=None, normalisation=None, **op
     dataset = load_image_folder(folder, FolderOptions(**{"size": 32, "resize": 36, "holdout": 0.25, **options}))
     dataset = replace(dataset, normalisation=normalisation)
     each = Trainer(dataset, TrainingOptions(batch_size=10, learning_rate=0.02), distortion, augmentation=augmentation)
-    return each, each.fit(each.begin(NETWORK), 2, "test", 0).apply(NETWORK).network
+    return each, each.fit(each.bench(NETWORK), 2, "test", 0).network
 
 
 def test_training_repeats_whatever_the_workers_and_draws_nothing_from_the_global_generators(tmp_path):

@@ -439,9 +439,9 @@ def _training(network, folder):
     made = {"dataset": data, "options": options, "distortion": None, "seed": 0, "device": "cpu", "augmentation": None}
     yield ng.Trainer, made
     trainer = ng.Trainer(data, options)
-    model = trainer.begin(network)
-    yield trainer.begin, {"network": network}
-    yield trainer.fit, {"model": model, "epochs": 1, "purpose": "fuzz", "index": 0, "rate": 1.0, "saves": None}
+    bench = trainer.bench(network)
+    yield trainer.bench, {"network": network}
+    yield trainer.fit, {"bench": bench, "epochs": 1, "purpose": "fuzz", "index": 0, "rate": 1.0, "saves": None}
     yield trainer.measure, {"network": network, "split": "train", "module": None}
     yield trainer.arrays, {"split": "test"}
     yield trainer.samples, {"network": network, "split": "test", "most": 2}

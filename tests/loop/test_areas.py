@@ -84,8 +84,7 @@ def test_only_kept_positions_learn(network, seed):
 
 def test_a_conv_network_on_digits_loses_little_and_borders_go_first():
     trainer = Trainer(load_dataset("digits"), TrainingOptions(optimizer="adamw", learning_rate=0.01, batch_size=64))
-    model = trainer.begin(conv_net())
-    network = trainer.fit(model, 6, "test", 0).apply(model.network).network
+    network = trainer.fit(trainer.bench(conv_net()), 6, "test", 0).network
     before = trainer.measure(network, "validation").accuracy
     assert before > 0.8
     found = trainer.evidence(network, ["responses"], None, 0)

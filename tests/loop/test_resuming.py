@@ -91,11 +91,11 @@ def test_a_training_goes_on_between_any_two_groups_of_batches(tmp_path, monkeypa
     recipe = varied(SHORT, data={"distortion": {"degrees": 10.0}}, training={"batch_size": 40})
     calls, deadly, step = [0], set[int](), Trainer._step
 
-    def counted(self, model, inputs, labels):
+    def counted(self, bench, inputs, labels):
         calls[0] += 1
         if calls[0] in deadly:
             os.kill(os.getpid(), signal.SIGINT)
-        return step(self, model, inputs, labels)
+        return step(self, bench, inputs, labels)
 
     monkeypatch.setattr(Trainer, "_step", counted)
     whole = synthesize(recipe, tmp_path / "whole", seed=3)
@@ -363,18 +363,18 @@ def test_a_loss_beyond_the_limit_breaks_a_training_down(tmp_path):
 
 
 def test_a_shift_that_kills_the_accuracy_is_taken_back(tmp_path, monkeypatch):
-    measure, phase = Trainer.measure, Engine._apply
+    measure, log = Trainer.measure, Engine._log
     now = [""]
 
-    def noted(self, edit):
+    def noted(self, applied):
         now[0] = self.state.phase
-        return phase(self, edit)
+        return log(self, applied)
 
     def guessing(self, network, split, module=None):
         score = measure(self, network, split, module)
         return Score(score.loss, 0.1) if now[0] == "shift" and module is not None else score
 
-    monkeypatch.setattr(Engine, "_apply", noted)
+    monkeypatch.setattr(Engine, "_log", noted)
     monkeypatch.setattr(Trainer, "measure", guessing)
     run = synthesize(SHORT, tmp_path / "run")
     assert [row.accepted for row in phases(run, "shift")] == [False]
@@ -418,3 +418,18 @@ def test_a_state_file_with_a_damaged_header_is_one_short_sentence(tmp_path):
         state_files.read_state(path, checkpoint.TypeAdapter(decisions.State))
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 500
+
+
+def test_a_run_that_an_earlier_version_began_is_refused_and_the_version_named(stopped):
+    begun = stopped / "state" / "begun.json"
+    document = json.loads(begun.read_text())
+    version = document["environment"]["libraries"]["nestgraph"]
+    begun.write_text(json.dumps(document | {"version": 1}))
+    before = everything(stopped)
+    for attempt in (lambda: resume(stopped), lambda: begin_or_resume(SHORT, stopped, 3, "cpu", None)):
+        with pytest.raises(
+            SnapshotError, match=rf"format 1, kept by an earlier one \(nestgraph {version}\): it goes on"
+        ):
+            attempt()
+        assert everything(stopped) == before
+    assert synthesize(SHORT, stopped, seed=3, overwrite=True).result.stages

@@ -377,11 +377,11 @@ def test_an_edit_that_kills_training_is_refused_and_the_run_goes_on(tmp_path):
 def test_a_breakdown_in_any_training_of_a_step_refuses_the_step(tmp_path, monkeypatch, deadly):
     fit, measure, counts = Trainer.fit, Trainer.measure, {"fit": 0}
 
-    def fails(self, model, epochs, purpose, index, *rest):
+    def fails(self, bench, epochs, purpose, index, *rest):
         counts["fit"] += purpose == "prune"
         if purpose == "prune" and (counts["fit"] % 2 == 0 if deadly == "recovery" else deadly == "first training"):
             raise TrainingError("expected a finite loss")
-        return fit(self, model, epochs, purpose, index, *rest)
+        return fit(self, bench, epochs, purpose, index, *rest)
 
     def infinite(self, network, split, module=None):
         score = measure(self, network, split, module)

@@ -26,7 +26,7 @@ NETWORKS = {
 
 def fitted(network, trainer=None, epochs=2, index=0):
     trainer = trainer or toy_trainer(DATA)
-    return trainer.fit(trainer.begin(network), epochs, "test", index).apply(network).network
+    return trainer.fit(trainer.bench(network), epochs, "test", index).network
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
@@ -62,10 +62,10 @@ def test_the_global_generators_stay_as_they_are(distortion):
 
 def test_the_rate_falls_along_half_a_cosine_from_stage_to_stage():
     trainer = toy_trainer(DATA, learning_rate=0.1, final_rate=0.5)
-    model, rates = trainer.begin(NETWORKS["dense"]), []
-    model.optimizer.register_step_post_hook(lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"]))
+    bench, rates = trainer.bench(NETWORKS["dense"]), []
+    bench.optimizer.register_step_post_hook(lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"]))
     for index in range(2):
-        trainer.fit(model, 4, "test", index)
+        trainer.fit(bench, 4, "test", index)
     progress = np.arange(12) / 12  # three batches an epoch
     expected = 0.1 * (0.5 + 0.5 * (1 + np.cos(np.pi * progress)) / 2)
     np.testing.assert_allclose(rates, [*expected, *expected])
@@ -107,9 +107,9 @@ def test_measured_is_what_the_reference_says(kind, batch, monkeypatch):
 
 def test_a_module_in_training_measures_like_its_network():
     trainer, network = toy_trainer(DATA), NETWORKS["maps"]
-    model = trainer.begin(network)
-    trained = trainer.fit(model, 2, "test", 0).apply(network).network
-    assert trainer.measure(trained, "test", model.module) == trainer.measure(trained, "test")
+    bench = trainer.bench(network)
+    trained = trainer.fit(bench, 2, "test", 0).network
+    assert trainer.measure(trained, "test", bench.module) == trainer.measure(trained, "test")
 
 
 def test_recalibration_measures_the_statistics_anew_on_undistorted_images():
@@ -136,56 +136,67 @@ def dormant_weights(network):
 
 def test_pruned_weights_stay_zero_through_trainings_and_edits():
     trainer, network = toy_trainer(DATA, momentum=0.9, weight_decay=0.1), dense_network(batch_norm=True, density=1.0)
-    model = trainer.begin(network)
-    network = trainer.fit(model, 2, "test", 0).apply(network).network
-    model = module.Model(network, model.module, model.optimizer)
+    bench = trainer.bench(network)
+    trainer.fit(bench, 2, "test", 0)
     entries = {
         name: np.arange(0, network.connection_columns(name).mask.size, 7) for name in ("input_to_fc1", "fc1_to_fc2")
     }
     for index in range(1, 4):
-        pruned = prune_connections(network, entries).apply(network).network if index == 1 else network
-        model = trainer.follow(model, pruned)
-        network = trainer.fit(model, 2, "test", index).apply(pruned).network
-        model = module.Model(network, model.module, model.optimizer)
+        if index == 1:
+            bench.apply(prune_connections(bench.network, entries))
+        network = trainer.fit(bench, 2, "test", index).network
         for name, gone in entries.items():
             assert not network.connection_columns(name).mask.flat[gone].any()
         assert len(dormant_weights(network)) >= sum(map(len, entries.values()))
         assert not dormant_weights(network).any()
-        assert trainer.measure(network, "test", model.module).loss == pytest.approx(
+        assert trainer.measure(network, "test", bench.module).loss == pytest.approx(
             loss_of(network, DATA.test), rel=1e-4
         )
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_following_without_an_edit_changes_nothing(optimizer):
+def test_an_edit_of_nothing_changes_nothing(optimizer):
     results = []
-    for follows in (False, True):
-        trainer, network = toy_trainer(DATA, optimizer=optimizer), NETWORKS["dense"]
-        model = trainer.begin(network)
-        network = trainer.fit(model, 2, "test", 0).apply(network).network
-        model = trainer.follow(model, network) if follows else module.Model(network, model.module, model.optimizer)
-        results.append(trainer.fit(model, 2, "test", 1).apply(network).network)
+    for edited in (False, True):
+        trainer = toy_trainer(DATA, optimizer=optimizer)
+        bench = trainer.bench(NETWORKS["dense"])
+        trainer.fit(bench, 2, "test", 0)
+        if edited:
+            bench.apply(SetValues())
+        results.append(trainer.fit(bench, 2, "test", 1).network)
     assert results[0] == results[1]
 
 
-def test_the_optimizer_s_state_follows_the_units_and_the_old_model_stays():
+def test_a_training_is_an_edit_also_where_it_changes_nothing():
+    trainer = toy_trainer(DATA)
+    bench = trainer.bench(NETWORKS["dense"])
+    for epochs in (1, 0):
+        applied = trainer.fit(bench, epochs, "test", 0)
+        assert applied.edit.apply(applied.before).network == applied.network == bench.network
+    assert [edit.kind for edit in bench.history] == ["set_values"] * 2
+    assert bench.history[1] == SetValues()
+
+
+def test_the_optimizer_s_state_follows_the_units_there_and_back():
     trainer, network = toy_trainer(DATA), dense_network(density=1.0)
-    model = trainer.begin(network)
-    network = trainer.fit(model, 1, "test", 0).apply(network).network
-    before = _momentum(network, model)
-    start = {name: value.clone() for name, value in before.items()}
-    smaller = remove_units(network, "fc1", [2]).apply(network).network
-    after = _momentum(smaller, trainer.follow(module.Model(network, model.module, model.optimizer), smaller))
+    bench = trainer.bench(network)
+    trainer.fit(bench, 1, "test", 0)
+    before = _momentum(bench)
+    bench.apply(remove_units(bench.network, "fc1", [2]))
+    after = _momentum(bench)
     kept = [0, 1, 3, 4, 5]
     assert torch.equal(after["input_to_fc1", "weight"], before["input_to_fc1", "weight"][kept])
     assert torch.equal(after["fc1_to_fc2", "weight"], before["fc1_to_fc2", "weight"][:, kept])
     assert torch.equal(after["fc2", "bias"], before["fc2", "bias"])
-    assert all(torch.equal(value, start[key]) for key, value in _momentum(network, model).items())
+    trainer.fit(bench, 1, "test", 1)
+    for _ in range(2):
+        bench.undo()
+    assert all(torch.equal(value, before[key]) for key, value in _momentum(bench).items())
 
 
-def _momentum(network, model):
-    state = {(slot.owner, slot.column): model.optimizer.state[slot.tensor(model.module)] for slot in slots(network)}
-    return {key: values["momentum_buffer"] for key, values in state.items()}
+def _momentum(bench):
+    keys = ((slot.owner, slot.column, slot.tensor(bench.module)) for slot in slots(bench.network))
+    return {(owner, name): bench.optimizer.state[held]["momentum_buffer"].clone() for owner, name, held in keys}
 
 
 # -- refusals --------------------------------------------------------------------------------------------
@@ -202,10 +213,13 @@ def test_training_that_diverges_says_so(kind):
 
 def test_a_last_step_that_diverges_is_noticed():
     trainer = toy_trainer(toy(20))  # one batch
-    model = trainer.begin(NETWORKS["dense"])
-    model.optimizer.register_step_post_hook(lambda *_: next(model.module.parameters()).data.fill_(np.inf))
+    bench = trainer.bench(NETWORKS["dense"])
+    bench.optimizer.register_step_post_hook(lambda *_: next(bench.module.parameters()).data.fill_(np.inf))
     with pytest.raises(TrainingError, match="last step"):
-        trainer.fit(model, 1, "test", 0)
+        trainer.fit(bench, 1, "test", 0)
+    bench.drop()
+    assert bench.network == NETWORKS["dense"]
+    assert not bench.optimizer.state
 
 
 def two_outputs():
@@ -230,7 +244,7 @@ MISFITS = {
 def test_a_network_that_does_not_fit_the_data_is_refused(name):
     network, expected = MISFITS[name]
     trainer = toy_trainer(DATA)
-    for attempt in (lambda: trainer.begin(network), lambda: trainer.measure(network, "test")):
+    for attempt in (lambda: trainer.bench(network), lambda: trainer.measure(network, "test")):
         with pytest.raises(DataError, match=expected) as caught:
             attempt()
         assert "'toy'" in str(caught.value)
@@ -263,13 +277,10 @@ def test_label_smoothing_is_of_the_training_loss_only():
 
 def test_activations_can_change_between_trainings():
     trainer, network = toy_trainer(DATA), NETWORKS["dense"]
-    model = trainer.begin(network)
-    network = trainer.fit(model, 1, "test", 0).apply(network).network
-    shifted = (
-        SetOperations(layer="fc1", operations=network.layer("fc1").operations[:1], bias=False).apply(network).network
-    )
-    after = trainer.follow(module.Model(network, model.module, model.optimizer), shifted)
-    assert isinstance(trainer.fit(after, 1, "test", 1), SetValues)
+    bench = trainer.bench(network)
+    trainer.fit(bench, 1, "test", 0)
+    bench.apply(SetOperations(layer="fc1", operations=network.layer("fc1").operations[:1], bias=False))
+    assert trainer.fit(bench, 1, "test", 1).network.layer("fc1").operations == network.layer("fc1").operations[:1]
 
 
 @pytest.mark.gpu
