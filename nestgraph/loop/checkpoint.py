@@ -15,7 +15,7 @@ import warnings
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import ConfigDict, Field, JsonValue, NonNegativeInt, Strict, StringConstraints, TypeAdapter
 
@@ -69,8 +69,8 @@ class Facts(Record):
     @property
     def known_as(self) -> str:
         """The nestgraph that noted them, with its version where that was noted."""
-        libraries: Any = (self.__pydantic_extra__ or {}).get("libraries")
-        version = libraries.get("nestgraph") if isinstance(libraries, dict) else None
+        libraries = (self.__pydantic_extra__ or {}).get("libraries")
+        version = cast("dict[str, Any]", libraries).get("nestgraph") if isinstance(libraries, dict) else None
         return f"nestgraph {version}"[:40] if isinstance(version, str) else "nestgraph"
 
 
@@ -166,8 +166,8 @@ class RunState:
         if begun.version != Begun.model_fields["version"].default:
             raise SnapshotError(
                 f"{shown(self.folder.parent)}: expected an unfinished run whose points this version reads, got "
-                f"points of format {begun.version}, kept by an earlier one ({begun.environment.known_as}): it goes on there; "
-                "synthesize with --overwrite (overwrite=True) starts anew"
+                f"points of format {begun.version}, kept by an earlier one ({begun.environment.known_as}): it goes on "
+                "there; synthesize with --overwrite (overwrite=True) starts anew"
             )
         return begun
 

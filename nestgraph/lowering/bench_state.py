@@ -8,11 +8,13 @@ from pydantic import Strict
 from torch import nn
 from torch.optim import Optimizer
 
+from nestgraph.errors import LoweringError
 from nestgraph.graph import Network
 from nestgraph.lowering.parameters import parameters_of
 from nestgraph.lowering.states import Key, OptimizerState, StateRecord
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.record import ArrayRecord
+from nestgraph.spec.wording import quoted
 
 
 class BenchRecord(ArrayRecord):
@@ -49,12 +51,20 @@ class BenchState:
 
     @classmethod
     def read(cls, record: BenchRecord, arrays: Mapping[str, AnyArray]) -> Self:
-        """The state that `record` and `arrays` hold."""
-        parts: list[dict[str, AnyArray]] = [{} for _ in record.optimizers]
+        """The state that `record` and `arrays` hold.
+
+        Raises:
+            LoweringError: an array belongs to none of the record's optimizers.
+        """
+        parts: dict[str, dict[str, AnyArray]] = {str(number): {} for number, _ in enumerate(record.optimizers)}
         for place, array in arrays.items():
             number, _, name = place.partition(".")
-            parts[int(number)][name] = array
-        pairs = zip(record.optimizers, parts, strict=True)
+            if number not in parts:
+                raise LoweringError(
+                    f"expected arrays of {len(parts)} optimizers, named NUMBER.NAME, got {quoted(place)}"
+                )
+            parts[number][name] = array
+        pairs = zip(record.optimizers, parts.values(), strict=True)
         return cls(tuple(OptimizerState(one, part) for one, part in pairs), frozenset(record.frozen))
 
     @property

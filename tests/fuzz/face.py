@@ -442,6 +442,7 @@ def _training(network, folder):
     bench = trainer.bench(network)
     yield trainer.bench, {"network": network}
     yield trainer.fit, {"bench": bench, "epochs": 1, "purpose": "fuzz", "index": 0, "rate": 1.0, "saves": None}
+    yield bench.load, {"network": network, "state": None}
     yield trainer.measure, {"network": network, "split": "train", "module": None}
     yield trainer.arrays, {"split": "test"}
     yield trainer.samples, {"network": network, "split": "test", "most": 2}
