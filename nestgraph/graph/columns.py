@@ -52,6 +52,11 @@ class UnitColumns:
         """The position of each id."""
         return dict(zip(self.ids.tolist(), range(len(self.ids)), strict=True))
 
+    @cached_property
+    def _order(self) -> AnyArray:
+        """Positions in ascending order of ids."""
+        return np.argsort(self.ids)
+
     def positions(self, ids: AnyArray) -> AnyArray:
         """The positions of many living units: as `position`, for whole arrays.
 
@@ -68,8 +73,7 @@ class UnitColumns:
         """The positions of many units; -1 for each that does not live."""
         if not len(self.ids):
             return np.full(np.shape(ids), -1)
-        order = np.argsort(self.ids)
-        places = order.take(np.searchsorted(self.ids, ids, sorter=order), mode="clip")
+        places = self._order.take(np.searchsorted(self.ids, ids, sorter=self._order), mode="clip")
         return np.where(self.ids[places] == ids, places, -1)
 
     def __len__(self) -> int:

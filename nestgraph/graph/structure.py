@@ -6,7 +6,7 @@ lets a batch of edits pass through invalid states while no invalid network can e
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Self, TypeVar
 
 import networkx as nx
@@ -99,14 +99,7 @@ class Structure:
         Raises:
             StructureError: the layers form a cycle.
         """
-        graph: nx.DiGraph[str] = nx.DiGraph()
-        graph.add_nodes_from(self._layers)
-        graph.add_edges_from((p.source, p.target) for p in self._projections.values())
-        try:
-            return tuple(nx.lexicographical_topological_sort(graph))
-        except nx.NetworkXUnfeasible:
-            cycle = " -> ".join(edge[0] for edge in nx.find_cycle(graph))  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType, reportUnknownArgumentType]
-            raise StructureError(f"expected layers without a cycle, got {cycle}: remove one projection") from None
+        return _ordered(tuple(self._layers), tuple((p.source, p.target) for p in self._projections.values()))
 
     @cached_property
     def projection_names(self) -> tuple[str, ...]:
@@ -191,14 +184,14 @@ class Structure:
         """The recorded interface; None where there is none, and inputs and outputs are in the order of the layers."""
         return self._interface
 
-    @property
+    @cached_property
     def inputs(self) -> tuple[InputPort, ...]:
         """What the network takes, by position."""
         if self._interface is not None:
             return self._interface.inputs
         return tuple(InputPort(layer=name) for name in self.layer_names if self._layers[name].kind == "input")
 
-    @property
+    @cached_property
     def outputs(self) -> tuple[OutputPort, ...]:
         """What the network gives, by position."""
         if self._interface is not None:
@@ -249,6 +242,19 @@ class Structure:
     def connection_count(self) -> int:
         """The number of active connections: weights, of which an edge of `graph` may carry several."""
         return sum(self._connections[name].active for name in self._projections)
+
+
+@lru_cache(maxsize=64)
+def _ordered(layers: tuple[str, ...], edges: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    """Names of layers, each after all that feed it: looked up again where an edit leaves layers and projections."""
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    graph.add_nodes_from(layers)
+    graph.add_edges_from(edges)
+    try:
+        return tuple(nx.lexicographical_topological_sort(graph))
+    except nx.NetworkXUnfeasible:
+        cycle = " -> ".join(edge[0] for edge in nx.find_cycle(graph))  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType, reportUnknownArgumentType]
+        raise StructureError(f"expected layers without a cycle, got {cycle}: remove one projection") from None
 
 
 def _by_name(records: Iterable[R], what: str, kind: Any) -> dict[str, R]:

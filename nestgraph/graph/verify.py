@@ -220,9 +220,10 @@ def _check_links(structure: Structure, projection: Projection, columns: Connecti
     if columns.links is None:
         return
     for side, layer in enumerate((projection.source, projection.target)):
-        strange = np.setdiff1d(columns.links[:, side], structure.units(layer))
-        if len(strange):
-            yield Violation("links", (layer, int(strange[0])), f"is linked by {projection.name!r} but does not live")
+        ids = columns.links[:, side]
+        dead = ids[structure.unit_columns(layer).find(ids) < 0]
+        if len(dead):
+            yield Violation("links", (layer, int(dead.min())), f"is linked by {projection.name!r} but does not live")
     if (np.diff(columns.links[:, 1]) <= 0).any():
         yield Violation("links", projection.name, "expected links in ascending order of target ids, at most one each")
     if is_gate(projection) and not columns.mask.all():

@@ -7,12 +7,14 @@ import pytest
 
 @pytest.fixture(scope="session")
 def one_registry():
-    """PyTorch's exporter reads all functions that it knows anew for each model, longer than it exports: here once."""
+    """PyTorch's exporter looks up all its functions anew for each model, longer than it exports: here once."""
     try:
+        from torch._export import utils
         from torch.onnx._internal.exporter._registration import ONNXRegistry
     except ImportError:  # a later PyTorch keeps them elsewhere
         yield
         return
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(cache(ONNXRegistry.from_torchlib)))
+        patch.setattr(utils, "_materialize_cpp_cia_ops", cache(utils._materialize_cpp_cia_ops))
         yield

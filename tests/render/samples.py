@@ -36,7 +36,8 @@ def built(layers, projections, widths, density=1.0):
 
 
 def mlp(*widths, density=1.0, label=""):
-    """Dense layers: `x`, `fc1`, ..., the last an output."""
+    """Dense layers: `x`, `fc1`, ..., the last an output; of several labels, each layer from `fc1` on has one."""
+    labels = (label,) if isinstance(label, str) else label
     layers = [Layer(name="x", kind="input", features=widths[0])]
     for place in range(1, len(widths)):
         last = place == len(widths) - 1
@@ -46,7 +47,7 @@ def mlp(*widths, density=1.0, label=""):
                 kind="neurons",
                 operations=() if last else RELU,
                 output=last,
-                label=label if place == 1 else "",
+                label=labels[place - 1] if place <= len(labels) else "",
             )
         )
     projections = [Dense(source=a.name, target=b.name) for a, b in pairwise(layers)]
@@ -58,8 +59,8 @@ def chain(length):
     return mlp(6, *(2 + place % 3 for place in range(length - 2)), 2)
 
 
-def lenet_5(density=1.0):
-    """Maps of 20 and 50, 500 neurons, 10 outputs."""
+def lenet_5(density=1.0, widths=(20, 50, 500, 10)):
+    """Maps of 20 and 50, 500 neurons, 10 outputs, or as many as are told."""
     layers = [
         Layer(name="image", kind="input", features=1, size=(28, 28)),
         Layer(name="conv1", kind="feature_maps", size=(24, 24), operations=POOLED),
@@ -73,7 +74,7 @@ def lenet_5(density=1.0):
         Dense(source="conv2", target="fc1"),
         Dense(source="fc1", target="digit"),
     ]
-    return built(layers, projections, {"conv1": 20, "conv2": 50, "fc1": 500, "digit": 10}, density)
+    return built(layers, projections, dict(zip(("conv1", "conv2", "fc1", "digit"), widths, strict=True)), density)
 
 
 def residual(label="sum of branch and skip"):
@@ -97,12 +98,14 @@ def residual(label="sum of branch and skip"):
     return built(layers, projections, {"stem": 3, "a": 3, "b": 3, "y": 2}, 0.8)
 
 
-def gated(label="softmax: no kind covers it"):
-    """An opaque layer of neurons that reads two others, and whose units gate a sum."""
+def gated(*labels):
+    """An opaque layer of neurons that reads two others, and whose units gate a sum; of several labels one each."""
+    labels = labels or ("softmax: no kind covers it",)
+    opaque = {f"o{number or ''}": label for number, label in enumerate(labels)}
     layers = [
         Layer(name="x", kind="input", features=3),
-        Layer(name="a", kind="neurons", label=label),
-        Layer(name="o", kind="neurons", bias=False, opaque=label, label=label),
+        Layer(name="a", kind="neurons", label=labels[0]),
+        *(Layer(name=name, kind="neurons", bias=False, opaque=text, label=text) for name, text in opaque.items()),
         Layer(name="m", kind="neurons", operations=RELU),
         Layer(name="y", kind="neurons", output=True),
     ]
@@ -110,10 +113,9 @@ def gated(label="softmax: no kind covers it"):
     units = {layer.name: UnitColumns.neutral(layer.features or 2, layer.column_names) for layer in layers}
     records = [
         Dense(source="x", target="a"),
-        Argument(source="a", target="o", place=0),
-        Argument(source="x", target="o", place=1),
+        *(Argument(source=source, target=name, place=n) for name in opaque for n, source in enumerate("ax")),
         Dense(source="a", target="m"),
-        OneToOne(source="o", target="m", gate=True),
+        *(OneToOne(source=name, target="m", gate=True) for name in opaque),
         Dense(source="m", target="y"),
     ]
     connections = {

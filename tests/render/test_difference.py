@@ -262,7 +262,7 @@ def test_the_layer_view_names_what_came_and_went(tmp_path):
 @pytest.mark.parametrize("view", ["layers", "neurons", "matrix", "inputs", "areas"])
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_every_view_of_a_difference_has_every_format_and_repeats(tmp_path, view, theme):
-    old = lenet_5(density=0.5)
+    old = lenet_5(0.5, (4, 5, 12, 5))
     new = remove_units(old, "conv1", [3]).apply(old).network
     written = {}
     for suffix in ("svg", "png", "pdf"):

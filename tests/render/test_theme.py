@@ -35,7 +35,8 @@ def test_dark_colours_stand_out_from_the_page(colour):
 @pytest.mark.parametrize("suffix", ["svg", "png", "pdf"])
 @pytest.mark.parametrize("view", ["layers", "neurons", "matrix", "inputs", "areas"])
 def test_every_view_has_a_dark_form(tmp_path, view, suffix):
-    light, dark = (draw(lenet_5(0.4), tmp_path / f"{t}.{suffix}", view, theme=t) for t in ("light", "dark"))
+    network = lenet_5(0.4, (3, 4, 12, 5))
+    light, dark = (draw(network, tmp_path / f"{t}.{suffix}", view, theme=t) for t in ("light", "dark"))
     assert light.read_bytes() != dark.read_bytes()
     if suffix == "png":
         pages = [Image.open(path).convert("L").getpixel((3, 3)) for path in (light, dark)]
