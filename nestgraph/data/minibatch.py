@@ -1,13 +1,13 @@
 """What loaders and losses have in common: samples on a device, and a loss that is their mean."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 import torch
 
-from nestgraph.errors import NestgraphError, TrainingError
+from nestgraph.errors import DataError, NestgraphError, TrainingError
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.wording import foreign, quoted
 
@@ -34,16 +34,55 @@ class Minibatch:
         Raises:
             TrainingError: it is something else.
         """
+        if isinstance(given, Minibatch):
+            given = (given.inputs, *given.told)
         parts = cast("Sequence[Any]", given)
         if not isinstance(given, tuple | list) or len(parts) not in (2, 3):
             raise TrainingError(f"gather expected batches of (inputs, targets[, weights]), got {quoted(parts)}")
-        inputs = cast("Sequence[Any]", parts[0] if isinstance(parts[0], tuple | list) else (parts[0],))
+        inputs = _several(parts[0])
         moved = [_on(each, device) for each in inputs]
         if not moved or not all(isinstance(each, torch.Tensor) and each.ndim for each in moved):
             raise TrainingError(f"gather expected inputs as arrays or tensors of samples, got {quoted(inputs)}")
         if len(moved) != count:
             raise TrainingError(f"gather expected batches of {count} inputs, as the network has, got {len(moved)}")
         return cls(tuple(moved), tuple(_on(each, device) for each in parts[1:]))
+
+    @classmethod
+    def of_data(cls, given: object, place: str) -> "Minibatch":
+        """A batch as a user's data give it, in memory: inputs (several in a tuple or by name), targets and any weights.
+
+        Args:
+            given: the batch.
+            place: what messages call it.
+
+        Raises:
+            DataError: it is something else, or holds what is no number.
+        """
+        if isinstance(given, Minibatch):
+            return given
+        parts = cast("Sequence[Any]", given)
+        if not isinstance(given, tuple | list) or len(parts) not in (2, 3):
+            expected = "(inputs, targets) or (inputs, targets, weights)"
+            raise DataError(f"{place}: expected {expected}, got {quoted(parts)}: give both, as in yield x, y")
+        inputs, told = _several(parts[0]), parts[1:]
+        found = [_on(each, torch.device("cpu")) for each in (*inputs, *told)]
+        wrong = next((each for each in found if not isinstance(each, torch.Tensor) or not each.ndim), None)
+        if wrong is not None or not inputs:
+            remedy = "stack samples, and number classes from 0"
+            raise DataError(f"{place}: expected arrays or tensors of numbers, got {quoted(wrong)}: {remedy}")
+        moved = tuple(each.float() for each in found[: len(inputs)])
+        return cls(moved, tuple(each if each.is_floating_point() else each.long() for each in found[len(inputs) :]))
+
+    def to(self, device: torch.device) -> "Minibatch":
+        """The same on a device."""
+        return Minibatch(tuple(each.to(device) for each in self.inputs), tuple(each.to(device) for each in self.told))
+
+    def cut(self, most: int | None) -> Iterator["Minibatch"]:
+        """Parts of up to so many samples."""
+        size = most or self.samples
+        for first in range(0, self.samples, size):
+            part = slice(first, first + size)
+            yield Minibatch(tuple(each[part] for each in self.inputs), tuple(each[part] for each in self.told))
 
     @property
     def samples(self) -> int:
@@ -81,6 +120,13 @@ class Minibatch:
         if self.samples > 1 and set(pair) == {(self.samples,), (self.samples, 1)}:
             got = f"outputs of {pair[0]} and targets of {pair[1]}"
             raise TrainingError(f"gather expected targets of the outputs' shape, got {got}: reshape the targets")
+
+
+def _several(inputs: Any) -> Sequence[Any]:
+    """The inputs of a batch: one, several in a tuple or list, or by name, in their order."""
+    if isinstance(inputs, Mapping):
+        return list(cast("Mapping[str, Any]", inputs).values())
+    return cast("Sequence[Any]", inputs if isinstance(inputs, tuple | list) else (inputs,))
 
 
 def _shapes(given: Sequence[Any]) -> str:

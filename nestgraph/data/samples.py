@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,24 @@ Targets = NDArray[np.int64] | NDArray[np.float32]
 
 MOST_NAMED = 12
 """Classes that a dataset's text names."""
+
+
+class Split(Protocol):
+    """What is known of the samples of a split without reading them.
+
+    Attributes:
+        targets: of all samples, or of the first of a stream.
+        weights: how much each of these counts, (samples,), where they have some.
+        shapes: of a sample of each input.
+    """
+
+    @property
+    def targets(self) -> NDArray[Any]: ...  # noqa: D102
+    @property
+    def weights(self) -> NDArray[Any] | None: ...  # noqa: D102
+    @property
+    def shapes(self) -> tuple[Shape, ...]: ...  # noqa: D102
+    def __len__(self) -> int: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +117,10 @@ class StreamedSamples:
         return len(self.targets)
 
     @property
+    def weights(self) -> None:
+        """Images count alike."""
+
+    @property
     def shapes(self) -> tuple[Shape, ...]:
         """(channels, height, width) of every image."""
         return ((3, self.size, self.size),)
@@ -132,9 +154,9 @@ class Dataset:
     """
 
     name: str
-    train: Samples | StreamedSamples
-    validation: Samples | StreamedSamples
-    test: Samples | StreamedSamples
+    train: Split
+    validation: Split
+    test: Split
     classes: int = 0
     normalisation: Normalisation | None = None
     left_out: int = 0
@@ -144,7 +166,7 @@ class Dataset:
     preparation: Preparation | None = None
 
     @property
-    def splits(self) -> dict[str, Samples | StreamedSamples]:
+    def splits(self) -> dict[str, Split]:
         """The three by name."""
         return {"train": self.train, "validation": self.validation, "test": self.test}
 

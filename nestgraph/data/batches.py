@@ -1,0 +1,162 @@
+"""Batches that can be read again: what a loop asks of the data of a split, wherever they come from."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from nestgraph.data.held import source
+from nestgraph.data.minibatch import Minibatch
+from nestgraph.data.samples import Samples, StreamedSamples
+from nestgraph.spec.arrays import AnyArray
+
+Vary = Callable[[torch.Tensor], torch.Tensor]
+Prepare = Callable[[AnyArray], AnyArray]
+"""Targets as they come to targets as a loss takes them."""
+
+MEASURING_BATCH = 4096
+MEASURING_VALUES = 2**22
+"""Inputs of a measuring batch at most: large samples are measured in smaller batches."""
+
+
+class Epoch(Protocol):
+    """One pass over the samples to train with, in an order that is drawn already."""
+
+    count: int
+    """Of its batches."""
+
+    def rest(self, start: int = 0) -> Iterator[Minibatch]:
+        """Its batches from one on, the same as if the others had been read before."""
+        ...
+
+
+class Batches(Protocol):
+    """A split that can be read again and again.
+
+    Attributes:
+        samples: how many it has; None for a stream.
+        together: how many batches are read and varied at a time: a training can be left and gone on with between them.
+    """
+
+    samples: int | None
+    together: int
+
+    def epoch(self, seed: int) -> Epoch:
+        """A pass in random order, varied: the same for one seed, in any process and with any workers.
+
+        Built-in samples are drawn from torch's global generator as it stands, as they were from the first; whoever asks
+        for their epoch has seeded that.
+        """
+        ...
+
+    def drawn(self, seed: int, count: int | None) -> Iterator[Minibatch]:
+        """So many batches in random order, not varied, all of them for None: the same for one seed."""
+        ...
+
+    def ordered(self, most: int | None = None) -> Iterator[Minibatch]:
+        """Every sample once, in order and not varied, in batches of `most` at most."""
+        ...
+
+    def told(self, most: int | None = None) -> AnyArray:
+        """The targets of the first samples, or of all; of a stream those of its first batches."""
+        ...
+
+    def fingerprint(self) -> str | None:
+        """What is the same where all samples are; None where nobody knows."""
+        ...
+
+
+class SampledBatches:
+    """Samples that can be asked for by their place: they lie in memory, or are files of images."""
+
+    def __init__(
+        self,
+        samples: Samples | StreamedSamples,
+        size: int,
+        device: torch.device,
+        prepare: Prepare | None = None,
+        vary: Sequence[Vary] = (),
+        see: Vary | None = None,
+    ) -> None:
+        """Bring samples to the device, unless they are files.
+
+        Args:
+            samples: the split.
+            size: samples of a batch, at most.
+            device: where to compute.
+            prepare: of all targets.
+            vary: what is done to inputs to train with.
+            see: what is done to all inputs, in the end.
+        """
+        self.samples: int | None = len(samples)
+        self._size, self._device = size, device
+        self._held, self._vary, self._see = samples, vary, see or _as_they_are
+        self._source = source(samples, device)
+        self.together = self._source.together
+        told = samples.targets if prepare is None else prepare(samples.targets)
+        weights = samples.weights if isinstance(samples, Samples) else None
+        held = (told,) if weights is None else (told, weights)
+        self._told = tuple(torch.from_numpy(np.ascontiguousarray(each)).to(device) for each in held)
+
+    def epoch(self, seed: int) -> "DrawnEpoch":
+        """See `Batches`."""
+        del seed
+        return DrawnEpoch(self, self._split(torch.randperm(len(self._held))))
+
+    def drawn(self, seed: int, count: int | None) -> Iterator[Minibatch]:
+        """See `Batches`."""
+        generator = torch.Generator().manual_seed(seed)
+        return self._read(self._split(torch.randperm(len(self._held), generator=generator))[:count])
+
+    def ordered(self, most: int | None = None) -> Iterator[Minibatch]:
+        """See `Batches`."""
+        values = sum(int(np.prod(shape)) for shape in self._held.shapes)
+        size = min(most or MEASURING_BATCH, max(1, MEASURING_VALUES // values))
+        return self._read(torch.split(torch.arange(len(self._held), device=self._device), size))
+
+    def told(self, most: int | None = None) -> AnyArray:
+        """See `Batches`."""
+        return np.asarray(self._told[0][:most].cpu())
+
+    def fingerprint(self) -> str | None:
+        """See `Batches`."""
+        return None  # environment.py takes that of what lies in memory or in files
+
+    def varied(self, places: Sequence[torch.Tensor]) -> Iterator[Minibatch]:
+        """The samples at the places of each batch, as they are trained with."""
+        groups = [places[first : first + self.together] for first in range(0, len(places), self.together)]
+        for group, inputs in zip(groups, self._source.inputs([torch.cat(list(each)) for each in groups]), strict=True):
+            first, *others = inputs
+            for vary in self._vary:
+                first = vary(first)
+            sizes = [len(batch) for batch in group]
+            parts = [torch.split(each, sizes) for each in (self._see(first), *others)]
+            yield from (self._batch(batch, part) for batch, part in zip(group, zip(*parts, strict=True), strict=True))
+
+    def _read(self, places: Sequence[torch.Tensor]) -> Iterator[Minibatch]:
+        for batch, (first, *others) in zip(places, self._source.inputs(places), strict=True):
+            yield self._batch(batch, (self._see(first), *others))
+
+    def _batch(self, places: torch.Tensor, inputs: tuple[torch.Tensor, ...]) -> Minibatch:
+        return Minibatch(inputs, tuple(each[places] for each in self._told))
+
+    def _split(self, order: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Batches of up to `size` samples and of one size, so that none is too small for batch normalisation."""
+        return order.to(self._device).tensor_split(-(-len(order) // self._size))
+
+
+def _as_they_are(inputs: torch.Tensor) -> torch.Tensor:
+    return inputs
+
+
+class DrawnEpoch:
+    """An order of the samples of a `SampledBatches`."""
+
+    def __init__(self, batches: SampledBatches, places: Sequence[torch.Tensor]) -> None:
+        self.count = len(places)
+        self._batches, self._places = batches, places
+
+    def rest(self, start: int = 0) -> Iterator[Minibatch]:
+        """See `Epoch`; `start` is a multiple of `together`."""
+        return self._batches.varied(self._places[start:])
