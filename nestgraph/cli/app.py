@@ -22,6 +22,7 @@ from nestgraph.cli.options import (
 from nestgraph.cli.output import INTERRUPTED, NO, SETTINGS, answer, complain, facts, say, suggest, table, tell_notes
 from nestgraph.cli.reports import REPORT_EXAMPLE, chosen_trackers, observed, write_report
 from nestgraph.cli.runs import RESUME_EXAMPLE, interrupted, resume_run, tell
+from nestgraph.cli.tables import DATA_EXAMPLE, PREDICT_EXAMPLE, predict_rows, show_data
 from nestgraph.cli.verbs import Verb, Verbs
 
 EXAMPLES = """\
@@ -311,33 +312,11 @@ def diff(
         raise typer.Exit(NO)
 
 
+app.command("predict", cls=Verb, epilog=PREDICT_EXAMPLE)(predict_rows)
 app.command("edit", cls=Verb, epilog=EDIT_EXAMPLE)(edit_network)
 
 
-@app.command(cls=Verb, epilog="nestgraph data")
-def data(
-    folder: Annotated[
-        Path | None, typer.Argument(metavar="FOLDER", help="A folder of images: say how it is understood instead.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """List the datasets, their splits and where they are.
-
-    Nothing is fetched: that happens when a dataset is first used.
-    """
-    from dataclasses import asdict
-
-    from nestgraph.cli.results import dataset_rows, folder_facts, folder_rows
-    from nestgraph.data.datasets import datasets, load_image_folder
-
-    if folder is not None:
-        content = folder_facts(load_image_folder(folder))
-        facts(content, table(folder_rows(content)), as_json)
-        suggest("schema", "recipe")
-        return
-    entries = datasets()
-    facts([asdict(entry) for entry in entries], table(dataset_rows(entries)), as_json)
-    suggest("synthesize", "digits")
+app.command("data", cls=Verb, epilog=DATA_EXAMPLE)(show_data)
 
 
 @app.command(cls=Verb, epilog="nestgraph schema network")

@@ -16,6 +16,7 @@ VERBS = (
     "sweep",
     "results",
     "evaluate",
+    "predict",
     "summary",
     "verify",
     "draw",

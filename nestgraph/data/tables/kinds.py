@@ -33,6 +33,7 @@ class Found:
         low: the least number, where they are numbers.
         high: the greatest.
         example: a value.
+        whole: whether all are whole numbers.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Found:
     low: float | None = None
     high: float | None = None
     example: str = ""
+    whole: bool = False
 
 
 def found_in(name: str, values: Values, most: int = MOST_CATEGORIES) -> Found:
@@ -62,7 +64,7 @@ def found_in(name: str, values: Values, most: int = MOST_CATEGORIES) -> Found:
         distinct = len(np.unique(held))
         kind: Kind = "number" if distinct > 1 or count else "constant"
         low, high = float(held.min()), float(held.max())
-        return Found(name, kind, count, distinct, low=low, high=high, example=f"{held[0]:g}")
+        return Found(name, kind, count, distinct, (), low, high, f"{held[0]:g}", bool((held % 1 == 0).all()))
     words, counts = np.unique(held.astype(str), return_counts=True)
     order = np.argsort(-counts, kind="stable")
     shown = tuple((str(words[place]), int(counts[place])) for place in order[: most + 1])
