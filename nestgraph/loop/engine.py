@@ -16,7 +16,7 @@ from nestgraph.edits.operations import shift_activations
 from nestgraph.errors import EditError, TrainingError
 from nestgraph.graph.cost import cost
 from nestgraph.graph.network import Network
-from nestgraph.loop.checkpoint import TRAINED_SEED, Point, Progress, RunState
+from nestgraph.loop.checkpoint import TRAINED_SEED, Point, Progress
 from nestgraph.loop.decide import decide, share_done
 from nestgraph.loop.decisions import (
     Accept,
@@ -39,6 +39,7 @@ from nestgraph.loop.decisions import (
     Train,
     Trained,
 )
+from nestgraph.loop.keeping import Book, Points
 from nestgraph.loop.proposing import Asked, ask, together
 from nestgraph.loop.trainer import Score, Trainer
 from nestgraph.loop.training_state import TrainingSaves
@@ -46,9 +47,8 @@ from nestgraph.policies import Evidence, Policy
 from nestgraph.recipes.naming import check_names
 from nestgraph.recipes.recipe import Recipe
 from nestgraph.runs import interruption
-from nestgraph.runs.run import Fault, Measurement, Remedy, read_metrics
-from nestgraph.runs.run_folder import RunFolder
-from nestgraph.snapshot import Proposal, load
+from nestgraph.runs.run import Fault, Measurement, Remedy
+from nestgraph.snapshot import Proposal
 from nestgraph.spec.randomness import derived_seed
 from nestgraph.spec.record import as_text
 
@@ -69,8 +69,8 @@ class Engine:
         self,
         recipe: Recipe,
         trainer: Trainer,
-        folder: RunFolder,
-        points: RunState,
+        folder: Book,
+        points: Points,
         watcher: Watcher | None = None,
         point: Point | None = None,
     ) -> None:
@@ -79,8 +79,8 @@ class Engine:
         Args:
             recipe: all choices of the run.
             trainer: with the recipe's data and the run's seed.
-            folder: where to write.
-            points: where points to resume from are kept.
+            folder: where to write, a run folder or memory.
+            points: where points to resume from are kept, if anywhere.
             watcher: called after every measurement.
             point: where to go on; from the beginning without.
 
@@ -122,7 +122,7 @@ class Engine:
             TrainingError: the seed network does not train.
         """
         if self._resumed:
-            self.rows = read_metrics(self._folder.folder)
+            self.rows = self._folder.rows()
         outcome = None
         while self.state.awaits != "nothing":
             self.state, actions = decide(self._recipe, self._trainer.guessing, self.state, outcome)
@@ -130,7 +130,7 @@ class Engine:
                 outcome = self._do(action)
         return {
             "seed": self._points.seed(),
-            "grown": load(self._folder.folder / "grown.json"),
+            "grown": self._folder.stage("grown"),
             "final": self.network,
         }
 
@@ -254,7 +254,8 @@ class Engine:
         if not action.on:
             self._before_training = self.bench.mark()
         phase, number = self.state.phase, action.number
-        saves = TrainingSaves(self._points.training(number), self._points.pace, self._trainer.device)
+        file = self._points.training(number)
+        saves = TrainingSaves(file, self._points.pace, self._trainer.device) if file else None
         try:
             self._log(self._trainer.fit(self.bench, action.epochs, phase, number, action.rate, saves))
             self._score = self._trainer.measure(self.network, "validation", self.bench.module)

@@ -207,13 +207,29 @@ class RunFolder:
         self.noted(f"{stage}.json", network)
         draw_stage(network, self.folder, stage)
 
+    def stage(self, name: str) -> Network:
+        """The network of a stage that was kept.
+
+        Raises:
+            SnapshotError: it cannot be read.
+        """
+        return load(self.folder / f"{name}.json")
+
+    def rows(self) -> list[Measurement]:
+        """What was measured so far.
+
+        Raises:
+            SnapshotError: the metrics cannot be read.
+        """
+        return read_metrics(self.folder)
+
     def noted(self, name: str, network: Network) -> None:
         """Remember which network a snapshot in the folder holds."""
         self._networks[name] = network.digest
 
     def finish(self, result: Result, rows: list[Measurement]) -> None:
         """Write the closing pictures, the manifest and the result; what the run would go on from is dropped."""
-        stages = {stage: load(self.folder / f"{stage}.json") for stage in STAGES}
+        stages = {stage: self.stage(stage) for stage in STAGES}
         draw_run(stages, [row.model_dump() for row in rows if row.accepted], self.folder)
         self._timing.append(Timing(step=len(rows), seconds=result.seconds).model_dump_json(), durable=False)
         told = result.model_dump_json(indent=2, exclude={"seconds"}).encode() + b"\n"
