@@ -13,6 +13,7 @@ from .graph import Network as Network
 from .graph import cost as cost
 from .graph import difference as difference
 from .graph import plain_graph as plain_graph
+from .integrations.owners import hand_over as hand_over
 from .interop.edge_list import from_edges as from_edges
 from .interop.edge_list import to_edges as to_edges
 from .interop.edge_list import to_nodes as to_nodes
@@ -77,6 +78,7 @@ __all__ = [
     "from_edges",
     "from_neat",
     "gather",
+    "hand_over",
     "import_module",
     "import_report",
     "load",

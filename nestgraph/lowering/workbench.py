@@ -63,6 +63,11 @@ class Workbench(Editor):
         return self._module
 
     @property
+    def device(self) -> torch.device:
+        """Where each new module is put."""
+        return torch.device(self._device)
+
+    @property
     def optimizers(self) -> tuple[Optimizer, ...]:
         """The optimizers of the module's parameters, the same objects for ever."""
         return self._optimizers

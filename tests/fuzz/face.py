@@ -336,6 +336,7 @@ def _forms(network, rng, folder):
     yield ng.follow, {"kind": type("Own", (torch.optim.SGD,), {}), "how": "restart"}
     bench = {"network": network, "make": lambda given: torch.optim.SGD(given.parameters(), lr=0.1), "device": "cpu"}
     yield ng.Workbench, bench
+    yield ng.hand_over, {"owner": torch.nn.Module(), "name": "net", "bench": ng.Workbench(**bench)}
     yield ng.save, {"network": network, "path": folder / "n.json", "sidecar_above": 5, "limits": ng.Limits()}
     ng.save(network, folder / "read.json")
     yield ng.load, {"path": folder / "read.json", "limits": ng.Limits()}
@@ -462,6 +463,7 @@ def _training(network, folder):
 def _dear(network, folder, rng):
     """Verbs that take long where all their arguments fit."""
     run = {"recipe": RECIPE, "seed": 0, "device": "cpu", "progress": None, "overwrite": True, "save_every": None}
+    run |= {"trackers": ()}
     yield ng.synthesize, {**run, "out": folder / "run"}
     yield ng.load_dataset, {"name": "digits", "seed": 0, "cache": folder, "validation": "stratified", "folder": None}
     picture = {"path": folder / "n.svg", "view": "layers", "theme": "light"}
