@@ -1,5 +1,6 @@
 """A network under edit and in training: an editor whose module and optimizers follow every edit, there and back."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Self, cast
 
@@ -296,9 +297,25 @@ class Workbench(Editor):
         module.train(self._module.training)
         return module
 
+    def _called(self, module: GraphModule) -> Any:
+        """What `make` gives for a module, or for its parameters, which benches of 0.1 passed."""
+        make = self._make
+        try:
+            return make(module)
+        except TypeError as error:
+            older = _of_parameters(make)
+            try:
+                made = older(module)
+            except Exception:
+                raise error from None
+        words = "a workbench expected make(module), got a function of parameters, which 0.2 will refuse: pass lambda "
+        warnings.warn(f"{words}module: torch.optim.SGD(module.parameters(), lr=0.1)", FutureWarning, stacklevel=5)
+        self._make = older
+        return made
+
     def _made(self, network: Network, module: GraphModule) -> tuple[Optimizer, ...]:
         """What `make` gives for a module."""
-        made: Any = self._make(module)
+        made: Any = self._called(module)
         optimizers = tuple(cast("Sequence[Any]", made)) if isinstance(made, list | tuple) else (made,)
         if not optimizers or not all(isinstance(one, Optimizer) for one in optimizers):
             shown = type(cast(object, made)).__name__
@@ -320,6 +337,10 @@ class Workbench(Editor):
         for optimizer, present in zip(made, self._optimizers, strict=True):
             for group, old in zip(optimizer.param_groups, present.param_groups, strict=True):
                 group.update({name: value for name, value in old.items() if name not in ("params", "param_names")})
+
+
+def _of_parameters(make: Callable[..., Any]) -> Callable[[nn.Module], Any]:
+    return lambda module: make(list(module.parameters()))
 
 
 def _changed(network: Network, values: SetValues) -> SetValues:
