@@ -1,21 +1,21 @@
-"""Policies that are not of this package, in recipes: kept as records of their fields where their code is not known."""
+"""Policies that are not of this package, in recipes: found by their kind, or kept as records of their fields."""
 
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, NoReturn, cast, get_args
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, ClassVar, NoReturn, cast
 
-from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, JsonValue, TypeAdapter
+from pydantic_core import CoreSchema, core_schema
 
 from nestgraph.errors import RecipeError
-from nestgraph.policies import GrowthPolicy, Policy, PruningPolicy
+from nestgraph.policies import Policy
 from nestgraph.policies.evidence import EvidenceKind
-from nestgraph.snapshot import problems_of
+from nestgraph.policies.registry import builtin, find, kind_of, members, offered
 
-SECTIONS: Mapping[str, tuple[Any, dict[str, JsonValue]]] = {
-    "growth": (GrowthPolicy, {"kind": "connection_growth"}),
-    "pruning": (PruningPolicy, {"kind": "magnitude_pruning"}),
-}
-"""By the sections of a recipe that have policies: their kinds, and one that stands in while the rest is checked."""
+SECTIONS = ("growth", "pruning")
+"""The sections of a recipe that have policies."""
 
 
 class UnknownPolicy(Policy):
@@ -36,26 +36,97 @@ class UnknownPolicy(Policy):
         raise RecipeError(without_code("policy", self.kind))
 
 
+@dataclass(frozen=True)
+class Recorded:
+    """How the recipe of a run is read: what is not known is kept as a record, so that nothing has to be installed.
+
+    Attributes:
+        classes: by kind, those that are given.
+        refused: the JSON of policies that stay records of their fields, as their classes refuse them now.
+    """
+
+    classes: Mapping[str, type[Policy]] = field(default_factory=dict[str, type[Policy]])
+    refused: list[Any] = field(default_factory=list[Any])
+
+
+class Own:
+    """Marks a union of policies, which it is told, as open: kinds of others are found in the registry."""
+
+    def __init__(self, union: Any) -> None:
+        self._union = union
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        here = frozenset(kind_of(each) for each in members(self._union))
+
+        def read(value: Any, within: Callable[[Any], Any], info: core_schema.ValidationInfo) -> Any:
+            try:
+                found = _own(value, info.context, here)
+            except RecipeError as error:
+                raise ValueError(str(error)) from None
+            if found is None:
+                return _of_json(self._union, value) if info.mode == "json" else within(value)
+            return found if isinstance(found, Policy) else _of_json(found, value)
+
+        def written(value: Any, within: Callable[[Any], Any], info: core_schema.SerializationInfo) -> Any:
+            own = isinstance(value, Policy) and getattr(value, "kind", None) not in here
+            return value.model_dump(mode=info.mode, warnings=False) if own else within(value)
+
+        inner = handler(source)
+        writing = core_schema.wrap_serializer_function_ser_schema(written, info_arg=True, schema=inner)
+        return core_schema.with_info_wrap_validator_function(read, inner, serialization=writing)
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        schema: dict[str, Any] = handler(core)
+        own = [handler(policy.__pydantic_core_schema__) for policy in offered()]
+        return {**schema, "oneOf": [*schema["oneOf"], *own]} if own else schema
+
+
+def _own(value: Any, context: Any, here: frozenset[str]) -> Policy | type[Policy] | None:
+    """A policy that is not of this package, or its class; None for what is, or is none. `here` are the section's kinds.
+
+    Raises:
+        RecipeError: there is no such kind, or it cannot be had.
+    """
+    read = context if isinstance(context, Recorded) else None
+    if read and value in read.refused:
+        return UnknownPolicy
+    kind = cast("dict[str, Any]", value).get("kind") if isinstance(value, dict) else getattr(value, "kind", None)
+    if not isinstance(kind, str) or kind in builtin():
+        return None
+    if isinstance(value, Policy):
+        return value
+    try:
+        found = read.classes.get(kind) or find(kind) if read else find(kind)
+    except RecipeError:
+        if read is None:
+            raise
+        found = None
+    if found or read:
+        return found or UnknownPolicy
+    known = ", ".join(map(repr, sorted(here)))
+    raise RecipeError(
+        f"expected a kind of policy of this package ({known}), of one that is installed or of a class that is "
+        f"registered, got {kind[:64]!r}"
+    )
+
+
+def _of_json(kinds: Any, value: Any) -> Any:
+    """A policy in a JSON document that was parsed: as JSON, so that lists are tuples."""
+    return _reader(kinds).validate_json(json.dumps(value))
+
+
+@cache
+def _reader(kinds: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kinds)
+
+
 def without_code(place: str, kind: str) -> str:
     """That the code of a policy is missing, and how to bring it."""
     return (
         f"{place}: expected a policy whose code is known, got one of kind {kind[:64]!r} as a record of its fields: "
-        "give its class, as in resume(..., policies=[TheClass])"
+        "install the package that offers it (environment.json of a run names it), or give its class, as in "
+        "resume(..., policies=[TheClass])"
     )
-
-
-def kind_of(policy: Any) -> str:
-    """The kind that a policy's class is called in recipes.
-
-    Raises:
-        RecipeError: it is no class of a policy, or has no field `kind` with a default.
-    """
-    known = isinstance(policy, type) and issubclass(policy, Policy)
-    kind = getattr(cast(Any, policy).model_fields.get("kind"), "default", None) if known else None
-    if not isinstance(kind, str):
-        expected = "classes of policies, each with a field such as kind: Literal['mine'] = 'mine'"
-        raise RecipeError(f"policies: expected {expected}, got {str(cast(Any, policy))[:80]!r}")
-    return kind
 
 
 def policies_of(recipe: BaseModel) -> dict[str, Policy]:
@@ -87,45 +158,10 @@ def refuse_unknown(recipe: BaseModel) -> None:
             raise RecipeError(without_code(place, policy.kind))
 
 
-def set_apart(document: Any, classes: Iterable[type[Policy]]) -> dict[str, dict[int, Policy]]:
-    """Take the policies that are not of this package out of a recipe's JSON, by section and number.
-
-    In their place in the document stands one of the package, so that all else can be checked.
+def recorded(classes: Iterable[type[Policy]]) -> Recorded:
+    """How a recorded recipe is read where some classes are given.
 
     Raises:
-        RecipeError: what is said of a policy does not fit its class.
+        RecipeError: one is no class of a policy.
     """
-    known, found = {kind_of(each): each for each in classes}, dict[str, dict[int, Policy]]()
-    for section, (kinds, stand_in) in SECTIONS.items():
-        builtin = {get_args(each.model_fields["kind"].annotation)[0] for each in get_args(get_args(kinds)[0])}
-        policies: Any = _field(_field(document, section), "policies")
-        for number, fields in enumerate(cast("list[Any]", policies) if isinstance(policies, list) else ()):
-            kind = _field(fields, "kind")
-            if isinstance(kind, str) and kind not in builtin:
-                place = f"{section}.policies[{number}]"
-                found.setdefault(section, {})[number] = _policy(fields, known.get(kind, UnknownPolicy), place)
-                policies[number] = stand_in
-    return found
-
-
-def set_policy_apart(document: Any, apart: dict[str, dict[int, Policy]], section: str, number: int) -> None:
-    """Keep one policy of a recipe's JSON as a record of its fields, whatever they are.
-
-    Raises:
-        RecipeError: it is not even a record with a kind.
-    """
-    policies = document[section]["policies"]
-    apart.setdefault(section, {})[number] = _policy(policies[number], UnknownPolicy, f"{section}.policies[{number}]")
-    policies[number] = SECTIONS[section][1]
-
-
-def _field(table: Any, name: str) -> Any:
-    return cast("dict[str, Any]", table).get(name) if isinstance(table, dict) else None
-
-
-def _policy(fields: Any, kind: type[Policy], place: str) -> Policy:
-    try:
-        reader: TypeAdapter[Policy] = TypeAdapter(kind)
-        return reader.validate_json(json.dumps(fields))
-    except ValidationError as error:
-        raise RecipeError(f"{place}: {problems_of(error)}") from None
+    return Recorded({kind_of(each): each for each in cast("Iterable[Any]", classes)})

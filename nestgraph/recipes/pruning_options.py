@@ -7,6 +7,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from nestgraph.policies import PruningPolicy, UnitPruning
 from nestgraph.policies.pruning import ConnectionPruning
+from nestgraph.recipes.own_policies import Own
 from nestgraph.spec.options import Beside, Options, misplaced
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -37,7 +38,7 @@ class PruningOptions(Options):
         activity_batches: how many training batches the activity of units is averaged over.
     """
 
-    policies: Annotated[tuple[PruningPolicy, ...], Field(min_length=1, max_length=16)]
+    policies: Annotated[tuple[Annotated[PruningPolicy, Own(PruningPolicy)], ...], Field(min_length=1, max_length=16)]
     target_accuracy: Share | None = None
     tolerance: Share = 0.0
     epochs: PositiveInt = 1

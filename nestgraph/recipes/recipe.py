@@ -21,7 +21,7 @@ from pydantic import (
 from nestgraph.data.options import AnyData
 from nestgraph.errors import RecipeError, SnapshotError
 from nestgraph.policies import GrowthPolicy, Policy
-from nestgraph.recipes.own_policies import set_apart, set_policy_apart
+from nestgraph.recipes.own_policies import Own, Recorded, recorded
 from nestgraph.recipes.past_options import leave_aside
 from nestgraph.recipes.pruning_options import PruningOptions, Share
 from nestgraph.recipes.seed_options import Positive, SeedOptions
@@ -82,7 +82,7 @@ class GrowthOptions(Record):
         evidence_batches: how many training batches the evidence is averaged over; None for the whole training set.
     """
 
-    policies: Annotated[tuple[GrowthPolicy, ...], Field(min_length=1, max_length=16)]
+    policies: Annotated[tuple[Annotated[GrowthPolicy, Own(GrowthPolicy)], ...], Field(min_length=1, max_length=16)]
     size_limit: PositiveInt
     target_accuracy: Share = 1.0
     epochs: PositiveInt = 1
@@ -233,36 +233,28 @@ def recorded_recipe(
     try:
         document: Any = json.loads(options_json(text, source))
         original = copy.deepcopy(document)
-        apart = set_apart(document, policies)
-        recipe, left_aside = _without_refused(document, apart, source, whole)
+        recipe, left_aside = _without_refused(document, recorded(policies), source, whole)
     except ValueError as error:
         raise RecipeError(f"{source}: {error}") from None
     except RecipeError as error:
         raise error if str(error).startswith(source) else RecipeError(f"{source}: {error}") from None
-    sections: dict[str, Any] = {}
-    for name, own in apart.items():
-        section = getattr(recipe, name)
-        each = tuple(own.get(number, policy) for number, policy in enumerate(section.policies))
-        sections[name] = section.model_copy(update={"policies": each})
-    recipe = recipe.model_copy(update=sections)
     return PastRecipe.of(recipe, original, left_aside) if left_aside else recipe
 
 
-def _without_refused(
-    document: Any, apart: dict[str, dict[int, Policy]], source: str, whole: Collection[str]
-) -> tuple[Recipe, str]:
-    """The recipe in a document without what is refused in it, and what that is; policies with it come to `apart`."""
+def _without_refused(document: Any, read: Recorded, source: str, whole: Collection[str]) -> tuple[Recipe, str]:
+    """The recipe in a document without what is refused in it, and what that is; policies with it stay records."""
     told: list[str] = []
     for _ in range(ROUNDS):
         try:
-            return RECIPE.validate_json(json.dumps(document)), "; ".join(told)
+            return RECIPE.validate_json(json.dumps(document), context=read), "; ".join(told)
         except ValidationError as error:
             told.append(problems_of(error))
             sections, policies = leave_aside(document, error)
-            if not (sections or policies) or sections & set(whole):
+            refused = [document[section]["policies"][number] for section, number in policies]
+            given = any(isinstance(each, dict) and each.get("kind") in read.classes for each in refused)
+            if not (sections or refused) or sections & set(whole) or given:
                 break
-            for section, number in policies:
-                set_policy_apart(document, apart, section, number)
+            read.refused.extend(refused)
     raise RecipeError(f"{source}: {'; '.join(told)}")
 
 

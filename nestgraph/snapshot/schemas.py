@@ -29,13 +29,19 @@ def schemas(extra: Mapping[str, Described] | None = None) -> dict[str, dict[str,
     Args:
         extra: records of higher layers, such as recipes, by file name.
     """
-    records = {**RECORDS, **(extra or {})}
-    return {name: {"$schema": DIALECT, **json.loads(_schema(record))} for name, record in sorted(records.items())}
+    texts = {name: _schema(record) for name, record in RECORDS.items()}
+    texts |= {name: _described(record) for name, record in (extra or {}).items()}  # anew: kinds may have come
+    return {name: {"$schema": DIALECT, **json.loads(text)} for name, text in sorted(texts.items())}
 
 
 @cache
 def _schema(record: Described) -> str:
-    """As text, so that no caller changes what others get; of a record's whole tree, which takes a while."""
+    """Kept, as it is of a record's whole tree, which takes a while."""
+    return _described(record)
+
+
+def _described(record: Described) -> str:
+    """As text, so that no caller changes what others get."""
     adapter = record if isinstance(record, TypeAdapter) else TypeAdapter(record)
     return json.dumps(adapter.json_schema())
 
