@@ -124,8 +124,11 @@ CALLS = {
     ("importlib", "import_module"),
     ("pkgutil", "resolve_name"),
     ("runpy", "run_path"),
+    ("util", "spec_from_file_location"),
 }
 NAMED = {
+    "nestgraph.cli.plugins": ["util.spec_from_file_location"],  # the file that the command line names
+    "nestgraph.policies.registry": ["entry_points", "entry_points"],  # what installed packages offer, by name
     "nestgraph.interop.loading": ["pkgutil.resolve_name"],  # the callable that the command line names
     "nestgraph.interop.export": ["runpy.run_path"],  # the source that was written a moment ago, tried out
 }
@@ -137,7 +140,7 @@ def dangers(tree):
     found = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            if node.func.id in {"eval", "exec", "compile", "__import__"}:
+            if node.func.id in {"eval", "exec", "compile", "__import__", "entry_points"}:
                 found.append((node.lineno, node.func.id))
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             if (node.value.id, node.attr) in CALLS:
@@ -245,6 +248,8 @@ def test_the_reader_of_imports_sees_them_everywhere(source, expected):
         "def f():\n    exec('1')",
         "torch.load(p)",
         "runpy.run_path(p)",
+        "util.spec_from_file_location('a', p)",
+        "entry_points(name=n)",
         "np.load(p, allow_pickle=True)",
     ],
 )

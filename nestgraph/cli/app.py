@@ -12,6 +12,7 @@ from nestgraph.cli.options import (
     Json,
     Live,
     Overwrite,
+    Plugins,
     Snapshot,
     Tensorboard,
     Theme,
@@ -81,6 +82,7 @@ def synthesize(
     seeds: Annotated[int, typer.Option(min=1, max=100, metavar="N", help="How many runs, one seed each.")] = 1,
     device: Device = "cpu",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run.")] = False,
+    plugin: Plugins = None,
     live: Live = False,
     tracker: Trackers = None,
     tensorboard: Tensorboard = False,
@@ -94,8 +96,10 @@ def synthesize(
     folder = out
     try:
         import nestgraph as ng
+        from nestgraph.cli.plugins import load_plugins
         from nestgraph.cli.progress import RunProgress
 
+        load_plugins(plugin)
         plan, trackers = ng.load_recipe(recipe), chosen_trackers(tracker, tensorboard)
         base = out or Path("runs") / plan.name
         runs: list[ng.Run] = []
@@ -105,7 +109,7 @@ def synthesize(
             with observed(progress, folder, live) as observer, progress:
                 runs.append(ng.synthesize(plan, folder, number, device, observer, overwrite, trackers=trackers))
     except KeyboardInterrupt as error:
-        raise interrupted(error, folder) from None
+        raise interrupted(error, folder, plugin) from None
     tell(runs, as_json)
 
 
@@ -121,6 +125,7 @@ def sweep(
         int | None, typer.Option(min=1, max=100, metavar="N", help="How many seeds; those of the sweep by default.")
     ] = None,
     device: Device = "cpu",
+    plugin: Plugins = None,
     as_json: Json = False,
 ) -> None:
     """Run the variations of a recipe and compare them.
@@ -129,10 +134,12 @@ def sweep(
     folder VARIATION/seed-N in OUT. Those that are finished are not run again, so the same command goes on with a sweep
     that was interrupted. The table shows medians over the seeds.
     """
+    from nestgraph.cli.plugins import load_plugins
     from nestgraph.cli.progress import RunProgress
     from nestgraph.cli.results import sweep_rows
     from nestgraph.studies.sweep import load_sweep, run_sweep
 
+    load_plugins(plugin)
     plan = load_sweep(study)
     plan = plan if seeds is None else plan.with_seeds(seeds)
     folder = out or Path("runs") / plan.name

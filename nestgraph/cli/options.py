@@ -17,6 +17,10 @@ Trackers = Annotated[
     list[str] | None,
     typer.Option("--tracker", metavar="NAME", help="Tell tensorboard, wandb, mlflow or another one of each step."),
 ]
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option("--plugin", metavar="FILE", help="A Python file with policies of your own, which is run."),
+]
 Tensorboard = Annotated[bool, typer.Option("--tensorboard", hidden=True)]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file that nestgraph did not write.")]
 Device = Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to compute.")]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from nestgraph.cli.options import Json, Live, Tensorboard, Trackers
+from nestgraph.cli.options import Json, Live, Plugins, Tensorboard, Trackers
 from nestgraph.cli.output import INTERRUPTED, NO, complain, facts, say, suggest, table
 from nestgraph.cli.reports import chosen_trackers, observed
 
@@ -23,6 +23,7 @@ def resume_run(
     allow_changes: Annotated[
         bool, typer.Option("--allow-changes", help="Go on with other threads, libraries, machine or device.")
     ] = False,
+    plugin: Plugins = None,
     live: Live = False,
     tracker: Trackers = None,
     tensorboard: Tensorboard = False,
@@ -34,21 +35,24 @@ def resume_run(
     without --allow-changes, whatever changes the last digits of numbers.
     """
     try:
+        from nestgraph.cli.plugins import load_plugins
         from nestgraph.cli.progress import RunProgress
         from nestgraph.loop.resuming import resume
 
+        load_plugins(plugin)
         progress, trackers = RunProgress(run.name), chosen_trackers(tracker, tensorboard)
         with observed(progress, run, live) as observer, progress:
             done = resume(run, device, observer, allow_changes, trackers=trackers)
     except KeyboardInterrupt as error:
-        raise interrupted(error, run) from None
+        raise interrupted(error, run, plugin) from None
     tell([done], as_json)
 
 
-def interrupted(error: KeyboardInterrupt, folder: Path | None) -> typer.Exit:
+def interrupted(error: KeyboardInterrupt, folder: Path | None, plugins: Sequence[Path] | None = None) -> typer.Exit:
     """Say what is left of a run that a signal ended, and how to go on; the exit."""
     if folder and (folder / "state" / "begun.json").exists():
-        complain(f"interrupted: go on with: nestgraph resume {shlex.quote(str(folder))}")
+        words = [str(folder), *(word for path in plugins or () for word in ("--plugin", str(path)))]
+        complain(f"interrupted: go on with: nestgraph resume {shlex.join(words)}")
     elif folder and (folder / "result.json").exists():
         complain(f"interrupted: the run in {folder} is complete")
     else:

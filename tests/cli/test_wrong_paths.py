@@ -30,6 +30,7 @@ READS = {
     "import weights": (".safetensors", "import torch.nn:ReLU --input 4 --weights @ --out new.json"),
     "synthesize": (".toml", "synthesize @ --out new"),
     "synthesize json": (".json", "synthesize @ --out new"),
+    "synthesize plugin": (".py", "synthesize tiny.toml --plugin @ --out new"),
     "sweep": (".toml", "sweep @ --out new"),
     "resume": ("", "resume @"),
     "report": ("", "report @"),
