@@ -70,12 +70,12 @@ def resume(
         state = RunState(place, Pace(save_every))
         begun = state.begun()
         recipe = _same_recipe(place, begun, policies)
-        refuse_unknown(recipe)
+        refuse_unknown(recipe, (begun.environment.model_extra or {}).get("policies"))
         data, seed = recipe.data, begun.environment.seed
         where = device or begun.environment.device
         trainer = Trainer(data.load(seed), recipe.training, data.distortion, seed, where, data.augmentation)
         with cpu_threads(recipe.training.threads), tracked(trackers, place, recipe, seed, progress) as watcher:
-            facts = facts_of(trainer)
+            facts = facts_of(trainer, recipe)
             _check_facts(place, begun, facts, allow_changes)
             point = state.latest()
             before = begun.environment.model_dump(mode="json")

@@ -14,7 +14,8 @@ from nestgraph.loop.environment import environment, fingerprints
 from nestgraph.loop.flops import active_flops
 from nestgraph.loop.tracking import check_trackers, tracked
 from nestgraph.loop.trainer import Trainer, cpu_threads
-from nestgraph.recipes.own_policies import refuse_unknown
+from nestgraph.policies.registry import packages_of
+from nestgraph.recipes.own_policies import policies_of, refuse_unknown
 from nestgraph.recipes.recipe import Recipe
 from nestgraph.runs import interruption
 from nestgraph.runs.interruption import Interrupted, signals_noted
@@ -69,7 +70,7 @@ def synthesize(
     trainer = Trainer(data.load(seed), recipe.training, data.distortion, seed, device, data.augmentation)
     place = Path(out or f"runs/{recipe.name}-{seed}")
     with cpu_threads(recipe.training.threads), tracked(trackers, place, recipe, seed, progress) as watcher:
-        facts = facts_of(trainer)
+        facts = facts_of(trainer, recipe)
         columns = trainer.dataset.preparation
         folder = RunFolder(place, recipe, facts, overwrite, columns=columns)
         state = RunState(place, Pace(save_every))
@@ -80,10 +81,12 @@ def synthesize(
             return complete(engine, recipe, trainer, folder)
 
 
-def facts_of(trainer: Trainer) -> dict[str, Any]:
-    """What the exact numbers of a run depend on beside its recipe."""
+def facts_of(trainer: Trainer, recipe: Recipe) -> dict[str, Any]:
+    """What the exact numbers of a run depend on beside its recipe; packages that its policies are of among them."""
+    packages = packages_of(policies_of(recipe).values())
+    own = {"policies": packages} if packages else {}
     data = fingerprints(trainer.dataset)
-    return {"seed": trainer.seed, "device": str(trainer.device), **environment(), "data": data}
+    return {"seed": trainer.seed, "device": str(trainer.device), **environment(), **own, "data": data}
 
 
 def complete(engine: Engine, recipe: Recipe, trainer: Trainer, folder: RunFolder) -> Run:

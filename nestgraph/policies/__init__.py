@@ -11,7 +11,7 @@ from nestgraph.policies.evidence import Evidence, EvidenceKind
 from nestgraph.policies.growth import NeuronGrowth
 from nestgraph.policies.maps import MapGrowth
 from nestgraph.policies.policy import Policy, bridged_layers, possible_skips
-from nestgraph.policies.pruning import MagnitudePruning, UnitPruning, effective_weight
+from nestgraph.policies.pruning import ConnectionPruning, MagnitudePruning, UnitPruning, effective_weight
 from nestgraph.policies.skips import SkipGrowth
 from nestgraph.policies.waking import ConnectionGrowth
 
@@ -27,6 +27,7 @@ PruningPolicy = Annotated[
 __all__ = [
     "AreaPruning",
     "ConnectionGrowth",
+    "ConnectionPruning",
     "Evidence",
     "EvidenceKind",
     "GrowthPolicy",

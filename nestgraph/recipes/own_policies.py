@@ -13,9 +13,16 @@ from nestgraph.errors import RecipeError
 from nestgraph.policies import Policy
 from nestgraph.policies.evidence import EvidenceKind
 from nestgraph.policies.registry import builtin, find, kind_of, members, offered
+from nestgraph.spec.record import as_text
 
 SECTIONS = ("growth", "pruning")
 """The sections of a recipe that have policies."""
+
+
+SHOWN = 64
+"""Characters of a kind or a package in messages."""
+
+UNNAMED = "the package that offers it"
 
 
 class UnknownPolicy(Policy):
@@ -106,7 +113,7 @@ def _own(value: Any, context: Any, here: frozenset[str]) -> Policy | type[Policy
     known = ", ".join(map(repr, sorted(here)))
     raise RecipeError(
         f"expected a kind of policy of this package ({known}), of one that is installed or of a class that is "
-        f"registered, got {kind[:64]!r}"
+        f"registered, got {kind[:SHOWN]!r}"
     )
 
 
@@ -120,12 +127,11 @@ def _reader(kinds: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kinds)
 
 
-def without_code(place: str, kind: str) -> str:
+def without_code(place: str, kind: str, package: str = UNNAMED) -> str:
     """That the code of a policy is missing, and how to bring it."""
     return (
-        f"{place}: expected a policy whose code is known, got one of kind {kind[:64]!r} as a record of its fields: "
-        "install the package that offers it (environment.json of a run names it), or give its class, as in "
-        "resume(..., policies=[TheClass])"
+        f"{place}: expected a policy whose code is known, got one of kind {kind[:SHOWN]!r} as a record of its fields: "
+        f"install {package}, or give its class, as in resume(..., policies=[TheClass]) or --plugin FILE"
     )
 
 
@@ -144,8 +150,12 @@ def classes_of(recipe: BaseModel) -> list[type[Policy]]:
     return [type(policy) for policy in policies_of(recipe).values() if not isinstance(policy, UnknownPolicy)]
 
 
-def refuse_unknown(recipe: BaseModel) -> None:
+def refuse_unknown(recipe: BaseModel, packages: Any = None) -> None:
     """Refuse a recipe that cannot be run, as the code of a policy is missing or some of it is refused.
+
+    Args:
+        recipe: to run.
+        packages: what environment.json says of the packages of policies, as `packages_of` gives it.
 
     Raises:
         RecipeError: it cannot; the message names the place, and the kind or what is refused.
@@ -155,7 +165,14 @@ def refuse_unknown(recipe: BaseModel) -> None:
         raise RecipeError(f"{expected}: {left_aside}: write it without that and synthesize a run of its own")
     for place, policy in policies_of(recipe).items():
         if isinstance(policy, UnknownPolicy):
-            raise RecipeError(without_code(place, policy.kind))
+            raise RecipeError(without_code(place, policy.kind, _package(packages, policy.kind)))
+
+
+def _package(packages: Any, kind: str) -> str:
+    """What a file says that a policy is of, in words."""
+    told = cast("dict[str, Any]", packages).get(kind) if isinstance(packages, dict) else None
+    named = cast("dict[str, Any]", told).values() if isinstance(told, dict) else ()
+    return as_text(" ".join(str(each)[:SHOWN] for each in named)) or UNNAMED
 
 
 def recorded(classes: Iterable[type[Policy]]) -> Recorded:

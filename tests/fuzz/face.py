@@ -19,6 +19,7 @@ import traceback
 import warnings
 from collections import UserDict, deque
 from pathlib import Path
+from typing import Literal
 
 import networkx as nx
 import numpy as np
@@ -30,6 +31,12 @@ from nestgraph.errors import NestgraphError
 from nestgraph.graph.geometry import output_size
 from nestgraph.recipes.recipe import TrainingOptions
 from tests.policies.evidence import evidence_for
+
+
+class Mine(ng.policies.MagnitudePruning):
+    """A policy of one's own."""
+
+    kind: Literal["fuzzed"] = "fuzzed"
 
 
 class Unreadable(list):
@@ -333,6 +340,7 @@ def _forms(network, rng, folder):
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
     made = {"optimizer": optimizer, "before": (network, module), "after": (network, ng.lower(network))}
     yield ng.carry_optimizer, made
+    yield ng.register, {"policy": Mine}
     yield ng.follow, {"kind": type("Own", (torch.optim.SGD,), {}), "how": "restart"}
     bench = {"network": network, "make": lambda given: torch.optim.SGD(given.parameters(), lr=0.1), "device": "cpu"}
     yield ng.Workbench, bench
