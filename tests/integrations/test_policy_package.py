@@ -90,7 +90,7 @@ def test_a_policy_of_an_installed_package_from_beginning_to_end(world):
         )
         assert evaluated.returncode == 0, evaluated.stderr
         out = world / f"docs-{installed}"
-        told = python(world, MAIN, "results", "whole", "cut", "--docs", out, installed=installed)
+        told = python(world, MAIN, "results", "whole", "--docs", out, installed=installed)
         assert told.returncode == 0, told.stderr
         assert "by-activity" in (out / "results.md").read_text()
         assert python(world, MAIN, "report", "whole", "--out", out / "r.html", installed=installed).returncode == 0
