@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nestgraph.data.idx import parse_idx
 from nestgraph.errors import DataError, SnapshotError
 from nestgraph.snapshot import write_atomically
 
@@ -69,35 +70,6 @@ def read_mnist(folder: Path) -> list[NDArray[np.uint8]]:
     if missing:
         _fetch(missing, folder)
     return [parse_idx(_read(folder / file.name, file), file.name, len(file.shape)) for file in FILES]
-
-
-def parse_idx(data: bytes, name: str, dimensions: int) -> NDArray[np.uint8]:
-    """Return the array that an IDX file of unsigned bytes holds.
-
-    The format: a big-endian magic number (two zero bytes, 8 for unsigned bytes, the number of dimensions), one
-    32-bit size a dimension, the entries in row-major order.
-
-    Args:
-        data: the whole file.
-        name: what errors call it.
-        dimensions: how many the array should have.
-
-    Raises:
-        DataError: the header is another one, or the entries are too few or too many.
-    """
-    magic = bytes([0, 0, 8, dimensions])
-    start = 4 + 4 * dimensions
-    if data[:4] != magic or len(data) < start:
-        raise DataError(
-            f"{name}: expected an IDX header of {start} bytes that starts with {magic.hex()} (unsigned bytes, "
-            f"{dimensions} dimensions), got {min(len(data), start)} bytes that start with {data[:4].hex() or 'nothing'}"
-        )
-    shape = tuple(int.from_bytes(data[place : place + 4], "big") for place in range(4, start, 4))
-    if len(data) - start != math.prod(shape):
-        raise DataError(
-            f"{name}: expected {math.prod(shape)} bytes after the header for shape {shape}, got {len(data) - start}"
-        )
-    return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
 
 
 def _read(path: Path, file: IdxFile) -> bytes:

@@ -10,6 +10,7 @@ from pydantic import Field, TypeAdapter, ValidationInfo, WrapValidator
 from nestgraph.data.augmentation import ImageAugmentation, Normalisation
 from nestgraph.data.datasets import load_dataset, load_image_folder
 from nestgraph.data.distortion import AffineDistortion
+from nestgraph.data.idx import IdxOptions
 from nestgraph.data.image_folder import FolderOptions
 from nestgraph.data.samples import Dataset
 from nestgraph.data.tables.options import TableOptions, Wanted
@@ -100,7 +101,11 @@ class DataOptions(FolderOptions):
         return replace(dataset, normalisation=self.normalisation)
 
 
-KINDS: dict[str, TypeAdapter[Options]] = {"csv": TypeAdapter(TableOptions), "parquet": TypeAdapter(TableOptions)}
+KINDS: dict[str, TypeAdapter[Options]] = {
+    "csv": TypeAdapter(TableOptions),
+    "parquet": TypeAdapter(TableOptions),
+    "idx": TypeAdapter(IdxOptions),
+}
 """Who reads what, by kind."""
 
 NAMED: TypeAdapter[Options] = TypeAdapter(DataOptions)
@@ -121,5 +126,5 @@ def _by_kind(value: Any, handler: Callable[[Any], Any], info: ValidationInfo) ->
     return adapter.validate_python(fields)
 
 
-AnyData = Annotated[DataOptions | TableOptions, WrapValidator(_by_kind)]
+AnyData = Annotated[DataOptions | TableOptions | IdxOptions, WrapValidator(_by_kind)]
 """The data of a recipe."""
