@@ -61,7 +61,7 @@ def show_data(
     path: Annotated[
         Path | None,
         typer.Argument(
-            metavar="PATH", help="A CSV, Parquet or IDX file, or a folder of images: say how it is understood instead."
+            metavar="PATH", help="A CSV or Parquet file, or a folder of images or IDX files: say how it is understood."
         ),
     ] = None,
     target: Annotated[
@@ -77,6 +77,7 @@ def show_data(
 
     from nestgraph.cli.results import dataset_rows, folder_facts, folder_rows
     from nestgraph.data.datasets import datasets, load_image_folder
+    from nestgraph.data.idx import IdxOptions, holds_idx
 
     if path is not None and not path.is_dir():
         _show_table(path, target, as_json)
@@ -84,7 +85,8 @@ def show_data(
     if target is not None:
         raise typer.BadParameter("goes with the file of a table", param_hint="--target")
     if path is not None:
-        content = folder_facts(load_image_folder(path))
+        images = IdxOptions(kind="idx", path=str(path)).load(0) if holds_idx(path) else load_image_folder(path)
+        content = folder_facts(images)
         facts(content, table(folder_rows(content)), as_json)
         suggest("schema", "recipe")
         return

@@ -13,6 +13,7 @@ from pydantic import Field, StringConstraints
 
 from nestgraph.data.augmentation import Normalisation
 from nestgraph.data.distortion import AffineDistortion
+from nestgraph.data.files import opened
 from nestgraph.data.image_folder import expanded
 from nestgraph.data.samples import Dataset, Samples
 from nestgraph.data.stratified import stratified
@@ -108,6 +109,14 @@ class IdxOptions(Options):
         )
 
 
+def holds_idx(folder: Path) -> bool:
+    """Whether a folder has IDX files."""
+    try:
+        return any(NAME.fullmatch(path.name) for path in folder.iterdir())
+    except OSError:
+        return False
+
+
 def read_idx_folder(folder: Path, part: str | None = None) -> tuple[Bytes, Bytes, Bytes, Bytes]:
     """Training images (samples, height, width) and labels (samples,), and those for testing.
 
@@ -163,12 +172,11 @@ def read_idx(path: Path, dimensions: int) -> Bytes:
     """
     place = shown(path)
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        with opened(path) as raw:
+            file = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
             header = file.read(4 + 4 * dimensions)
             size = _size(header, place, dimensions)
             return parse_idx(header + file.read(size + 1), place, dimensions)
-    except OSError as error:
-        raise DataError(f"{place}: expected a file to read, got: {error.strerror or error}: is it cut?") from None
     except (EOFError, zlib.error) as error:
         raise DataError(f"{place}: expected a compressed file, got one that is cut or damaged: {error}") from None
 

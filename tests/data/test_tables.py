@@ -284,7 +284,7 @@ def test_files_that_are_no_tables_are_refused_in_a_sentence(tmp_path, case):
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(DataError, match="expected a file to read, got: no such file"):
+    with pytest.raises(DataError, match=r"cannot be read \(expected a usable file, got: no such file"):
         options(tmp_path / "none.csv").load(0)
 
 

@@ -2,10 +2,12 @@
 
 import csv
 from collections.abc import Iterator
+from io import TextIOWrapper
 from pathlib import Path
 
 import numpy as np
 
+from nestgraph.data.files import opened
 from nestgraph.data.tables.table import MOST_COLUMNS, Table, Values, check_names
 from nestgraph.errors import DataError
 from nestgraph.snapshot.disk import shown
@@ -82,16 +84,12 @@ def _chunks(path: Path, delimiter: str | None) -> Iterator[tuple[list[str], Rows
     """
     place = shown(path)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with opened(path) as raw, TextIOWrapper(raw, "utf-8-sig", newline="") as file:
             first = file.readline(LONGEST_LINE)
             if not first.strip():
                 raise DataError(f"{place}: expected a first line with the names of the columns, got an empty one")
             file.seek(0)
             yield from _rows(csv.reader(file, delimiter=delimiter or _delimiter(first), strict=True), place)
-    except OSError as error:
-        raise DataError(
-            f"{place}: expected a file to read, got: {str(error.strerror).lower()}: look at its name"
-        ) from None
     except UnicodeDecodeError as error:
         raise DataError(
             f"{place}: expected text in UTF-8, got the byte {error.object[error.start]:#04x}: save the file as UTF-8"

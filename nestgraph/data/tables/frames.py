@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from nestgraph.data.files import opened
 from nestgraph.data.tables.table import Table, Values
 from nestgraph.errors import DataError
 from nestgraph.snapshot.disk import shown
@@ -35,13 +36,11 @@ def read_parquet(path: Path) -> Table:
     if library in (None, "pandas"):  # pandas reads it by pyarrow
         missing("pyarrow or polars", "read Parquet files", "pyarrow")
     module = cast(Any, import_module(READERS[cast(str, library)]))
-    try:
-        frame = module.read_table(path) if library == "pyarrow" else module.read_parquet(path)
-    except OSError as error:
-        told = error.strerror or foreign(error)
-        raise DataError(f"{shown(path)}: expected a Parquet file to read, got: {told}: look at its name") from None
-    except Exception as error:  # whatever the library says of a damaged file
-        raise DataError(f"{shown(path)}: expected a Parquet file, got: {foreign(error)}: is it cut?") from None
+    with opened(path) as file:
+        try:
+            frame = module.read_table(file) if library == "pyarrow" else module.read_parquet(file)
+        except Exception as error:  # whatever the library says of a damaged file
+            raise DataError(f"{shown(path)}: expected a Parquet file, got: {foreign(error)}: is it cut?") from None
     return table_of(frame, shown(path))
 
 
