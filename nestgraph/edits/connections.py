@@ -155,10 +155,8 @@ class SetValues(Edit):
             columns = structure.connection_columns(projection)
             if live.shape != (columns.active,):
                 self.refuse(f"expected {columns.active} active weights of {projection!r}, got shape {live.shape}")
-            old_weights[projection] = columns.weight[columns.mask]
-            weight = np.zeros_like(columns.weight)
-            weight[columns.mask] = live
-            connections[projection] = columns.with_weight(owned(weight))
+            old_weights[projection] = owned(columns.living(columns.weight))
+            connections[projection] = columns.with_living(live)
         counted = {name: self._counted(structure, name, count) for name, count in self.batches.items()}
         inverse = SetValues(
             units=old_units,

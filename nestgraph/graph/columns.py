@@ -12,9 +12,11 @@ from typing import Self
 import numpy as np
 
 from nestgraph.errors import StructureError
-from nestgraph.spec.arrays import AnyArray, frozen
+from nestgraph.spec.arrays import AnyArray, frozen, owned
 
 NEUTRAL: Mapping[str, float] = {"bias": 0.0, "gamma": 1.0, "beta": 0.0, "mean": 0.0, "variance": 1.0}
+OF_MASKS = ("active", "edges", "live")
+"""Facts that follow from the mask, whatever the weights."""
 PART = 2**18  # entries looked at together: their temporaries stay in the processor's cache
 
 
@@ -115,7 +117,22 @@ class ConnectionColumns:
 
     def with_weight(self, weight: AnyArray, mask: AnyArray | None = None) -> Self:
         """The same connections with other weights, and another mask where given."""
-        return replace(self, weight=frozen(weight, np.float32), mask=self.mask if mask is None else frozen(mask, bool))
+        twin = replace(self, weight=frozen(weight, np.float32), mask=self.mask if mask is None else frozen(mask, bool))
+        if mask is None:
+            vars(twin).update({name: fact for name, fact in vars(self).items() if name in OF_MASKS})
+        return twin
+
+    def with_living(self, weights: AnyArray) -> Self:
+        """The same connections with other weights of the active ones; see `living`."""
+        if self.active == self.mask.size:
+            return self.with_weight(weights.reshape(self.mask.shape))
+        weight = np.zeros_like(self.weight)
+        weight.reshape(-1)[np.flatnonzero(self.mask)] = weights  # many times quicker than by a mask without a pattern
+        return self.with_weight(owned(weight))
+
+    def living(self, values: AnyArray) -> AnyArray:
+        """Those of values in the shape of `weight` that belong to active connections, (active,) in row-major order."""
+        return values.reshape(-1)[np.flatnonzero(self.mask)]
 
     @cached_property
     def edges(self) -> AnyArray:

@@ -13,7 +13,7 @@ from nestgraph.graph import Network
 from nestgraph.lowering.origin import lowered, origin_of
 from nestgraph.lowering.slots import Slot, layer_paths, module_body, projection_paths, slots
 from nestgraph.spec.arguments import checked
-from nestgraph.spec.arrays import AnyArray, same_bits
+from nestgraph.spec.arrays import AnyArray, owned, same_bits
 
 
 @checked(LoweringError)
@@ -39,12 +39,13 @@ def network_of(module: nn.Module) -> Network:
     return collect(origin_of(module)[1].network, module)
 
 
-def trained_values(network: Network, module: nn.Module) -> SetValues:
+def trained_values(network: Network, module: nn.Module, changed: bool = False) -> SetValues:
     """The edit that brings the network to a module's values: live weights, biases, normalisation columns, bodies.
 
     Args:
         network: what the module was lowered from, masked or not.
         module: the module on any device, a copy of it, or what wraps it.
+        changed: leave out the columns that are the network's to the bit.
 
     Raises:
         LoweringError: the module does not belong to the network, or a value is not finite.
@@ -56,15 +57,25 @@ def trained_values(network: Network, module: nn.Module) -> SetValues:
     inside: dict[str, dict[str, AnyArray]] = {}
     for slot in slots(network):
         values = _read(network, slot, part)
+        if (changed or slot.is_body) and _same(network, slot, values):
+            continue
         if slot.is_body:
-            if not same_bits(values, slot.values(network)):
-                inside.setdefault(slot.owner, {})[slot.column] = values
+            inside.setdefault(slot.owner, {})[slot.column] = values
         elif slot.is_weight:
-            weights[slot.owner] = values[network.connection_columns(slot.owner).mask]
+            weights[slot.owner] = owned(network.connection_columns(slot.owner).living(values))
         else:
             units.setdefault(slot.owner, {})[slot.column] = values  # type: ignore[index]
     bodies = {name: module_body(network, name).with_values(values) for name, values in inside.items()}
     return SetValues(units=units, weights=weights, batches=_batches(network, part)).with_bodies(bodies)
+
+
+def _same(network: Network, slot: Slot, values: AnyArray) -> bool:
+    """Whether values are those of the network, to the bit; what lies at dormant connections does not count."""
+    known = slot.values(network)
+    if (same := same_bits(values, known)) or not slot.is_weight:
+        return same
+    differ = values.view(np.uint32) != np.ascontiguousarray(known).view(np.uint32)
+    return not (differ & network.connection_columns(slot.owner).mask).any()
 
 
 def _batches(network: Network, module: nn.Module) -> dict[str, int]:
@@ -87,7 +98,8 @@ def _check_masks(network: Network, module: nn.Module) -> None:
         if mask is None:
             continue
         held = slot.spread(mask, network).cpu().float().numpy()
-        if not np.array_equal(held, network.connection_columns(slot.owner).mask):
+        columns = network.connection_columns(slot.owner)
+        if not (np.array_equal(held == 1, columns.mask) and np.count_nonzero(held) == columns.active):
             raise LoweringError(
                 f"projection {slot.owner!r}: expected a module with the masks of its network, got others: copy no "
                 "buffers between modules of different networks; average anew after an edit"
@@ -104,8 +116,16 @@ def _read(network: Network, slot: Slot, module: nn.Module) -> AnyArray:
         )
     kind = module_body(network, slot.owner).tensors[slot.column][1].dtype if slot.is_body else torch.float32
     values = tensor.detach().to("cpu", kind).numpy().copy()
+    finite = np.isfinite(values)
+    if not finite.all():
+        _refuse_broken(network, slot, values, finite)
+    return values
+
+
+def _refuse_broken(network: Network, slot: Slot, values: AnyArray, finite: AnyArray) -> None:
+    known = slot.values(network)
     live = network.connection_columns(slot.owner).mask if slot.is_weight else np.isfinite(known)  # masks of bodies
-    broken = np.argwhere(~np.isfinite(values) & live)
+    broken = np.argwhere(~finite & live)
     if len(broken):
         whose = f"body of {slot.owner!r}" if slot.is_body else f"unit {_unit(network, slot, int(broken[0, 0]))}"
         raise LoweringError(
@@ -113,7 +133,6 @@ def _read(network: Network, slot: Slot, module: nn.Module) -> AnyArray:
             f"in the {slot.column} of {slot.owner!r}, and {len(broken) - 1} more like it: training diverged, so go "
             "back to the last network and lower the learning rate"
         )
-    return values
 
 
 def _unit(network: Network, slot: Slot, row: int) -> tuple[str, int]:

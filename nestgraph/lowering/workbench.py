@@ -11,7 +11,6 @@ from torch.optim import Optimizer
 
 from nestgraph.edits import Applied, Edit, Editor, SetValues
 from nestgraph.edits.history import History, Moment
-from nestgraph.edits.layers import UnitValues
 from nestgraph.errors import EditError, LoweringError
 from nestgraph.graph import Network
 from nestgraph.lowering.bench_state import BenchState
@@ -21,7 +20,6 @@ from nestgraph.lowering.masked import lower
 from nestgraph.lowering.optimizer import placed
 from nestgraph.lowering.parameters import inherit, parameters_of
 from nestgraph.spec.arguments import checked
-from nestgraph.spec.arrays import same_bits
 
 OptimizerMaker = Callable[[nn.Module], Optimizer | Sequence[Optimizer]]
 
@@ -91,7 +89,7 @@ class Workbench(Editor):
         Raises:
             LoweringError: a value is not finite; `undo` or `drop` goes back to before the training.
         """
-        values = _changed(self._network, trained_values(self._network, self._module))
+        values = trained_values(self._network, self._module, changed=True)
         return values.apply(self._network).network if _any(values) else self._network
 
     @property
@@ -273,7 +271,7 @@ class Workbench(Editor):
     def _pending(self) -> tuple[SetValues, BenchState] | None:
         """What was trained since the last edit, and the state that goes with it; None if nothing was."""
         state = self.state()
-        values = _changed(self._network, trained_values(self._network, self._module))
+        values = trained_values(self._network, self._module, changed=True)
         return (values, state) if _any(values) or not state.same(self._kept) else None
 
     def _record(self, edit: Edit, applied: Applied, state: BenchState) -> Applied:
@@ -341,21 +339,6 @@ class Workbench(Editor):
 
 def _of_parameters(make: Callable[..., Any]) -> Callable[[nn.Module], Any]:
     return lambda module: make(list(module.parameters()))
-
-
-def _changed(network: Network, values: SetValues) -> SetValues:
-    """The values that are not the network's, to the bit."""
-    weights = {
-        name: live
-        for name, live in values.weights.items()
-        if not same_bits(live, network.connection_columns(name).weight[network.connection_columns(name).mask])
-    }
-    units: dict[str, UnitValues] = {}
-    for layer, given in values.units.items():
-        old = network.unit_columns(layer).values
-        changed = {name: column for name, column in given.items() if not same_bits(column, old[name])}
-        units |= {layer: changed} if changed else {}
-    return SetValues(units=units, weights=weights, batches=values.batches).with_bodies(values.bodies)
 
 
 def _any(values: SetValues) -> bool:
