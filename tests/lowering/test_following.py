@@ -97,7 +97,7 @@ def test_undo_restores_what_torch_has(kind):
     step(bench.module, *bench.optimizers)
     bench.undo()
     bench.undo()
-    assert bench._state(bench.network, bench.module, bench.optimizers).same(before)
+    assert bench.state().same(before)
     step(bench.module, *bench.optimizers)
 
 
@@ -372,7 +372,7 @@ def test_training_is_taken_in_or_dropped_when_told():
     assert bench.network != trained
     bench.drop()
     assert bench.network == trained
-    assert bench._state(bench.network, bench.module, bench.optimizers).same(state)
+    assert bench.state().same(state)
     assert [edit.kind for edit in bench.history] == ["set_values"]
 
 
