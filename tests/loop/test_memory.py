@@ -19,8 +19,8 @@ KINDS = (Network, BenchState, LoweredNetwork, Moment)
 def test_a_run_of_50_edits_holds_what_one_of_a_few_holds(tmp_path):
     policies = {"growth": [{"kind": "connection_growth"}], "pruning": [{"kind": "magnitude_pruning", "fraction": 0.01}]}
     recipe = varied(
-        growth={"max_edits": 26, "patience": 26, "size_limit": 10_000, "policies": policies["growth"]},
-        pruning={"max_edits": 30, "tolerance": 1.0, "size_floor": 1, "policies": policies["pruning"]},
+        growth={"max_edits": 20, "patience": 20, "size_limit": 10_000, "policies": policies["growth"]},
+        pruning={"max_edits": 38, "tolerance": 1.0, "size_floor": 1, "policies": policies["pruning"]},
         seed_network={"widths": [64, 6, 10]},
         training={"batch_size": 600, "optimizer": "adam"},
         finish_epochs=0,
@@ -29,11 +29,12 @@ def test_a_run_of_50_edits_holds_what_one_of_a_few_holds(tmp_path):
 
     def count(row, _left):
         if row.step % 16 == 4:
-            held.append(Counter(type(each) for each in _living() if id(each) not in before))
+            new = [each for each in _living() if id(each) not in before]
+            held.append(Counter({kind: sum(isinstance(each, kind) for each in new) for kind in KINDS}))
 
     run = synthesize(recipe, tmp_path / "run", progress=count)
     assert run.result.edits + run.result.refused >= 50
-    assert len(held) == 4
+    assert len(held) >= 3
     assert all(0 < each[kind] <= held[0][kind] + 2 for each in held for kind in KINDS), held
     assert max(each[Moment] for each in held) <= 3  # what stands, the edit that is tried, and its training
 
