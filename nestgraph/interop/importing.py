@@ -47,15 +47,30 @@ def import_module(module: nn.Module, example_inputs: Tensor | Sequence[Tensor]) 
     module, given = evaluated(module), [single(tensor) for tensor in given]
     examples = _examples(given)
     with torch.no_grad():
-        graph, whole = traced(module, len(examples))
-        name_functions(graph)
-        recorder = Recorder(graph)
-        _computed(module, recorder.run, examples)
-        network = _read(lambda whole_units: Reading(graph, recorder.facts, whole, given, said, whole_units))
+        network = read(module, given, said)
         if network.bodies:  # of which an axis may only look like that of the samples
             examples = [torch.cat([example, example[:1]]) for example in examples]
         _compare(network, examples, _computed(module, module, examples))
         return freed(network, module, examples)
+
+
+def read(module: nn.Module, given: Sequence[Tensor], said: str = "") -> Network:
+    """The network of a module in evaluation, which is not compared with it yet.
+
+    Args:
+        module: as `evaluated` gives it.
+        given: example inputs, of single precision.
+        said: what to say of the inputs.
+
+    Raises:
+        InteropError: see `import_module`.
+    """
+    examples = _examples(given)
+    graph, whole = traced(module, len(examples))
+    name_functions(graph)
+    recorder = Recorder(graph)
+    _computed(module, recorder.run, examples)
+    return _read(lambda whole_units: Reading(graph, recorder.facts, whole, given, said, whole_units))
 
 
 def _read(reading: Callable[[bool], Reading]) -> Network:

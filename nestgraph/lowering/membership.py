@@ -1,6 +1,6 @@
 """Which group of which optimizer a parameter joins that an edit brought, by the rule that the others follow."""
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nestgraph.graph import Network
@@ -11,7 +11,7 @@ Place = tuple[int, int] | None
 
 
 @dataclass(frozen=True)
-class _Traits:
+class Traits:
     """What rules of groups look at."""
 
     column: str
@@ -19,7 +19,7 @@ class _Traits:
     layer: str
 
 
-RULES: tuple[Callable[[_Traits], Hashable], ...] = (lambda of: of.rank, lambda of: of.column, lambda of: of.layer)
+RULES: tuple[Callable[[Traits], Hashable], ...] = (lambda of: of.rank, lambda of: of.column, lambda of: of.layer)
 """How people group parameters: vectors apart (no weight decay, or an optimizer for matrices), by column, by layer."""
 
 
@@ -36,19 +36,21 @@ def homes(before: Lowered, after: Lowered, places: Mapping[int, Place]) -> Mappi
         places: of the parameters before, by identity.
     """
     old, new = parameters_of(*before), parameters_of(*after)
-    members = [(_traits(before[0], key, p.ndim), places.get(id(p))) for key, p in old.items()]
+    members = [(traits_of(before[0], key, p.ndim), places.get(id(p))) for key, p in old.items()]
     return {
-        key: places.get(id(old[key])) if key in old else _home(after[0], _traits(after[0], key, p.ndim), members)
+        key: places.get(id(old[key])) if key in old else home_of(after[0], traits_of(after[0], key, p.ndim), members)
         for key, p in new.items()
     }
 
 
-def _traits(network: Network, key: Key, rank: int) -> _Traits:
+def traits_of(network: Network, key: Key, rank: int) -> Traits:
+    """The traits of a parameter of so many axes."""
     owner, column = key
-    return _Traits(column, rank, network.projection(owner).target if column == "weight" else owner)
+    return Traits(column, rank, network.projection(owner).target if column == "weight" else owner)
 
 
-def _home(network: Network, traits: _Traits, members: list[tuple[_Traits, Place]]) -> Place:
+def home_of(network: Network, traits: Traits, members: Sequence[tuple[Traits, Place]]) -> Place:
+    """Where a parameter that is new belongs, by where the others are."""
     for rule in RULES:
         found: dict[Hashable, set[Place]] = {}
         for other, place in members:
@@ -57,7 +59,7 @@ def _home(network: Network, traits: _Traits, members: list[tuple[_Traits, Place]
             return found[rule(traits)].pop()
     linked = {p.target for p in network.outgoing(traits.layer)} | {p.source for p in network.incoming(traits.layer)}
 
-    def likeness(member: tuple[_Traits, Place]) -> tuple[bool, int, bool]:
+    def likeness(member: tuple[Traits, Place]) -> tuple[bool, int, bool]:
         other = member[0]
         near = 2 * (other.layer == traits.layer) or int(other.layer in linked)
         return other.rank == traits.rank, near, other.column == traits.column

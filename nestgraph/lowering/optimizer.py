@@ -68,7 +68,7 @@ def carry_optimizer(
     carried: list[Optimizer] = []
     for number, one in enumerate(given):
         joined = _Joined(old, new, {key: home for key, home in belongs.items() if home and home[0] == number}, paths)
-        made = _rebuilt(one, [joined.group(place, group) for place, group in enumerate(one.param_groups)])
+        made = rebuilt(one, [joined.group(place, group) for place, group in enumerate(one.param_groups)])
         made.state.update(followed_states(one, before, after))
         for parameter in _foreign(one, old):
             if parameter in one.state:
@@ -142,7 +142,12 @@ def _foreign(optimizer: Optimizer, old: Parameters) -> list[nn.Parameter]:
     return [p for group in optimizer.param_groups for p in group["params"] if id(p) not in known]
 
 
-def _rebuilt(optimizer: AnyOptimizer, groups: list[dict[str, Any]]) -> AnyOptimizer:
+def rebuilt(optimizer: AnyOptimizer, groups: list[dict[str, Any]]) -> AnyOptimizer:
+    """An optimizer of the same class, options and hooks over other groups.
+
+    Raises:
+        LoweringError: its class makes none of groups and its defaults.
+    """
     kind = type(optimizer)
     accepted = inspect.signature(kind).parameters
     options = {name: value for name, value in optimizer.defaults.items() if name in accepted}

@@ -351,6 +351,12 @@ def _forms(network, rng, folder):
     yield ng.read_journal, {"path": folder / "no.jsonl", "limits": ng.Limits()}
     yield ng.replay, {"start": network, "entries": []}
     example = torch.from_numpy(_sample(network, rng))
+    simple = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(example[0].numel(), 2))
+    yield ng.Imported, {"module": simple, "example_inputs": example}
+    imported = ng.Imported(simple, example)
+    yield imported.state_dict, {"network": imported.network}
+    yield imported.values, {"network": imported.network, "state": simple.state_dict()}
+    yield imported.bench, {"optimizer": torch.optim.SGD(simple.parameters(), lr=0.1), "device": "cpu"}
     yield ng.import_module, {"module": torch.nn.Sequential(torch.nn.Flatten(), module), "example_inputs": example}
     for verb in (ng.to_edges, ng.to_nodes):
         yield verb, {"network": network}

@@ -1,0 +1,247 @@
+"""A module as a network that keeps the names of the module's state dict and takes over a running optimizer."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from nestgraph.edits import IndexMap, SetValues
+from nestgraph.edits.layers import UnitValues
+from nestgraph.errors import InteropError
+from nestgraph.graph import Network
+from nestgraph.interop.importing import import_module
+from nestgraph.interop.provenance import Tensors, origins
+from nestgraph.interop.taking_over import Takeover
+from nestgraph.lowering import Workbench
+from nestgraph.lowering.parameters import Key
+from nestgraph.lowering.slots import Slot, module_body, slots
+from nestgraph.spec.arguments import checked
+from nestgraph.spec.arrays import AnyArray, same_bits
+
+KEPT = ("mean", "variance")
+"""Columns of which a unit that went leaves what it had in the module; of all others it leaves 0."""
+
+
+class Imported:
+    """A PyTorch module as a network, and where each element of its tensors went.
+
+    So values go back to the module under its own names, and an optimizer of its parameters goes on in a workbench:
+
+        imported = Imported(model, x)
+        bench = imported.bench(optimizer)  # the same object, over the bench's module now
+        ...
+        model.load_state_dict(imported.state_dict(bench.network))
+
+    Attributes:
+        network: what `import_module` gives.
+    """
+
+    @checked(InteropError)
+    def __init__(self, module: nn.Module, example_inputs: Tensor | Sequence[Tensor]) -> None:
+        """Import the module, and find where its elements went, which takes about as long four times.
+
+        Args:
+            module: it is not changed.
+            example_inputs: as for `import_module`.
+
+        Raises:
+            InteropError: see `import_module`, or the network depends on the values of the weights.
+        """
+        given = [example_inputs] if isinstance(example_inputs, Tensor) else list(example_inputs)
+        self.network = import_module(module, given)
+        self._tensors = Tensors.of(module)
+        self._origins = origins(module, given, self.network, self._tensors)
+        self._parameters = dict(module.named_parameters(remove_duplicate=False))
+        self._state = {name: value.detach().clone() for name, value in module.state_dict().items() if _is(value)}
+        self._slots = {(slot.owner, slot.column): slot for slot in slots(self.network)}
+
+    @checked(InteropError)
+    def state_dict(self, network: Network) -> dict[str, Tensor]:
+        """The values of a network under the names and in the shapes of the module's state dict.
+
+        Units and connections that went are 0 there. So the module computes what the network does, in evaluation, and
+        what the network never held (of what `forward` does not use, counts of batches) is as it was at the import.
+
+        Args:
+            network: the imported one, after any training and any edits whose result the module has room for.
+
+        Raises:
+            InteropError: it has units, projections or operations that the module has not, what the module computes
+                from its parameters was trained, or copies of a shared tensor trained apart.
+        """
+        self._check_room(network)
+        row = self._tensors.row(self._state)
+        written = np.zeros(len(row), bool)
+        present = {(slot.owner, slot.column): slot for slot in slots(network)}
+        for key, origin in self._origins.items():
+            values = self._brought_back(network, key, present.get(key))
+            self._check_strange(key, origin, values)
+            known = origin != 0
+            places, signed = np.abs(origin[known]) - 1, np.sign(origin[known]) * values[known]
+            again = written[places]
+            if not np.array_equal(row[places[again]], signed[again]):
+                raise InteropError(
+                    f"state_dict expected copies of {self._name_of(places[again][0])!r} that agree, got others: "
+                    "weights that the module shares are copies here, which trained apart"
+                )
+            row[places], written[places] = signed, True
+        found = {name: self._tensors.of_row(row, number) for name, number in self._tensors.names.items()}
+        return {
+            name: found[name].to(value.device, value.dtype) if name in found else value.clone()
+            for name, value in self._state.items()
+        }
+
+    @checked(InteropError)
+    def values(self, network: Network, state: Mapping[str, Tensor]) -> SetValues:
+        """The edit that gives a network the values of a state dict of the module.
+
+        Args:
+            network: the imported one, after any edits. What grew since keeps its values.
+            state: such as that of the module after more training, or of an average of its weights.
+
+        Raises:
+            InteropError: a name or shape is another than the module's.
+        """
+        shapes = {name: self._tensors.shapes[number] for name, number in self._tensors.names.items()}
+        wrong = [name for name, shape in shapes.items() if name not in state or tuple(state[name].shape) != shape]
+        if wrong:
+            shown = tuple(state[wrong[0]].shape) if wrong[0] in state else "none"
+            raise InteropError(
+                f"values expected the module's own state dict, {wrong[0]!r} of shape {shapes[wrong[0]]} in it, got "
+                f"{shown}"
+            )
+        row = self._tensors.row(state)
+        units: dict[str, UnitValues] = {}
+        weights: dict[str, AnyArray] = {}
+        inside: dict[str, dict[str, AnyArray]] = {}
+        for slot in slots(network):
+            key, now = (slot.owner, slot.column), slot.values(network)
+            if key in self._origins and (places := self._places(network, key)) is not None:
+                origin = self._origins[key][places] if places else self._origins[key]
+                there = _outer([place >= 0 for place in places], origin) & (origin != 0)
+                now = np.where(there, np.sign(origin) * row[np.abs(origin) - 1], now).astype(now.dtype)
+            if slot.is_body:
+                inside.setdefault(slot.owner, {})[slot.column] = now
+            elif slot.is_weight:
+                weights[slot.owner] = now[network.connection_columns(slot.owner).mask]
+            else:
+                units.setdefault(slot.owner, {})[slot.column] = now  # type: ignore[index]
+        bodies = {name: module_body(network, name).with_values(found) for name, found in inside.items()}
+        return SetValues(units=units, weights=weights).with_bodies(bodies)
+
+    @checked(InteropError)
+    def bench(self, optimizer: Optimizer | Sequence[Optimizer], device: str | torch.device = "cpu") -> Workbench:
+        """A workbench of the network that goes on with an optimizer of the module's parameters.
+
+        The optimizer stays the same object, so schedulers go on, and is the bench's from now on: its groups hold the
+        parameters of the bench's module, with the state that each element had. After edits, what is new joins the
+        group whose rule it meets, as in `carry_optimizer`.
+
+        Args:
+            optimizer: of parameters of the module, all or some, or several such.
+            device: where to train.
+
+        Raises:
+            InteropError: an optimizer has parameters that the network does not hold as they are, or its state is not
+                of their shape. Nothing is changed then.
+            LoweringError: see `Workbench`.
+        """
+        given = (optimizer,) if isinstance(optimizer, Optimizer) else tuple(optimizer)
+        return Workbench(self.network, Takeover(given, self._parameters, self._tensors, self._origins), device)
+
+    def _check_room(self, network: Network) -> None:
+        """Check that the module has room for all that a network is.
+
+        Raises:
+            InteropError: it has not.
+        """
+        old = self.network
+        for name in network.layer_names:
+            known = old.has_layer(name)
+            strange = np.setdiff1d(network.units(name), old.units(name)) if known else np.zeros(0, np.int64)
+            if not known or len(strange):
+                what = f"unit {strange[0]} of layer {name!r}" if known else f"layer {name!r}"
+                raise InteropError(
+                    f"state_dict expected a network that the module has room for, got {what}, which grew"
+                )
+            changed = {"operations", "size", "opaque"} - _alike(old.layer(name), network.layer(name))
+            if changed:
+                raise InteropError(f"state_dict expected {min(changed)} of layer {name!r} as in the module, got others")
+        for name in network.projection_names:
+            if not old.has_projection(name):
+                raise InteropError(f"state_dict expected the projections of the module, got {name!r}, which grew")
+            thawed = [each.projection(name).model_copy(update={"frozen": False}) for each in (old, network)]
+            areas = [each.connection_columns(name).area for each in (old, network)]
+            if thawed[0] != thawed[1] or (areas[1] is not None and areas[1] is not areas[0]):
+                raise InteropError(f"state_dict expected projection {name!r} as in the module, got another")
+
+    def _places(self, network: Network, key: Key) -> tuple[AnyArray, ...] | None:
+        """Index of the entries of a column in that of the import, each axis; -1 for what is new; None of other make."""
+        owner, column = key
+        old = self.network
+        if self._slots[key].is_body:
+            same = module_body(old, owner).make == module_body(network, owner).make
+            return () if same else None
+        index_map = IndexMap.between(old, network).old_positions
+        if column != "weight":
+            return (index_map[owner],)
+        links = [each.connection_columns(owner).links for each in (old, network)]
+        if links[0] is not None and links[1] is not None:
+            row = {tuple(link): number for number, link in enumerate(links[0].tolist())}
+            return (np.array([row.get(tuple(link), -1) for link in links[1].tolist()], np.int64),)
+        projection = network.projection(owner)
+        return np.ix_(index_map[projection.target], index_map[projection.source])
+
+    def _brought_back(self, network: Network, key: Key, slot: Slot | None) -> AnyArray:
+        """A column of a network where its units stood at the import."""
+        before = self._slots[key].values(self.network)
+        brought = before.copy() if key[1] in KEPT else np.zeros_like(before)
+        if slot is not None:
+            places = self._places(network, key)
+            if places is None:
+                raise InteropError(f"state_dict expected the body of {key[0]!r} as in the module, got another")
+            brought[places or ...] = slot.values(network)
+        return brought
+
+    def _check_strange(self, key: Key, origin: AnyArray, values: AnyArray) -> None:
+        """Check that what is no copy of the module's is as it was.
+
+        Raises:
+            InteropError: it is not.
+        """
+        before, strange = self._slots[key].values(self.network), origin == 0
+        if not same_bits(values[strange], before[strange]) and (values[strange] != 0).any():
+            raise InteropError(
+                f"state_dict expected the {key[1]} of {key[0]!r} as it was imported, got other values: the module "
+                "computes it from its parameters, or has no such parameter"
+            )
+
+    def _name_of(self, place: int) -> str:
+        number = int(np.searchsorted(self._tensors.starts, place, side="right")) - 1
+        return next(name for name, known in self._tensors.names.items() if known == number)
+
+
+def _is(value: object) -> bool:
+    return isinstance(value, Tensor)
+
+
+def _alike(one: object, other: object) -> set[str]:
+    """Which of the fields that a state dict cannot tell are the same; how many batches were averaged over apart."""
+
+    def told(layer: object, field: str) -> object:
+        value = getattr(layer, field)
+        if field != "operations":
+            return value
+        return [op.model_copy(update={"batches": 0}) if op.kind == "batch_norm" else op for op in value]
+
+    return {field for field in ("operations", "size", "opaque") if told(one, field) == told(other, field)}
+
+
+def _outer(there: Sequence[AnyArray], like: AnyArray) -> AnyArray:
+    """Which entries are there on all axes."""
+    found = np.ones(like.shape, bool)
+    for axis, each in enumerate(there):
+        found &= each.reshape(-1, *(1,) * (like.ndim - axis - 1))
+    return found

@@ -1,0 +1,155 @@
+"""Where in an imported network each element of a module's tensors went, found by importing numbers.
+
+No kind of layer has a rule for this, so none can be forgotten: the module is imported with the numbers of its elements
+in the place of its weights, and what then stands in a column are the numbers of what it was made of. An import with
+random values tells whether all of it was copied and nothing computed.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import prune
+
+from nestgraph.errors import InteropError
+from nestgraph.graph import Network
+from nestgraph.interop.importing import read
+from nestgraph.lowering.evaluating import evaluated, single
+from nestgraph.lowering.parameters import Key
+from nestgraph.lowering.slots import slots
+from nestgraph.spec.arrays import AnyArray
+
+DIGIT = 2**20
+"""Numbers up to here are exact in float32; an element's place in its tensor has two such digits."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tensors:
+    """The tensors of a module that an import copies values of, in a row.
+
+    Attributes:
+        names: of all that are in its state dict, the number of the tensor; shared ones have several names.
+        shapes: by number.
+        starts: place of the first element of each in the row, and of the end.
+    """
+
+    names: Mapping[str, int]
+    shapes: Sequence[tuple[int, ...]]
+    starts: AnyArray
+
+    @classmethod
+    def of(cls, module: nn.Module) -> "Tensors":
+        """Those of a module: all floating point parameters and buffers but masks of `torch.nn.utils.prune`."""
+        numbers: dict[int, int] = {}
+        names: dict[str, int] = {}
+        shapes: list[tuple[int, ...]] = []
+        for name, tensor in _held(module):
+            if id(tensor) not in numbers:
+                numbers[id(tensor)] = len(shapes)
+                shapes.append(tuple(tensor.shape))
+            names[name] = numbers[id(tensor)]
+        sizes = [int(np.prod(shape)) for shape in shapes]
+        return cls(names, shapes, np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]))
+
+    def row(self, state: Mapping[str, Tensor]) -> AnyArray:
+        """The values of a state dict in a row, float32; those of names that it has not are 0."""
+        row = np.zeros(int(self.starts[-1]), np.float32)
+        for name, number in self.names.items():
+            if name in state:
+                row[self.starts[number] : self.starts[number + 1]] = _flat(state[name])
+        return row
+
+    def of_row(self, row: AnyArray, number: int) -> Tensor:
+        """A tensor out of a row."""
+        return torch.tensor(row[self.starts[number] : self.starts[number + 1]].reshape(self.shapes[number]))
+
+
+def origins(module: nn.Module, given: Sequence[Tensor], network: Network, tensors: Tensors) -> dict[Key, AnyArray]:
+    """For each column of an imported network, by its slot, the place of each entry in the row of tensors.
+
+    Args:
+        module: what was imported.
+        given: the example inputs.
+        network: what came of it.
+        tensors: of the module.
+
+    Returns:
+        By slot, int64 of the column's shape: the place from 1, negative where the sign is the other one, 0 where the
+        entry is no copy of an element.
+
+    Raises:
+        InteropError: the import depends on the values.
+    """
+    given = [single(example) for example in given]
+    places, rng = np.arange(int(tensors.starts[-1])), np.random.default_rng(0)
+    number = np.searchsorted(tensors.starts, places, side="right") - 1
+    inside = places - tensors.starts[number]
+    random = rng.uniform(0.5, 1.5, len(places)).astype(np.float32)
+
+    def imported(row: AnyArray) -> Mapping[Key, AnyArray]:
+        return _imported(module, given, network, tensors, row.astype(np.float32))
+
+    owner, low, drawn = imported(number + 1), imported(inside % DIGIT + 1), imported(random)
+    high = imported(inside // DIGIT + 1) if max(inside, default=0) >= DIGIT else None
+    found: dict[Key, AnyArray] = {}
+    for key, values in owner.items():
+        whose = np.abs(values).astype(np.int64) - 1
+        at = np.abs(low[key]).astype(np.int64) - 1
+        at += DIGIT * (np.abs(high[key]).astype(np.int64) - 1) if high else 0
+        known = (whose >= 0) & (whose < len(tensors.shapes)) & (at >= 0)
+        place = np.where(known, tensors.starts[np.where(known, whose, 0)] + at, 0)
+        known &= place < len(places)
+        sign = np.sign(drawn[key]).astype(np.int64)
+        known &= drawn[key] == sign * random[np.where(known, place, 0)] if len(places) else False
+        found[key] = np.where(known, sign * (place + 1), 0)
+    return found
+
+
+def _imported(
+    module: nn.Module, given: Sequence[Tensor], network: Network, tensors: Tensors, row: AnyArray
+) -> Mapping[Key, AnyArray]:
+    """The columns of what a module imports to with other values in the place of its tensors."""
+    twin, known = evaluated(module), dict[int, Tensor]()
+    for prefix, part in _parts(twin):
+        for kind in ("_parameters", "_buffers"):
+            held = cast("dict[str, Tensor | None]", vars(part)[kind]) if kind in vars(part) else {}
+            for name, tensor in list(held.items()):
+                number = tensors.names.get(f"{prefix}.{name}" if prefix else name)
+                if number is None or tensor is None or id(tensor) in known:
+                    continue
+                values: Tensor = tensors.of_row(row, number)
+                other = nn.Parameter(values, tensor.requires_grad) if kind == "_parameters" else values
+                held[name] = known[id(other)] = other
+    with torch.no_grad():
+        found = read(twin, given)
+    columns = {(slot.owner, slot.column): slot.values(found) for slot in slots(found)}
+    expected = {(slot.owner, slot.column): slot.values(network).shape for slot in slots(network)}
+    if {key: values.shape for key, values in columns.items()} != expected:
+        raise InteropError(
+            f"expected {type(module).__name__} to become the same network whatever its weights are, got another one: "
+            "import it by import_module, and make a new optimizer"
+        )
+    return columns
+
+
+def _held(module: nn.Module) -> list[tuple[str, Tensor]]:
+    """The tensors by all their names."""
+    masks: set[str] = set()
+    for prefix, part in _parts(module):
+        hooks = cast("dict[int, Any]", vars(part).get("_forward_pre_hooks", {})).values()
+        pruned = [hook for hook in hooks if isinstance(hook, prune.BasePruningMethod)]
+        masks |= {f"{prefix}.{getattr(hook, '_tensor_name', '')}_mask".lstrip(".") for hook in pruned}
+    found = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
+    return [(name, tensor) for name, tensor in found if tensor.is_floating_point() and name not in masks]
+
+
+def _parts(module: nn.Module) -> list[tuple[str, nn.Module]]:
+    """All submodules, and the module itself, by all their names."""
+    return list(cast("Iterator[tuple[str, nn.Module]]", module.named_modules(remove_duplicate=False)))
+
+
+def _flat(tensor: Tensor) -> AnyArray:
+    return tensor.detach().to("cpu", torch.float32).numpy().reshape(-1)
