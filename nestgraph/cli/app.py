@@ -194,8 +194,8 @@ def evaluate(
 ) -> None:
     """Measure a network on a dataset.
 
-    The error is in percent, and in JSON a share of 1. FLOPs are 2 for each multiply-accumulate: all of them, and those
-    whose source is not 0, the mean over the samples.
+    With a recipe, by the metrics of its task. The error is in percent, and in JSON a share of 1. FLOPs are 2 for each
+    multiply-accumulate: all of them, and those whose source is not 0, the mean over the samples.
     """
     import nestgraph as ng
     from nestgraph.cli.results import check_form, evaluation, evaluation_rows
@@ -206,7 +206,7 @@ def evaluate(
         check_form(network, str(snapshot), known[data])
         content = evaluation(network, data, None, split, seed, device)
     elif Path(data).suffix in (".toml", ".json"):
-        content = evaluation(network, data, ng.load_recipe(data, recorded=True).data, split, seed, device)
+        content = evaluation(network, data, ng.load_recipe(data, recorded=True), split, seed, device)
     else:
         expected = f"{', '.join(known)} or a recipe file"
         raise typer.BadParameter(f"expected one of {expected}, got {data!r}", param_hint="--data")

@@ -1,6 +1,6 @@
 """What a terminal shows of a run as it goes: curves as sparklines, and the last edits."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nestgraph.cli.output import plain
+from nestgraph.spec.metrics import metric
 
 if TYPE_CHECKING:
     from nestgraph.runs.run import Measurement
@@ -20,6 +21,9 @@ SHORTEST, LONGEST = 8, 40
 
 BESIDE = 48
 """Columns of a line that names, numbers and gaps beside its sparkline take."""
+
+METRICS = 3
+"""How many metrics are shown, that of the goal first."""
 
 EDITS, WIDEST = 4, 80
 """How many edits are shown, and how much of their words: more would take the room of what stands before them."""
@@ -68,13 +72,15 @@ def sparkline(values: Sequence[float], width: int, blocks: str = BLOCKS) -> str:
 
 
 def _curves(kept: Sequence["Measurement"], room: int, blocks: str) -> Table:
-    """A line each for validation accuracy and connections: the number now, its curve, its range."""
+    """A line each for what metrics are on the validation split and for connections: now, as a curve, the range."""
     grid = _grid("left", "right", "left", "left")
-    for name, values, form in (
-        ("validation", [row.accuracy for row in kept], "{:.2%}"),
-        ("connections", [row.connections for row in kept], "{:,}"),
-    ):
-        now, low, high = map(form.format, (values[-1], min(values), max(values)))
+    lines: list[tuple[str, list[float], Callable[[float], str]]] = []
+    for name in [*kept[-1].scores][:METRICS]:
+        title = "validation" if list(kept[-1].scores) == ["accuracy"] else metric(name).words
+        lines.append((title, [row.scores[name] for row in kept], metric(name).shown))
+    lines.append(("connections", [row.connections for row in kept], "{:,}".format))
+    for name, values, form in lines:
+        now, low, high = map(form, (values[-1], min(values), max(values)))
         grid.add_row(name, now, Text(sparkline(values, room, blocks), style="cyan"), f"{low} to {high}")
     return grid
 

@@ -10,13 +10,14 @@ from rich.table import Column
 
 from nestgraph.cli.live_display import RunDisplay
 from nestgraph.cli.output import SETTINGS, plain, say
+from nestgraph.spec.metrics import shown
 
 if TYPE_CHECKING:
     from nestgraph.runs.run import Measurement
 
 
 class RunProgress:
-    """Shows the phase, size, accuracy and the time left of a run. Use as a context manager and call it with rows."""
+    """Shows the phase, size, metrics and the time left of a run. Use as a context manager and call it with rows."""
 
     def __init__(self, title: str) -> None:
         self._title = plain(title)
@@ -73,7 +74,7 @@ def describe(row: "Measurement", remaining: float | None) -> str:
     kept = "" if row.accepted else "  refused"
     return (
         f"{row.phase:<6} {row.connections:>7,} connections  {row.units:>4} units  "
-        f"validation {row.accuracy:6.2%}  loss {row.loss:.4f}{time_left(row, remaining)}  {row.edit}{kept}"
+        f"validation {shown(row.scores):>6}  loss {row.loss:.4f}{time_left(row, remaining)}  {row.edit}{kept}"
     )
 
 

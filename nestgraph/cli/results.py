@@ -1,6 +1,6 @@
 """What verbs report: result tables, measures, broken laws."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from math import prod
 from statistics import median
@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from nestgraph.errors import DataError, RecipeError, VerificationError
 from nestgraph.graph import Network, Violation, cost
+from nestgraph.spec.metrics import Metric, metric
 
 if TYPE_CHECKING:
     from nestgraph.data.datasets import DatasetInfo
-    from nestgraph.data.options import AnyData
     from nestgraph.data.samples import Dataset
     from nestgraph.loop.trainer import Split
+    from nestgraph.recipes.recipe import Recipe
     from nestgraph.runs.run import Result, StageResult
     from nestgraph.studies.sections import Section
     from nestgraph.studies.sweep_table import SweepTable
@@ -24,42 +25,54 @@ Rows = list[tuple[str, ...]]
 def result_rows(results: "Sequence[Result]") -> Rows:
     """The stages of one run; of several, the medians and the final network of each. Beside them the baseline."""
     title = f"median of {len(results)} seeds" if len(results) > 1 else f"seed {results[0].seed}"
-    rows: Rows = [(f"network ({title})", "connections", "units", "parameters", "FLOPs", "validation", "test")]
+    aim = results[0].aim.metric
+    rows: Rows = [(f"network ({title})", "connections", "units", "parameters", "FLOPs", *_splits(aim))]
     for number, stage in enumerate(results[0].stages):
-        rows.append((stage.stage, *_stage_words([result.stages[number] for result in results])))
+        rows.append((stage.stage, *_stage_words([result.stages[number] for result in results], aim)))
     baselines = [result.baseline for result in results if result.baseline]
     if baselines:
         weights = f"{median(entry.weights for entry in baselines):,.0f}"
-        accuracy = f"{median(entry.test_accuracy for entry in baselines):.2%}"
-        rows.append((baselines[0].name, weights, "", "", "", "", accuracy))
+        score = aim.shown(_median([entry.test for entry in baselines], aim))
+        rows.append((baselines[0].name, weights, "", "", "", "", score))
     if len(results) > 1:
-        rows += [(f"final of seed {result.seed}", *_stage_words(result.stages[-1:])) for result in results]
+        rows += [(f"final of seed {result.seed}", *_stage_words(result.stages[-1:], aim)) for result in results]
     return rows
 
 
-def _stage_words(stages: "Sequence[StageResult]") -> tuple[str, ...]:
-    """The medians of a stage's counts and accuracies over the runs."""
+def _stage_words(stages: "Sequence[StageResult]", aim: Metric) -> tuple[str, ...]:
+    """The medians of a stage's counts and of the goal's metric over the runs."""
     counts = ("connections", "units", "parameters", "flops")
-    shares = ("validation_accuracy", "test_accuracy")
+    splits = [stage.validation for stage in stages], [stage.test for stage in stages]
     return (
         *(f"{median(getattr(stage, count) for stage in stages):,.0f}" for count in counts),
-        *(f"{median(getattr(stage, share) for stage in stages):.2%}" for share in shares),
+        *(aim.shown(_median(scores, aim)) for scores in splits),
     )
+
+
+def _splits(aim: Metric) -> tuple[str, str]:
+    """The heads of the columns of the goal's metric; an accuracy needs no name."""
+    words = "" if aim.name == "accuracy" else f" {aim.words}"
+    return f"validation{words}", f"test{words}"
+
+
+def _median(scores: "Sequence[Mapping[str, float]]", aim: Metric) -> float | None:
+    """Of the goal's metric, where all have it."""
+    known = [each[aim.name] for each in scores if aim.name in each]
+    return median(known) if len(known) == len(scores) else None
 
 
 def sweep_rows(content: "SweepTable") -> Rows:
     """A row of medians for each variation of a sweep."""
     count = len(content.rows[0].seeds)
     title = f"{content.sweep} (median of {count} seeds)" if count > 1 else content.sweep
-    rows: Rows = [
-        (title, "grown", "final", "FLOPs", "active FLOPs", "validation", "test", "edits", "growth s", "total s")
-    ]
+    aim = content.aim.metric
+    rows: Rows = [(title, "grown", "final", "FLOPs", "active FLOPs", *_splits(aim), "edits", "growth s", "total s")]
     for row in content.rows:
         figures = row.medians
         counts = (figures.grown_connections, figures.connections, figures.flops, figures.active_flops)
-        shares = (figures.validation_accuracy, figures.test_accuracy)
         rest = (figures.edits, figures.growth_seconds, figures.seconds)
-        cells = [f"{value:,.0f}" for value in counts] + [f"{value:.2%}" for value in shares]
+        scores = (figures.validation, figures.test)
+        cells = [f"{value:,.0f}" for value in counts] + [aim.shown(value) for value in scores]
         rows.append((row.variation, *cells, *(f"{value:,.0f}" for value in rest)))
     return rows
 
@@ -79,10 +92,11 @@ def chosen_seeds(choices: Sequence[str]) -> dict[str, int]:
 
 def section_rows(sections: "Sequence[Section]") -> Rows:
     """Of each recipe, the network that is committed."""
-    rows: Rows = [("recipe", "seeds", "committed", "connections", "FLOPs", "test error")]
+    heads = list(dict.fromkeys(section.heading for section in sections))
+    rows: Rows = [("recipe", "seeds", "committed", "connections", "FLOPs", " or ".join(heads))]
     for section in sections:
         figures, seed = section.committed, str(section.chosen.result.seed)
-        counts = (f"{figures.connections:,.0f}", f"{figures.flops:,.0f}", f"{figures.error:.2f}%")
+        counts = (f"{figures.connections:,.0f}", f"{figures.flops:,.0f}", figures.words)
         rows.append((section.name, str(len(section.runs)), f"seed {seed}", *counts))
     return rows
 
@@ -100,9 +114,9 @@ def check_form(network: Network, name: str, entry: "DatasetInfo") -> None:
 
 
 def evaluation(
-    network: Network, data: str, options: "AnyData | None", split: "Split", seed: int, device: str
+    network: Network, data: str, recipe: "Recipe | None", split: "Split", seed: int, device: str
 ) -> dict[str, Any]:
-    """What `evaluate` measures of a network on a dataset of the package, or on that of a recipe's options.
+    """What `evaluate` measures of a network on a dataset of the package, or on the data of a recipe by its task.
 
     Raises:
         DataError: the dataset cannot be had, or the network does not fit it.
@@ -110,19 +124,19 @@ def evaluation(
     from nestgraph.data.datasets import load_dataset
     from nestgraph.loop.flops import active_flops
     from nestgraph.loop.trainer import Trainer
-    from nestgraph.recipes.recipe import TrainingOptions
+    from nestgraph.recipes.recipe import CLASSES, TrainingOptions
 
-    dataset = options.load(seed) if options else load_dataset(data, seed)
-    trainer = Trainer(dataset, TrainingOptions(), seed=seed, device=device)
+    dataset = recipe.data.load(seed) if recipe else load_dataset(data, seed)
+    task = recipe.task if recipe else CLASSES
+    trainer = Trainer(dataset, TrainingOptions(), seed=seed, device=device, task=task)
     score = trainer.measure(network, split)
     total = cost(network).total
     return {
         "data": data,
         "split": split,
         "seed": seed,
-        "error": 1 - score.accuracy,
-        "accuracy": score.accuracy,
-        "loss": score.loss,
+        **({"error": 1 - score.scores["accuracy"]} if "accuracy" in score.scores else {}),
+        **score.told,
         "connections": total.connections,
         "parameters": total.parameters,
         "flops": total.flops,
@@ -141,9 +155,15 @@ def _form(network: Network) -> str:
 
 def evaluation_rows(content: dict[str, Any]) -> Rows:
     """The measures as a table for people."""
+    names = list(content)
+    scores = names[names.index("seed") + 1 : names.index("loss")]
     shown = {
-        f"{content['split']} error": f"{content['error']:.2%}",
-        "accuracy": f"{content['accuracy']:.2%}",
+        **{
+            f"{content['split']} error" if name == "error" else metric(name).words: f"{content[name]:.2%}"
+            if name == "error"
+            else metric(name).shown(content[name])
+            for name in scores
+        },
         "loss": f"{content['loss']:.4f}",
         "connections": f"{content['connections']:,}",
         "parameters": f"{content['parameters']:,}",

@@ -63,17 +63,21 @@ def interrupted(error: KeyboardInterrupt, folder: Path | None, plugins: Sequence
 def tell(runs: "Sequence[Run]", as_json: bool) -> None:
     """The results of runs of one recipe; the exit code is 1 where its target is missed."""
     from nestgraph.cli.results import result_rows
+    from nestgraph.recipes.recipe import usual_task
 
     results, recipe = [run.result for run in runs], runs[0].recipe
     facts([result.model_dump(mode="json") for result in results], table(result_rows(results)), as_json)
     for run in runs:
         if found := _words(run.result.faults):
             say(f"{run.folder}: {found}")
-    data = recipe.data.title if recipe.data.named else str(runs[-1].folder / "recipe.json")
+    named = recipe.data.named and usual_task(recipe.task)
+    data = recipe.data.title if named else str(runs[-1].folder / "recipe.json")
     suggest("evaluate", runs[-1].folder / "final.json", "--data", data, "--seed", str(results[-1].seed))
-    worst, target = min(result.stages[-1].validation_accuracy for result in results), recipe.pruning.target_accuracy
+    aim, target = recipe.task.aim, recipe.pruning_target
+    worst = min(aim.value(result.stages[-1].validation) for result in results)
     if target is not None and worst < target:
-        complain(f"target missed (expected a validation accuracy of {target:.2%}, got {worst:.2%})")
+        expected, got = aim.shown(target), aim.shown(worst)
+        complain(f"target missed (expected a validation {aim.metric.words} of {expected}, got {got})")
         raise typer.Exit(NO)
 
 
@@ -81,7 +85,7 @@ def _words(faults: "Faults") -> str:
     """What went wrong, in words; nothing where nothing did."""
     counts = {
         "trainings broke down": faults.diverged,
-        "trainings ended no better than guessing": faults.collapsed,
+        "trainings ended no better than a constant answer": faults.collapsed,
         "files were left out": faults.files,
     }
     found = ", ".join(f"{count} {words}" for words, count in counts.items() if count)

@@ -30,20 +30,21 @@ from nestgraph.loop.decisions import (
 )
 from nestgraph.recipes.recipe import GrowthOptions, Recipe
 from nestgraph.runs.run import Remedy
+from nestgraph.spec.metrics import LOSS
 
 Decision = tuple[State, tuple[Action, ...]]
 LEFT: dict[Phase, Stage] = {"seed": "trained-seed", "grow": "grown", "finish": "final"}
 """The stages of a run, by the phase after which its network is one."""
 
 
-def decide(recipe: Recipe, guessing: float, state: State, outcome: Outcome | None = None) -> Decision:
+def decide(recipe: Recipe, floor: float, state: State, outcome: Outcome | None = None) -> Decision:
     """The next state of a run, and what to do in it.
 
     Pure and total: without files, clock, torch or random numbers, so a run is a fold of this over its outcomes.
 
     Args:
         recipe: all choices of the run.
-        guessing: the accuracy of a constant answer on the validation split.
+        floor: the goal of a constant answer on the validation split.
         state: what the last decision gave; `State()` at first.
         outcome: of its last action, where that has one.
 
@@ -54,11 +55,11 @@ def decide(recipe: Recipe, guessing: float, state: State, outcome: Outcome | Non
         case "step", None:
             return _step(recipe, state)
         case "proposal", Proposed():
-            return _try(recipe, guessing, _with(state, title=outcome.title, edits=outcome.edits))
+            return _try(recipe, floor, _with(state, title=outcome.title, edits=outcome.edits))
         case "training", Broke():
-            return _broken(recipe, guessing, state)
+            return _broken(recipe, floor, state)
         case "training", Trained():
-            return _trained(recipe, guessing, state, outcome)
+            return _trained(recipe, floor, state, outcome)
         case "damages", Damaged():
             places, losses = state.working, outcome.losses
             return _backed_off(recipe, state, {places[losses.index(max(losses))]})
@@ -68,11 +69,11 @@ def decide(recipe: Recipe, guessing: float, state: State, outcome: Outcome | Non
 
 def share_done(recipe: Recipe, state: State) -> float | None:
     """The share of its phase that a run has done; None where that is unknown."""
-    growth, floor, first, now = recipe.growth, recipe.pruning.size_floor, state.first, state.connections
+    growth, least, first, now = recipe.growth, recipe.pruning.size_floor, state.first, state.connections
     if state.phase == "grow" and growth:
         return (now - first) / (growth.size_limit - first)
-    if state.phase == "prune" and first > floor > 0:  # each step takes a part of what is left, so they go with the log
-        return math.log(first / now) / math.log(first / floor)
+    if state.phase == "prune" and first > least > 0:  # each step takes a part of what is left, so they go with the log
+        return math.log(first / now) / math.log(first / least)
     return None
 
 
@@ -85,7 +86,7 @@ def _step(recipe: Recipe, state: State) -> Decision:
     match state.phase:
         case "seed" if first:
             return _train(recipe, _tried(state, "train the seed", recipe.seed_epochs), Keep("seed"))
-        case "grow" if growth and _grows(growth, state):
+        case "grow" if growth and _grows(growth, recipe.growth_target, state):
             return _proposal(state, Propose((state.number % len(growth.policies),), (1.0,)))
         case "shift" if first:
             return _proposal(state, Shift())
@@ -99,12 +100,12 @@ def _step(recipe: Recipe, state: State) -> Decision:
             return _leave(recipe, state)
 
 
-def _grows(options: GrowthOptions, state: State) -> bool:
+def _grows(options: GrowthOptions, target: float | None, state: State) -> bool:
     return (
         state.number < options.max_edits
         and state.misses < options.patience
         and state.connections < options.size_limit
-        and state.accuracy < options.target_accuracy
+        and (target is None or state.goal < target)
     )
 
 
@@ -113,9 +114,8 @@ def _leave(recipe: Recipe, state: State) -> Decision:
     phase, kept = PHASES[PHASES.index(state.phase) + 1], LEFT.get(state.phase)
     begun: dict[str, Any] = {"number": 0, "first": state.connections, "misses": 0, "target": None, "scales": ()}
     if phase == "prune":
-        options = recipe.pruning
-        given = options.target_accuracy
-        begun["target"] = state.accuracy - options.tolerance if given is None else given
+        options, given = recipe.pruning, recipe.pruning_target
+        begun["target"] = recipe.task.aim.lowered(state.goal, options.tolerance) if given is None else given
         begun["scales"] = (1.0,) * len(options.policies)
     state, actions = _step(recipe, _with(state, phase=phase, **begun))
     return state, (*((Keep(kept),) if kept else ()), Enter(phase), *actions)
@@ -128,13 +128,13 @@ def _proposal(state: State, action: Action) -> Decision:
     return _with(state, awaits="proposal"), (action,)
 
 
-def _try(recipe: Recipe, guessing: float, state: State) -> Decision:
+def _try(recipe: Recipe, floor: float, state: State) -> Decision:
     """Train what was proposed. Where that is nothing there is nothing to train for, but after a shift."""
     growth, pruning, shift = recipe.growth, recipe.pruning, recipe.shift
     epochs = {"grow": growth.epochs if growth else 0, "prune": pruning.epochs, "shift": shift.epochs}[state.phase]
     if state.edits or (state.phase == "shift" and epochs):
         return _train(recipe, _tried(state, state.title, epochs, state.edits))
-    return _conclude(recipe, guessing, state, None)
+    return _conclude(recipe, floor, state, None)
 
 
 def _train(recipe: Recipe, state: State, *before: Action) -> Decision:
@@ -146,7 +146,7 @@ def _train(recipe: Recipe, state: State, *before: Action) -> Decision:
     return _counted(_with(state, awaits="training"), trainings=1), (*before, action)
 
 
-def _broken(recipe: Recipe, guessing: float, state: State) -> Decision:
+def _broken(recipe: Recipe, floor: float, state: State) -> Decision:
     """Train again; else take the step back; a seed that does not train ends the run."""
     state = _counted(state, diverged=1)
     if not state.recovery and state.trial < recipe.training.retries:
@@ -154,54 +154,58 @@ def _broken(recipe: Recipe, guessing: float, state: State) -> Decision:
         return _train(recipe, again, Retry())
     if state.phase == "seed":
         return _with(state, awaits="nothing"), (Stop(broken=True),)
-    return _conclude(recipe, guessing, state, None)
+    return _conclude(recipe, floor, state, None)
 
 
-def _trained(recipe: Recipe, guessing: float, state: State, outcome: Trained) -> Decision:
+def _trained(recipe: Recipe, floor: float, state: State, outcome: Trained) -> Decision:
     """Train on what fell below the target of pruning, within the recovery budget; else decide."""
     options = recipe.pruning
     left = options.recovery_epochs - state.recovery
-    if state.phase == "prune" and not _kept(guessing, state, outcome) and left > 0:
+    if state.phase == "prune" and not _kept(recipe, floor, state, outcome) and left > 0:
         epochs = min(options.epochs, left)
         action = Train(epochs, state.counts.trainings, 1.0, "taken back", on=True)
         return _counted(_with(state, recovery=state.recovery + epochs), trainings=1), (action,)
-    return _conclude(recipe, guessing, state, outcome)
+    return _conclude(recipe, floor, state, outcome)
 
 
 # -- deciding ----------------------------------------------------------------------------------------
 
 
-def _kept(guessing: float, state: State, tried: Trained) -> bool:
+def _kept(recipe: Recipe, floor: float, state: State, tried: Trained) -> bool:
     """Whether a step is kept."""
     match state.phase:
         case "grow":
             return tried.loss < state.loss
         case "shift":
-            return not _collapsed(guessing, state, tried)
+            return not _collapsed(recipe, floor, state, tried)
         case "prune":
-            return tried.accuracy >= (state.target or 0.0)
+            return state.target is None or _goal(recipe, tried) >= state.target
         case "finish":
-            return tried.accuracy >= state.accuracy
+            return _goal(recipe, tried) >= state.goal
         case _:
             return True
 
 
-def _collapsed(guessing: float, state: State, tried: Trained) -> bool:
-    """Whether the network is no better than guessing where it was before."""
-    return tried.accuracy <= guessing < state.accuracy
+def _collapsed(recipe: Recipe, floor: float, state: State, tried: Trained) -> bool:
+    """Whether the network is no better than a constant answer where it was before."""
+    return _goal(recipe, tried) <= floor < state.goal
 
 
-def _conclude(recipe: Recipe, guessing: float, state: State, tried: Trained | None) -> Decision:
+def _goal(recipe: Recipe, tried: Trained) -> float:
+    return recipe.task.aim.value({**tried.scores, LOSS: tried.loss})
+
+
+def _conclude(recipe: Recipe, floor: float, state: State, tried: Trained | None) -> Decision:
     """Keep a step or take it back; `tried` is None where there was nothing to do or training broke down."""
-    kept = tried is not None and _kept(guessing, state, tried)
+    kept = tried is not None and _kept(recipe, floor, state, tried)
     actions: list[Action] = []
     if tried is not None:
-        collapsed = not kept and _collapsed(guessing, state, tried)
+        collapsed = not kept and _collapsed(recipe, floor, state, tried)
         actions.append(Measured(state.title, kept, collapsed))
         state = _counted(state, collapsed=int(collapsed))
     actions.append(Accept() if kept else Refuse(state.title))
     if kept and tried is not None:
-        state = _with(state, loss=tried.loss, accuracy=tried.accuracy, connections=tried.connections)
+        state = _with(state, loss=tried.loss, goal=_goal(recipe, tried), connections=tried.connections)
         state = _counted(state, edits=int(state.edits > 0))
     else:
         state = _counted(state, refused=int(tried is not None or state.edits > 0))

@@ -26,7 +26,7 @@ class Counts(Record):
         edits: kept, trainings apart.
         refused: steps that were taken back.
         diverged: trainings that broke down: a number that is not finite, or a loss beyond the limit.
-        collapsed: trainings that ended no better than guessing.
+        collapsed: trainings that ended no better than a constant answer.
         retried: trainings that were tried again at a lower learning rate.
     """
 
@@ -46,11 +46,11 @@ class State(Record):
         number: of the step in it; how many are done, where one is to be chosen.
         first: connections when the phase began.
         misses: refused steps in a row.
-        target: the accuracy that pruning keeps.
+        target: the goal that pruning keeps.
         scales: of the step of each pruning policy; 0 for one that is done.
         connections: of the network that stands, to which a refused step returns.
         loss: of that network on the validation split; 0 before it was trained first.
-        accuracy: likewise.
+        goal: likewise; larger is better.
         awaits: what the next call brings: nothing, where a step is to be chosen, or the outcome of an action.
         title: of the step that is tried.
         edits: that it consists of; none where it only trains.
@@ -68,7 +68,7 @@ class State(Record):
     scales: Scales = ()
     connections: NonNegativeInt = 0
     loss: float = 0.0
-    accuracy: float = 0.0
+    goal: float = 0.0
     awaits: Literal["step", "proposal", "training", "damages", "nothing"] = "step"
     title: str = ""
     edits: NonNegativeInt = 0
@@ -150,7 +150,7 @@ class Retry:
 
 @dataclass(frozen=True)
 class Measured:
-    """Log what was tried, with whether it is kept; `collapsed` where it left no more accuracy than guessing."""
+    """Log what was tried, with whether it is kept; `collapsed` where a constant answer is as good."""
 
     title: str
     kept: bool
@@ -195,11 +195,11 @@ class Proposed(Record):
 
 
 class Trained(Record):
-    """The network after training: on the validation split, and its size."""
+    """The network after training: loss and metrics on the validation split, and its size."""
 
     kind: Literal["trained"] = "trained"
     loss: float
-    accuracy: float
+    scores: dict[str, float]
     connections: NonNegativeInt
 
 

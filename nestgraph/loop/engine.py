@@ -101,7 +101,7 @@ class Engine:
             self.bench.load(network, point.bench)
         self._stands = self._before_training = self.bench.mark()
         self._idle = list[Proposal]()
-        self._score = Score(self.state.loss, self.state.accuracy)
+        self._score = Score(self.state.loss, {}, self.state.goal)
         self._problem = TrainingError("nothing was trained yet")
 
     @property
@@ -125,7 +125,7 @@ class Engine:
             self.rows = self._folder.rows()
         outcome = None
         while self.state.awaits != "nothing":
-            self.state, actions = decide(self._recipe, self._trainer.guessing, self.state, outcome)
+            self.state, actions = decide(self._recipe, self._trainer.floor, self.state, outcome)
             for action in actions:
                 outcome = self._do(action)
         return {
@@ -266,8 +266,8 @@ class Engine:
             self.bench.drop()
             self._fault(number, str(error), action.rate, action.otherwise)
             return Broke()
-        loss, accuracy = self._score.loss, self._score.accuracy
-        return Trained(loss=loss, accuracy=accuracy, connections=self.network.connection_count)
+        score = self._score
+        return Trained(loss=score.loss, scores=score.scores, connections=self.network.connection_count)
 
     @_do.register
     def _retry(self, _: Retry) -> None:
@@ -284,8 +284,10 @@ class Engine:
         self.bench.forget(self._stands)
 
     def _note_collapse(self) -> None:
-        guessing = self._trainer.guessing
-        got = f"expected a validation accuracy above guessing ({guessing:.2%}), got {self._score.accuracy:.2%}"
+        aim = self._recipe.task.aim
+        floor, goal = aim.shown(self._trainer.floor), aim.shown(self._score.goal)
+        better = "above" if aim.sign > 0 else "below"
+        got = f"expected a validation {aim.metric.words} {better} that of a constant answer ({floor}), got {goal}"
         self._fault(self.state.counts.trainings - 1, got, 1.0, "taken back")
 
     def _fault(self, training: int, problem: str, rate: float, remedy: Remedy) -> None:
@@ -307,7 +309,7 @@ class Engine:
             connections=total.connections,
             flops=total.flops,
             loss=self._score.loss,
-            accuracy=self._score.accuracy,
+            scores=self._score.scores,
             seconds=round(now - self._began, 3),
             parameters=total.parameters,
             idle=tuple(self._idle),

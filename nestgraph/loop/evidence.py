@@ -18,7 +18,10 @@ from nestgraph.policies import Evidence, EvidenceKind, bridged_layers, possible_
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.projection import Conv
 from nestgraph.spec.wording import quoted
+from nestgraph.tasks.task import Task
 
+OF_LOSS = frozenset({"gradients", "bridges", "skips"})
+"""Kinds of evidence that are derivatives of the mean loss."""
 RESPONSES = 2**24
 """About how many responses of pairs of maps to hold at once."""
 
@@ -27,7 +30,7 @@ RESPONSES = 2**24
 def gather(
     network: Network,
     batches: Iterable[Any],
-    loss: Loss,
+    loss: Loss | Task,
     needs: Collection[EvidenceKind],
     *,
     seed: int = 0,
@@ -43,7 +46,8 @@ def gather(
         network: the network; it does not change.
         batches: of (inputs, targets) or (inputs, targets, weights), arrays or tensors; several inputs are a tuple. Such
             as a DataLoader, a list or a generator, which is read once.
-        loss: gives the mean loss of a batch for outputs and targets (and weights), such as `functional.mse_loss`.
+        loss: gives the mean loss of a batch for outputs and targets (and weights), such as `functional.mse_loss`; or a
+            task. Where batches have weights, their means count by the sums of these.
         needs: the kinds to measure, such as a policy's `needs`.
         seed: of dropout.
         device: where to compute.
@@ -81,7 +85,7 @@ NO_BATCH = "gather expected at least one batch, got none: a generator can be rea
 def _means(
     network: Network,
     batches: Iterable[Minibatch],
-    loss: Loss,
+    loss: Loss | Task,
     kinds: Sequence[EvidenceKind],
     seed: int,
     device: torch.device,
@@ -89,34 +93,52 @@ def _means(
     """The means of some kinds over all samples."""
     module = lower(network, device=device, masked=False)
     sums: dict[EvidenceKind, dict[str, torch.Tensor]] = {kind: {} for kind in kinds}
-    samples = 0
+    samples, masses = 0, dict.fromkeys(kinds, 0.0)
     with torch.random.fork_rng():  # for dropout
         torch.manual_seed(seed)
         for batch in batches:
             module.zero_grad(set_to_none=True)
             recorder = Recorder(module)
-            batch.loss(recorder.run, loss).backward()
+            batch.loss(recorder.run, _mean_loss(loss)).backward()
             for kind, found in sums.items():
+                mass = _mass(batch, loss) if kind in OF_LOSS else batch.samples
+                masses[kind] += mass
                 for name, mean in MEASURES[kind](network, recorder):
-                    total = mean.mul_(batch.samples)  # in place, as the sum is: these are as large as all weights
+                    total = mean.mul_(mass)  # in place, as the sum is: these are as large as all weights
                     found[name] = found[name].add_(total) if name in found else total
             samples += batch.samples
     if not samples:
         raise TrainingError(NO_BATCH)
-    means = {kind: {name: np.asarray((v / samples).cpu()) for name, v in found.items()} for kind, found in sums.items()}
+    means = {kind: {n: np.asarray((v / masses[kind]).cpu()) for n, v in found.items()} for kind, found in sums.items()}
     return Evidence(**cast(Any, means), samples=samples)
 
 
-def _trial(batches: Sequence[Minibatch], loss: Loss, seed: int, device: torch.device) -> Callable[[Network], float]:
+def _mean_loss(loss: Loss | Task) -> Loss:
+    return loss.loss if isinstance(loss, Task) else loss
+
+
+def _mass(batch: Minibatch, loss: Loss | Task) -> float:
+    """What the mean loss of a batch counts among others: its samples, or the sum of their weights."""
+    if isinstance(loss, Task):
+        return loss.weight(*batch.told)
+    return float(batch.told[1].sum()) if len(batch.told) > 1 else batch.samples
+
+
+def _trial(
+    batches: Sequence[Minibatch], loss: Loss | Task, seed: int, device: torch.device
+) -> Callable[[Network], float]:
     """What tries networks: the loss of the training pass, on the same batches each time."""
+    masses = [_mass(batch, loss) for batch in batches]
 
     @torch.no_grad()
     def tried(network: Network) -> float:
         module = lower(network, device=device)
         with torch.random.fork_rng():  # for dropout
             torch.manual_seed(seed)
-            losses = [batch.samples * float(batch.loss(module, loss)) for batch in batches]
-        return sum(losses) / sum(batch.samples for batch in batches)
+            losses = [
+                mass * float(batch.loss(module, _mean_loss(loss))) for batch, mass in zip(batches, masses, strict=True)
+            ]
+        return sum(losses) / sum(masses)
 
     return tried
 

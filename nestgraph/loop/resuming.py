@@ -73,7 +73,9 @@ def resume(
         refuse_unknown(recipe, (begun.environment.model_extra or {}).get("policies"))
         data, seed = recipe.data, begun.environment.seed
         where = device or begun.environment.device
-        trainer = Trainer(data.load(seed), recipe.training, data.distortion, seed, where, data.augmentation)
+        trainer = Trainer(
+            data.load(seed), recipe.training, data.distortion, seed, where, data.augmentation, recipe.task
+        )
         with cpu_threads(recipe.training.threads), tracked(trackers, place, recipe, seed, progress) as watcher:
             facts = facts_of(trainer, recipe)
             _check_facts(place, begun, facts, allow_changes)

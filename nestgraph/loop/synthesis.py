@@ -7,7 +7,7 @@ from typing import Any
 from nestgraph.errors import RecipeError
 from nestgraph.graph.cost import cost
 from nestgraph.graph.network import Network
-from nestgraph.loop.baseline import logistic_regression
+from nestgraph.loop.baseline import baseline
 from nestgraph.loop.checkpoint import Begun, Facts, Pace, RunState
 from nestgraph.loop.engine import Engine, Watcher
 from nestgraph.loop.environment import environment, fingerprints
@@ -67,7 +67,7 @@ def synthesize(
     refuse_unknown(recipe)
     check_trackers(trackers)
     recipe, data = recipe.resolved(Path()), recipe.data
-    trainer = Trainer(data.load(seed), recipe.training, data.distortion, seed, device, data.augmentation)
+    trainer = Trainer(data.load(seed), recipe.training, data.distortion, seed, device, data.augmentation, recipe.task)
     place = Path(out or f"runs/{recipe.name}-{seed}")
     with cpu_threads(recipe.training.threads), tracked(trackers, place, recipe, seed, progress) as watcher:
         facts = facts_of(trainer, recipe)
@@ -114,11 +114,12 @@ def _result(engine: Engine, recipe: Recipe, trainer: Trainer, stages: Mapping[st
     return Result(
         recipe=recipe.name,
         seed=trainer.seed,
+        goal=recipe.task.goal,
         seconds=round(engine.seconds, 3),
         edits=counts.edits,
         refused=counts.refused,
         stages=tuple(_stage(name, network, trainer) for name, network in stages.items()),
-        baseline=logistic_regression(trainer) if recipe.baseline else None,
+        baseline=baseline(recipe.baseline, trainer) if recipe.baseline else None,
         faults=Faults(
             diverged=counts.diverged,
             collapsed=counts.collapsed,
@@ -138,7 +139,7 @@ def _stage(name: str, network: Network, trainer: Trainer) -> StageResult:
         parameters=total.parameters,
         flops=total.flops,
         active_flops=active_flops(network, trainer, "test"),
-        validation_accuracy=trainer.measure(network, "validation").accuracy,
-        test_accuracy=trainer.measure(network, "test").accuracy,
+        validation=trainer.measure(network, "validation").told,
+        test=trainer.measure(network, "test").told,
         digest=network.digest,
     )

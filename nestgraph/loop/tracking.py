@@ -149,7 +149,7 @@ def scalars(row: Measurement) -> dict[str, float]:
     sizes = {"connections": row.connections, "units": row.units, "parameters": row.parameters, "flops": row.flops}
     return {
         **{f"size/{name}": count for name, count in sizes.items() if count is not None},
-        "validation/accuracy": row.accuracy,
+        **{f"validation/{name}": value for name, value in row.scores.items()},
         "validation/loss": row.loss,
         "accepted": float(row.accepted),
     }

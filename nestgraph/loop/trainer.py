@@ -4,21 +4,21 @@ import math
 from collections.abc import Collection, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Literal
+from functools import cached_property
+from typing import Literal, cast
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import nn
 from torch.fx import GraphModule
-from torch.nn import functional
 from torch.optim import Optimizer
 from torch.optim.swa_utils import update_bn
 
 from nestgraph.data.augmentation import ImageAugmentation, image_augmentation, middle
 from nestgraph.data.distortion import AffineDistortion, affine_distortion
 from nestgraph.data.minibatch import present
-from nestgraph.data.samples import Dataset
+from nestgraph.data.samples import Dataset, Samples, StreamedSamples
 from nestgraph.data.sources import Source, source
 from nestgraph.edits import Applied, SetValues
 from nestgraph.errors import DataError, LoweringError, TrainingError
@@ -29,26 +29,39 @@ from nestgraph.loop.training_state import Place, RandomState, Training, Training
 from nestgraph.lowering import lower
 from nestgraph.lowering.workbench import Workbench
 from nestgraph.policies import Evidence, EvidenceKind
-from nestgraph.recipes.recipe import TrainingOptions
+from nestgraph.recipes.recipe import CLASSES, TrainingOptions
 from nestgraph.runs import interruption
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.metrics import LOSS
 from nestgraph.spec.randomness import derived_seed
+from nestgraph.tasks.classes import Classification
+from nestgraph.tasks.sums import added
+from nestgraph.tasks.task import Task
 
-Batch = tuple[torch.Tensor, torch.Tensor]
+Batch = tuple[torch.Tensor, ...]
+"""Inputs, targets and, if samples have some, weights."""
 Split = Literal["train", "validation", "test"]
 TRIAL_BATCHES = 8
 MEASURING_BATCH = 4096
+LIMITING = 4096
+"""Training samples at most that say which losses are beyond the limit."""
 MEASURING_VALUES = 2**22
 """Inputs of a measuring batch at most: large images are measured in smaller batches."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """Mean cross entropy and accuracy (a share of 1) of a network on a split."""
+    """The loss of a network on a split, the task's metrics by name, and the goal: larger is better."""
 
     loss: float
-    accuracy: float
+    scores: dict[str, float]
+    goal: float
+
+    @property
+    def told(self) -> dict[str, float]:
+        """The metrics and the loss, by name."""
+        return {**self.scores, LOSS: self.loss}
 
 
 @contextmanager
@@ -74,6 +87,7 @@ class Trainer:
         seed: int = 0,
         device: str = "cpu",
         augmentation: ImageAugmentation | None = None,
+        task: Task = CLASSES,
     ) -> None:
         """Bring the data to the device, unless it is streamed from files.
 
@@ -84,8 +98,10 @@ class Trainer:
             seed: of every random number.
             device: where to compute.
             augmentation: of the training images, after `distortion`.
+            task: what the outputs mean.
 
         Raises:
+            DataError: the targets are none that the task takes.
             TrainingError: there is no such device on this machine.
         """
         self.device = present(device)
@@ -95,7 +111,23 @@ class Trainer:
         self._size = image[1:] if image else None
         self._distort = None if distortion is None else affine_distortion(distortion)
         self._augment = None if augmentation is None else image_augmentation(augmentation, self._size or (1, 1))
-        self._sources = {name: source(samples, self.device) for name, samples in dataset.splits.items()}
+        splits = cast("dict[str, Samples | StreamedSamples]", dataset.splits)
+        self._sources = {name: source(samples, self.device) for name, samples in splits.items()}
+        self.task = self._fitted(task)
+
+    def _fitted(self, task: Task) -> Task:
+        """The task with what it takes from the targets of the training split; those of all splits as it wants them."""
+        facts, smoothing = self.dataset.facts, self.options.label_smoothing
+        if smoothing:
+            if not isinstance(task, Classification):
+                raise DataError(f"training.label_smoothing goes with a classification, got a task {task.kind!r}")
+            task = task.model_copy(update={"label_smoothing": smoothing})
+        if task.reads_inputs:
+            return task
+        told = {name: task.prepared(part.targets, facts) for name, part in self.dataset.splits.items()}
+        for name, targets in told.items():
+            self._sources[name].targets = torch.from_numpy(targets).to(self.device)
+        return task.fitted(told["train"], facts)
 
     @checked(TrainingError)
     def bench(self, network: Network) -> Workbench:
@@ -117,9 +149,9 @@ class Trainer:
         return kind(parameters, rate, weight_decay=decay)
 
     def _check(self, network: Network) -> None:
-        """Whether the network has inputs of the dataset's shapes, and an output neuron for each class or number."""
+        """Whether the network has inputs of the dataset's shapes, and the outputs that the task asks for."""
         name, facts = self.dataset.name, self.dataset.facts
-        reads, outputs = [sample_shape(network, port) for port in network.inputs], facts.classes or facts.width
+        reads, count = [sample_shape(network, port) for port in network.inputs], self.task.outputs(facts)
         fit = [
             fits(shape, read) or read == (math.prod(shape),) for shape, read in zip(facts.inputs, reads, strict=False)
         ]
@@ -127,8 +159,9 @@ class Trainer:
             kind, got = "images" if facts.image else "samples", ", ".join(map(shape_words, reads))
             wanted = " and ".join(map(str, facts.inputs))
             raise DataError(f"dataset {name!r}: expected a network that reads {kind} of {wanted}, got one of {got}")
-        if [sample_shape(network, port) for port in network.outputs] != [(outputs,)]:
-            raise DataError(f"dataset {name!r}: expected a network with {outputs} output neurons, got {network!r}")
+        given = [sample_shape(network, port) for port in network.outputs]
+        if not (given == [(count,)] or (self.task.reads_inputs and given == [*facts.inputs])):
+            raise DataError(f"dataset {name!r}: expected a network with {count} output neurons, got {network!r}")
 
     @checked(TrainingError)
     def fit(
@@ -163,7 +196,7 @@ class Trainer:
             while place.epoch < epochs:
                 loss = self._epoch(bench, training, place, saves)
                 place = Place(place.epoch + 1)
-                if not (math.isfinite(loss) and loss <= self.options.loss_limit):
+                if not (math.isfinite(loss) and loss <= self.loss_limit):
                     raise _diverged(f"{purpose} {index}, epoch {place.epoch}", f"a loss of {loss}")
                 self._reached(bench, training, place, saves)
             if count := self.options.recalibration_batches:
@@ -182,7 +215,7 @@ class Trainer:
         loss = torch.zeros(())
         for number, (batch, images) in enumerate(self._varied(train, batches[place.batch :]), place.batch):
             self._set_rate(bench.optimizer, training.rate, (place.epoch + number / len(batches)) / training.epochs)
-            loss = self._step(bench, _shaped(bench.edited, images), train.targets[batch])
+            loss = self._step(bench, *self._told(bench.edited, "train", batch, images))
             done = number + 1
             if done % train.together == 0 and done < len(batches):  # between groups: their images vary together
                 self._reached(bench, training, Place(place.epoch, done), saves, order)
@@ -200,7 +233,7 @@ class Trainer:
             saves.reached(bench, training, place, order)
         interruption.end_if_wished()
 
-    def _varied(self, train: Source, batches: tuple[torch.Tensor, ...]) -> Iterator[Batch]:
+    def _varied(self, train: Source, batches: tuple[torch.Tensor, ...]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Each batch's places in the training split and its images, distorted and augmented if the recipe says so."""
         groups = [batches[first : first + train.together] for first in range(0, len(batches), train.together)]
         for group, images in zip(groups, train.images([torch.cat(group) for group in groups]), strict=True):
@@ -220,17 +253,21 @@ class Trainer:
         """Batches of up to `batch_size` samples and of one size, so that none is too small for batch normalisation."""
         return order.to(self.device).tensor_split(-(-len(order) // self.options.batch_size))
 
-    def _step(self, bench: Workbench, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def _step(self, bench: Workbench, inputs: torch.Tensor, *told: torch.Tensor) -> torch.Tensor:
         bench.optimizer.zero_grad(set_to_none=True)
         with self.accelerator.autocast():
-            loss = self.loss(bench.module(inputs), labels)
+            loss = self.task.loss(bench.module(inputs), *told)
         self.accelerator.backward(loss)
         bench.optimizer.step()
         return loss.detach()
 
-    def loss(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """The training loss: mean cross entropy with the recipe's label smoothing."""
-        return functional.cross_entropy(outputs, labels, label_smoothing=self.options.label_smoothing)
+    @cached_property
+    def loss_limit(self) -> float:
+        """The loss beyond which a training is one that broke down."""
+        if self.task.reads_inputs:
+            _, images = next(self._in_order("train", LIMITING))
+            return self.options.loss_limit * self.task.limit(np.asarray(images.cpu()))
+        return self.options.loss_limit * self.task.limit(np.asarray(self._sources["train"].targets[:LIMITING].cpu()))
 
     def _set_rate(self, optimizer: Optimizer, rate: float, progress: float) -> None:
         least = self.options.final_rate
@@ -246,7 +283,7 @@ class Trainer:
         chosen = self._split(torch.randperm(len(train.targets), generator=generator))[:count]
         for batch, images in zip(chosen, train.images(chosen), strict=True):
             interruption.end_if_wished()
-            yield _shaped(network, self._seen(images)), train.targets[batch]
+            yield self._told(network, "train", batch, self._seen(images))
 
     def evidence(self, network: Network, needs: Collection[EvidenceKind], count: int | None, index: int) -> Evidence:
         """Evidence on `count` undistorted batches of the training split; all of it for None, a few for trials.
@@ -264,7 +301,7 @@ class Trainer:
         def over(purpose: str, kinds: Collection[EvidenceKind], number: int | None) -> Evidence:
             drawn, seed = self.batches(network, number, purpose, index), derived_seed(self.seed, purpose, index)
             most = number or len(self.dataset.train)
-            return gather(network, drawn, self.loss, kinds, seed=seed, device=self.device, trial=most)
+            return gather(network, drawn, self.task, kinds, seed=seed, device=self.device, trial=most)
 
         found = over("evidence", [kind for kind in needs if kind != "trial"], count)
         return replace(found, loss=over("trial", ["trial"], count or TRIAL_BATCHES).loss) if "trial" in needs else found
@@ -278,44 +315,53 @@ class Trainer:
         """
         if most is not None and most < 1:
             raise TrainingError(f"samples expected batches of at least 1 sample, got {most}")
-        return ((_shaped(network, images), labels) for images, labels in self._in_order(split, most))
+        return (self._told(network, split, batch, images) for batch, images in self._in_order(split, most))
 
-    def _in_order(self, split: Split, most: int | None = None) -> Iterator[Batch]:
+    def _told(self, network: Network, split: Split, batch: torch.Tensor, images: torch.Tensor) -> Batch:
+        """What the network reads of samples at places of a split, their targets, and any weights of theirs."""
+        inputs, samples = _shaped(network, images), self.dataset.splits[split]
+        targets = inputs if self.task.reads_inputs else self._sources[split].targets[batch]
+        if samples.weights is None:
+            return inputs, targets
+        return inputs, targets, torch.from_numpy(samples.weights).to(self.device)[batch]
+
+    def _in_order(self, split: Split, most: int | None = None) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """The places and images of batches in the order of a split."""
         chosen = self._sources[split]
         size = min(most or MEASURING_BATCH, max(1, MEASURING_VALUES // self._values))
         batches = torch.split(torch.arange(len(chosen.targets), device=self.device), size)
         for batch, images in zip(batches, chosen.images(batches), strict=True):
             interruption.end_if_wished()
-            yield self._seen(images), chosen.targets[batch]
+            yield batch, self._seen(images)
 
     @torch.no_grad()
     @checked(TrainingError)
     def measure(self, network: Network, split: Split, module: GraphModule | None = None) -> Score:
-        """Mean loss and accuracy of a network on a split, by its lowered module.
+        """Loss and metrics of a network on a split, by its lowered module.
 
         Raises:
-            DataError: the network does not fit the dataset.
+            DataError: the network does not fit the dataset, or a metric is not defined on the split.
         """
         self._check(network)
         module = lower(network, device=self.device) if module is None else module
         module.eval()
-        total, hits, count = 0.0, 0, len(self._sources[split].targets)
-        for inputs, labels in self.samples(network, split):
-            outputs = module(inputs)
-            total += float(functional.cross_entropy(outputs, labels, reduction="sum"))
-            hits += int((outputs.argmax(1) == labels).sum())
-        return Score(total / count, hits / count)
+        lots = (self.task.scores(module(inputs), *told) for inputs, *told in self.samples(network, split))
+        scores = added(lots)
+        goal = self.task.aim.value(scores)
+        return Score(scores.pop(LOSS), scores, goal)
 
-    @property
-    def guessing(self) -> float:
-        """The accuracy of always naming the most frequent class of the validation split."""
-        labels = self._sources["validation"].targets
-        return int(torch.bincount(labels.cpu()).max()) / len(labels)
+    @cached_property
+    def floor(self) -> float:
+        """The goal of the best constant answer on the validation split."""
+        if self.task.reads_inputs:
+            return 0.0 if self.task.goal == "r2" else self.task.floor(self.arrays("validation")[0])
+        targets = np.asarray(self._sources["validation"].targets.cpu())
+        return self.task.floor(targets, self.dataset.validation.weights)
 
     @checked(TrainingError)
     def arrays(self, split: Split) -> tuple[AnyArray, AnyArray]:
-        """The flattened samples and the labels of a split, for baselines."""
-        inputs = torch.cat([images.flatten(1) for images, _ in self._in_order(split)])
+        """The flattened samples and the targets of a split, for baselines."""
+        inputs = torch.cat([images.flatten(1) for _, images in self._in_order(split)])
         return np.asarray(inputs.cpu()), np.asarray(self._sources[split].targets.cpu())
 
 

@@ -9,6 +9,7 @@ from nestgraph.policies import PruningPolicy, UnitPruning
 from nestgraph.policies.pruning import ConnectionPruning
 from nestgraph.recipes.own_policies import Own
 from nestgraph.spec.options import Beside, Options, misplaced
+from nestgraph.spec.record import absent
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -21,12 +22,16 @@ class _Several(Container[object]):
 
 
 class PruningOptions(Options):
-    """Pruning: edit, train, keep the last network with accuracy of at least A on the validation split.
+    """Pruning: edit, train, keep the last network whose goal is at least A on the validation split.
+
+    The goal is the task's, larger is better: for classes by default the accuracy.
 
     Attributes:
         policies: all applied in turn at each step, each on the result of the one before.
-        target_accuracy: A; None for the accuracy before pruning less `tolerance`.
-        tolerance: how much accuracy pruning may cost where `target_accuracy` is None.
+        target_accuracy: A where that is the accuracy.
+        target: A of any goal. Without both it is the goal before pruning less `tolerance`.
+        tolerance: how much of the goal pruning may cost where no target is given: points of a metric whose best value
+            is 1, such as accuracy or R^2, else a share of the value.
         epochs: of training after each step.
         recovery_epochs: how many more a step below A is given, before it is taken back and halved.
         back_off: what is halved when a step is taken back: the steps of all policies, or that of the one which alone
@@ -40,6 +45,7 @@ class PruningOptions(Options):
 
     policies: Annotated[tuple[Annotated[PruningPolicy, Own(PruningPolicy)], ...], Field(min_length=1, max_length=16)]
     target_accuracy: Share | None = None
+    target: float | None = Field(default=None, exclude_if=absent)
     tolerance: Share = 0.0
     epochs: PositiveInt = 1
     recovery_epochs: NonNegativeInt = 2
@@ -49,7 +55,11 @@ class PruningOptions(Options):
     max_edits: NonNegativeInt = 1000
     activity_batches: PositiveInt | None = 4
     beside: ClassVar = {
-        "tolerance": (Beside("target_accuracy", (None,), "the accuracy before pruning as target"),),
+        "tolerance": (
+            Beside("target_accuracy", (None,), "the accuracy before pruning as target"),
+            Beside("target", (None,), "the goal before pruning as target"),
+        ),
+        "target": (Beside("target_accuracy", (None,), "a target of any goal in the place of target_accuracy"),),
         "back_off": (Beside("policies", _Several(), "several policies"),),
     }
 

@@ -30,14 +30,23 @@ from nestgraph.snapshot.disk import PathLike
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.limits import MAX_THREADS
 from nestgraph.spec.operations import ActivationFunction
-from nestgraph.spec.options import Beside, Options
-from nestgraph.spec.record import Record, Text
+from nestgraph.spec.options import Beside, Options, misplaced, usual
+from nestgraph.spec.record import Record, Text, absent
+from nestgraph.tasks.classes import Classification
+from nestgraph.tasks.custom import AnyTask
 
+CLASSES = Classification()
+"""The task where a recipe names none."""
 ROUNDS = 8
 """How often what a recorded recipe is refused for is left aside, each time all that is found."""
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
 _FOLDER = resources.files("nestgraph.recipes").joinpath("packaged")
+
+
+def usual_task(task: object) -> bool:
+    """Whether a recipe need not name its task, as those before there were others."""
+    return task == CLASSES
 
 
 class TrainingOptions(Options):
@@ -50,8 +59,8 @@ class TrainingOptions(Options):
     then belong to the edited network and to images such as the tests have; 0 keeps the running averages.
 
     A training breaks down when a number is not finite or the mean loss of a batch that ends an epoch is beyond
-    `loss_limit`. It is tried again up to `retries` times, each time at `retry_rate` times the learning rate before;
-    then its edit is taken back.
+    `loss_limit`, for targets that are numbers a multiple of what the answer 0 costs. It is tried again up to `retries`
+    times, each time at `retry_rate` times the learning rate before; then its edit is taken back.
     """
 
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
@@ -73,9 +82,11 @@ class TrainingOptions(Options):
 
 
 class GrowthOptions(Record):
-    """Growth: while the network is below `size_limit` connections and `target_accuracy` on the validation split.
+    """Growth: while the network is below `size_limit` connections and its goal below a target on the validation split.
 
     Attributes:
+        target_accuracy: where the goal is the accuracy.
+        target: of any goal; none by default.
         policies: tried in turn, one an edit.
         epochs: of training after each edit.
         patience: growth ends after so many refused edits in a row.
@@ -85,6 +96,7 @@ class GrowthOptions(Record):
     policies: Annotated[tuple[Annotated[GrowthPolicy, Own(GrowthPolicy)], ...], Field(min_length=1, max_length=16)]
     size_limit: PositiveInt
     target_accuracy: Share = 1.0
+    target: float | None = Field(default=None, exclude_if=absent)
     epochs: PositiveInt = 1
     max_edits: NonNegativeInt = 100
     patience: PositiveInt = 2
@@ -104,6 +116,7 @@ class Recipe(Record):
     name: Slug
     description: Text = ""
     data: AnyData
+    task: AnyTask = Field(default=CLASSES, exclude_if=usual_task)
     seed_network: SeedOptions
     training: TrainingOptions = TrainingOptions()
     seed_epochs: PositiveInt = 1
@@ -111,13 +124,46 @@ class Recipe(Record):
     shift: ShiftOptions = ShiftOptions()
     pruning: PruningOptions
     finish_epochs: NonNegativeInt = 0
-    baseline: Literal["logistic_regression"] | None = None
+    baseline: Literal["logistic_regression", "ridge"] | None = None
 
     @model_validator(mode="after")
     def _check_baseline(self) -> Self:
         if self.baseline and self.data.title == "image_folder":
             raise ValueError("baseline goes with data that lies in memory, not with image_folder")
+        if self.baseline and (self.task.kind == "classification") != (self.baseline == "logistic_regression"):
+            other = "logistic_regression goes with a classification, ridge with a regression"
+            raise ValueError(f"baseline: {other}, got {self.baseline} beside a task of kind {self.task.kind!r}")
         return self
+
+    @model_validator(mode="after")
+    def _check_task(self) -> Self:
+        """What is for accuracy or for classes does nothing for other goals and tasks."""
+        goal, found = self.task.goal, dict[tuple[str | int, ...], str]()
+        for name, options in (("growth", self.growth), ("pruning", self.pruning)):
+            given = options and options.target_accuracy != usual(type(options), "target_accuracy")
+            if given and goal != "accuracy":
+                found[name, "target_accuracy"] = f"does nothing with the goal {goal!r}: use target"
+        if self.growth and self.growth.target is not None and self.growth.target_accuracy != 1.0:
+            found["growth", "target"] = "does nothing beside target_accuracy: leave one of them out"
+        if self.training.label_smoothing and self.task.kind != "classification":
+            found["training", "label_smoothing"] = "does nothing without task kind 'classification': leave it out"
+        if found:
+            raise misplaced(self, found)
+        return self
+
+    @property
+    def growth_target(self) -> float | None:
+        """The goal at which growth ends; None where it has none."""
+        growth = self.growth
+        if growth is None or growth.target is not None or self.task.goal != "accuracy":
+            return growth and growth.target
+        return growth.target_accuracy
+
+    @property
+    def pruning_target(self) -> float | None:
+        """The goal that pruning keeps; None for the one before pruning less the tolerance."""
+        options = self.pruning
+        return options.target if options.target_accuracy is None else options.target_accuracy
 
     @property
     def text(self) -> str:

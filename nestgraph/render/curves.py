@@ -1,4 +1,4 @@
-"""The curves of a run: connections and accuracy against step with the phases shaded, and accuracy against size."""
+"""The curves of a run: connections and a metric against step with the phases shaded, and the metric against size."""
 
 # Matplotlib's keyword arguments are untyped.
 # pyright: reportUnknownMemberType=false
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -20,8 +20,9 @@ from nestgraph.errors import RenderError
 from nestgraph.render.chart import chart, write_chart
 from nestgraph.render.style import BLUE, FAINT, GREY, INK, MUTED, PANEL, PAPER, PURPLE, SHADES, VERMILION, plain
 from nestgraph.render.theme import Theme
+from nestgraph.spec.metrics import Metric, metric
 
-NUMBERS = ("step", "connections", "accuracy")
+NUMBERS = ("step", "connections")
 MARKERS = {"seed": ("s", GREY), "grow": ("^", BLUE), "shift": ("D", PURPLE), "prune": ("v", VERMILION)}
 OTHER = ("o", INK)
 WIDE = 80.0  # characters that a panel is wide
@@ -34,7 +35,7 @@ class Point:
     step: float
     phase: str
     connections: float
-    accuracy: float
+    score: float
 
 
 @dataclass(frozen=True)
@@ -47,49 +48,56 @@ class Span:
 
 
 def curves(
-    metrics: Sequence[Mapping[str, Any]], path: str | os.PathLike[str], theme: Theme = "light", overwrite: bool = False
+    metrics: Sequence[Mapping[str, Any]],
+    path: str | os.PathLike[str],
+    theme: Theme = "light",
+    overwrite: bool = False,
+    score: str = "accuracy",
 ) -> Path:
     """Draw a run's log into an .svg, .png or .pdf file; returns its path.
 
     Args:
-        metrics: by step, mappings with `step`, `phase` (seed, grow, shift, prune), `connections` and `accuracy`
-            (a share from 0 to 1, on validation data); other keys are ignored.
+        metrics: by step, mappings with `step`, `phase` (seed, grow, shift, prune), `connections` and the metric, which
+            may also stand in a mapping `scores` (on validation data); other keys are ignored.
         path: the file to write.
         theme: light or dark.
         overwrite: replace a file that is no picture of ours.
+        score: the name of the metric: one of a task, or `loss`.
 
     Raises:
         RenderError: the suffix is unknown, the log is empty or an entry lacks a number, or the file cannot be written.
     """
-    points = _points(metrics)
-    return write_chart(path, lambda: _figure(points), theme, overwrite)
+    points = _points(metrics, score)
+    return write_chart(path, lambda: _figure(points, metric(score)), theme, overwrite)
 
 
-def curves_svg(metrics: Sequence[Mapping[str, Any]]) -> str:
+def curves_svg(metrics: Sequence[Mapping[str, Any]], score: str = "accuracy") -> str:
     """The same as SVG text, for a notebook.
 
     Raises:
         RenderError: as `curves`.
     """
-    points = _points(metrics)
-    return chart(lambda: _figure(points), "svg").decode()
+    points = _points(metrics, score)
+    return chart(lambda: _figure(points, metric(score)), "svg").decode()
 
 
-def _points(metrics: Sequence[Mapping[str, Any]]) -> tuple[Point, ...]:
+def _points(metrics: Sequence[Mapping[str, Any]], score: str) -> tuple[Point, ...]:
     if not metrics:
         raise RenderError("curves expected at least one entry of a run's log, got none")
-    return tuple(_point(index, entry) for index, entry in enumerate(metrics))
+    return tuple(_point(index, entry, score) for index, entry in enumerate(metrics))
 
 
-def _point(index: int, entry: Mapping[str, Any]) -> Point:
-    for name in NUMBERS:
-        value = entry.get(name)
+def _point(index: int, entry: Mapping[str, Any], score: str) -> Point:
+    among: Any = entry.get("scores")
+    given: dict[str, Any] = {**entry, **(cast("Mapping[str, Any]", among) if isinstance(among, Mapping) else {})}
+    for name in (*NUMBERS, score):
+        value: object = given.get(name)
         if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
             raise RenderError(f"curves: entry {index} expected a finite number as {name!r}, got {str(value)[:40]!r}")
     if entry["connections"] < 1:
         raise RenderError(f"curves: entry {index} expected at least 1 connection, got {entry['connections']}")
     phase = plain(str(entry.get("phase", "")))[:24]
-    return Point(float(entry["step"]), phase, float(entry["connections"]), float(entry["accuracy"]))
+    return Point(float(entry["step"]), phase, float(entry["connections"]), float(given[score]))
 
 
 def _spans(points: Sequence[Point]) -> Iterator[Span]:
@@ -99,20 +107,20 @@ def _spans(points: Sequence[Point]) -> Iterator[Span]:
         yield Span(points[start].phase, points[start].step, points[-1 if last else starts[place + 1]].step)
 
 
-def _figure(points: tuple[Point, ...]) -> Figure:
+def _figure(points: tuple[Point, ...], kind: Metric) -> Figure:
     figure = Figure(figsize=(11, 5.2), facecolor=PAPER, layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(2, 2, width_ratios=(1.5, 1))
     connections = figure.add_subplot(grid[0, 0])
-    accuracy = figure.add_subplot(grid[1, 0], sharex=connections)
+    scores = figure.add_subplot(grid[1, 0], sharex=connections)
     _against_step(connections, points, [point.connections for point in points], "Connections", BLUE)
-    _against_step(accuracy, points, [point.accuracy for point in points], "Validation accuracy", VERMILION)
+    _against_step(scores, points, [point.score for point in points], f"Validation {kind.words}", VERMILION)
     _logarithmic(connections, "y")
     connections.tick_params(labelbottom=False)
-    accuracy.set_xlabel("Step", color=MUTED)
-    _percent(accuracy, points)
+    scores.set_xlabel("Step", color=MUTED)
+    _scaled(scores, points, kind)
     _name_spans(connections, points)
-    _against_size(figure.add_subplot(grid[:, 1]), points)
+    _against_size(figure.add_subplot(grid[:, 1]), points, kind)
     return figure
 
 
@@ -158,8 +166,8 @@ def _spread(things: Sequence[tuple[float, float]]) -> list[float] | None:
     return places if edge > -1e-6 else None
 
 
-def _against_size(axes: Axes, points: Sequence[Point]) -> None:
-    sizes, values = [point.connections for point in points], [point.accuracy for point in points]
+def _against_size(axes: Axes, points: Sequence[Point], kind: Metric) -> None:
+    sizes, values = [point.connections for point in points], [point.score for point in points]
     axes.plot(sizes, values, color=GREY, linewidth=1.0, zorder=2)
     for phase in dict.fromkeys(point.phase for point in points):
         marker, colour = MARKERS.get(phase, OTHER)
@@ -172,23 +180,23 @@ def _against_size(axes: Axes, points: Sequence[Point]) -> None:
             "markeredgewidth": 0.6,
         }
         axes.plot([sizes[i] for i in chosen], [values[i] for i in chosen], linestyle="", label=phase, zorder=3, **look)
-    _note_ends(axes, points)
+    _note_ends(axes, points, kind)
     _logarithmic(axes, "x")
-    _percent(axes, points)
+    _scaled(axes, points, kind)
     axes.set_xlabel("Connections", color=MUTED)
-    axes.set_title("Accuracy against size", loc="left", fontsize=10, fontweight="bold", color=INK, pad=18)
+    axes.set_title(f"{kind.title} against size", loc="left", fontsize=10, fontweight="bold", color=INK, pad=18)
     axes.legend(loc="lower right", frameon=False, fontsize=8.5, labelcolor=MUTED)
     _quiet(axes)
 
 
-def _note_ends(axes: Axes, points: Sequence[Point]) -> None:
+def _note_ends(axes: Axes, points: Sequence[Point], kind: Metric) -> None:
     sizes = [point.connections for point in points]
     middle = math.sqrt(min(sizes) * max(sizes))
     for word, point, lift in (("start", points[0], -13), ("end", points[-1], 8)):
-        text = f"{word}: {point.connections:,.0f}, {point.accuracy:.1%}"
+        text = f"{word}: {point.connections:,.0f}, {f'{point.score:.1%}' if kind.percent else kind.shown(point.score)}"
         side = "left" if point.connections <= middle else "right"
         place: dict[str, Any] = {"xytext": (0, lift), "textcoords": "offset points", "horizontalalignment": side}
-        axes.annotate(text, (point.connections, point.accuracy), fontsize=8.5, color=INK, zorder=4, **place)
+        axes.annotate(text, (point.connections, point.score), fontsize=8.5, color=INK, zorder=4, **place)
 
 
 def _logarithmic(axes: Axes, which: str) -> None:
@@ -199,8 +207,11 @@ def _logarithmic(axes: Axes, which: str) -> None:
     axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
 
 
-def _percent(axes: Axes, points: Sequence[Point]) -> None:
-    values = [point.accuracy for point in points]
+def _scaled(axes: Axes, points: Sequence[Point], kind: Metric) -> None:
+    """The scale of the metric, in percent where that is what people say."""
+    values = [point.score for point in points]
+    if not kind.percent:
+        return
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None if max(values) > min(values) else 1))
 
 

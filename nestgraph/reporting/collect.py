@@ -20,6 +20,7 @@ from nestgraph.runs.records import Records
 from nestgraph.runs.run import Measurement
 from nestgraph.snapshot import JournalEntry
 from nestgraph.spec.layer import Layer
+from nestgraph.spec.metrics import LOSS, Goal, metric
 from nestgraph.spec.projection import Projection
 
 FRAMES = 200
@@ -51,7 +52,8 @@ def collect(folder: Path) -> dict[str, Any]:
         "recipe": records.recipe,
         "environment": records.environment,
         "result": records.result and records.result.model_dump(mode="json"),
-        "rows": [row.model_dump(mode="json") for row in records.rows],
+        "rows": [_row(row) for row in records.rows],
+        "metrics": [_metric(name) for name in _told(records)],
         "idle": [_idle(entry) for entry in records.idle],
         "moments": shown,
     }
@@ -129,6 +131,25 @@ def _facts(moment: Moment, thresholds: list[dict[str, Any]]) -> dict[str, Any]:
         "by_projection": {name: [c.connections, c.possible, c.flops] for name, c in counts.by_projection.items()},
         "thresholds": thresholds,
     }
+
+
+def _row(row: Measurement) -> dict[str, Any]:
+    """A measurement, with its metrics always by name."""
+    fields = row.model_dump(mode="json")
+    fields.pop("accuracy", None)
+    return {**fields, "scores": {**row.scores, LOSS: row.loss}}
+
+
+def _told(records: Records) -> list[str]:
+    """The metrics of the run, that of its goal first."""
+    task: Any = records.recipe.get("task") or {}
+    goal = Goal.of(str(task.get("goal", "accuracy")))
+    return list(dict.fromkeys((goal.name, *(name for row in records.rows for name in row.scores))))
+
+
+def _metric(name: str) -> dict[str, Any]:
+    known = metric(name)
+    return {"name": name, "words": known.words, "percent": known.percent, "bounded": known.bounded}
 
 
 def _idle(entry: JournalEntry) -> dict[str, Any]:

@@ -1,24 +1,28 @@
 """The words and tables of a report that need no script: what a busy person reads first, and what was run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
+
+from nestgraph.spec.metrics import LOSS, Metric, metric
 
 STAGE_WORDS = {"seed": "seed, trained", "grown": "grown", "final": "final"}
 NOT_KNOWN = "\N{EN DASH}"
-HEADINGS = ("connections", "units", "parameters", "FLOPs", "active FLOPs", "validation", "test")
+HEADINGS = ("connections", "units", "parameters", "FLOPs", "active FLOPs")
 
 
 def summary(data: Mapping[str, Any]) -> dict[str, Any]:
     """Lead, figures and table of results of what `collect` gives."""
-    stages = _stages(data)
+    stages, shown = _stages(data), [metric(entry["name"]) for entry in data["metrics"]]
     first, last = stages[0], stages[-1]
     grown = max(stages, key=lambda stage: stage["connections"])
     return {
         "lead": _lead(data, stages),
-        "figures": _figures(data, first, grown, last),
-        "headings": HEADINGS,
-        "table": [_cells(stage) for stage in stages],
-        "baseline": _baseline(data),
+        "figures": _figures(data, first, grown, last, shown),
+        "headings": [*HEADINGS, *(heading for each in shown for heading in _heads(each, shown))],
+        "table": [_cells(stage, shown) for stage in stages],
+        "baseline": _baseline(data, shown),
+        "scores": [] if _plain(shown) else [each.words for each in shown if each.name != LOSS],
+        "goal": shown[0],
     }
 
 
@@ -39,8 +43,16 @@ def _stages(data: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _of_moment(moment: Mapping[str, Any], rows: Mapping[int, Mapping[str, Any]], words: str) -> dict[str, Any]:
     counts = {name: moment[name] for name in ("units", "connections", "parameters", "flops")}
     row = rows.get(moment["step"], {})
-    missing = {"active_flops": None, "test_accuracy": None}
-    return {"words": words, **counts, **missing, "validation_accuracy": row.get("accuracy")}
+    return {"words": words, **counts, "active_flops": None, "validation": row.get("scores", {}), "test": {}}
+
+
+def _plain(shown: Sequence[Metric]) -> bool:
+    """Whether accuracy is the only metric, which then needs no name."""
+    return [each.name for each in shown] == ["accuracy"]
+
+
+def _heads(each: Metric, shown: Sequence[Metric]) -> tuple[str, str]:
+    return ("validation", "test") if _plain(shown) else (f"validation {each.words}", f"test {each.words}")
 
 
 def _lead(data: Mapping[str, Any], stages: list[dict[str, Any]]) -> str:
@@ -53,15 +65,26 @@ def _lead(data: Mapping[str, Any], stages: list[dict[str, Any]]) -> str:
 
 
 def _figures(
-    data: Mapping[str, Any], first: Mapping[str, Any], grown: Mapping[str, Any], last: Mapping[str, Any]
+    data: Mapping[str, Any],
+    first: Mapping[str, Any],
+    grown: Mapping[str, Any],
+    last: Mapping[str, Any],
+    shown: Sequence[Metric],
 ) -> list[dict[str, Any]]:
     def counted(name: str, title: str) -> dict[str, Any]:
         notes = [f"seed {first[name]:,}", f"grown {grown[name]:,}"]
         return {"title": title, "value": f"{last[name]:,}", "notes": notes}
 
-    def shared(name: str, title: str) -> dict[str, Any]:
-        known = [(word, stage[name]) for word, stage in (("seed", first), ("grown", grown)) if stage[name] is not None]
-        return {"title": title, "value": percent(last[name]), "notes": [f"{word} {percent(s)}" for word, s in known]}
+    def scored(split: str, title: str) -> dict[str, Any]:
+        goal = shown[0]
+        found = [(word, stage[split].get(goal.name)) for word, stage in (("seed", first), ("grown", grown))]
+        notes = [f"{word} {goal.shown(score)}" for word, score in found if score is not None]
+        more = [f"{each.words} {each.shown(last[split].get(each.name))}" for each in shown[1:] if last[split]]
+        return {
+            "title": f"{title} {goal.words}",
+            "value": goal.shown(last[split].get(goal.name)),
+            "notes": notes + more,
+        }
 
     seconds: float = data["result"]["seconds"] if data["result"] else 0.0
     seconds = seconds or (data["rows"][-1]["seconds"] if data["rows"] else 0.0)
@@ -72,40 +95,41 @@ def _figures(
         counted("connections", "Connections"),
         counted("parameters", "Parameters"),
         counted("flops", "FLOPs"),
-        shared("test_accuracy", "Test accuracy"),
-        shared("validation_accuracy", "Validation accuracy"),
+        scored("test", "Test"),
+        scored("validation", "Validation"),
         {"title": "Time", "value": duration(seconds), "notes": counts},
     ]
 
 
 def steps(data: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The rows of the table of steps: what was measured, each after the policies that proposed nothing before it."""
-    told = [row | {"idle": False} for row in data["rows"]] + [one | {"idle": True} for one in data["idle"]]
+    names = [entry["name"] for entry in data["metrics"] if entry["name"] != LOSS]
+    told = [row | {"idle": False, "cells": _scores(row, names)} for row in data["rows"]]
+    told += [one | {"idle": True} for one in data["idle"]]
     return sorted(told, key=lambda one: (one["step"], not one["idle"]))
 
 
-def _cells(stage: Mapping[str, Any]) -> list[str]:
+def _scores(row: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    return [metric(name).shown(row["scores"].get(name)) for name in names]
+
+
+def _cells(stage: Mapping[str, Any], shown: Sequence[Metric]) -> list[str]:
     active = stage["active_flops"]
     return [
         stage["words"],
         *(f"{stage[name]:,}" for name in ("connections", "units", "parameters", "flops")),
         NOT_KNOWN if active is None else f"{active:,.0f}",
-        percent(stage["validation_accuracy"]),
-        percent(stage["test_accuracy"]),
+        *(each.shown(stage[split].get(each.name)) for each in shown for split in ("validation", "test")),
     ]
 
 
-def _baseline(data: Mapping[str, Any]) -> list[str] | None:
+def _baseline(data: Mapping[str, Any], shown: Sequence[Metric]) -> list[str] | None:
     found: dict[str, Any] | None = data["result"]["baseline"] if data["result"] else None
     if not found:
         return None
     name = str(found["name"]).replace("_", " ")
-    return [name, f"{found['weights']:,}", "", "", "", "", "", percent(found["test_accuracy"])]
-
-
-def percent(share: float | None) -> str:
-    """A share of 1 in percent; a dash where it is not known."""
-    return NOT_KNOWN if share is None else f"{share:.2%}"
+    scores = [cell for each in shown for cell in ("", each.shown(found["test"].get(each.name)))]
+    return [name, f"{found['weights']:,}", "", "", "", "", *scores]
 
 
 def duration(seconds: float) -> str:

@@ -23,6 +23,7 @@ def draw_run(
     folder: Path,
     prefix: str = "",
     overwrite: bool = True,
+    score: str = "accuracy",
 ) -> None:
     """Draw curves.svg, inputs.svg where inputs make a square, and areas.svg where a convolution computes a part.
 
@@ -32,9 +33,10 @@ def draw_run(
         folder: where to.
         prefix: what the names of the files begin with.
         overwrite: replace files that are no pictures of ours: in a run's folder their names are the run's.
+        score: the metric that the curves show.
     """
     final = list(stages.values())[-1]
-    _drawn(lambda: curves(kept, folder / f"{prefix}curves.svg", overwrite=overwrite))
+    _drawn(lambda: curves(kept, folder / f"{prefix}curves.svg", overwrite=overwrite, score=score))
     if _has_square_inputs(final):
         _drawn(lambda: input_heat_map(stages, folder / f"{prefix}inputs.svg", overwrite=overwrite))
     if any(final.connection_columns(name).area is not None for name in final.projection_names):

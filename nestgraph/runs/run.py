@@ -10,13 +10,20 @@ tensorboard event files, where they are asked for (`loop/tracking.py`).
 
 import os
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, cast
 
-from pydantic import Field, NonNegativeInt, TypeAdapter
+from pydantic import (
+    Field,
+    NonNegativeInt,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    model_serializer,
+    model_validator,
+)
 
 from nestgraph.edits.editor import Editor
 from nestgraph.errors import NestgraphError, SnapshotError
@@ -28,7 +35,11 @@ from nestgraph.runs.run_files import RESULT, TIMING
 from nestgraph.snapshot import MAX_BYTES, Proposal, is_torn, load, read_bounded, read_journal, read_record, replay
 from nestgraph.snapshot.disk import PathLike, shown
 from nestgraph.spec.arguments import checked
+from nestgraph.spec.metrics import Goal, MetricName
 from nestgraph.spec.record import Name, Record, Text
+
+Scores = Annotated[dict[MetricName, float], Field(max_length=64)]
+"""What metrics are, by name."""
 
 Remedy = Literal["tried again", "taken back", "ended the run"]
 """What is done about a training that broke down."""
@@ -41,9 +52,12 @@ ROW_START, FAULT_START = b'{"step":', b'{"training":'
 class Measurement(Record):
     """One row of metrics.jsonl: the network after an edit and its training, and whether it was kept.
 
-    `loss` and `accuracy` are of the validation split; `seconds` since the run began, which are in timing.jsonl;
-    `parameters`, and the policies that found nothing to do since the row before, only observers of the run are told: no
-    metrics hold them.
+    `loss` and `scores`, by name the metrics of the task, are of the validation split; `seconds` since the run began,
+    which are in timing.jsonl; `parameters`, and the policies that found nothing to do since the row before, only
+    observers of the run are told: no metrics hold them.
+
+    Where accuracy is the only metric, a line has `accuracy` in the place of `scores`, as all had before there were
+    others.
     """
 
     step: NonNegativeInt
@@ -54,10 +68,22 @@ class Measurement(Record):
     connections: NonNegativeInt
     flops: NonNegativeInt
     loss: float
-    accuracy: float
+    scores: Scores
     seconds: float = 0.0
     parameters: NonNegativeInt | None = Field(default=None, exclude=True)
     idle: tuple[Proposal, ...] = Field(default=(), exclude=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_accuracy(cls, fields: Any) -> Any:
+        return _renamed(fields, {"accuracy": ("scores", "accuracy")})
+
+    @model_serializer(mode="wrap")
+    def _write_accuracy(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = write(self)
+        if list(self.scores) != ["accuracy"]:
+            return fields
+        return {("accuracy" if k == "scores" else k): v["accuracy"] if k == "scores" else v for k, v in fields.items()}
 
 
 class Timing(Record):
@@ -68,7 +94,7 @@ class Timing(Record):
 
 
 class Fault(Record):
-    """One row of faults.jsonl: a training that broke down, or that ended no better than guessing.
+    """One row of faults.jsonl: a training that broke down, or that ended no better than a constant answer.
 
     Attributes:
         training: its number.
@@ -90,7 +116,7 @@ class Faults(Record):
 
     Attributes:
         diverged: trainings that broke down: a number that is not finite, or a loss beyond the recipe's limit.
-        collapsed: trainings after which the network was no better than guessing, where it had been before.
+        collapsed: trainings after which the network was no better than a constant answer, where it had been before.
         retried: trainings done again at a lower learning rate.
         files: of the dataset that could not be read and were left out.
     """
@@ -102,9 +128,11 @@ class Faults(Record):
 
 
 class StageResult(Record):
-    """One network of the result table. Accuracies are shares of 1; the test split is read once, when the run ends.
+    """One network of the result table.
 
-    `flops` are static; `active_flops` those whose source output is not zero, the mean over the test split.
+    `validation` and `test` are what the task's metrics and its loss are on these splits, by name; the test split is
+    read once, when the run ends. `flops` are static; `active_flops` those whose source output is not zero, the mean
+    over the test split.
     """
 
     stage: Text
@@ -113,23 +141,34 @@ class StageResult(Record):
     parameters: NonNegativeInt
     flops: NonNegativeInt
     active_flops: float
-    validation_accuracy: float
-    test_accuracy: float
+    validation: Scores
+    test: Scores
     digest: Text
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_accuracy(cls, fields: Any) -> Any:
+        return _renamed(fields, {f"{split}_accuracy": (split, "accuracy") for split in ("validation", "test")})
 
 
 class BaselineResult(Record):
-    """A plain model on the same split."""
+    """A plain model on the same split, and what the task's metrics are for it, by name."""
 
     name: Text
     weights: NonNegativeInt
-    test_accuracy: float
+    test: Scores
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_accuracy(cls, fields: Any) -> Any:
+        return _renamed(fields, {"test_accuracy": ("test", "accuracy")})
 
 
 class Result(Record):
-    """The outcome of a run: result.json.
+    """The outcome of a run: result.json. Without a version it is of a time when all goals were accuracies.
 
     Attributes:
+        goal: of the task, larger is better: the name of a metric, or `-` and that of one of which less is better.
         recipe: the recipe's name.
         seed: of the run.
         seconds: that it took, which are in timing.jsonl.
@@ -140,14 +179,21 @@ class Result(Record):
         faults: what went wrong and was set right.
     """
 
+    version: Literal[2] = 2
     recipe: Text
     seed: NonNegativeInt
+    goal: Text = "accuracy"
     seconds: float = 0.0
     edits: NonNegativeInt
     refused: NonNegativeInt
     stages: tuple[StageResult, ...]
     baseline: BaselineResult | None = None
     faults: Faults = Faults()
+
+    @property
+    def aim(self) -> Goal:
+        """The goal."""
+        return Goal.of(self.goal)
 
 
 _RESULT: TypeAdapter[Result] = TypeAdapter(Result)
@@ -215,13 +261,26 @@ class Run:
 
     def _repr_mimebundle_(self, **chosen: Any) -> dict[str, str]:  # noqa: ARG002  (notebooks pass include and exclude)
         rows = [row.model_dump() for row in self.metrics if row.accepted]
-        lines = [f"{s.stage}: {s.connections:,} connections, test {s.test_accuracy:.2%}" for s in self.result.stages]
+        aim = self.result.aim.metric
+        told = [(s.stage, f"{s.connections:,}", aim.shown(s.test.get(aim.name))) for s in self.result.stages]
+        lines = [f"{stage}: {connections} connections, test {shown}" for stage, connections, shown in told]
         title = f"<Run {self.result.recipe}, seed {self.result.seed}, in {self.folder}>"
-        return bundle("\n".join((title, *lines)), lambda: curves_svg(rows))
+        return bundle("\n".join((title, *lines)), lambda: curves_svg(rows, aim.name))
 
     def editor(self) -> Editor:
         """An editor that replayed the journal on the seed: it can undo the whole run."""
         return replay(self.stage("seed"), read_journal(self.folder / "journal.jsonl"))
+
+
+def _renamed(fields: Any, old: Mapping[str, tuple[str, str]]) -> Any:
+    """Fields of a time when all metrics were accuracies: old names, and which score of which field they are."""
+    if not isinstance(fields, Mapping):
+        return fields
+    found = dict(cast("Mapping[str, Any]", fields))
+    for name, (field, score) in old.items():
+        if name in found and field not in found:
+            found[field] = {score: found.pop(name)}
+    return found
 
 
 def read_result(folder: PathLike) -> Result:

@@ -230,7 +230,8 @@ class RunFolder:
     def finish(self, result: Result, rows: list[Measurement]) -> None:
         """Write the closing pictures, the manifest and the result; what the run would go on from is dropped."""
         stages = {stage: self.stage(stage) for stage in STAGES}
-        draw_run(stages, [row.model_dump() for row in rows if row.accepted], self.folder)
+        kept = [row.model_dump() for row in rows if row.accepted]
+        draw_run(stages, kept, self.folder, "", True, result.aim.name)
         self._timing.append(Timing(step=len(rows), seconds=result.seconds).model_dump_json(), durable=False)
         told = result.model_dump_json(indent=2, exclude={"seconds"}).encode() + b"\n"
         self._write(MANIFEST, manifest_of(self.folder, told).model_dump_json(indent=2))

@@ -2,8 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import StringConstraints
 
 LOSS = "loss"
+MetricName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.]{0,127}$")]
+"""Of a metric, maybe after that of one of several outputs and a dot."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,11 @@ class Metric:
     larger: bool = True
     bounded: bool = False
     percent: bool = False
+
+    @property
+    def title(self) -> str:
+        """The words, to begin a line with."""
+        return self.words[:1].upper() + self.words[1:]
 
     def shown(self, value: float | None) -> str:
         """A value for people: `97.25%`, `0.4831`, `53.12`; a dash where it is not known."""
@@ -57,6 +67,13 @@ def metric(name: str) -> Metric:
     if known is None:
         return Metric(name, name.replace("_", " "))
     return Metric(name, f"{output} {known.words}".strip(), known.larger, known.bounded, known.percent)
+
+
+def shown(scores: Mapping[str, float]) -> str:
+    """Metrics for people, in one line; an accuracy that is alone needs no name."""
+    if list(scores) == ["accuracy"]:
+        return metric("accuracy").shown(scores["accuracy"])
+    return ", ".join(f"{metric(name).words} {metric(name).shown(value)}" for name, value in scores.items())
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,16 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from nestgraph.errors import SnapshotError
-from nestgraph.runs.run import Run
+from nestgraph.runs.run import Run, StageResult
 from nestgraph.snapshot import MAX_BYTES, read_bounded
+from nestgraph.spec.metrics import Metric
 from nestgraph.studies.references import Published, Reference
 from nestgraph.studies.sections import FOLDER, NetworkFigures, Section
 from nestgraph.studies.sweep_table import SweepRow, SweepTable
 
-COLUMNS = ("network", "test error", "connections", "parameters", "FLOPs", "activation-aware FLOPs")
+COUNTS = ("connections", "parameters", "FLOPs", "activation-aware FLOPs")
 PICTURES = {
-    "curves": "Connections and accuracy over the run",
+    "curves": "Connections and {goal} over the run",
     "inputs": "What the networks read of the image, by stage",
     "areas": "Where the convolutions of the final network compute",
     "layers": "The layers of the final network",
@@ -54,14 +55,15 @@ def results_page(sections: Sequence[Section | SweepTable]) -> str:
 def _recipe_parts(section: Section) -> Iterator[str]:
     run, reference = section.chosen, section.reference
     yield f"## {section.name}\n\n{_escaped(run.recipe.description)}".rstrip()
-    yield _table([COLUMNS, *_published_rows(reference), *_our_rows(section)])
+    yield _table([("network", section.heading, *COUNTS), *_published_rows(reference), *_our_rows(section)])
     if reference:
         yield _table(list(_verdict_rows(reference, section)))
     yield "\n".join(("```console", *_commands(section), "```"))
     yield _table(list(_seed_rows(section)))
     yield f"{run.recipe.data.story} {_machine(section)}"
     for kind, name in section.pictures.items():
-        yield f"![{PICTURES[kind]}]({FOLDER}/{name})\n\n*{PICTURES[kind]}: {section.name}, seed {run.result.seed}.*"
+        words = PICTURES[kind].format(goal=section.aim.words)
+        yield f"![{words}]({FOLDER}/{name})\n\n*{words}: {section.name}, seed {run.result.seed}.*"
 
 
 # -- tables --------------------------------------------------------------------------------------------------
@@ -96,7 +98,7 @@ def _figure_words(figures: NetworkFigures, reference: Reference | None) -> tuple
     smaller = f" ({reference.connections / figures.connections:.1f}x)" if reference else ""
     counts = (figures.parameters, figures.flops, figures.active_flops)
     connections = f"{figures.connections:,.0f}{smaller}"
-    return (f"{figures.error:.2f}%", connections, *(f"{count:,.0f}" for count in counts))
+    return (figures.words, connections, *(f"{count:,.0f}" for count in counts))
 
 
 def _verdict_rows(reference: Reference, section: Section) -> Iterator[tuple[str, ...]]:
@@ -104,7 +106,7 @@ def _verdict_rows(reference: Reference, section: Section) -> Iterator[tuple[str,
     ours = {f"seed {section.chosen.result.seed}": section.committed}
     if len(section.runs) > 1:
         ours["median"] = section.medians
-    heads = (f"{name}: {each.error:.2f}% at {each.connections:,.0f}" for name, each in ours.items())
+    heads = (f"{name}: {each.words} at {each.connections:,.0f}" for name, each in ours.items())
     yield ("target", *heads)
     for published in reference.published:
         target = f"{published.name}: {published.error:.2f}% at {_thousands(published.connections)}"
@@ -114,7 +116,7 @@ def _verdict_rows(reference: Reference, section: Section) -> Iterator[tuple[str,
 
 def _verdict(published: Published, ours: NetworkFigures) -> str:
     missed = {
-        f"error {ours.error - published.error:.2f} points above": ours.error > published.error,
+        f"error {ours.score - published.error:.2f} points above": ours.score > published.error,
         f"{ours.connections - published.connections:,.0f} connections above": ours.connections > published.connections,
     }
     words = [word for word, above in missed.items() if above]
@@ -130,15 +132,22 @@ def _flops_verdict(published: int, ours: NetworkFigures) -> str:
 
 
 def _seed_rows(section: Section) -> Iterator[tuple[str, ...]]:
-    names = ("seed", "grown", "final", "parameters", "FLOPs", "activation-aware", "validation", "test error", "time")
+    names = ("seed", "grown", "final", "parameters", "FLOPs", "activation-aware", "validation", section.heading, "time")
     yield (names[0], *(f"{name} connections" for name in names[1:3]), *names[3:])
     for run in section.runs:
         stages = {stage.stage: stage for stage in run.result.stages}
         committed = " (committed, as asked for)" if section.asked else " (committed)"
         final, mark = stages["final"], committed if run is section.chosen else ""
         counts = (stages["grown"].connections, final.connections, final.parameters, final.flops, final.active_flops)
-        shares = (f"{final.validation_accuracy:.2%}", f"{1 - final.test_accuracy:.2%}", _duration(run.result.seconds))
+        shares = (*_scores(section.aim, final), _duration(run.result.seconds))
         yield (f"{run.result.seed}{mark}", *(f"{count:,.0f}" for count in counts), *shares)
+
+
+def _scores(aim: Metric, final: StageResult) -> tuple[str, str]:
+    """The goal's metric on the validation and on the test split; of accuracy there the error."""
+    test = final.test[aim.name]
+    error = f"{1 - test:.2%}" if aim.name == "accuracy" else aim.shown(test)
+    return aim.shown(final.validation[aim.name]), error
 
 
 def _thousands(count: float) -> str:
@@ -164,9 +173,9 @@ def _commands(section: Section) -> Iterator[str]:
         total = _duration(sum(each.result.seconds for each in section.runs))
         yield f"$ nestgraph synthesize {recipe} --seed {seeds[0]} --seeds {len(seeds)}  # all seeds, {total}"
     seed = run.result.seed
-    error = f"{section.committed.error:.2f}%"
+    score = f"{section.heading.removeprefix('test ')} {section.committed.words}"
     data = run.recipe.data.title if run.recipe.data.named else recipe
-    yield f"$ nestgraph evaluate docs/{FOLDER}/{name}.json --data {data} --seed {seed}  # error {error}"
+    yield f"$ nestgraph evaluate docs/{FOLDER}/{name}.json --data {data} --seed {seed}  # {score}"
 
 
 def _machine(section: Section) -> str:
@@ -195,23 +204,33 @@ def _sweep_parts(table: SweepTable) -> Iterator[str]:
     yield f"### {table.sweep}\n\n{_escaped(table.description)}".rstrip()
     yield f"{source}({FOLDER}/sweep-{table.sweep}.json)."
     names = ("variation", "settings", "grown connections", "final connections", "FLOPs", "activation-aware FLOPs")
-    yield _table([(*names, "validation", "test error", "growth", "total"), *map(_sweep_row, table.rows)])
+    aim = table.aim.metric
+    test = "test error" if aim.name == "accuracy" else f"test {aim.words}"
+    heads = (*names, "validation", test, "growth", "total")
+    yield _table([heads, *(_sweep_row(row, aim) for row in table.rows)])
 
 
-def _sweep_row(row: SweepRow) -> tuple[str, ...]:
+def _sweep_row(row: SweepRow, aim: Metric) -> tuple[str, ...]:
     medians = row.medians
     counts = (medians.grown_connections, medians.connections, medians.flops, medians.active_flops)
     return (
         row.variation,
         _settings(row.set),
         *(f"{count:,.0f}" for count in counts),
-        _with_range(medians.validation_accuracy, [each.validation_accuracy for each in row.seeds]),
-        _with_range(1 - medians.test_accuracy, [1 - each.test_accuracy for each in row.seeds]),
+        _with_range(medians.validation, [each.validation for each in row.seeds], aim),
+        _with_range(*_errors(medians.test, [each.test for each in row.seeds], aim), aim),
         *(_duration(seconds) for seconds in (medians.growth_seconds, medians.seconds)),
     )
 
 
-def _with_range(median: float, values: Sequence[float]) -> str:
+def _errors(median: float, values: Sequence[float], aim: Metric) -> tuple[float, list[float]]:
+    """Errors in the place of accuracies; other metrics as they are."""
+    return (1 - median, [1 - each for each in values]) if aim.name == "accuracy" else (median, [*values])
+
+
+def _with_range(median: float, values: Sequence[float], aim: Metric) -> str:
+    if not aim.percent:
+        return f"{aim.shown(median)} ({aim.shown(min(values))} to {aim.shown(max(values))})"
     return f"{median:.2%} ({100 * min(values):.2f} to {100 * max(values):.2f})"
 
 

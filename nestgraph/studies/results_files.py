@@ -74,7 +74,8 @@ def _with_files(section: Section, folder: Path, overwrite: bool) -> Section:
     save(stages["final"], folder / f"{name}.json", overwrite=overwrite)
     if not section.is_packaged:
         _write(folder / f"{name}-recipe.json", run.recipe.text, None, overwrite)
-    draw_run(stages, [row.model_dump() for row in run.metrics if row.accepted], folder, f"{name}-", overwrite)
+    kept = [row.model_dump() for row in run.metrics if row.accepted]
+    draw_run(stages, kept, folder, f"{name}-", overwrite, run.result.aim.name)
     draw(stages["final"], paths["layers"], view="layers", overwrite=overwrite)
     return replace(section, pictures={kind: path.name for kind, path in paths.items() if path.exists()})
 

@@ -13,6 +13,7 @@ from nestgraph.runs.records import Records
 from nestgraph.runs.run import Run, StageResult
 from nestgraph.snapshot import MAX_BYTES, read_bounded, read_record
 from nestgraph.snapshot.disk import PathLike
+from nestgraph.spec.metrics import Metric
 from nestgraph.studies.references import REFERENCES, Reference
 from nestgraph.studies.sweep_table import SweepTable
 
@@ -23,20 +24,33 @@ _SWEEP: TypeAdapter[SweepTable] = TypeAdapter(SweepTable)
 
 @dataclass(frozen=True)
 class NetworkFigures:
-    """What is published of a network, or the medians of several: the error in percent."""
+    """What is published of a network, or the medians of several.
 
-    error: float
+    Attributes:
+        score: the goal's metric on the test split; where that is the accuracy, the error in percent.
+    """
+
+    aim: Metric
+    score: float
     connections: float
     parameters: float
     flops: float
     active_flops: float
 
     @classmethod
-    def of(cls, stages: Sequence[StageResult]) -> "NetworkFigures":
+    def of(cls, stages: Sequence[StageResult], aim: Metric) -> "NetworkFigures":
         """The medians over networks."""
-        errors = [round(100 * (1 - stage.test_accuracy), 2) for stage in stages]
+        scores = [stage.test[aim.name] for stage in stages]
+        if aim.name == "accuracy":
+            scores = [round(100 * (1 - score), 2) for score in scores]
         counts = ("connections", "parameters", "flops", "active_flops")
-        return cls(round(median(errors), 3), *(median(getattr(stage, count) for stage in stages) for count in counts))
+        middle = round(median(scores), 3) if aim.name == "accuracy" else median(scores)
+        return cls(aim, middle, *(median(getattr(stage, count) for stage in stages) for count in counts))
+
+    @property
+    def words(self) -> str:
+        """The score as a page has it."""
+        return f"{self.score:.2f}%" if self.aim.name == "accuracy" else self.aim.shown(self.score)
 
 
 @dataclass(frozen=True)
@@ -74,18 +88,28 @@ class Section:
 
     @property
     def reference(self) -> Reference | None:
-        """What the networks are held against."""
-        return REFERENCES.get(self.chosen.recipe.seed_network.kind)
+        """What the networks are held against: errors in percent."""
+        return REFERENCES.get(self.chosen.recipe.seed_network.kind) if self.aim.name == "accuracy" else None
+
+    @property
+    def aim(self) -> Metric:
+        """The metric of the goal."""
+        return self.chosen.result.aim.metric
+
+    @property
+    def heading(self) -> str:
+        """What the score of a network is called."""
+        return "test error" if self.aim.name == "accuracy" else f"test {self.aim.words}"
 
     @property
     def committed(self) -> NetworkFigures:
         """The figures of the committed network."""
-        return NetworkFigures.of(self.chosen.result.stages[-1:])
+        return NetworkFigures.of(self.chosen.result.stages[-1:], self.aim)
 
     @property
     def medians(self) -> NetworkFigures:
         """The medians over the seeds' final networks."""
-        return NetworkFigures.of([run.result.stages[-1] for run in self.runs])
+        return NetworkFigures.of([run.result.stages[-1] for run in self.runs], self.aim)
 
 
 def read_sections(folders: Sequence[PathLike], seeds: Mapping[str, int] | None = None) -> list[Section | SweepTable]:
@@ -94,7 +118,7 @@ def read_sections(folders: Sequence[PathLike], seeds: Mapping[str, int] | None =
     Args:
         folders: a recipe's runs may lie in several; unfinished runs inside a folder of runs are left out.
         seeds: by recipe, the seed whose network is to be committed. By default it is that of the best validation
-            accuracy, of equal ones that with the fewest connections: the test split has no say.
+            goal, such as accuracy, of equal ones that with the fewest connections: the test split has no say.
 
     Raises:
         SnapshotError: a folder has nothing finished or a run that is damaged, recipes of one name differ, a seed comes
@@ -144,4 +168,4 @@ def _section(runs: Sequence[Run], seed: int | None) -> Section:
 
 def _merit(run: Run) -> tuple[float, int]:
     final = run.result.stages[-1]
-    return final.validation_accuracy, -final.connections
+    return run.result.aim.value(final.validation), -final.connections

@@ -199,6 +199,10 @@ def run_sweep(sweep: Sweep, folder: PathLike, watch: Watch | None = None, device
 
     folder, recipes = Path(folder), sweep.recipes()
     check_own(folder / "sweep.json", SWEEP_MARK)
+    goals = list(dict.fromkeys(recipe.task.goal for recipe in recipes.values()))
+    if len(goals) > 1:
+        got = " and ".join(goals)
+        raise RecipeError(f"sweep {sweep.name!r}: expected variations of one goal, to compare them, got {got}")
     for recipe in filter(names_projections, recipes.values()):  # before any run, not when its turn comes
         check_names(recipe, recipe.seed_network.build(0, recipe.data.load(sweep.seeds[0])))
     places = {(name, seed): folder / name / f"seed-{seed}" for name in recipes for seed in sweep.seeds}
@@ -231,4 +235,11 @@ def _table(sweep: Sweep, runs: Mapping[tuple[str, int], Run]) -> SweepTable:
         SweepRow.of(each.name, each.set, [runs[each.name, seed] for seed in sweep.seeds]) for each in sweep.variations
     )
     recipe = load_recipe(sweep.recipe).name
-    return SweepTable(sweep=sweep.name, description=sweep.description, recipe=recipe, set=sweep.set, rows=tuple(rows))
+    return SweepTable(
+        sweep=sweep.name,
+        description=sweep.description,
+        recipe=recipe,
+        goal=next(iter(runs.values())).result.goal,
+        set=sweep.set,
+        rows=tuple(rows),
+    )

@@ -226,13 +226,17 @@ class Reconstruction(_Numbers):
         goal: that growth and pruning gate on: `r2`, `-mae`, `-rmse` or `-loss`.
     """
 
-    reads_inputs: ClassVar = True
     kind: Literal["reconstruction"] = "reconstruction"
     loss_name: Annotated[Literal["mse", "huber"], Field(alias="loss")] = "mse"
     delta: Annotated[float, Field(gt=0, le=1e9)] = 1.0
     metrics: Annotated[tuple[NumberMetric, ...], Field(max_length=8)] = ("r2", "rmse")
     goal: GoalText = "r2"
     beside: ClassVar = {"delta": (Beside("loss_name", ("huber",), "loss 'huber'"),)}
+
+    @property
+    def reads_inputs(self) -> bool:
+        """See `Task`."""
+        return True
 
     def outputs(self, facts: Facts) -> int:
         """See `Task`."""

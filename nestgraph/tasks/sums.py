@@ -4,6 +4,7 @@ Each agrees with scikit-learn's function of the same name over all samples, weig
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
@@ -255,7 +256,7 @@ class Whole(Sum):
         return float(self.compute(self.parts))
 
 
-def added(lots: "list[dict[str, Sum]]") -> dict[str, float]:
+def added(lots: Iterable[Mapping[str, Sum]]) -> dict[str, float]:
     """The values of metrics over several lots of samples."""
     totals: dict[str, Sum] = {}
     for lot in lots:

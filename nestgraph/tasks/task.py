@@ -31,9 +31,6 @@ class Task(Record, ABC):
 
     known: ClassVar[tuple[str, ...]] = ()
     """The names of the metrics that tasks of a kind have, beside the loss."""
-    reads_inputs: ClassVar[bool] = False
-    """Whether the targets are the inputs themselves."""
-
     kind: Any = ""
     metrics: tuple[Any, ...] = ()
     goal: GoalText = "-loss"
@@ -42,6 +39,11 @@ class Task(Record, ABC):
     def _check_goal(self) -> Self:
         check_goal(self.goal, (*self.known, LOSS))
         return self
+
+    @property
+    def reads_inputs(self) -> bool:
+        """Whether the targets are the inputs themselves."""
+        return False
 
     @property
     def aim(self) -> Goal:

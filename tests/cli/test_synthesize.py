@@ -54,11 +54,11 @@ def test_several_seeds_give_medians_and_each_final_network(folder):
     for seed, final in zip((3, 4), finals, strict=True):
         shown = [f"{final[name]:,}" for name in ("connections", "units", "parameters", "flops")]
         assert rows[f"final of seed {seed}"][4:8] == shown
-        assert rows[f"final of seed {seed}"][-1] == f"{final['test_accuracy']:.2%}"
+        assert rows[f"final of seed {seed}"][-1] == f"{final['test']['accuracy']:.2%}"
 
     step = result.stderr.splitlines()[-1].removeprefix("next: nestgraph ").split()
     facts = json.loads(run(*step, "--json").stdout)
-    assert facts["accuracy"] == pytest.approx(finals[-1]["test_accuracy"])
+    assert facts["accuracy"] == pytest.approx(finals[-1]["test"]["accuracy"])
 
 
 def test_json_is_the_results_and_a_second_run_is_refused_until_overwritten(folder):

@@ -472,7 +472,7 @@ def test_measured_is_what_the_reference_says_of_the_middles(tmp_path, monkeypatc
         losses = np.log(np.exp(outputs).sum(1)) - outputs[np.arange(len(samples)), samples.targets]
         score = each.measure(network, split)
         assert score.loss == pytest.approx(losses.mean(), rel=1e-4)
-        assert score.accuracy == but_one((outputs.argmax(1) == samples.targets).mean(), samples)
+        assert score.scores["accuracy"] == but_one((outputs.argmax(1) == samples.targets).mean(), samples)
         sizes = [len(labels) for _, labels in each.samples(network, split)]
         assert max(sizes) == 4
         np.testing.assert_allclose(each.arrays(split)[0], inputs.reshape(len(samples), -1), atol=1e-5)
@@ -537,7 +537,7 @@ def check_loop(recipe, out):
     seed, grown, final = run.result.stages
     assert grown.connections > seed.connections
     assert final.connections < grown.connections
-    assert max(final.validation_accuracy, grown.validation_accuracy) > 0.5
+    assert max(final.validation["accuracy"], grown.validation["accuracy"]) > 0.5
     return run
 
 

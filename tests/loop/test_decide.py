@@ -34,7 +34,7 @@ from nestgraph.loop.decisions import (
 )
 from nestgraph.recipes.recipe import parse_recipe
 
-GUESSING = 0.1
+FLOOR = 0.1
 POLICIES = [{"kind": "magnitude_pruning"}, {"kind": "unit_pruning"}, {"kind": "magnitude_pruning", "fraction": 0.5}]
 OUTCOME: TypeAdapter[Outcome] = TypeAdapter(Outcome)
 
@@ -84,7 +84,7 @@ def outcome_of(draw, action):
         case Propose() | Shift():
             return Proposed(edits=draw(st.integers(0, 2)), title="an edit")
         case Train() if draw(st.integers(0, 3)):
-            return Trained(loss=draw(share), accuracy=draw(share), connections=draw(st.integers(1, 250)))
+            return Trained(loss=draw(share), scores={"accuracy": draw(share)}, connections=draw(st.integers(1, 250)))
         case Train():
             return Broke()
         case Damage(places, _):
@@ -97,7 +97,7 @@ def lived(draw, recipe):
     """A whole run of drawn outcomes: the state, the outcome that led there and the actions, decision by decision."""
     steps, state, outcome = [], State(), None
     while state.awaits != "nothing":
-        state, actions = decide(recipe, GUESSING, state, outcome)
+        state, actions = decide(recipe, FLOOR, state, outcome)
         outcomes = [outcome_of(draw, action) for action in actions]
         assert not any(outcomes[:-1])  # only the last action has an outcome
         steps.append((state, outcome, actions))
@@ -114,7 +114,7 @@ def test_a_run_ends_and_its_state_is_a_fold_over_outcomes_that_went_through_json
     for expected, outcome, actions in steps:
         told = outcome and OUTCOME.validate_json(OUTCOME.dump_json(outcome))
         before = State.model_validate_json(state.model_dump_json())
-        state, again = decide(recipe, GUESSING, before, told)
+        state, again = decide(recipe, FLOOR, before, told)
         assert (state, again) == (expected, actions)
     assert isinstance(steps[-1][2][-1], Stop)
 
@@ -142,14 +142,14 @@ def test_what_stands_never_gets_worse_than_its_phase_allows_and_counts_are_those
     for (before, _, _), (after, _, actions) in itertools.pairwise(steps):
         kept = next((action.kept for action in actions if isinstance(action, Measured)), None)
         if any(isinstance(action, Refuse) for action in actions):
-            assert (after.loss, after.accuracy, after.connections) == (before.loss, before.accuracy, before.connections)
+            assert (after.loss, after.goal, after.connections) == (before.loss, before.goal, before.connections)
             assert not kept
         elif kept and before.phase == "grow":
             assert after.loss < before.loss
         elif kept and before.phase == "prune":
-            assert after.accuracy >= (before.target or 0)
+            assert after.goal >= (before.target or 0)
         elif kept and before.phase == "finish":
-            assert after.accuracy >= before.accuracy
+            assert after.goal >= before.goal
     counts = steps[-1][0].counts
     trained = [action for _, _, several in steps for action in several if isinstance(action, Train)]
     assert [action.number for action in trained] == list(range(counts.trainings))
@@ -175,7 +175,7 @@ def test_every_line_is_reached_by_drawn_outcomes():
             for state, _, _ in lived(data.draw, recipe):
                 share_done(recipe, state)
             with pytest.raises(TypeError, match="expected an outcome"):
-                decide(recipe, GUESSING, State(), Broke())
+                decide(recipe, FLOOR, State(), Broke())
         finally:
             sys.settrace(before)
 

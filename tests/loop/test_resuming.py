@@ -372,7 +372,7 @@ def test_a_shift_that_kills_the_accuracy_is_taken_back(tmp_path, monkeypatch):
 
     def guessing(self, network, split, module=None):
         score = measure(self, network, split, module)
-        return Score(score.loss, 0.1) if now[0] == "shift" and module is not None else score
+        return Score(score.loss, {"accuracy": 0.1}, 0.1) if now[0] == "shift" and module is not None else score
 
     monkeypatch.setattr(Engine, "_log", noted)
     monkeypatch.setattr(Trainer, "measure", guessing)

@@ -4,6 +4,7 @@ import itertools
 import json
 import re
 import warnings
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -156,7 +157,7 @@ def test_metrics_agree_with_the_networks(run):
         total = cost(network).total
         assert (row.step, row.accepted) == (step, not refused)
         assert (row.units, row.connections, row.flops) == (total.units, total.connections, total.flops)
-        assert row.accuracy == but_one(accuracy_of(network, validation), validation)
+        assert row.scores["accuracy"] == but_one(accuracy_of(network, validation), validation)
         assert row.loss == pytest.approx(loss_of(network, validation), rel=1e-3)
     assert [row.seconds for row in run.metrics] == sorted(row.seconds for row in run.metrics)
 
@@ -195,11 +196,11 @@ def test_the_result_says_what_the_networks_are_worth(run):
         assert stage.digest == network.digest
         counts = (total.units, total.connections, total.parameters, total.flops)
         assert (stage.units, stage.connections, stage.parameters, stage.flops) == counts
-        assert stage.validation_accuracy == but_one(accuracy_of(network, data.validation), data.validation)
-        assert stage.test_accuracy == but_one(accuracy_of(network, data.test), data.test)
+        assert stage.validation["accuracy"] == but_one(accuracy_of(network, data.validation), data.validation)
+        assert stage.test["accuracy"] == but_one(accuracy_of(network, data.test), data.test)
         assert stage.active_flops == active_flops(network, trainer, "test") < stage.flops
     assert run.result.baseline.weights == 640
-    assert 0.9 < run.result.baseline.test_accuracy < 1
+    assert 0.9 < run.result.baseline.test["accuracy"] < 1
 
 
 def test_a_run_is_read_back_as_it_was(run):
@@ -243,8 +244,8 @@ def test_growth_stops_at_the_accuracy_or_the_size_asked_for(tmp_path):
     free = synthesize(varied(growth={"max_edits": 4, "size_limit": 2000}, pruning={"max_edits": 0}), tmp_path / "free")
     rows = [row for row in free.metrics if row.phase in ("seed", "grow") and row.accepted]
     assert len(rows) > 3
-    best = max(rows[:3], key=lambda row: row.accuracy)
-    for growth in ({"target_accuracy": best.accuracy}, {"size_limit": rows[2].connections}):
+    best = max(rows[:3], key=lambda row: row.scores["accuracy"])
+    for growth in ({"target_accuracy": best.scores["accuracy"]}, {"size_limit": rows[2].connections}):
         limited = varied(growth={"max_edits": 4, "size_limit": 2000, **growth}, pruning={"max_edits": 0})
         run = synthesize(limited, tmp_path / next(iter(growth)))
         kept = [row for row in run.metrics if row.phase in ("seed", "grow") and row.accepted]
@@ -255,7 +256,7 @@ def test_growth_stops_at_the_accuracy_or_the_size_asked_for(tmp_path):
 @pytest.mark.usefixtures("plain")
 def test_growth_that_does_not_lower_the_loss_is_refused(tmp_path, monkeypatch):
     losses = iter(np.arange(1.0, 100.0))
-    monkeypatch.setattr(Trainer, "measure", lambda *_: Score(float(next(losses)), 0.5))
+    monkeypatch.setattr(Trainer, "measure", lambda *_: Score(float(next(losses)), {"accuracy": 0.5}, 0.5))
     run = synthesize(varied(growth={"patience": 3}, pruning={"max_edits": 0}), tmp_path / "run")
     assert [row.accepted for row in phases(run, "grow")] == [False] * 3
     assert run.result.stages[0].digest == run.result.stages[1].digest
@@ -269,7 +270,7 @@ def test_pruning_keeps_the_accuracy_and_ends_at_the_floor(tmp_path):
         tmp_path / "run",
     )
     kept = [row for row in phases(run, "prune") if row.accepted]
-    assert all(row.accuracy >= 0.3 for row in kept)
+    assert all(row.scores["accuracy"] >= 0.3 for row in kept)
     sizes = [row.connections for row in kept]
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[-1] <= 150 < sizes[-2]
@@ -385,7 +386,7 @@ def test_a_breakdown_in_any_training_of_a_step_refuses_the_step(tmp_path, monkey
 
     def infinite(self, network, split, module=None):
         score = measure(self, network, split, module)
-        return Score(np.inf, score.accuracy) if deadly == "validation" and counts["fit"] and module else score
+        return replace(score, loss=np.inf) if deadly == "validation" and counts["fit"] and module else score
 
     monkeypatch.setattr(Trainer, "fit", fails)
     monkeypatch.setattr(Trainer, "measure", infinite)

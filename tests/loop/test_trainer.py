@@ -37,7 +37,7 @@ def test_training_lowers_the_loss(kind, optimizer):
     trained = fitted(network, trainer, epochs=15)
     before, after = (trainer.measure(each, "validation") for each in (network, trained))
     assert after.loss < 0.8 * before.loss
-    assert after.accuracy > max(0.5, before.accuracy)
+    assert after.scores["accuracy"] > max(0.5, before.scores["accuracy"])
 
 
 def test_training_repeats_to_the_bit_and_its_random_numbers_have_names():
@@ -101,7 +101,7 @@ def test_measured_is_what_the_reference_says(kind, batch, monkeypatch):
     trainer, network = toy_trainer(DATA), fitted(NETWORKS[kind])
     for split in ("train", "validation", "test"):
         score, part = trainer.measure(network, split), getattr(DATA, split)
-        assert score.accuracy == but_one(accuracy_of(network, part), part)
+        assert score.scores["accuracy"] == but_one(accuracy_of(network, part), part)
         assert score.loss == pytest.approx(loss_of(network, part), rel=1e-4)
 
 
@@ -268,8 +268,8 @@ def test_label_smoothing_is_of_the_training_loss_only():
     plain, smooth = toy_trainer(DATA), toy_trainer(DATA, label_smoothing=0.2)
     outputs, labels = torch.randn(5, 3, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 0, 1])
     uniform = -torch.log_softmax(outputs, 1).mean()
-    assert float(smooth.loss(outputs, labels)) == pytest.approx(
-        float(0.8 * plain.loss(outputs, labels) + 0.2 * uniform)
+    assert float(smooth.task.loss(outputs, labels)) == pytest.approx(
+        float(0.8 * plain.task.loss(outputs, labels) + 0.2 * uniform)
     )
     network = NETWORKS["dense"]
     assert smooth.measure(network, "test") == plain.measure(network, "test")
@@ -290,4 +290,4 @@ def test_both_devices_train_in_one_process():
         trainer = Trainer(DATA, TrainingOptions(batch_size=20), device=device)
         network = fitted(NETWORKS["dense"], trainer, epochs=5)
         assert trainer.device.type == device
-        assert trainer.measure(network, "test").accuracy == but_one(accuracy_of(network, DATA.test), DATA.test)
+        assert trainer.measure(network, "test").goal == but_one(accuracy_of(network, DATA.test), DATA.test)

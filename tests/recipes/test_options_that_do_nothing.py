@@ -54,6 +54,7 @@ VALUES = {
     "neurons": (3,),
     "width": 2.0,
     "density": 0.5,
+    "target": 0.5,
     "batch_norm": False,
 }
 """An unusual value of each option that needs others."""
@@ -63,6 +64,7 @@ OTHERS = {
     "retries": [0, 1, 16],
     "widths": [None, (4, 3)],
     "target_accuracy": [None, 0.5],
+    "target": [None, 0.5],
     "policies": [(MagnitudePruning(),), (MagnitudePruning(), MagnitudePruning(fraction=0.2))],
 }
 

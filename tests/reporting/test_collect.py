@@ -43,7 +43,9 @@ def data(folder, kept):
 
 def test_rows_and_moments_equal_metrics_and_journal(folder, kept, data):
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    assert data["rows"] == rows
+    scores = [{"accuracy": row.pop("accuracy"), "loss": row["loss"]} for row in rows]
+    assert data["rows"] == [row | {"scores": each} for row, each in zip(rows, scores, strict=True)]
+    assert [metric["name"] for metric in data["metrics"]] == ["accuracy"]
     accepted = [row for row in rows if row["accepted"]]
     assert len(rows) > len(accepted)
     assert [moment["step"] for moment in data["moments"]] == [None, *(row["step"] for row in accepted)]

@@ -84,7 +84,7 @@ def test_the_words_without_a_script_have_the_numbers_of_the_run(tmp_path):
     kept = whole_run(tmp_path)
     text = report(tmp_path, tmp_path / "here.html").read_text()
     last = json.loads((tmp_path / "result.json").read_text())["stages"][-1]
-    for value in (f"{last['connections']:,}", f"{last['parameters']:,}", f"{last['test_accuracy']:.2%}"):
+    for value in (f"{last['connections']:,}", f"{last['parameters']:,}", f"{last['test']['accuracy']:.2%}"):
         assert f'<span class="value">{value}</span>' in text
     assert f"A seed of {kept[1].connection_count:,} connections grew to " in text
     assert text.count("<em>refused</em>") == 2
@@ -143,7 +143,9 @@ def test_a_run_from_the_command_line_is_reported_while_it_goes_and_after(tmp_pat
     assert done.stderr == "next: nestgraph summary here/final.json\n"
     assert (tmp_path / "there.html").read_text() == text
     finished, data = Run.read(tmp_path / "here"), read_back(text)
-    assert [entry["accuracy"] for entry in data["rows"]] == [entry.accuracy for entry in finished.metrics]
+    assert [entry["scores"]["accuracy"] for entry in data["rows"]] == [
+        entry.scores["accuracy"] for entry in finished.metrics
+    ]
     assert data["result"]["seconds"] == finished.result.seconds
     assert [stage["digest"] for stage in data["result"]["stages"]][-1] == data["moments"][-1]["digest"]
     assert run("report", "nowhere").exit_code == 1

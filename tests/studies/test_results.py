@@ -12,6 +12,7 @@ from nestgraph.loop.synthesis import synthesize
 from nestgraph.recipes.recipe import parse_recipe
 from nestgraph.runs import run_folder
 from nestgraph.runs.run import Run
+from nestgraph.spec.metrics import metric
 from nestgraph.studies.references import REFERENCES
 from nestgraph.studies.results import results_page
 from nestgraph.studies.results_files import write_results
@@ -42,7 +43,7 @@ def folder(tmp_path_factory):
             patch.setattr(run_folder, picture, lambda *_: None)
         for seed, (validation, test) in ACCURACIES.items():
             synthesize(recipe, folder / f"seed-{seed}", seed)
-            accuracies = {"validation_accuracy": validation, "test_accuracy": test}
+            accuracies = {"validation": {"accuracy": validation}, "test": {"accuracy": test}}
             altered(folder / f"seed-{seed}", accuracies, seconds=60.0 * (seed + 3))
     (folder / "seed-3").mkdir()
     return folder
@@ -63,15 +64,15 @@ def test_validation_and_not_the_test_split_chooses_the_network(folder, section):
 def test_of_equal_accuracies_the_smaller_network_is_chosen(folder, tmp_path):
     for seed in (0, 1):
         shutil.copytree(folder / f"seed-{seed}", tmp_path / f"seed-{seed}")
-        altered(tmp_path / f"seed-{seed}", {"validation_accuracy": 0.9, "connections": 100 - seed})
+        altered(tmp_path / f"seed-{seed}", {"validation": {"accuracy": 0.9}, "connections": 100 - seed})
     assert read_sections([tmp_path])[0].chosen.result.seed == 1
 
 
 def test_medians_are_those_of_the_final_networks(section):
     finals = sorted(run.result.stages[-1].connections for run in section.runs)
     assert section.medians.connections == finals[1]
-    assert section.medians.error == 5.0
-    assert section.committed.error == 10.0
+    assert section.medians.score == 5.0
+    assert section.committed.score == 10.0
 
 
 def test_the_page_agrees_with_its_files_and_is_written_the_same_again(section, tmp_path):
@@ -95,7 +96,7 @@ def test_targets_are_reached_or_missed_by_error_size_and_flops(section):
     )
     chosen = replace(runs[1], recipe=recipe)
     final = chosen.result.stages[-1].model_copy(
-        update={"test_accuracy": 0.9915, "connections": 5_800, "flops": 200_000, "active_flops": 90_000.0}
+        update={"test": {"accuracy": 0.9915}, "connections": 5_800, "flops": 200_000, "active_flops": 90_000.0}
     )
     chosen = replace(chosen, result=chosen.result.model_copy(update={"stages": (*chosen.result.stages[:2], final)}))
     page = results_page([replace(section, runs=(chosen,), chosen=chosen)])
@@ -113,8 +114,8 @@ def test_targets_are_reached_or_missed_by_error_size_and_flops(section):
 
 def test_even_medians_are_not_off_by_a_rounding(section):
     final = section.chosen.result.stages[-1]
-    pair = [final.model_copy(update={"test_accuracy": accuracy}) for accuracy in (0.9843, 0.9841)]
-    assert NetworkFigures.of(pair).error == 1.58
+    pair = [final.model_copy(update={"test": {"accuracy": accuracy}}) for accuracy in (0.9843, 0.9841)]
+    assert NetworkFigures.of(pair, metric("accuracy")).score == 1.58
 
 
 def test_sweeps_are_tables_of_their_medians(section, tmp_path):

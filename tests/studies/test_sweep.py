@@ -230,7 +230,7 @@ def test_an_interrupted_sweep_goes_on_and_its_table_is_of_its_runs(study, tmp_pa
                 each.grown_connections,
                 each.connections,
             )
-            assert each.test_accuracy == of.result.stages[-1].test_accuracy
+            assert each.test == of.result.stages[-1].test["accuracy"]
             assert 0 <= each.growth_seconds <= each.seconds
         for name in RunFigures.model_fields:
             assert getattr(row.medians, name) == median(getattr(each, name) for each in row.seeds)

@@ -1,4 +1,4 @@
-// Charts: curves over the run, accuracy against size, and what is read of the input.
+// Charts: curves over the run, the goal against size, and what is read of the input.
 
 const PLOT = { left: 62, right: 14, top: 26, bottom: 26 };
 const plotOf = (box, above = 0) => ({ x: box.x + PLOT.left, y: box.y + PLOT.top + above, width: box.width - PLOT.left - PLOT.right, height: box.height - PLOT.top - PLOT.bottom - above });
@@ -75,12 +75,17 @@ function spread(things, left, right, gap) {
 }
 
 const SERIES = {
-  accuracy: { title: 'Validation accuracy', value: (row) => row.accuracy, words: (v, exact) => (exact ? percent(v) : `${Number((100 * v).toFixed(2))}%`) },
-  connections: { title: 'Connections', value: (row) => row.connections, words: (v, exact) => (exact ? grouped(v) : short(v)), from: 0 },
   loss: { title: 'Validation loss', value: (row) => row.loss, words: (v, exact) => (exact ? v.toFixed(4) : String(Number(v.toPrecision(3)))) },
+  connections: { title: 'Connections', value: (row) => row.connections, words: (v, exact) => (exact ? grouped(v) : short(v)), from: 0 },
   flops: { title: 'FLOPs', value: (row) => row.flops, words: (v, exact) => (exact ? grouped(v) : short(v)), from: 0 },
   units: { title: 'Units', value: (row) => row.units, words: (v, exact) => (exact ? grouped(v) : short(v)) },
 };
+
+// The curve of a metric on the validation split.
+function scoreSeries(metric) {
+  const words = (v, exact) => (exact ? scored(metric, { scores: { [metric.name]: v } }) : metric.percent ? `${Number((100 * v).toFixed(2))}%` : String(Number(v.toPrecision(3))));
+  return { title: `Validation ${metric.words}`, value: (row) => row.scores[metric.name] ?? NaN, words };
+}
 
 function stepAxis(scene, model, { inner, x }, y) {
   const count = model.rows.length, every = Math.max(1, Math.ceil(count / Math.max(2, Math.floor(inner.width / 60))));
@@ -90,7 +95,7 @@ function stepAxis(scene, model, { inner, x }, y) {
 
 function overviewScene(model, width) {
   const small = width < 560, scene = new Scene(width, small ? 322 : 364), state = null;
-  panel(scene, model, state, { x: 0, y: 18, width, height: small ? 150 : 172 }, SERIES.accuracy);
+  panel(scene, model, state, { x: 0, y: 18, width, height: small ? 150 : 172 }, scoreSeries(model.metrics[0]));
   const lower = panel(scene, model, state, { x: 0, y: small ? 166 : 188, width, height: small ? 150 : 172 }, SERIES.connections);
   const { inner, x } = lower, spans = Model.spans(model.rows).map(({ phase, from, to }) => ({ words: phase, middle: x((from + to) / 2), room: x(to + 0.5) - x(from - 0.5) }));
   for (const { words, at } of labels(spans, inner.x, inner.x + inner.width)) scene.text(at, 12, words, { anchor: 'middle', size: 11.5, fill: 'muted' });
@@ -99,30 +104,31 @@ function overviewScene(model, width) {
 }
 
 function curvesScene(model, state, width) {
-  return panelGrid(width, ['accuracy', 'loss', 'connections', 'flops', 'units', 'size'], 196, (scene, name, box) => {
-    if (name === 'size') sizePanel(scene, model, state, box);
-    else stepAxis(scene, model, panel(scene, model, state, box, SERIES[name]), box.y + box.height - 8);
+  const scores = model.metrics.filter(({ name }) => name !== 'loss').map(scoreSeries);
+  return panelGrid(width, [...scores, ...Object.values(SERIES), 'size'], 196, (scene, series, box) => {
+    if (series === 'size') sizePanel(scene, model, state, box);
+    else stepAxis(scene, model, panel(scene, model, state, box, series), box.y + box.height - 8);
   });
 }
 
-// Accuracy against size: the way the run took, on a logarithmic axis of connections.
+// The goal against size: the way the run took, on a logarithmic axis of connections.
 function sizePanel(scene, model, state, box) {
-  const rows = model.rows.filter(({ accepted }) => accepted), inner = plotOf(box);
-  const logs = rows.map(({ connections }) => Math.log10(Math.max(1, connections))), shares = rows.map(({ accuracy }) => accuracy);
+  const goal = model.metrics[0], series = scoreSeries(goal), rows = model.rows.filter(({ accepted }) => accepted), inner = plotOf(box);
+  const logs = rows.map(({ connections }) => Math.log10(Math.max(1, connections))), shares = rows.map(series.value);
   const [left, right, low, high] = [Math.min(...logs) - 0.05, Math.max(...logs) + 0.05, Math.min(...shares), Math.max(...shares)], room = (high - low) * 0.06 || 0.001;
   const x = (log) => inner.x + ((log - left) / (right - left)) * inner.width, y = (share) => inner.y + inner.height * (1 - (share - low + room) / (high - low + 2 * room));
   scene.rect(inner.x, inner.y, inner.width, inner.height, { fill: 'panel' });
-  for (const tick of ticks(low - room, high + room)) { scene.line([[inner.x, y(tick)], [inner.x + inner.width, y(tick)]], { stroke: 'line', strokeWidth: 0.8 }); scene.text(inner.x - 8, y(tick) + 4, SERIES.accuracy.words(tick), { anchor: 'end', size: 11, fill: 'muted' }); }
+  for (const tick of ticks(low - room, high + room)) { scene.line([[inner.x, y(tick)], [inner.x + inner.width, y(tick)]], { stroke: 'line', strokeWidth: 0.8 }); scene.text(inner.x - 8, y(tick) + 4, series.words(tick), { anchor: 'end', size: 11, fill: 'muted' }); }
   for (let power = Math.floor(left); power <= right; power++) for (const factor of [1, 2, 5]) {
     const at = power + Math.log10(factor);
     if (at > left && at < right) scene.text(x(at), box.y + box.height - 8, short(factor * 10 ** power), { anchor: 'middle', size: 11, fill: 'muted' });
   }
   scene.line(rows.map((_, place) => [x(logs[place]), y(shares[place])]), { stroke: 'grey', strokeWidth: 1.2 });
   const looks = { seed: 'grey', grow: 'blue', shift: 'changed', prune: 'vermilion', finish: 'ink' };
-  rows.forEach((row, place) => scene.circle(x(logs[place]), y(shares[place]), 3.2, { fill: looks[row.phase] || 'ink', title: `step ${row.step}, ${row.phase}: ${grouped(row.connections)} connections, ${percent(row.accuracy)}` }));
+  rows.forEach((row, place) => scene.circle(x(logs[place]), y(shares[place]), 3.2, { fill: looks[row.phase] || 'ink', title: `step ${row.step}, ${row.phase}: ${grouped(row.connections)} connections, ${scored(goal, row)}` }));
   const here = rows.indexOf(model.row(state.moment));
   if (here >= 0) scene.circle(x(logs[here]), y(shares[here]), 6, { stroke: 'ink', strokeWidth: 2 });
-  scene.text(inner.x, box.y + 15, 'Accuracy against connections', { size: 13, bold: true });
+  scene.text(inner.x, box.y + 15, `${title(goal.words)} against connections`, { size: 13, bold: true });
 }
 
 // -- inputs -------------------------------------------------------------------------------------------

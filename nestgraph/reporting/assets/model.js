@@ -214,6 +214,13 @@ function strongest(edges, most) {
 }
 
 const grouped = (number) => Math.round(number).toLocaleString('en-US');
+const title = (words) => words.charAt(0).toUpperCase() + words.slice(1);
+// A metric's value for people, as Python has it.
+const scored = ({ name, percent: shares, bounded }, row) => {
+  const value = row.scores[name];
+  if (value === null || value === undefined) return '–';
+  return shares ? percent(value) : bounded ? value.toFixed(4) : String(Number(value.toPrecision(4)));
+};
 const percent = (share) => (share === null || share === undefined ? '–' : `${(100 * share).toFixed(2)}%`);
 const about = (number) => `${number < 0 ? '−' : '+'}${Math.abs(number).toPrecision(2)}`; // of a weight that is known by a byte
 const plural = (count, word) => `${grouped(count)} ${word}${count === 1 ? '' : 's'}`;

@@ -142,7 +142,7 @@ class Page {
 
   overview() {
     const scene = this.model.rows.length ? overviewScene(this.model, this.width('overview')) : new Scene(300, 10);
-    this.put('overview', [stage(scene, 'Validation accuracy and connections over the steps of the run')], { scenes: [scene], words: ['Every step of the run, phases shaded. Rings: steps that were tried and taken back.'] });
+    this.put('overview', [stage(scene, `Validation ${this.model.metrics[0].words} and connections over the steps of the run`)], { scenes: [scene], words: ['Every step of the run, phases shaded. Rings: steps that were tried and taken back.'] });
   }
 
   panels() {
@@ -152,7 +152,7 @@ class Page {
       const scene = multipleScene(this.model, moment, most), canvas = html('canvas', { 'aria-hidden': 'true' }), { phase, step, connections } = this.model.moments[moment];
       scene.paint(canvas, 0.6);
       const row = this.model.row(moment);
-      return html('button', { type: 'button', 'data-moment': moment, 'aria-pressed': String(moment === this.state.moment), onclick: () => { this.set({ moment }); at('timeline').scrollIntoView(); } }, canvas, html('b', {}, step === null ? 'seed, as made' : moment === this.model.last ? `${phase}, step ${step}: last` : `${phase}, step ${step}`), html('small', {}, `${plural(connections, 'connection')}${row ? ` · ${percent(row.accuracy)}` : ''}`));
+      return html('button', { type: 'button', 'data-moment': moment, 'aria-pressed': String(moment === this.state.moment), onclick: () => { this.set({ moment }); at('timeline').scrollIntoView(); } }, canvas, html('b', {}, step === null ? 'seed, as made' : moment === this.model.last ? `${phase}, step ${step}: last` : `${phase}, step ${step}`), html('small', {}, `${plural(connections, 'connection')}${row ? ` · ${scored(this.model.metrics[0], row)}` : ''}`));
     }));
   }
 
@@ -241,7 +241,7 @@ class Page {
   curves() {
     if (!this.model.rows.length) return; // the run has only begun
     const scene = curvesScene(this.model, this.state, this.width('curves'));
-    this.put('curves', [stage(scene, 'Accuracy, loss, connections, FLOPs and units over steps, and accuracy against connections')], { scenes: [scene], words: ['Dashed upright: this moment.'] });
+    this.put('curves', [stage(scene, `${title(this.model.metrics[0].words)}, loss, connections, FLOPs and units over steps, and ${this.model.metrics[0].words} against connections`)], { scenes: [scene], words: ['Dashed upright: this moment.'] });
   }
 
   difference() {
@@ -290,7 +290,7 @@ class Page {
 
   label() {
     const { moment, against } = this.state, { phase, step, edit, connections, units } = this.model.moments[moment], row = this.model.row(moment);
-    const numbers = `${plural(connections, 'connection')} · ${grouped(units)} units${row ? ` · ${percent(row.accuracy)}` : ''}`;
+    const numbers = `${plural(connections, 'connection')} · ${grouped(units)} units${row ? ` · ${scored(this.model.metrics[0], row)}` : ''}`;
     at('words').replaceChildren(html('b', {}, step === null ? 'seed' : `${phase}, step ${step}`), ` · ${numbers} · `, html('span', { class: 'muted' }, edit));
     at('slider').value = moment;
     at('slider').setAttribute('aria-valuetext', `${this.name(moment)}, ${numbers}`);
