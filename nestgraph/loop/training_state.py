@@ -38,6 +38,11 @@ class Training(Record):
     epochs: NonNegativeInt
     rate: float = 1.0
 
+    @property
+    def words(self) -> str:
+        """What it is called in messages."""
+        return f"{self.purpose} {self.index}"
+
 
 @dataclass(frozen=True)
 class Place:
