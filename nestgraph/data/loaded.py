@@ -216,7 +216,7 @@ class OwnBatches:
         if self._prepare is not None:
             told = torch.from_numpy(np.ascontiguousarray(self._prepare(np.asarray(batch.told[0]))))
             batch = Minibatch(batch.inputs, (told, *batch.told[1:]))
-        return batch.to(self._device)
+        return batch.to(self._device).aligned()
 
 
 class OwnEpoch:

@@ -11,6 +11,9 @@ from nestgraph.errors import DataError, NestgraphError, TrainingError
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.wording import foreign, quoted
 
+ALIGNMENT = 64
+"""Bytes to whose multiples torch aligns what it allocates."""
+
 Loss = Callable[..., torch.Tensor]
 """Gives the mean loss of a batch, a scalar, for `(outputs, targets)`, or for `(outputs, targets, weights)`."""
 
@@ -77,6 +80,10 @@ class Minibatch:
         """The same on a device."""
         return Minibatch(tuple(each.to(device) for each in self.inputs), tuple(each.to(device) for each in self.told))
 
+    def aligned(self) -> "Minibatch":
+        """The same where torch would have put it: the last digits of products depend on where in memory factors lie."""
+        return Minibatch(tuple(map(_aligned, self.inputs)), tuple(map(_aligned, self.told)))
+
     def cut(self, most: int | None) -> Iterator["Minibatch"]:
         """Parts of up to so many samples."""
         size = most or self.samples
@@ -120,6 +127,10 @@ class Minibatch:
         if self.samples > 1 and set(pair) == {(self.samples,), (self.samples, 1)}:
             got = f"outputs of {pair[0]} and targets of {pair[1]}"
             raise TrainingError(f"gather expected targets of the outputs' shape, got {got}: reshape the targets")
+
+
+def _aligned(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.clone() if tensor.data_ptr() % ALIGNMENT else tensor
 
 
 def _several(inputs: Any) -> Sequence[Any]:

@@ -111,6 +111,19 @@ def test_it_goes_on_from_any_point_to_the_same_bits(kind, tmp_path, monkeypatch)
     assert bench.state().same(whole.state())
 
 
+def test_where_a_users_arrays_lie_in_memory_moves_no_bit():
+    results = []
+    for shift in range(3):
+        held = np.zeros((2, 700), np.float32)
+        inputs, targets = held[0, shift : shift + 450].reshape(90, 5), held[1, shift : shift + 180].reshape(90, 2)
+        inputs[:], targets[:] = X, Y
+        batches = as_batches([(inputs[first : first + 30], targets[first : first + 30]) for first in (0, 30, 60)])
+        parts = [part for batch in batches.epoch(0).rest() for part in (*batch.inputs, *batch.told)]
+        assert not any(part.data_ptr() % 64 for part in parts)
+        results.append([part.numpy().tobytes() for part in parts])
+    assert results[0] == results[1] == results[2]
+
+
 def test_rates_begin_anew_with_each_training_and_are_undone():
     bench = trained("arrays", 1)
     rates = [optimizer.param_groups[0]["lr"] for optimizer in bench.optimizers]
