@@ -23,6 +23,8 @@ from nestgraph.snapshot import check_own, options_json, problems_of, read_option
 from nestgraph.snapshot.disk import PathLike
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.record import Record, Text
+from nestgraph.studies.jobs import Engine as JobEngine
+from nestgraph.studies.jobs import Job, do
 from nestgraph.studies.sweep_table import SWEEP_MARK, Settings, SweepRow, SweepTable
 
 if TYPE_CHECKING:
@@ -179,7 +181,9 @@ def _parsed(text: str, path: Path) -> Sweep:
 
 
 @checked(RecipeError)
-def run_sweep(sweep: Sweep, folder: PathLike, watch: Watch | None = None, device: str = "cpu") -> SweepTable:
+def run_sweep(
+    sweep: Sweep, folder: PathLike, watch: Watch | None = None, device: str = "cpu", engine: JobEngine | None = None
+) -> SweepTable:
     """Run what is not finished of a sweep, and write sweep.json.
 
     Args:
@@ -188,15 +192,21 @@ def run_sweep(sweep: Sweep, folder: PathLike, watch: Watch | None = None, device
         watch: called with the title of each run that is not finished yet; what it returns is entered around the run,
             and what that gives is called after each measurement.
         device: "cpu" or "cuda".
+        engine: what does the runs instead of this process in turn: any `map` over picklable jobs, such as
+            `multiprocessing.get_context("spawn").Pool(4).map` or an executor's. Runs are the same bytes wherever they
+            are done. Nobody watches them then.
 
     Raises:
-        RecipeError: a recipe is not valid, or a policy names a projection that there is none of.
+        RecipeError: a recipe is not valid, or both `watch` and `engine` are given, or a policy names a projection that
+            there is none of.
         SnapshotError: the folder has a finished run of another recipe or seed, or an unfinished one that began in
             another environment, or cannot be written.
         DataError, StructureError, TrainingError: a run failed; see `synthesize`.
     """
     from nestgraph.loop.resuming import begin_or_resume  # here: it loads torch, which reading a sweep does without
 
+    if watch and engine:
+        raise RecipeError("run_sweep expected a watch or an engine, got both: an engine's runs go on elsewhere")
     folder, recipes = Path(folder), sweep.recipes()
     check_own(folder / "sweep.json", SWEEP_MARK)
     goals = list(dict.fromkeys(recipe.task.goal for recipe in recipes.values()))
@@ -207,6 +217,11 @@ def run_sweep(sweep: Sweep, folder: PathLike, watch: Watch | None = None, device
         check_names(recipe, recipe.seed_network.build(0, recipe.data.load(sweep.seeds[0])))
     places = {(name, seed): folder / name / f"seed-{seed}" for name in recipes for seed in sweep.seeds}
     runs = {(name, seed): _finished(place, recipes[name], seed) for (name, seed), place in places.items()}
+    if engine:
+        jobs = [Job.of(recipes[key[0]], places[key], key[1], device) for key, run in runs.items() if run is None]
+        for _ in engine(do, jobs):
+            pass
+        runs = {key: _finished(place, recipes[key[0]], key[1]) for key, place in places.items()}
     for number, ((name, seed), run) in enumerate(runs.items(), 1):
         if run is None:
             with watch(f"{name} seed {seed} ({number} of {len(runs)})") if watch else nullcontext() as progress:

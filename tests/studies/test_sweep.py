@@ -1,6 +1,8 @@
 """Sweeps: settings reach the recipe, what is wrong is one sentence, and an interrupted sweep goes on where it was."""
 
 import json
+import multiprocessing
+import pickle
 import re
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,11 +11,12 @@ from statistics import median
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from joblib import Parallel, delayed
 
 from nestgraph.cli.results import recipe_record
 from nestgraph.errors import RecipeError, SnapshotError
 from nestgraph.policies import ConnectionGrowth, NeuronGrowth, RandomPruning
-from nestgraph.recipes.recipe import load_recipe, recipe_names
+from nestgraph.recipes.recipe import load_recipe, parse_recipe, recipe_names
 from nestgraph.runs import run_folder
 from nestgraph.runs.run import Run
 from nestgraph.snapshot import write_schemas
@@ -240,6 +243,57 @@ def test_an_interrupted_sweep_goes_on_and_its_table_is_of_its_runs(study, tmp_pa
     assert again.titles == []
     _check_that_another_recipes_run_is_kept(sweep, out)
     _check_the_command_line(study, out, table)
+
+
+def bytes_of(folder):
+    """What runs wrote that does not depend on the clock; pictures apart."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".svg"]
+    kept = [path for path in files if path.name not in ("timing.jsonl", ".lock", "manifest.json", "sweep.json")]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in kept}
+
+
+def by_joblib(function, jobs):
+    return Parallel(2)(delayed(function)(job) for job in jobs)
+
+
+def by_processes(function, jobs):
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        return pool.map(function, jobs)
+
+
+def test_jobs_are_plain_values_and_nobody_watches_an_engine(study, tmp_path, monkeypatch):
+    seen = []
+
+    def engine(function, jobs):
+        seen.extend(pickle.loads(pickle.dumps((function, list(jobs))))[1])
+        return iter(())
+
+    sweep = load_sweep(study)
+    with pytest.raises(RecipeError, match="expected a watch or an engine, got both"):
+        run_sweep(sweep, tmp_path / "out", Watched(), engine=map)
+    monkeypatch.setattr("nestgraph.loop.resuming.begin_or_resume", Watched(stop=0)._measured)
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(sweep, tmp_path / "out", engine=engine)  # what an engine leaves undone is done here
+    assert [(Path(job.folder).relative_to(tmp_path / "out").as_posix(), job.seed) for job in seen] == [
+        ("plain/seed-4", 4),
+        ("plain/seed-2", 2),
+        ("random/seed-4", 4),
+        ("random/seed-2", 2),
+    ]
+    assert parse_recipe(seen[2].recipe, "recipe.json") == sweep.recipes()["random"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", [map, by_processes, by_joblib])
+def test_runs_are_the_same_bytes_whoever_does_them(study, tmp_path, engine):
+    sweep = load_sweep(study)
+    one, other = tmp_path / "one", tmp_path / "other"
+    figures = [
+        [(row.variation, [each.test_accuracy for each in row.seeds]) for row in table.rows]
+        for table in (run_sweep(sweep, one), run_sweep(sweep, other, engine=engine))
+    ]
+    assert figures[0] == figures[1]
+    assert bytes_of(one) == bytes_of(other)
 
 
 def _check_that_another_recipes_run_is_kept(sweep, out):
