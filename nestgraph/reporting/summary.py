@@ -61,7 +61,8 @@ def _lead(data: Mapping[str, Any], stages: list[dict[str, Any]]) -> str:
     if not data["result"]:
         return f"This run goes on. It began with {first:,} connections and has {last:,} now."
     share = f", {grown / last:.1f} times fewer" if last and grown > last else ""
-    return f"A seed of {first:,} connections grew to {grown:,} and was pruned to {last:,}{share}."
+    growth = f"grew to {grown:,} and " if grown > first else ""
+    return f"A seed of {first:,} connections {growth}was pruned to {last:,}{share}."
 
 
 def _figures(

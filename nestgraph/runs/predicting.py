@@ -43,6 +43,7 @@ def predict(network: Network | PathLike, rows: Any, columns: Preparation | PathL
         DataError: a column is missing or holds something else, or the network does not fit the columns.
         SnapshotError: a file cannot be read.
     """
+    held = network if isinstance(network, Network) else load(network)
     if isinstance(columns, Preparation):
         preparation = columns
     elif columns is not None:
@@ -51,7 +52,6 @@ def predict(network: Network | PathLike, rows: Any, columns: Preparation | PathL
         raise DataError("predict expected columns (columns.json of the run) beside a network that is no file, got none")
     else:
         preparation = columns_beside(network)
-    held = network if isinstance(network, Network) else load(network)
     table = _table(rows)
     if len(held.inputs) != 1 or len(held.outputs) != 1 or preparation.target is None:
         raise DataError(f"predict expected a network with one input and one output, and a target, got {held!r}")

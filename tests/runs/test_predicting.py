@@ -73,6 +73,19 @@ def test_raw_rows_are_told_as_the_network_tells_their_numbers(run, table):
     assert all(np.array_equal(again[name], told[name]) for name in told)
 
 
+def test_the_report_of_a_run_without_growth_says_none(run, tmp_path):
+    first, last = (run.stage(stage).connection_count for stage in ("seed", "final"))
+    text = ng.report(run.folder, tmp_path / "report.html").read_text()
+    assert f"A seed of {first} connections was pruned to {last}, " in text
+
+
+def test_a_network_that_is_not_there_is_said_first(run, table):
+    with pytest.raises(SnapshotError, match=r"none\.json: cannot be read"):
+        predict(run.folder / "none.json", table)
+    with pytest.raises(SnapshotError, match=r"run: cannot be read .*name a file"):
+        predict(run.folder, table)
+
+
 def test_columns_go_with_a_network_that_is_moved(run, table, tmp_path):
     shutil.copy(run.folder / "final.json", tmp_path / "net.json")
     with pytest.raises(DataError, match=r"expected net.columns.json or columns.json beside it"):
