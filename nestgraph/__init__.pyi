@@ -51,6 +51,7 @@ from .snapshot import replay as replay
 from .snapshot import save as save
 from .studies.sweep import load_sweep as load_sweep
 from .studies.sweep import run_sweep as run_sweep
+from .tasks.custom import task as task
 
 __all__ = [
     "Cost",
@@ -103,6 +104,7 @@ __all__ = [
     "seeds",
     "spec",
     "synthesize",
+    "task",
     "to_edges",
     "to_nodes",
     "write_edges",

@@ -22,6 +22,7 @@ from nestgraph.runs.run_files import RESULT, check_plain_files, check_present, d
 from nestgraph.runs.run_folder import Kept, RunFolder
 from nestgraph.snapshot.disk import PathLike, shown
 from nestgraph.spec.arguments import checked
+from nestgraph.tasks.task import Task
 
 FIXED = ("seed", "data")
 """Facts of a run without which it would be another one; the others change its last digits."""
@@ -36,6 +37,7 @@ def resume(
     save_every: float | None = None,
     policies: Iterable[type[Policy]] = (),
     trackers: Sequence[Any] = (),
+    task: Task | None = None,
 ) -> Run:
     """Go on with a run that was interrupted, to the same bits as if it had not been.
 
@@ -48,6 +50,7 @@ def resume(
         save_every: see `synthesize`.
         policies: classes of the recipe's policies that are not of this package.
         trackers: see `synthesize`; they are told of what comes from now on.
+        task: that of the run again, where it has a loss or metrics of your own.
 
     Raises:
         DataError: the dataset cannot be had.
@@ -55,7 +58,7 @@ def resume(
         RecipeError: the code of a policy is not known.
         SnapshotError: there is no such run, another process writes it, it is damaged, or its recipe, its data or,
             without `allow_changes`, its environment changed; the message names the difference.
-        TrainingError: the device or the package of a tracker is missing.
+        TrainingError: the device, the package of a tracker or the code of the task is missing.
     """
     place = Path(run)
     check_trackers(trackers)
@@ -69,7 +72,7 @@ def resume(
             return finished
         state = RunState(place, Pace(save_every))
         begun = state.begun()
-        recipe = _same_recipe(place, begun, policies)
+        recipe = _same_recipe(place, begun, policies).with_code(task)
         refuse_unknown(recipe, (begun.environment.model_extra or {}).get("policies"))
         data, seed = recipe.data, begun.environment.seed
         where = device or begun.environment.device
@@ -97,7 +100,7 @@ def begin_or_resume(recipe: Recipe, place: Path, seed: int, device: str, progres
     if resumable(place):
         begun = RunState(place, Pace()).begun()
         if begun.recipe == recipe.document and begun.environment.seed == seed:
-            return resume(place, device, progress, policies=classes_of(recipe))
+            return resume(place, device, progress, policies=classes_of(recipe), task=recipe.task)
     return synthesize(recipe, place, seed, device, progress, overwrite=True)
 
 

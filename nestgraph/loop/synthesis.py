@@ -25,6 +25,7 @@ from nestgraph.runs.run_files import RESULT
 from nestgraph.runs.run_folder import RunFolder
 from nestgraph.snapshot.disk import PathLike
 from nestgraph.spec.arguments import checked
+from nestgraph.tasks.task import Task
 
 
 @checked(RecipeError)
@@ -37,6 +38,7 @@ def synthesize(
     overwrite: bool = False,
     save_every: float | None = None,
     trackers: Sequence[Any] = (),
+    task: Task | None = None,
 ) -> Run:
     """Run a recipe: grow a small seed, shift its activations, prune it, and write everything to a run folder.
 
@@ -54,9 +56,11 @@ def synthesize(
             this takes below 2%.
         trackers: what else is told of every measurement: names of Accelerate's trackers ("tensorboard", "wandb",
             "mlflow", ...) or objects of its classes. One that fails is warned of, and the run goes on without it.
+        task: in the place of the recipe's, such as one with a loss of your own. The recipe is run and written with it.
 
     Raises:
-        DataError: the dataset cannot be had, or the seed network does not fit it.
+        DataError: the dataset cannot be had, its targets are none of the task's, the seed network does not fit them, or
+            the loss of a first batch is not finite.
         Interrupted: a signal ended the run, which can be resumed. It is a `KeyboardInterrupt`.
         RecipeError: the snapshot that the recipe starts from holds another network than when the recipe was read, the
             code of a policy is not known, or a policy names a projection that there is none of.
@@ -66,7 +70,7 @@ def synthesize(
     """
     refuse_unknown(recipe)
     check_trackers(trackers)
-    recipe, data = recipe.resolved(Path()), recipe.data
+    recipe, data = recipe.resolved(Path()).with_task(task), recipe.data
     trainer = Trainer(data.load(seed), recipe.training, data.distortion, seed, device, data.augmentation, recipe.task)
     place = Path(out or f"runs/{recipe.name}-{seed}")
     with cpu_threads(recipe.training.threads), tracked(trackers, place, recipe, seed, progress) as watcher:
@@ -75,6 +79,7 @@ def synthesize(
         folder = RunFolder(place, recipe, facts, overwrite, columns=columns)
         state = RunState(place, Pace(save_every))
         engine = Engine(recipe, trainer, folder, state, watcher)
+        trainer.try_out(engine.network)
         with Lock(place):
             folder.prepare()
             state.begin(Begun(recipe=recipe.document, environment=Facts.model_validate(facts)))

@@ -261,6 +261,20 @@ class Trainer:
         bench.optimizer.step()
         return loss.detach()
 
+    @torch.no_grad()
+    def try_out(self, network: Network) -> None:
+        """Whether a network's loss on a first batch of the training split is a finite number.
+
+        Raises:
+            DataError: it is not.
+            TrainingError: the loss cannot take the batch.
+        """
+        inputs, *told = next(self.samples(network, "train", self.options.batch_size))
+        loss = float(self.task.loss(lower(network, device=self.device).eval()(inputs), *told))
+        if not math.isfinite(loss):
+            remedy = "scale the inputs and targets, or look for values that its formula does not take"
+            raise DataError(f"task {self.task.kind!r}: expected a finite loss at the first batch, got {loss}: {remedy}")
+
     @cached_property
     def loss_limit(self) -> float:
         """The loss beyond which a training is one that broke down."""

@@ -33,7 +33,8 @@ from nestgraph.spec.operations import ActivationFunction
 from nestgraph.spec.options import Beside, Options, misplaced, usual
 from nestgraph.spec.record import Record, Text, absent
 from nestgraph.tasks.classes import Classification
-from nestgraph.tasks.custom import AnyTask
+from nestgraph.tasks.custom import AnyTask, Custom
+from nestgraph.tasks.task import Task
 
 CLASSES = Classification()
 """The task where a recipe names none."""
@@ -150,6 +151,28 @@ class Recipe(Record):
         if found:
             raise misplaced(self, found)
         return self
+
+    def with_task(self, task: Task | None) -> Self:
+        """The same with another task; None leaves that of the recipe, whose code must be there.
+
+        Raises:
+            RecordError: other options do not go with it.
+            TrainingError: the loss of the task is not of this package, and nobody brought it along.
+        """
+        if task is None:
+            return self.with_code(None)
+        fields: dict[str, Any] = {**dict(self), "task": task}
+        return type(self)(**fields)
+
+    def with_code(self, task: Task | None) -> Self:
+        """The same with the code of its task, where that is not of this package.
+
+        Raises:
+            TrainingError: it is none or that of another one.
+        """
+        if not isinstance(self.task, Custom):
+            return self
+        return self.model_copy(update={"task": self.task.with_code_of(task)})
 
     @property
     def growth_target(self) -> float | None:

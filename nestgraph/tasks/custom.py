@@ -60,6 +60,12 @@ class Custom(Task):
     _loss: Callable[..., Any] | None = PrivateAttr(default=None)
     _own: dict[str, Callable[..., Any]] = PrivateAttr(default_factory=dict[str, Callable[..., Any]])
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Custom) and self.model_dump_json() == other.model_dump_json()
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
     @model_validator(mode="after")
     def _check_goal(self) -> Self:
         return self  # `task` does: of callables nobody knows the direction

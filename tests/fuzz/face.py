@@ -464,7 +464,7 @@ def _training(network, folder):
     yield trainer.batches, {"network": network, "count": 1, "purpose": "fuzz", "index": 0}
     flat = data.train.inputs.reshape(len(data.train), -1)
     asked = {"needs": {"gradients", "trial"}, "seed": 0, "device": "cpu", "trial": 2}
-    yield ng.gather, {"network": network, "batches": [(flat, data.train.targets)], "loss": trainer.loss, **asked}
+    yield ng.gather, {"network": network, "batches": [(flat, data.train.targets)], "loss": trainer.task.loss, **asked}
     yield ng.load_image_folder, {"folder": folder / "none", "options": None, "seed": 0}
     yield ng.load_recipe, {"name_or_path": "digits"}
     yield ng.load_sweep, {"name_or_path": folder / "none.toml"}
