@@ -82,6 +82,9 @@ def synthesize(
     seeds: Annotated[int, typer.Option(min=1, max=100, metavar="N", help="How many runs, one seed each.")] = 1,
     device: Device = "cpu",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run.")] = False,
+    time: Annotated[
+        float | None, typer.Option(min=1e-6, metavar="SECONDS", help="No step begins after so long; each run's own.")
+    ] = None,
     plugin: Plugins = None,
     live: Live = False,
     tracker: Trackers = None,
@@ -101,6 +104,7 @@ def synthesize(
 
         load_plugins(plugin)
         plan, trackers = ng.load_recipe(recipe), chosen_trackers(tracker, tensorboard)
+        plan = plan if time is None else plan.within(time)
         base = out or Path("runs") / plan.name
         runs: list[ng.Run] = []
         for number in range(seed, seed + seeds):

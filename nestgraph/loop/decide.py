@@ -15,6 +15,7 @@ from nestgraph.loop.decisions import (
     Keep,
     Measured,
     Outcome,
+    Over,
     Phase,
     Propose,
     Proposed,
@@ -52,8 +53,8 @@ def decide(recipe: Recipe, floor: float, state: State, outcome: Outcome | None =
         TypeError: the outcome is not of the kind that the state awaits.
     """
     match state.awaits, outcome:
-        case "step", None:
-            return _step(recipe, state)
+        case "step", None | Over():
+            return _step(recipe, _with(state, over=state.over or outcome is not None))
         case "proposal", Proposed():
             return _try(recipe, floor, _with(state, title=outcome.title, edits=outcome.edits))
         case "training", Broke():
@@ -86,6 +87,8 @@ def _step(recipe: Recipe, state: State) -> Decision:
     match state.phase:
         case "seed" if first:
             return _train(recipe, _tried(state, "train the seed", recipe.seed_epochs), Keep("seed"))
+        case "grow" | "shift" | "prune" | "finish" if state.over:
+            return _leave(recipe, state)
         case "grow" if growth and _grows(growth, recipe.growth_target, state):
             return _proposal(state, Propose((state.number % len(growth.policies),), (1.0,)))
         case "shift" if first:

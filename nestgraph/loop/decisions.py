@@ -57,6 +57,7 @@ class State(Record):
         epochs: that it trains.
         trial: how often its training broke down.
         recovery: epochs that it was trained on below the target of pruning.
+        over: whether the time of the run is over, so that no step begins any more.
         counts: so far.
     """
 
@@ -75,6 +76,7 @@ class State(Record):
     epochs: NonNegativeInt = 0
     trial: NonNegativeInt = 0
     recovery: NonNegativeInt = 0
+    over: bool = False
     counts: Counts = Counts()
 
     @property
@@ -209,6 +211,12 @@ class Broke(Record):
     kind: Literal["broke"] = "broke"
 
 
+class Over(Record):
+    """The time of the run is over, where a step is to be chosen."""
+
+    kind: Literal["over"] = "over"
+
+
 class Damaged(Record):
     """The loss on a few training batches right after what each policy alone would do."""
 
@@ -216,4 +224,4 @@ class Damaged(Record):
     losses: Annotated[tuple[float, ...], Strict(False)]
 
 
-Outcome = Annotated[Proposed | Trained | Broke | Damaged, Field(discriminator="kind")]
+Outcome = Annotated[Proposed | Trained | Broke | Damaged | Over, Field(discriminator="kind")]

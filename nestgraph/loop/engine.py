@@ -28,6 +28,7 @@ from nestgraph.loop.decisions import (
     Keep,
     Measured,
     Outcome,
+    Over,
     Propose,
     Proposed,
     Reached,
@@ -125,6 +126,8 @@ class Engine:
             self.rows = self._folder.rows()
         outcome = None
         while self.state.awaits != "nothing":
+            if outcome is None and self._over:
+                outcome = Over()
             self.state, actions = decide(self._recipe, self._trainer.floor, self.state, outcome)
             for action in actions:
                 outcome = self._do(action)
@@ -133,6 +136,12 @@ class Engine:
             "grown": self._folder.stage("grown"),
             "final": self.network,
         }
+
+    @property
+    def _over(self) -> bool:
+        """Whether no step is to begin any more."""
+        seconds = self._recipe.training.seconds
+        return seconds is not None and self.state.awaits == "step" and self.seconds >= seconds
 
     @singledispatchmethod
     def _do(self, action: Action) -> Outcome | None:

@@ -4,15 +4,12 @@ import math
 from collections.abc import Collection, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Literal, cast
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import nn
-from torch.fx import GraphModule
-from torch.optim import Optimizer
 from torch.optim.swa_utils import update_bn
 
 from nestgraph.data.augmentation import ImageAugmentation, image_augmentation, middle
@@ -25,6 +22,8 @@ from nestgraph.errors import DataError, LoweringError, TrainingError
 from nestgraph.graph.extents import fits, sample_shape, shape_words
 from nestgraph.graph.network import Network
 from nestgraph.loop.evidence import gather
+from nestgraph.loop.memory import check_memory
+from nestgraph.loop.stepping import Steps, optimizers
 from nestgraph.loop.training_state import Place, RandomState, Training, TrainingSaves, random_state, set_random
 from nestgraph.lowering import lower
 from nestgraph.lowering.workbench import Workbench
@@ -105,7 +104,6 @@ class Trainer:
             TrainingError: there is no such device on this machine.
         """
         self.device = present(device)
-        self.accelerator = Accelerator()  # for precision only: its device is one for the whole process
         self.dataset, self.options, self.seed = dataset, options, seed
         image, self._values = dataset.facts.image, dataset.facts.values
         self._size = image[1:] if image else None
@@ -135,18 +133,11 @@ class Trainer:
 
         Raises:
             DataError: the network does not fit the dataset.
+            TrainingError: a step would need more memory than there is, or the optimizer has nothing to train.
         """
         self._check(network)
-        return Workbench(network, self._optimizer, self.device)
-
-    def _optimizer(self, module: nn.Module) -> Optimizer:
-        options, parameters = self.options, list(module.parameters())
-        rate, decay = options.learning_rate, options.weight_decay
-        if options.optimizer == "sgd":
-            nesterov = options.momentum > 0
-            return torch.optim.SGD(parameters, rate, options.momentum, weight_decay=decay, nesterov=nesterov)
-        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[options.optimizer]
-        return kind(parameters, rate, weight_decay=decay)
+        check_memory(network, self.options, len(self.dataset.train), self.device)
+        return Workbench(network, partial(optimizers, self.options), self.device)
 
     def _check(self, network: Network) -> None:
         """Whether the network has inputs of the dataset's shapes, and the outputs that the task asks for."""
@@ -192,13 +183,18 @@ class Trainer:
         bench.module.train()
         with torch.random.fork_rng():
             torch.manual_seed(derived_seed(self.seed, "fit", purpose, index))
-            place = saves.restore(bench, training) if saves else Place()
-            while place.epoch < epochs:
-                loss = self._epoch(bench, training, place, saves)
+            steps = Steps(bench, self.options, self.device)
+            place = saves.restore(bench, training, steps) if saves else Place()
+            while place.epoch < epochs and not steps.over:
+                loss = self._epoch(bench, training, place, saves, steps)
                 place = Place(place.epoch + 1)
                 if not (math.isfinite(loss) and loss <= self.loss_limit):
                     raise _diverged(f"{purpose} {index}, epoch {place.epoch}", f"a loss of {loss}")
-                self._reached(bench, training, place, saves)
+                if self.options.early_stop:
+                    steps.measured(self.measure(bench.edited, "validation", steps.module).loss)
+                    bench.module.train()
+                self._reached(bench, training, place, saves, steps)
+            steps.finish()
             if count := self.options.recalibration_batches:
                 update_bn(self.batches(bench.edited, count, f"recalibrate {purpose}", index), bench.module)
         try:
@@ -206,19 +202,26 @@ class Trainer:
         except LoweringError as error:
             raise _diverged(f"{purpose} {index}, last step", str(error)) from error
 
-    def _epoch(self, bench: Workbench, training: Training, place: Place, saves: TrainingSaves | None) -> float:
-        """One pass over the training split, or the rest of one; the loss of its last batch."""
+    def _epoch(
+        self, bench: Workbench, training: Training, place: Place, saves: TrainingSaves | None, steps: Steps
+    ) -> float:
+        """One pass over the training split, or the rest of one; the loss of its last step."""
         train, order = self._sources["train"], random_state(self.device)
         batches = self._split(torch.randperm(len(train.targets)))
         if place.batch:
             set_random(place.random, self.device)
-        loss = torch.zeros(())
+        loss, together = torch.zeros(()), self.options.accumulate
         for number, (batch, images) in enumerate(self._varied(train, batches[place.batch :]), place.batch):
-            self._set_rate(bench.optimizer, training.rate, (place.epoch + number / len(batches)) / training.epochs)
-            loss = self._step(bench, *self._told(bench.edited, "train", batch, images))
-            done = number + 1
+            first, done = number - number % together, number + 1
+            if number == first:
+                steps.begin(training.rate, (place.epoch + number / len(batches)) / training.epochs)
+            whole = sum(len(each) for each in batches[first : first + together])
+            self._step(bench, steps, len(batch) / whole, *self._told(bench.edited, "train", batch, images))
+            if done < len(batches) and done % together:
+                continue
+            loss = steps.end()
             if done % train.together == 0 and done < len(batches):  # between groups: their images vary together
-                self._reached(bench, training, Place(place.epoch, done), saves, order)
+                self._reached(bench, training, Place(place.epoch, done), saves, steps, order)
         return loss.item()
 
     def _reached(
@@ -227,10 +230,11 @@ class Trainer:
         training: Training,
         place: Place,
         saves: TrainingSaves | None,
+        steps: Steps,
         order: RandomState | None = None,
     ) -> None:
         if saves:
-            saves.reached(bench, training, place, order)
+            saves.reached(bench, training, place, order, steps)
         interruption.end_if_wished()
 
     def _varied(self, train: Source, batches: tuple[torch.Tensor, ...]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -253,13 +257,9 @@ class Trainer:
         """Batches of up to `batch_size` samples and of one size, so that none is too small for batch normalisation."""
         return order.to(self.device).tensor_split(-(-len(order) // self.options.batch_size))
 
-    def _step(self, bench: Workbench, inputs: torch.Tensor, *told: torch.Tensor) -> torch.Tensor:
-        bench.optimizer.zero_grad(set_to_none=True)
-        with self.accelerator.autocast():
-            loss = self.task.loss(bench.module(inputs), *told)
-        self.accelerator.backward(loss)
-        bench.optimizer.step()
-        return loss.detach()
+    def _step(self, bench: Workbench, steps: Steps, share: float, inputs: torch.Tensor, *told: torch.Tensor) -> None:
+        """Add a batch, which has a share of a step's samples, to the step."""
+        steps.add(lambda: self.task.loss(bench.module(inputs), *told), share)
 
     @torch.no_grad()
     def try_out(self, network: Network) -> None:
@@ -282,12 +282,6 @@ class Trainer:
             _, images = next(self._in_order("train", LIMITING))
             return self.options.loss_limit * self.task.limit(np.asarray(images.cpu()))
         return self.options.loss_limit * self.task.limit(np.asarray(self._sources["train"].targets[:LIMITING].cpu()))
-
-    def _set_rate(self, optimizer: Optimizer, rate: float, progress: float) -> None:
-        least = self.options.final_rate
-        factor = least + (1 - least) * (1 + math.cos(math.pi * progress)) / 2
-        for group in optimizer.param_groups:
-            group["lr"] = self.options.learning_rate * factor * rate
 
     @checked(TrainingError)
     def batches(self, network: Network, count: int | None, purpose: str, index: int) -> Iterator[Batch]:
@@ -350,7 +344,7 @@ class Trainer:
 
     @torch.no_grad()
     @checked(TrainingError)
-    def measure(self, network: Network, split: Split, module: GraphModule | None = None) -> Score:
+    def measure(self, network: Network, split: Split, module: nn.Module | None = None) -> Score:
         """Loss and metrics of a network on a split, by its lowered module.
 
         Raises:

@@ -11,6 +11,7 @@ from pydantic import NonNegativeInt, TypeAdapter
 
 from nestgraph.errors import SnapshotError
 from nestgraph.loop.checkpoint import Pace
+from nestgraph.loop.stepping import Steps, StepState
 from nestgraph.lowering.bench_state import BenchRecord, BenchState
 from nestgraph.lowering.workbench import Workbench
 from nestgraph.runs import interruption
@@ -63,6 +64,7 @@ class TrainingProgress(ArrayRecord):
     epoch: NonNegativeInt
     batch: NonNegativeInt
     bench: BenchRecord
+    steps: StepState = StepState()
 
 
 _KIND: TypeAdapter[TrainingProgress] = TypeAdapter(TrainingProgress)
@@ -81,8 +83,10 @@ class TrainingSaves:
         """
         self._path, self._pace, self._device = path, pace, device
 
-    def restore(self, bench: Workbench, training: Training) -> Place:
-        """Bring the bench and the random generators to where the training was; its beginning if nothing is kept of it.
+    def restore(self, bench: Workbench, training: Training, steps: Steps | None = None) -> Place:
+        """Bring the bench, its steps and the random generators to where the training was.
+
+        That is its beginning if nothing is kept of it.
 
         For a place within an epoch the generators are as they were when it began, to draw its order again; their state
         at the place itself is in the answer.
@@ -97,10 +101,19 @@ class TrainingSaves:
         bench.module.load_state_dict(values)
         state = BenchState.read(progress.bench, _part(arrays, "bench"))
         state.restore(bench.optimizers, bench.edited, bench.module)
+        if steps is not None:
+            steps.restore(progress.steps, _part(arrays, "average"))
         set_random(_part(arrays, "order"), self._device)
         return Place(progress.epoch, progress.batch, _part(arrays, "random"))
 
-    def reached(self, bench: Workbench, training: Training, place: Place, order: RandomState | None = None) -> None:
+    def reached(
+        self,
+        bench: Workbench,
+        training: Training,
+        place: Place,
+        order: RandomState | None = None,
+        steps: Steps | None = None,
+    ) -> None:
         """Keep a point if it is time, or if the run is to end here.
 
         Args:
@@ -108,6 +121,7 @@ class TrainingSaves:
             training: which.
             place: how far it got; the present state of the generators is kept with it.
             order: the generators when the epoch began; None between epochs.
+            steps: of the training, between two; None where they keep nothing.
 
         Raises:
             Interrupted: a signal asked for the end.
@@ -115,20 +129,24 @@ class TrainingSaves:
         """
         if self._pace.due or interruption.wished():
             with self._pace:
-                self._write(bench, training, place, order)
+                self._write(bench, training, place, order, steps)
         interruption.end_if_wished()
 
-    def _write(self, bench: Workbench, training: Training, place: Place, order: RandomState | None) -> None:
+    def _write(
+        self, bench: Workbench, training: Training, place: Place, order: RandomState | None, steps: Steps | None
+    ) -> None:
         now = random_state(self._device)
         state = bench.state()
         values = {name: tensor.detach().cpu().numpy() for name, tensor in bench.module.state_dict().items()}
-        parts = {"module": values, "bench": state.arrays, "order": order or now, "random": now}
+        average = steps.arrays if steps else {}
+        parts = {"module": values, "bench": state.arrays, "average": average, "order": order or now, "random": now}
         progress = TrainingProgress(
             training=training,
             network=bench.edited.digest,
             epoch=place.epoch,
             batch=place.batch,
             bench=state.record,
+            steps=steps.state if steps else StepState(),
         )
         arrays = {f"{part}/{name}": array for part, named in parts.items() for name, array in named.items()}
         write_state(self._path, progress, arrays)

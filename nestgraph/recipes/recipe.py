@@ -25,12 +25,13 @@ from nestgraph.recipes.own_policies import Own, Recorded, recorded
 from nestgraph.recipes.past_options import leave_aside
 from nestgraph.recipes.pruning_options import PruningOptions, Share
 from nestgraph.recipes.seed_options import Positive, SeedOptions
+from nestgraph.recipes.step_options import StepOptions
 from nestgraph.snapshot import options_json, problems_of, read_options
 from nestgraph.snapshot.disk import PathLike
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.limits import MAX_THREADS
 from nestgraph.spec.operations import ActivationFunction
-from nestgraph.spec.options import Beside, Options, misplaced, usual
+from nestgraph.spec.options import Beside, misplaced, usual
 from nestgraph.spec.record import Record, Text, absent
 from nestgraph.tasks.classes import Classification
 from nestgraph.tasks.custom import AnyTask, Custom
@@ -50,21 +51,23 @@ def usual_task(task: object) -> bool:
     return task == CLASSES
 
 
-class TrainingOptions(Options):
+class TrainingOptions(StepOptions):
     """How a network trains between edits.
 
-    Every stage of training starts at `learning_rate` and ends at `final_rate` times that, along a half cosine. The
-    batches of an epoch are of one size, to within a sample, and of at most `batch_size`. `threads` is how many CPU
-    threads the run computes with, on which its exact numbers depend; None leaves it to torch. After each training the
-    statistics of batch normalisation are measured anew over `recalibration_batches` undistorted training batches: they
-    then belong to the edited network and to images such as the tests have; 0 keeps the running averages.
+    Every stage of training starts at `learning_rate` and ends at `final_rate` times that, along a half cosine, unless
+    `schedule` says otherwise. The optimizers are those of `torch.optim`; `muon` is for weights of two axes, with the
+    step of AdamW, which does the rest. The batches of an epoch are of one size, to within a sample, and of at most
+    `batch_size`. `threads` is how many CPU threads the run computes with, on which its exact numbers depend; None
+    leaves it to torch. After each training the statistics of batch normalisation are measured anew over
+    `recalibration_batches` undistorted training batches: they then belong to the edited network and to images such as
+    the tests have; 0 keeps the running averages.
 
     A training breaks down when a number is not finite or the mean loss of a batch that ends an epoch is beyond
     `loss_limit`, for targets that are numbers a multiple of what the answer 0 costs. It is tried again up to `retries`
     times, each time at `retry_rate` times the learning rate before; then its edit is taken back.
     """
 
-    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    optimizer: Literal["sgd", "adam", "adamw", "muon", "adafactor", "rmsprop"] = "sgd"
     learning_rate: Annotated[float, Field(gt=0, le=1e6)] = 0.05
     final_rate: Share = 0.01
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
@@ -77,7 +80,9 @@ class TrainingOptions(Options):
     retries: Annotated[int, Field(ge=0, le=16)] = 0
     retry_rate: Annotated[float, Field(gt=0, le=1)] = 0.1
     beside: ClassVar = {
-        "momentum": (Beside.of("optimizer", "sgd"),),
+        **StepOptions.beside,
+        "final_rate": (Beside.of("schedule", "cosine", "one_cycle"),),
+        "momentum": (Beside.of("optimizer", "sgd", "muon"),),
         "retry_rate": (Beside("retries", range(1, 17), "retries"),),
     }
 
@@ -202,6 +207,10 @@ class Recipe(Record):
     def left_aside(self) -> str:
         """What was refused in it and is not among its fields, in words; nothing but of a recipe that is only read."""
         return ""
+
+    def within(self, seconds: float) -> Self:
+        """The same, with another bound on the time of a run, above 0."""
+        return self.model_copy(update={"training": self.training.model_copy(update={"seconds": float(seconds)})})
 
     def resolved(self, folder: Path) -> Self:
         """The same with the snapshot that it starts from, if it does, found from `folder` and known by its digest.

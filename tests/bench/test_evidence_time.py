@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from nestgraph.data.samples import Dataset, Samples
+from nestgraph.loop.stepping import Steps
 from nestgraph.loop.trainer import Trainer, cpu_threads
 from nestgraph.loop.training_state import Place, Training
 from nestgraph.recipes.recipe import TrainingOptions
@@ -42,11 +43,12 @@ def test_evidence_costs_at_most_what_is_stated(case):
     trainer = Trainer(dataset(image, classes, BATCHES * batch), TrainingOptions(batch_size=batch))
     network = build()
     bench, epoch = trainer.bench(network), Training(purpose="bench", index=0, epochs=1, rate=1.0)
+    steps = Steps(bench, trainer.options, trainer.device)
     with cpu_threads(1), torch.random.fork_rng():
         pairs = [
             (
                 seconds(lambda: trainer.evidence(network, {"gradients"}, BATCHES, 0)),
-                seconds(lambda: trainer._epoch(bench, epoch, Place(), None)),
+                seconds(lambda: trainer._epoch(bench, epoch, Place(), None, steps)),
             )
             for _ in range(rounds + 1)
         ][1:]

@@ -22,6 +22,7 @@ from nestgraph.loop.decisions import (
     Keep,
     Measured,
     Outcome,
+    Over,
     Propose,
     Proposed,
     Reached,
@@ -97,6 +98,8 @@ def lived(draw, recipe):
     """A whole run of drawn outcomes: the state, the outcome that led there and the actions, decision by decision."""
     steps, state, outcome = [], State(), None
     while state.awaits != "nothing":
+        if state.awaits == "step" and not draw(st.integers(0, 20)):
+            outcome = Over()
         state, actions = decide(recipe, FLOOR, state, outcome)
         outcomes = [outcome_of(draw, action) for action in actions]
         assert not any(outcomes[:-1])  # only the last action has an outcome

@@ -32,6 +32,10 @@ SECTIONS = {
     PruningOptions: {"policies": (MagnitudePruning(),)},
 }
 VALUES = {
+    "final_rate": 0.5,
+    "warm_up": 0.1,
+    "steps": (0.2,),
+    "step_rate": 0.5,
     "momentum": 0.5,
     "retry_rate": 0.5,
     "tolerance": 0.5,
