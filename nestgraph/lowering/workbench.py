@@ -285,6 +285,8 @@ class Workbench(Editor):
 
     def _follow(self, network: Network, module: GraphModule, state: BenchState) -> None:
         state.restore(self._optimizers, network, module)
+        if module is not self._module:
+            self._module.graph.owning_module = None  # a cycle, in which tensors would wait for the next collection
         self._module = module
 
     def _lowered(self, network: Network, before: Network | None = None) -> GraphModule:

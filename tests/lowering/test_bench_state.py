@@ -1,5 +1,8 @@
 """The state of a bench goes through a file: another bench that loads it goes on to the same bits."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -109,3 +112,22 @@ def test_a_state_that_does_not_fit_is_refused_and_the_bench_stays():
         assert bench.module is module
         assert_same_moment(moment(bench), before)
     step(bench, IMAGES)
+
+
+def test_a_module_that_is_given_up_goes_at_once():
+    bench = Workbench(two_maps(), MAKERS["adam"])
+    held, branch = bench.module, bench.branch()
+    gone = []
+    gc.collect()
+    gc.disable()
+    try:
+        for act in (lambda: bench.apply(remove_units(bench.edited, "d", [1])), bench.undo, bench.drop):
+            step(bench)
+            gone.append(weakref.ref(bench.module))
+            act()
+        alive = [reference() for reference in gone if reference() is not bench.module]
+    finally:
+        gc.enable()
+    assert alive[1:] == [None] * len(alive[1:])
+    outputs = held(torch.tensor(IMAGES["x"]))  # it still computes where somebody holds it
+    assert outputs.shape == branch.module(torch.tensor(IMAGES["x"])).shape
