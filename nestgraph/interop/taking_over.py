@@ -15,7 +15,7 @@ from nestgraph.lowering.membership import Place, Traits, home_of, traits_of
 from nestgraph.lowering.optimizer import rebuilt
 from nestgraph.lowering.origin import origin_of
 from nestgraph.lowering.parameters import Key, parameters_of
-from nestgraph.lowering.slots import slots
+from nestgraph.lowering.slots import Slot, slots
 from nestgraph.spec.arrays import AnyArray
 
 
@@ -75,12 +75,7 @@ class Takeover:
             if home is not None:
                 state = self._state(key, sources[key], self._optimizers[home[0]])
                 parameter = after[key]
-                states[home[0]][parameter] = {
-                    name: slot.packed(value.to(parameter.device), parameter)
-                    if isinstance(value, Tensor) and value.ndim
-                    else value
-                    for name, value in state.items()
-                }
+                states[home[0]][parameter] = {name: _held(slot, value, parameter) for name, value in state.items()}
         paths = {(slot.owner, slot.column): slot.path for slot in made}
         for number, optimizer in enumerate(self._optimizers):  # from here on nothing fails
             for place, group in enumerate(optimizer.param_groups):
@@ -178,3 +173,11 @@ class Takeover:
                 else:
                     state[name] = value.clone() if isinstance(value, Tensor) else value
         return state
+
+
+def _held(slot: Slot, value: Any, parameter: nn.Parameter) -> Any:
+    """An entry of the state as it goes with a parameter: of its device, precision and blocks."""
+    if not isinstance(value, Tensor) or not value.ndim:
+        return value
+    kind = parameter.dtype if value.is_floating_point() else value.dtype
+    return slot.packed(value.to(parameter.device, kind), parameter)

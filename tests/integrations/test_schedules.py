@@ -1,5 +1,8 @@
 """What the edits of every foreign loop go through: which are due, on what evidence, and whether they reach the loop."""
 
+import importlib
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -138,6 +141,16 @@ def test_what_wraps_a_module_is_refused():
         hand_over(owner, "body.net", start())
     with pytest.raises(TrainingError, match="expected the name of an attribute, got 'a b'"):
         hand_over(owner, "a b", start())
+
+
+@pytest.mark.parametrize("name", ["lightning", "transformers"])
+def test_a_missing_package_is_one_sentence_with_its_remedy(name, monkeypatch):
+    monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delitem(sys.modules, f"nestgraph.integrations.{name}", raising=False)
+    with pytest.raises(TrainingError) as told:
+        importlib.import_module(f"nestgraph.integrations.{name}")
+    assert str(told.value).endswith(f": pip install 'nestgraph[{name}]'")
+    assert str(told.value).startswith(f"nestgraph.integrations.{name} expected the package {name}, got: ")
 
 
 @pytest.mark.parametrize(

@@ -263,6 +263,22 @@ def test_what_the_module_has_no_room_for_is_told():
         imported.bench(own)
 
 
+@pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16])
+def test_modules_of_other_precisions_go_on_in_single_and_get_theirs_back(kind):
+    module, x = made(Perceptron)
+    module, x = module.to(kind), x.to(kind)
+    own = OPTIMIZERS["momentum"](module)
+    step(module, own, x, 2)
+    imported = ng.Imported(module, x)
+    close(imported.state_dict(imported.network), module.state_dict())
+    bench = imported.bench(own)
+    step(bench.module, own, x.float(), 2)
+    assert {held["momentum_buffer"].dtype for held in own.state.values()} == {torch.float32}
+    state = imported.state_dict(bench.network)
+    assert {name: value.dtype for name, value in state.items()} == {n: v.dtype for n, v in module.state_dict().items()}
+    module.load_state_dict(state)
+
+
 def test_new_units_join_the_groups_of_their_like():
     module, x = made(Perceptron)
     own = OPTIMIZERS["no decay of vectors"](module)
