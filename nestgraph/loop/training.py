@@ -1,25 +1,26 @@
-"""Training a bench on batches that can be read again: it can be left between two of them, and goes on to the bit.
+"""Training a bench on batches that can be read again: it can be left between two steps, and goes on to the bit.
 
-What is trained on, by which loss and at which rates is the caller's; a trainer's recipe is one such caller.
+What is trained on and by which loss is the caller's; a trainer's recipe is one such caller.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from typing import Protocol
 
 import torch
+from torch import nn
 
 from nestgraph.data.batches import Epoch
 from nestgraph.data.minibatch import Loss, Minibatch
 from nestgraph.errors import TrainingError
+from nestgraph.loop.stepping import Steps
 from nestgraph.loop.training_state import Place, RandomState, Training, TrainingSaves, random_state, set_random
 from nestgraph.lowering.workbench import Workbench
 from nestgraph.runs import interruption
 from nestgraph.spec.randomness import derived_seed
-
-Schedule = Callable[[float], float]
-"""The share of its learning rate that a group has when a share of the training is done."""
 
 
 class Passes(Protocol):
@@ -39,28 +40,30 @@ class Course:
     Attributes:
         batches: to train on.
         loss: their mean, of outputs, targets and any weights.
-        schedule: of the learning rates that groups have when they are trained first (`initial_lr`).
         limit: a training whose epoch ends with a larger loss broke down.
+        accumulate: batches of a step.
+        read: what module and loss are given of a batch.
+        validated: gives the loss of a module on other samples after each epoch, for an early stop.
     """
 
     batches: Passes
     loss: Loss
-    schedule: Schedule
     limit: float = math.inf
+    accumulate: int = 1
+    read: Callable[[Minibatch], Minibatch] = field(default=lambda batch: batch)
+    validated: Callable[[nn.Module], float] | None = None
 
 
-def half_cosine(final: float) -> Schedule:
-    """A schedule that falls from 1 to `final` along half a cosine."""
-    return lambda done: final + (1 - final) * (1 + math.cos(math.pi * done)) / 2
-
-
-def train(bench: Workbench, course: Course, training: Training, seed: int, saves: TrainingSaves | None = None) -> None:
+def train(
+    bench: Workbench, course: Course, training: Training, steps: Steps, seed: int, saves: TrainingSaves | None = None
+) -> None:
     """Train the module of a bench, from the beginning or from the last point that was kept; nothing is taken in.
 
     Args:
         bench: what is trained.
         course: what it goes by.
         training: which training it is: how many epochs, at which share of all rates.
+        steps: of this training, at its beginning.
         seed: of torch's global generators, which are left where the training ends, and of each epoch's order.
         saves: where points are kept, and where it goes on if some are.
 
@@ -68,32 +71,27 @@ def train(bench: Workbench, course: Course, training: Training, seed: int, saves
         Interrupted: a signal asked for the end; what is kept goes on from here.
         TrainingError: the loss that ended an epoch is not finite or beyond the limit, or there are no batches.
     """
-    for group in (group for optimizer in bench.optimizers for group in optimizer.param_groups):
-        group.setdefault("initial_lr", group["lr"])
     bench.module.train()
     torch.manual_seed(seed)
-    place = saves.restore(bench, training) if saves else Place()
-    while place.epoch < training.epochs:
-        loss = _epoch(bench, course, training, derived_seed(seed, "epoch", place.epoch), place, saves)
+    place = saves.restore(bench, training, steps) if saves else Place()
+    while place.epoch < training.epochs and not steps.over:
+        loss = _epoch(bench, course, training, steps, derived_seed(seed, "epoch", place.epoch), place, saves)
         place = Place(place.epoch + 1)
         if not (math.isfinite(loss) and loss <= course.limit):
             raise diverged(f"{training.words}, epoch {place.epoch}", f"a loss of {loss}")
-        _reached(bench, training, place, saves)
+        if course.validated:
+            steps.measured(course.validated(steps.module))
+            bench.module.train()
+        _reached(bench, training, steps, place, saves)
+    steps.finish()
 
 
-def step(bench: Workbench, batch: Minibatch, loss: Loss) -> torch.Tensor:
-    """One step of all optimizers along the gradient of a batch's loss, which is returned.
-
-    Raises:
-        TrainingError: module or loss cannot take the batch.
-    """
-    for optimizer in bench.optimizers:
-        optimizer.zero_grad(set_to_none=True)
-    found = batch.loss(bench.module, loss)
-    found.backward()
-    for optimizer in bench.optimizers:
-        optimizer.step()
-    return found.detach()
+def step(bench: Workbench, steps: Steps, batches: Sequence[Minibatch], loss: Loss) -> torch.Tensor:
+    """Do a step that has begun, along the gradient of the mean loss of its batches, which is returned."""
+    whole = sum(batch.samples for batch in batches)
+    for batch in batches:
+        steps.add(partial(batch.loss, bench.module, loss), batch.samples / whole)
+    return steps.end()
 
 
 def diverged(training: str, got: str) -> TrainingError:
@@ -102,33 +100,39 @@ def diverged(training: str, got: str) -> TrainingError:
 
 
 def _epoch(
-    bench: Workbench, course: Course, training: Training, seed: int, place: Place, saves: TrainingSaves | None
+    bench: Workbench,
+    course: Course,
+    training: Training,
+    steps: Steps,
+    seed: int,
+    place: Place,
+    saves: TrainingSaves | None,
 ) -> float:
-    """One pass, or the rest of one; the loss of its last batch."""
+    """One pass, or the rest of one; the loss of its last step."""
     order = random_state(bench.device)  # what the order of batches may be drawn from
     epoch = course.batches.epoch(seed)
     if place.batch:
         set_random(place.random, bench.device)
-    loss, done = None, place.batch
-    for batch in epoch.rest(place.batch):
-        _set_rates(bench, course.schedule((place.epoch + done / epoch.count) / training.epochs), training.rate)
-        loss = step(bench, batch, course.loss)
-        done += 1
+    loss, done, batches = None, place.batch, epoch.rest(place.batch)
+    while group := list(islice(batches, course.accumulate)):
+        steps.begin(training.rate, (place.epoch + done / epoch.count) / training.epochs)
+        loss = step(bench, steps, [course.read(batch) for batch in group], course.loss)
+        done += len(group)
         if done % course.batches.together == 0 and done < epoch.count:  # between groups, which are varied together
-            _reached(bench, training, Place(place.epoch, done), saves, order)
+            _reached(bench, training, steps, Place(place.epoch, done), saves, order)
     if loss is None:
         raise TrainingError(f"training ({training.words}) expected batches to train on, got none in an epoch")
     return loss.item()
 
 
-def _set_rates(bench: Workbench, share: float, rate: float) -> None:
-    for group in (group for optimizer in bench.optimizers for group in optimizer.param_groups):
-        group["lr"] = group["initial_lr"] * share * rate
-
-
 def _reached(
-    bench: Workbench, training: Training, place: Place, saves: TrainingSaves | None, order: RandomState | None = None
+    bench: Workbench,
+    training: Training,
+    steps: Steps,
+    place: Place,
+    saves: TrainingSaves | None,
+    order: RandomState | None = None,
 ) -> None:
     if saves:
-        saves.reached(bench, training, place, order)
+        saves.reached(bench, training, place, order, steps)
     interruption.end_if_wished()
