@@ -4,8 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := .venv/bin
 
 # Two test processes on two cores: one thread each, or their threads spin against each other. Neighbours stay together,
-# since they share what a module prepares. Bytecode is kept, or every process that a test starts compiles the package.
-export PYTHONDONTWRITEBYTECODE :=
+# since they share what a module prepares.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 .PHONY: demo test test-all portable soak check format clean browser .venv

@@ -4,11 +4,15 @@ import gc
 import os
 import shutil
 import signal
+import sys
 
 import pytest
 from hypothesis import settings
 
-from nestgraph.runs import run_folder
+sys.dont_write_bytecode = False  # else each process that a test starts compiles the package anew, whatever a shell says
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+from nestgraph.runs import run_folder  # noqa: E402
 
 settings.register_profile("suite", deadline=None)  # an example takes as long as the machine is busy
 settings.load_profile("suite")
