@@ -96,12 +96,13 @@ class Minibatch:
         """How many there are."""
         return len(self.inputs[0])
 
-    def loss(self, run: Callable[..., Any], loss: Loss) -> torch.Tensor:
+    def loss(self, run: Callable[..., Any], loss: Loss, looks: bool = False) -> torch.Tensor:
         """The mean loss of what a module gives for the inputs, a scalar.
 
         Args:
             run: the module.
             loss: of its outputs, targets and, if any, weights.
+            looks: whether the loss itself refuses targets that it would broadcast.
 
         Raises:
             TrainingError: module or loss cannot take the batch, the loss is no scalar, or targets of (n,) meet outputs
@@ -109,7 +110,8 @@ class Minibatch:
         """
         try:
             outputs = run(*self.inputs)
-            self._refuse_broadcast(outputs)
+            if not looks:
+                self._refuse_broadcast(outputs)
             found = cast("object", loss(outputs, *self.told))
         except NestgraphError:
             raise

@@ -99,7 +99,7 @@ def _means(
         for batch in batches:
             module.zero_grad(set_to_none=True)
             recorder = Recorder(module)
-            batch.loss(recorder.run, _mean_loss(loss)).backward()
+            batch.loss(recorder.run, _mean_loss(loss), isinstance(loss, Task)).backward()
             for kind, found in sums.items():
                 mass = _mass(batch, loss) if kind in OF_LOSS else batch.samples
                 masses[kind] += mass
@@ -136,7 +136,8 @@ def _trial(
         with torch.random.fork_rng():  # for dropout
             torch.manual_seed(seed)
             losses = [
-                mass * float(batch.loss(module, _mean_loss(loss))) for batch, mass in zip(batches, masses, strict=True)
+                mass * float(batch.loss(module, _mean_loss(loss), isinstance(loss, Task)))
+                for batch, mass in zip(batches, masses, strict=True)
             ]
         return sum(losses) / sum(masses)
 
