@@ -29,7 +29,7 @@ RANKS = {
     "loop": 9,
     **dict.fromkeys(("studies", "integrations", "reporting"), 10),
     "cli": 11,
-    **dict.fromkeys(("__main__", "train"), 12),
+    **dict.fromkeys(("__main__", "sklearn", "train"), 12),
 }
 """Each part of the package: it may import parts of a lower rank only (of rank 0 also each other)."""
 

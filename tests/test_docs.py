@@ -10,7 +10,7 @@ PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob(
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-LONG = {"method.md", "trackers.md", "lightning.md", "transformers.md"}
+LONG = {"method.md", "trackers.md", "lightning.md", "transformers.md", "scikit-learn.md"}
 """Pages that train for longer than the quick suite has."""
 
 RUN = [

@@ -14,6 +14,7 @@ from nestgraph.data.idx import IdxOptions
 from nestgraph.data.image_folder import FolderOptions
 from nestgraph.data.samples import Dataset
 from nestgraph.data.tables.options import TableOptions, Wanted
+from nestgraph.errors import DataError
 from nestgraph.spec.options import Beside, Options, PathText
 
 
@@ -101,10 +102,36 @@ class DataOptions(FolderOptions):
         return replace(dataset, normalisation=self.normalisation)
 
 
+class HeldData(Options):
+    """Samples that a program gave: a recipe says that there were some, and cannot read them again."""
+
+    kind: Literal["held"]
+
+    distortion: ClassVar[None] = None
+    augmentation: ClassVar[None] = None
+    named: ClassVar[bool] = False
+    story: ClassVar[str] = "The samples were given by a program."
+
+    @property
+    def title(self) -> str:
+        """What results call the data."""
+        return self.kind
+
+    def load(self, seed: int, wanted: Wanted | None = None) -> Dataset:
+        """There is nothing to read.
+
+        Raises:
+            DataError: always.
+        """
+        del seed, wanted
+        raise DataError("data of the kind 'held': expected samples in memory, got none: give them where they are held")
+
+
 KINDS: dict[str, TypeAdapter[Options]] = {
     "csv": TypeAdapter(TableOptions),
     "parquet": TypeAdapter(TableOptions),
     "idx": TypeAdapter(IdxOptions),
+    "held": TypeAdapter(HeldData),
 }
 """Who reads what, by kind."""
 
@@ -126,5 +153,5 @@ def _by_kind(value: Any, handler: Callable[[Any], Any], info: ValidationInfo) ->
     return adapter.validate_python(fields)
 
 
-AnyData = Annotated[DataOptions | TableOptions | IdxOptions, WrapValidator(_by_kind)]
+AnyData = Annotated[DataOptions | TableOptions | IdxOptions | HeldData, WrapValidator(_by_kind)]
 """The data of a recipe."""
