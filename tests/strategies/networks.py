@@ -3,6 +3,7 @@
 Structure is drawn, so that failures shrink; numbers come from a generator whose seed is drawn.
 """
 
+from functools import cache
 from typing import get_args
 
 import numpy as np
@@ -36,6 +37,8 @@ FUNCTIONS: tuple[ActivationFunction, ...] = get_args(ActivationFunction)[
     :10
 ]  # the others: tests/lowering/test_operations.py
 SEEDS = st.integers(0, 2**32 - 1)
+sampled_from = cache(st.sampled_from)
+"""Hypothesis looks at each new strategy; these are drawn from thousands of times."""
 
 
 class Sketch:
@@ -74,7 +77,7 @@ class Sketch:
             columns = ConnectionColumns.of(weight, links=links)
         else:
             shape = weight_shape(self.structure, projection)
-            columns = sparse(shape, self.draw(st.sampled_from((0.3, 0.7, 1.0))), self.rng)
+            columns = sparse(shape, self.draw(sampled_from((0.3, 0.7, 1.0))), self.rng)
             if isinstance(projection, Conv):
                 if self.draw(st.booleans()):
                     columns = grouped(columns, self.rng)
@@ -147,16 +150,17 @@ def areas(shape, size, rng):
     )
 
 
+@cache
 @st.composite
 def chains(draw, size=None, resize=True):
     """Operations of a layer of neurons, or of maps where a size is given, which they may be left to change."""
     chain = []
     if draw(st.booleans()):
-        chain.append(BatchNorm(epsilon=draw(st.sampled_from((1e-5, 1e-3)))))
+        chain.append(BatchNorm(epsilon=draw(sampled_from((1e-5, 1e-3)))))
     if draw(st.booleans()):
-        chain.append(Activation(function=draw(st.sampled_from(FUNCTIONS)), slope=draw(st.sampled_from((0.01, 0.2)))))
+        chain.append(Activation(function=draw(sampled_from(FUNCTIONS)), slope=draw(sampled_from((0.01, 0.2)))))
     if size is not None and draw(st.integers(0, 3)) == 0:
-        alpha, k = draw(st.sampled_from((0.1, 2.0))), draw(st.sampled_from((1.0, 2.0)))
+        alpha, k = draw(sampled_from((0.1, 2.0))), draw(sampled_from((1.0, 2.0)))
         chain.append(LocalResponseNorm(size=draw(st.integers(1, 4)), alpha=alpha, k=k))
     if size is not None and resize and min(size) >= 2 and draw(st.booleans()):
         chain.append(draw(resizings()))
@@ -168,11 +172,11 @@ def chains(draw, size=None, resize=True):
 @st.composite
 def resizings(draw):
     """A pooling or upsampling of maps of at least 2 x 2."""
-    kind = draw(st.sampled_from((Pooling, Pooling, AdaptivePooling, Upsampling)))
+    kind = draw(sampled_from((Pooling, Pooling, AdaptivePooling, Upsampling)))
     if kind is Upsampling:
-        mode, corners = draw(st.sampled_from((("nearest", False), ("bilinear", False), ("bilinear", True))))
+        mode, corners = draw(sampled_from((("nearest", False), ("bilinear", False), ("bilinear", True))))
         return Upsampling(mode=mode, size=draw(_pairs(1, 4)), align_corners=corners)
-    function = draw(st.sampled_from(("max", "average")))
+    function = draw(sampled_from(("max", "average")))
     if kind is AdaptivePooling:
         return AdaptivePooling(function=function, size=draw(_pairs(1, 3)))
     kernel = (draw(st.integers(1, 2)), 2)
@@ -336,7 +340,7 @@ def _gate_source(sketch, size, count, form):
 def _gated(draw, sketch):
     """Squeeze and excitation: `m` is `a`, and more, times `g`, which may be flattened; an output may be gated, too."""
     size, width, kind, how = _grid(draw, sketch)
-    form, count = draw(st.sampled_from(("same", "neurons", "single"))), draw(st.integers(1, width))
+    form, count = draw(sampled_from(("same", "neurons", "single"))), draw(st.integers(1, width))
     _gate_source(sketch, size, count, form)
     sketch.hidden("m", width, size, pool=False)
     sketch.link(OneToOne(source="a", target="m", trained=draw(st.booleans())))
@@ -362,11 +366,11 @@ def _opaque(draw, sketch):
     size, width, kind, how = _grid(draw, sketch)
     sketch.hidden("b", draw(st.integers(1, 3)), size, pool=False)
     sketch.project(kind(source="x", target="b", **how))
-    sketch.opaque("o", ["a", *draw(st.lists(st.sampled_from(("a", "b", "x")), max_size=2))])
+    sketch.opaque("o", ["a", *draw(st.lists(sampled_from(("a", "b", "x")), max_size=2))])
     sketch.hidden("s", width, size, pool=False)
     sketch.project(kind(source="o", target="s", **how))
     if draw(st.booleans()):
-        sketch.link(OneToOne(source=draw(st.sampled_from(("a", "o"))), target="s", name="skip"))
+        sketch.link(OneToOne(source=draw(sampled_from(("a", "o"))), target="s", name="skip"))
     sketch.hidden("h", draw(st.integers(1, 3)))
     sketch.project(Dense(source="s", target="h"))
     last = draw(st.booleans())
@@ -395,9 +399,9 @@ def networks(draw, families=tuple(FAMILIES)):
     Some have an interface of their own, and an input that nothing reads.
     """
     sketch = Sketch(draw, np.random.default_rng(draw(SEEDS)))
-    FAMILIES[draw(st.sampled_from(families))](draw, sketch)
+    FAMILIES[draw(sampled_from(families))](draw, sketch)
     if draw(st.integers(0, 3)) == 0:
-        size = draw(st.sampled_from((None, (2, 3))))
+        size = draw(sampled_from((None, (2, 3))))
         sketch.layer(Layer(name="w", kind="input", features=draw(st.integers(1, 3)), size=size), [])
     network = sketch.finish()
     bodies = network.bodies
@@ -410,11 +414,11 @@ def interfaces(draw, network):
     if draw(st.booleans()):
         return None
     inputs = [draw(input_ports(network, name)) for name in draw(st.permutations(network.input_names))]
-    again = draw(st.lists(st.sampled_from(network.output_names), max_size=2))
+    again = draw(st.lists(sampled_from(network.output_names), max_size=2))
     outputs = []
     for name in draw(st.permutations([*network.output_names, *again])):
         own = (len(network.units(name)), *(output_size(network.layer(name)) or ()))
-        outputs.append(OutputPort(layer=name, shape=draw(_shapes(own)), label=draw(st.sampled_from(("", "first")))))
+        outputs.append(OutputPort(layer=name, shape=draw(_shapes(own)), label=draw(sampled_from(("", "first")))))
     return Interface(inputs=inputs, outputs=outputs)
 
 
@@ -432,7 +436,7 @@ def input_ports(draw, network, name):
 def _shapes(own):
     """None, or another shape of as many values."""
     flat = int(np.prod(own))
-    return st.sampled_from((None, None, (flat,), (1, flat), (flat, 1, 1)))
+    return sampled_from((None, None, (flat,), (1, flat), (flat, 1, 1)))
 
 
 def inputs_for(network, batch, rng):
