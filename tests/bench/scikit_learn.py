@@ -59,8 +59,7 @@ class Row:
 
     def __str__(self) -> str:
         size = f"{self.parameters:,}" if self.parameters else ""
-        spread = f"{self.scores.min():.3f} to {self.scores.max():.3f}"
-        return f"| {self.name} | {self.median:.3f} | {self.mean:.3f} ± {self.error:.3f} | {spread} | {size} |"
+        return f"| {self.name} | {self.median:.3f} | {self.mean:.3f} ± {self.error:.3f} | {size} |"
 
 
 def parameters(model) -> int | None:
@@ -119,7 +118,7 @@ def main() -> None:
     warnings.simplefilter("ignore", ConvergenceWarning)
     for name in asked.names or DATA:
         found = rows(name, asked.seed)
-        print(f"\n| {name} | median | mean | folds | parameters |\n|---|---|---|---|---|")
+        print(f"\n| {name} | median | mean | parameters |\n|---|---|---|---|")
         print("\n".join(map(str, found)), flush=True)
         for promise, holds in promises(found).items():
             print(f"{'holds' if holds else 'FAILS'}: {promise}", flush=True)
