@@ -33,13 +33,21 @@ from nestgraph.runs.run_files import resumable
 from nestgraph.runs.run_folder import RunFolder
 
 SEED = 7
+TRAINED = {
+    "adamw": 'optimizer = "adamw", learning_rate = 0.02',
+    "muon": 'optimizer = "muon", learning_rate = 0.02, schedule = "one_cycle", accumulate = 3',
+    "half": 'optimizer = "rmsprop", learning_rate = 0.01, precision = "float16", accumulate = 2',
+    "average": 'optimizer = "adam", learning_rate = 0.02, ema = 0.9, early_stop = 3, precision = "bfloat16"',
+}
+"""How the runs train, by what they are called with `--training`."""
+
 RECIPE = """
 name = "short"
 seed_epochs = 2
 finish_epochs = 1
 data = { name = "digits", distortion = { degrees = 10.0, translate = 0.1 } }
 seed_network = { kind = "mlp", widths = [64, 8, 10], density = 0.2 }
-training = { optimizer = "adamw", learning_rate = 0.02, batch_size = 200, recalibration_batches = 1, threads = 1 }
+training = { HOW, batch_size = 200, recalibration_batches = 1, threads = 1 }
 shift = { epochs = 1 }
 
 [growth]
@@ -55,6 +63,13 @@ max_edits = 2
 activity_batches = 1
 policies = [{ kind = "magnitude_pruning", fraction = 0.3 }, { kind = "unit_pruning" }]
 """
+
+
+def recipe_text() -> str:
+    """The recipe, as the process is told to train."""
+    return RECIPE.replace("HOW", TRAINED[os.environ.get("SOAK_TRAINING", "adamw")])
+
+
 KEPT_APART = {run_files.TIMING}
 """What the clock says is no part of a run's identity."""
 
@@ -162,7 +177,7 @@ def work(folder: Path) -> None:
     if resumable(folder) or (folder / "result.json").exists():
         resume(folder, save_every=0)
     else:
-        synthesize(parse_recipe(RECIPE, "short.toml"), folder, SEED, overwrite=True, save_every=0)
+        synthesize(parse_recipe(recipe_text(), "short.toml"), folder, SEED, overwrite=True, save_every=0)
 
 
 @contextmanager

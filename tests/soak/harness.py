@@ -26,20 +26,22 @@ from nestgraph.errors import SnapshotError
 from nestgraph.loop import checkpoint, trainer, training_state
 from nestgraph.loop.decisions import PHASES
 from nestgraph.loop.resuming import resume
+from nestgraph.loop.stepping import Steps
 from nestgraph.lowering.bench_state import BenchState
 from nestgraph.lowering.states import OptimizerState
 from nestgraph.runs import run_folder, state_files
 from nestgraph.runs.run_files import LOCK, MANIFEST, RESULT
 from nestgraph.snapshot import disk, files, sidecar
 from tests.soak.disturbed import (
-    RECIPE,
     SEED,
+    TRAINED,
     Whereabouts,
     artefacts,
     at_every_chance,
     child,
     ending,
     prepare,
+    recipe_text,
     undisturbed,
     watch,
     work,
@@ -121,7 +123,18 @@ def tree(folder: Path) -> dict[str, bytes | str]:
     }
 
 
-CONTROLS = {"none": lambda: None, "naive": write_naively, "random": forget_random, "optimizer": forget_optimizer}
+def forget_steps():
+    """Resume without the moving average, the scale of half precision and what early stopping saw."""
+    Steps.restore = lambda *_: None
+
+
+CONTROLS = {
+    "none": lambda: None,
+    "naive": write_naively,
+    "random": forget_random,
+    "optimizer": forget_optimizer,
+    "steps": forget_steps,
+}
 
 
 class Harness:
@@ -211,7 +224,7 @@ class Harness:
         """End a run of the command line by a signal, see that it says how to go on, and go on."""
         run = self.folder / f"{kind.name}-{number}"
         recipe = self.folder / "short.toml"
-        recipe.write_text(RECIPE)
+        recipe.write_text(recipe_text())
         where = Whereabouts()
         where.deadly, where.signal = self.rng.randrange(FIRST, len(self.moments)), kind
 
@@ -286,8 +299,10 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=50, help="at least so many")
     parser.add_argument("--signals", type=int, default=0, help="of each kind")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--training", choices=TRAINED, default="adamw", help="how the runs train")
     parser.add_argument("--controls", nargs="*", choices=CONTROLS, default=["none"])
     asked = parser.parse_args()
+    os.environ["SOAK_TRAINING"] = asked.training
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # a disk would be waited for at every fsync
     with tempfile.TemporaryDirectory(dir=memory) as name:
         folder = Path(name)

@@ -59,6 +59,16 @@ def test_the_harness_finds_what_is_broken_on_purpose(few, control):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("training", ["muon", "half", "average"])
+def test_kills_change_nothing_however_a_run_trains(training):
+    controls = ["none", "steps"] if training == "average" else ["none"]
+    found = reports("--kills", 40, "--seed", 3, "--training", training, "--controls", *controls)
+    check_kills(found["none"], 40)
+    for control in controls[1:]:
+        assert any("other bytes in" in failure for failure in found[control]["shown"])
+
+
+@pytest.mark.slow
 def test_a_hundred_kills_change_nothing():
     check_kills(reports("--kills", 100, "--seed", 2)["none"], 100)
 
