@@ -469,6 +469,7 @@ def _training(network, folder):
     yield ng.load_recipe, {"name_or_path": "digits"}
     yield ng.load_sweep, {"name_or_path": folder / "none.toml"}
     yield ng.resume, {"run": folder / "none", "device": None, "allow_changes": False, "save_every": None}
+    yield ng.task, {"kind": "regression", "loss": "huber", "metrics": ["r2"], "goal": "r2", "name": "mine"}
     yield ng.Run.read, {"folder": folder / "none"}
     yield ng.report, {"run": folder / "none", "path": folder / "r.html", "reload": None}
     yield ng.LiveReport, {"folder": folder / "none", "path": folder / "r.html", "then": None}
