@@ -145,7 +145,8 @@ def test_what_wraps_a_module_is_refused():
 
 @pytest.mark.parametrize("name", ["lightning", "transformers"])
 def test_a_missing_package_is_one_sentence_with_its_remedy(name, monkeypatch):
-    monkeypatch.setitem(sys.modules, name, None)
+    for loaded in (name, *(known for known in sys.modules if known.startswith(f"{name}."))):
+        monkeypatch.setitem(sys.modules, loaded, None)
     monkeypatch.delitem(sys.modules, f"nestgraph.integrations.{name}", raising=False)
     with pytest.raises(TrainingError) as told:
         importlib.import_module(f"nestgraph.integrations.{name}")
