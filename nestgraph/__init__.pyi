@@ -4,6 +4,9 @@ from . import seeds as seeds
 from . import spec as spec
 from .data.datasets import load_dataset as load_dataset
 from .data.datasets import load_image_folder as load_image_folder
+from .data.own import as_batches as as_batches
+from .data.own import dataset as dataset
+from .data.own import split as split
 from .edits import Editor as Editor
 from .edits import diff as diff
 from .errors import NestgraphError as NestgraphError
@@ -42,7 +45,10 @@ from .render import draw as draw
 from .render import draw_difference as draw_difference
 from .reporting import LiveReport as LiveReport
 from .reporting import report as report
+from .runs.columns import read_columns as read_columns
+from .runs.columns import save_columns as save_columns
 from .runs.interruption import Interrupted as Interrupted
+from .runs.predicting import predict as predict
 from .runs.run import Run as Run
 from .snapshot import Limits as Limits
 from .snapshot import load as load
@@ -67,10 +73,12 @@ __all__ = [
     "Run",
     "Trainer",
     "Workbench",
+    "as_batches",
     "carry_optimizer",
     "collect",
     "compact",
     "cost",
+    "dataset",
     "diff",
     "difference",
     "draw",
@@ -94,6 +102,8 @@ __all__ = [
     "network_of",
     "plain_graph",
     "policies",
+    "predict",
+    "read_columns",
     "read_journal",
     "register",
     "replay",
@@ -101,8 +111,10 @@ __all__ = [
     "resume",
     "run_sweep",
     "save",
+    "save_columns",
     "seeds",
     "spec",
+    "split",
     "synthesize",
     "task",
     "to_edges",

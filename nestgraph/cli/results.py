@@ -126,7 +126,7 @@ def evaluation(
     from nestgraph.loop.trainer import Trainer
     from nestgraph.recipes.recipe import CLASSES, TrainingOptions
 
-    dataset = recipe.data.load(seed) if recipe else load_dataset(data, seed)
+    dataset = recipe.load(seed) if recipe else load_dataset(data, seed)
     task = recipe.task if recipe else CLASSES
     trainer = Trainer(dataset, TrainingOptions(), seed=seed, device=device, task=task)
     score = trainer.measure(network, split)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal, cast
 
-from pydantic import Field, TypeAdapter, ValidationInfo, WrapValidator
+from pydantic import Field, StringConstraints, TypeAdapter, ValidationInfo, WrapValidator
 
 from nestgraph.data.augmentation import ImageAugmentation, Normalisation
 from nestgraph.data.datasets import load_dataset, load_image_folder
@@ -102,36 +102,50 @@ class DataOptions(FolderOptions):
         return replace(dataset, normalisation=self.normalisation)
 
 
-class HeldData(Options):
-    """Samples that a program gave: a recipe says that there were some, and cannot read them again."""
+class OwnOptions(Options):
+    """Data that Python gives: `synthesize(recipe, data=...)`, and again `resume(run, data=...)`.
 
-    kind: Literal["held"]
+    Attributes:
+        name: what results call them.
+    """
+
+    kind: Literal["custom"]
+    name: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]*$")] = "own"
 
     distortion: ClassVar[None] = None
     augmentation: ClassVar[None] = None
-    named: ClassVar[bool] = False
-    story: ClassVar[str] = "The samples were given by a program."
 
     @property
     def title(self) -> str:
         """What results call the data."""
-        return self.kind
+        return self.name
+
+    @property
+    def named(self) -> bool:
+        """Whether its name alone tells what it is."""
+        return False
+
+    @property
+    def story(self) -> str:
+        """How its samples are split, in a sentence."""
+        return "The splits are those that were given."
 
     def load(self, seed: int, wanted: Wanted | None = None) -> Dataset:
-        """There is nothing to read.
+        """Nothing: only who gives them has them.
 
         Raises:
             DataError: always.
         """
         del seed, wanted
-        raise DataError("data of the kind 'held': expected samples in memory, got none: give them where they are held")
+        raise DataError(f"data {self.name!r}: expected the data themselves, got their name: {GIVE}")
 
 
+GIVE = "give them in Python, as in synthesize(recipe, data=split((X, y))), and again to resume"
 KINDS: dict[str, TypeAdapter[Options]] = {
     "csv": TypeAdapter(TableOptions),
     "parquet": TypeAdapter(TableOptions),
     "idx": TypeAdapter(IdxOptions),
-    "held": TypeAdapter(HeldData),
+    "custom": TypeAdapter(OwnOptions),
 }
 """Who reads what, by kind."""
 
@@ -153,5 +167,5 @@ def _by_kind(value: Any, handler: Callable[[Any], Any], info: ValidationInfo) ->
     return adapter.validate_python(fields)
 
 
-AnyData = Annotated[DataOptions | TableOptions | IdxOptions | HeldData, WrapValidator(_by_kind)]
+AnyData = Annotated[DataOptions | TableOptions | IdxOptions | OwnOptions, WrapValidator(_by_kind)]
 """The data of a recipe."""

@@ -20,7 +20,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight as checked_weights  # pyright: ignore[reportPrivateUsage]
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from nestgraph.data.options import HeldData
+from nestgraph.data.options import OwnOptions
 from nestgraph.data.samples import Dataset, Samples
 from nestgraph.data.splitting import split_places
 from nestgraph.graph.network import Network
@@ -184,7 +184,7 @@ class _Nest(BaseEstimator):
         )
         return Recipe(
             name="scikit-learn",
-            data=HeldData(kind="held"),
+            data=OwnOptions(kind="custom", name="held"),
             task=cast(Any, task),
             seed_network=SeedOptions(kind="mlp", widths=widths, density=density, batch_norm=False),
             training=training,

@@ -89,7 +89,9 @@ class Engine:
             DataError: the network does not fit the trainer's dataset.
         """
         if point is None:
-            network = recipe.seed_network.build(derived_seed(trainer.seed, "seed network"), trainer.dataset)
+            network = recipe.seed_network.build(
+                derived_seed(trainer.seed, "seed network"), trainer.dataset, trainer.outputs
+            )
             check_names(recipe, network)
         else:
             network = point.network

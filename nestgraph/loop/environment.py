@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from nestgraph.data.samples import Dataset, Samples, StreamedSamples
+from nestgraph.data.samples import Dataset, Samples, Split, StreamedSamples
 from nestgraph.errors import DataError, SnapshotError
 from nestgraph.render import engine
 from nestgraph.snapshot import sha256_of
@@ -48,9 +48,16 @@ def _versions() -> tuple[tuple[str, str], ...]:
 def fingerprints(dataset: Dataset) -> dict[str, Any]:
     """How many samples each split has and a SHA-256 of them.
 
-    Of samples in memory it is over every value; of image files over their names, labels and content, each read once.
+    Of samples in memory it is over every value; of image files over their names, labels and content, each read once; of
+    the user's own batches over all of them, or over the first where a seed draws them.
     """
-    return {name: {"samples": len(part), "sha256": _fingerprint(part)} for name, part in dataset.splits.items()}
+    return {name: _known(part) for name, part in dataset.splits.items()}
+
+
+def _known(part: Split) -> dict[str, Any]:
+    if isinstance(part, Samples | StreamedSamples):
+        return {"samples": len(part), "sha256": _fingerprint(part)}
+    return {"samples": getattr(part, "samples", None), "sha256": getattr(part, "sha256", None)}
 
 
 def _fingerprint(samples: Samples | StreamedSamples) -> str:

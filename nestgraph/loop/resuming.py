@@ -5,13 +5,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from nestgraph.data.samples import Dataset
 from nestgraph.errors import RecipeError, SnapshotError
 from nestgraph.loop.checkpoint import Begun, Pace, RunState
 from nestgraph.loop.engine import Engine, Watcher
 from nestgraph.loop.environment import differences
-from nestgraph.loop.synthesis import complete, facts_of, synthesize
+from nestgraph.loop.synthesis import complete, facts_of, synthesize, trainer_of
 from nestgraph.loop.tracking import check_trackers, tracked
-from nestgraph.loop.trainer import Trainer, cpu_threads
+from nestgraph.loop.trainer import cpu_threads
 from nestgraph.policies import Policy
 from nestgraph.recipes.own_policies import classes_of, refuse_unknown
 from nestgraph.recipes.recipe import Recipe, recorded_recipe
@@ -38,6 +39,7 @@ def resume(
     policies: Iterable[type[Policy]] = (),
     trackers: Sequence[Any] = (),
     task: Task | None = None,
+    data: Dataset | None = None,
 ) -> Run:
     """Go on with a run that was interrupted, to the same bits as if it had not been.
 
@@ -51,6 +53,7 @@ def resume(
         policies: classes of the recipe's policies that are not of this package.
         trackers: see `synthesize`; they are told of what comes from now on.
         task: that of the run again, where it has a loss or metrics of your own.
+        data: those that the run began with, where Python gave them.
 
     Raises:
         DataError: the dataset cannot be had.
@@ -74,11 +77,8 @@ def resume(
         begun = state.begun()
         recipe = _same_recipe(place, begun, policies).with_code(task)
         refuse_unknown(recipe, (begun.environment.model_extra or {}).get("policies"))
-        data, seed = recipe.data, begun.environment.seed
-        where = device or begun.environment.device
-        trainer = Trainer(
-            data.load(seed), recipe.training, data.distortion, seed, where, data.augmentation, recipe.task
-        )
+        seed, where = begun.environment.seed, device or begun.environment.device
+        trainer = trainer_of(recipe, seed, where, data)
         with cpu_threads(recipe.training.threads), tracked(trackers, place, recipe, seed, progress) as watcher:
             facts = facts_of(trainer, recipe)
             _check_facts(place, begun, facts, allow_changes)

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nestgraph.data.options import OwnOptions
+from nestgraph.data.samples import Dataset
 from nestgraph.errors import RecipeError
 from nestgraph.graph.cost import cost
 from nestgraph.graph.network import Network
@@ -39,6 +41,7 @@ def synthesize(
     save_every: float | None = None,
     trackers: Sequence[Any] = (),
     task: Task | None = None,
+    data: Dataset | None = None,
 ) -> Run:
     """Run a recipe: grow a small seed, shift its activations, prune it, and write everything to a run folder.
 
@@ -57,6 +60,7 @@ def synthesize(
         trackers: what else is told of every measurement: names of Accelerate's trackers ("tensorboard", "wandb",
             "mlflow", ...) or objects of its classes. One that fails is warned of, and the run goes on without it.
         task: in the place of the recipe's, such as one with a loss of your own. The recipe is run and written with it.
+        data: what a recipe of `data = {kind = "custom"}` runs on, made by `split` or `dataset`.
 
     Raises:
         DataError: the dataset cannot be had, its targets are none of the task's, the seed network does not fit them, or
@@ -70,8 +74,8 @@ def synthesize(
     """
     refuse_unknown(recipe)
     check_trackers(trackers)
-    recipe, data = recipe.resolved(Path()).with_task(task), recipe.data
-    trainer = Trainer(data.load(seed), recipe.training, data.distortion, seed, device, data.augmentation, recipe.task)
+    recipe = recipe.resolved(Path()).with_task(task)
+    trainer = trainer_of(recipe, seed, device, data)
     place = Path(out or f"runs/{recipe.name}-{seed}")
     with cpu_threads(recipe.training.threads), tracked(trackers, place, recipe, seed, progress) as watcher:
         facts = facts_of(trainer, recipe)
@@ -84,6 +88,21 @@ def synthesize(
             folder.prepare()
             state.begin(Begun(recipe=recipe.document, environment=Facts.model_validate(facts)))
             return complete(engine, recipe, trainer, folder)
+
+
+def trainer_of(recipe: Recipe, seed: int, device: str, given: Dataset | None = None) -> Trainer:
+    """A trainer with the data of a recipe, or with those that are given for it.
+
+    Raises:
+        DataError: they cannot be had, or the task cannot learn them.
+        RecipeError: data are given to a recipe that names others.
+    """
+    data = recipe.data
+    if given is not None and not isinstance(data, OwnOptions):
+        remedy = 'write data = {kind = "custom"}'
+        raise RecipeError(f"{recipe.name}: expected a recipe whose data are given, got one of {data.title!r}: {remedy}")
+    dataset = recipe.load(seed) if given is None else given
+    return Trainer(dataset, recipe.training, data.distortion, seed, device, data.augmentation, recipe.task)
 
 
 def facts_of(trainer: Trainer, recipe: Recipe) -> dict[str, Any]:

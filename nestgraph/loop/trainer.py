@@ -1,11 +1,12 @@
 """Training between edits: a plain PyTorch loop on tensors that stay on the device."""
 
 import math
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Literal, cast
+from itertools import islice
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,10 +14,12 @@ from torch import nn
 from torch.optim.swa_utils import update_bn
 
 from nestgraph.data.augmentation import ImageAugmentation, image_augmentation, middle
+from nestgraph.data.batches import Batches, SampledBatches
 from nestgraph.data.distortion import AffineDistortion, affine_distortion
-from nestgraph.data.minibatch import present
+from nestgraph.data.loaded import OwnBatches, OwnSamples
+from nestgraph.data.minibatch import Minibatch, present
 from nestgraph.data.samples import Dataset, Samples, StreamedSamples
-from nestgraph.data.sources import Source, source
+from nestgraph.data.samples import Split as SplitSamples
 from nestgraph.edits import Applied, SetValues
 from nestgraph.errors import DataError, LoweringError, TrainingError
 from nestgraph.graph.extents import fits, sample_shape, shape_words
@@ -34,19 +37,18 @@ from nestgraph.spec.arguments import checked
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.metrics import LOSS
 from nestgraph.spec.randomness import derived_seed
+from nestgraph.spec.wording import quoted
 from nestgraph.tasks.classes import Classification
 from nestgraph.tasks.sums import added
 from nestgraph.tasks.task import Task
 
-Batch = tuple[torch.Tensor, ...]
-"""Inputs, targets and, if samples have some, weights."""
+Batch = tuple[Any, ...]
+"""Inputs (a tensor, or a tuple of those of several inputs), targets and, if samples have some, weights."""
+
 Split = Literal["train", "validation", "test"]
 TRIAL_BATCHES = 8
-MEASURING_BATCH = 4096
 LIMITING = 4096
 """Training samples at most that say which losses are beyond the limit."""
-MEASURING_VALUES = 2**22
-"""Inputs of a measuring batch at most: large images are measured in smaller batches."""
 
 
 @dataclass(frozen=True)
@@ -109,9 +111,8 @@ class Trainer:
         self._size = image[1:] if image else None
         self._distort = None if distortion is None else affine_distortion(distortion)
         self._augment = None if augmentation is None else image_augmentation(augmentation, self._size or (1, 1))
-        splits = cast("dict[str, Samples | StreamedSamples]", dataset.splits)
-        self._sources = {name: source(samples, self.device) for name, samples in splits.items()}
         self.task = self._fitted(task)
+        self._batches = {name: self._read(samples) for name, samples in dataset.splits.items()}
 
     def _fitted(self, task: Task) -> Task:
         """The task with what it takes from the targets of the training split; those of all splits as it wants them."""
@@ -122,10 +123,18 @@ class Trainer:
             task = task.model_copy(update={"label_smoothing": smoothing})
         if task.reads_inputs:
             return task
-        told = {name: task.prepared(part.targets, facts) for name, part in self.dataset.splits.items()}
-        for name, targets in told.items():
-            self._sources[name].targets = torch.from_numpy(targets).to(self.device)
-        return task.fitted(told["train"], facts)
+        return task.fitted(task.prepared(self.dataset.train.targets, facts), facts)
+
+    def _read(self, samples: SplitSamples) -> Batches:
+        """The batches of a split, with targets as the task takes them."""
+        facts = self.dataset.facts
+        prepare = None if self.task.reads_inputs else partial(self.task.prepared, facts=facts)
+        if isinstance(samples, OwnSamples):
+            return OwnBatches(samples, self.device, prepare)
+        if not isinstance(samples, Samples | StreamedSamples):
+            raise DataError(f"expected samples in memory, in files or of a loader, got {quoted(samples)}")
+        vary = [each for each in (self._distort, self._augment) if each is not None]
+        return SampledBatches(samples, self.options.batch_size, self.device, prepare, vary, self._seen)
 
     @checked(TrainingError)
     def bench(self, network: Network) -> Workbench:
@@ -139,10 +148,15 @@ class Trainer:
         check_memory(network, self.options, len(self.dataset.train), self.device)
         return Workbench(network, partial(optimizers, self.options), self.device)
 
+    @property
+    def outputs(self) -> int:
+        """How many output units the task asks for."""
+        return self.task.outputs(self.dataset.facts)
+
     def _check(self, network: Network) -> None:
         """Whether the network has inputs of the dataset's shapes, and the outputs that the task asks for."""
         name, facts = self.dataset.name, self.dataset.facts
-        reads, count = [sample_shape(network, port) for port in network.inputs], self.task.outputs(facts)
+        reads, count = [sample_shape(network, port) for port in network.inputs], self.outputs
         fit = [
             fits(shape, read) or read == (math.prod(shape),) for shape, read in zip(facts.inputs, reads, strict=False)
         ]
@@ -196,7 +210,7 @@ class Trainer:
                 self._reached(bench, training, place, saves, steps)
             steps.finish()
             if count := self.options.recalibration_batches:
-                update_bn(self.batches(bench.edited, count, f"recalibrate {purpose}", index), bench.module)
+                update_bn(self.batches(bench.edited, count, f"recalibrate {purpose}", index), _Spread(bench.module))
         try:
             return bench.take_in() or bench.apply(SetValues())
         except LoweringError as error:
@@ -206,21 +220,18 @@ class Trainer:
         self, bench: Workbench, training: Training, place: Place, saves: TrainingSaves | None, steps: Steps
     ) -> float:
         """One pass over the training split, or the rest of one; the loss of its last step."""
-        train, order = self._sources["train"], random_state(self.device)
-        batches = self._split(torch.randperm(len(train.targets)))
+        train, order = self._batches["train"], random_state(self.device)
+        epoch = train.epoch(derived_seed(self.seed, "epoch", training.purpose, training.index, place.epoch))
         if place.batch:
             set_random(place.random, self.device)
-        loss, together = torch.zeros(()), self.options.accumulate
-        for number, (batch, images) in enumerate(self._varied(train, batches[place.batch :]), place.batch):
-            first, done = number - number % together, number + 1
-            if number == first:
-                steps.begin(training.rate, (place.epoch + number / len(batches)) / training.epochs)
-            whole = sum(len(each) for each in batches[first : first + together])
-            self._step(bench, steps, len(batch) / whole, *self._told(bench.edited, "train", batch, images))
-            if done < len(batches) and done % together:
-                continue
-            loss = steps.end()
-            if done % train.together == 0 and done < len(batches):  # between groups: their images vary together
+        loss, done, batches = torch.zeros(()), place.batch, epoch.rest(place.batch)
+        while group := list(islice(batches, self.options.accumulate)):
+            steps.begin(training.rate, (place.epoch + done / epoch.count) / training.epochs)
+            whole = sum(batch.samples for batch in group)
+            for batch in group:
+                self._step(bench, steps, batch.samples / whole, *self._told(bench.edited, batch))
+            loss, done = steps.end(), done + len(group)
+            if done % train.together == 0 and done < epoch.count:  # between groups: their images vary together
                 self._reached(bench, training, Place(place.epoch, done), saves, steps, order)
         return loss.item()
 
@@ -237,14 +248,6 @@ class Trainer:
             saves.reached(bench, training, place, order, steps)
         interruption.end_if_wished()
 
-    def _varied(self, train: Source, batches: tuple[torch.Tensor, ...]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Each batch's places in the training split and its images, distorted and augmented if the recipe says so."""
-        groups = [batches[first : first + train.together] for first in range(0, len(batches), train.together)]
-        for group, images in zip(groups, train.images([torch.cat(group) for group in groups]), strict=True):
-            for vary in (self._distort, self._augment):
-                images = images if vary is None else vary(images)
-            yield from zip(group, torch.split(self._seen(images), [len(batch) for batch in group]), strict=True)
-
     def _seen(self, images: torch.Tensor) -> torch.Tensor:
         """What a network sees of images: their middle, normalised if the dataset says so."""
         images = middle(images, self._size) if self._size else images
@@ -253,13 +256,9 @@ class Trainer:
         mean, deviation = (images.new_tensor(each).reshape(-1, 1, 1) for each in (known.mean, known.deviation))
         return (images - mean) / deviation
 
-    def _split(self, order: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Batches of up to `batch_size` samples and of one size, so that none is too small for batch normalisation."""
-        return order.to(self.device).tensor_split(-(-len(order) // self.options.batch_size))
-
-    def _step(self, bench: Workbench, steps: Steps, share: float, inputs: torch.Tensor, *told: torch.Tensor) -> None:
+    def _step(self, bench: Workbench, steps: Steps, share: float, inputs: Any, *told: torch.Tensor) -> None:
         """Add a batch, which has a share of a step's samples, to the step."""
-        steps.add(lambda: self.task.loss(bench.module(inputs), *told), share)
+        steps.add(lambda: self.task.loss(computed(bench.module, inputs), *told), share)
 
     @torch.no_grad()
     def try_out(self, network: Network) -> None:
@@ -270,7 +269,7 @@ class Trainer:
             TrainingError: the loss cannot take the batch.
         """
         inputs, *told = next(self.samples(network, "train", self.options.batch_size))
-        loss = float(self.task.loss(lower(network, device=self.device).eval()(inputs), *told))
+        loss = float(self.task.loss(computed(lower(network, device=self.device).eval(), inputs), *told))
         if not math.isfinite(loss):
             remedy = "scale the inputs and targets, or look for values that its formula does not take"
             raise DataError(f"task {self.task.kind!r}: expected a finite loss at the first batch, got {loss}: {remedy}")
@@ -278,20 +277,17 @@ class Trainer:
     @cached_property
     def loss_limit(self) -> float:
         """The loss beyond which a training is one that broke down."""
-        if self.task.reads_inputs:
-            _, images = next(self._in_order("train", LIMITING))
-            return self.options.loss_limit * self.task.limit(np.asarray(images.cpu()))
-        return self.options.loss_limit * self.task.limit(np.asarray(self._sources["train"].targets[:LIMITING].cpu()))
+        train = self._batches["train"]
+        read = self.task.reads_inputs
+        told = np.asarray(next(train.ordered(LIMITING)).inputs[0].cpu()) if read else train.told(LIMITING)
+        return self.options.loss_limit * self.task.limit(told)
 
     @checked(TrainingError)
     def batches(self, network: Network, count: int | None, purpose: str, index: int) -> Iterator[Batch]:
         """`count` undistorted batches of the training split in random order; all of it for None."""
-        train = self._sources["train"]
-        generator = torch.Generator().manual_seed(derived_seed(self.seed, "batches", purpose, index))
-        chosen = self._split(torch.randperm(len(train.targets), generator=generator))[:count]
-        for batch, images in zip(chosen, train.images(chosen), strict=True):
+        for batch in self._batches["train"].drawn(derived_seed(self.seed, "batches", purpose, index), count):
             interruption.end_if_wished()
-            yield self._told(network, "train", batch, self._seen(images))
+            yield self._told(network, batch)
 
     def evidence(self, network: Network, needs: Collection[EvidenceKind], count: int | None, index: int) -> Evidence:
         """Evidence on `count` undistorted batches of the training split; all of it for None, a few for trials.
@@ -323,24 +319,19 @@ class Trainer:
         """
         if most is not None and most < 1:
             raise TrainingError(f"samples expected batches of at least 1 sample, got {most}")
-        return (self._told(network, split, batch, images) for batch, images in self._in_order(split, most))
+        return (self._told(network, batch) for batch in self._in_order(split, most))
 
-    def _told(self, network: Network, split: Split, batch: torch.Tensor, images: torch.Tensor) -> Batch:
-        """What the network reads of samples at places of a split, their targets, and any weights of theirs."""
-        inputs, samples = _shaped(network, images), self.dataset.splits[split]
-        targets = inputs if self.task.reads_inputs else self._sources[split].targets[batch]
-        if samples.weights is None:
-            return inputs, targets
-        return inputs, targets, torch.from_numpy(samples.weights).to(self.device)[batch]
+    def _told(self, network: Network, batch: Minibatch) -> Batch:
+        """What the network reads of samples, their targets, and any weights of theirs."""
+        flat = [len(sample_shape(network, port)) == 1 for port in network.inputs]
+        inputs = tuple(torch.flatten(part, 1) if one else part for part, one in zip(batch.inputs, flat, strict=True))
+        told = (inputs[0], *batch.told[1:]) if self.task.reads_inputs else batch.told
+        return (inputs if len(flat) > 1 else inputs[0]), *told
 
-    def _in_order(self, split: Split, most: int | None = None) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """The places and images of batches in the order of a split."""
-        chosen = self._sources[split]
-        size = min(most or MEASURING_BATCH, max(1, MEASURING_VALUES // self._values))
-        batches = torch.split(torch.arange(len(chosen.targets), device=self.device), size)
-        for batch, images in zip(batches, chosen.images(batches), strict=True):
+    def _in_order(self, split: Split, most: int | None = None) -> Iterator[Minibatch]:
+        for batch in self._batches[split].ordered(most):
             interruption.end_if_wished()
-            yield batch, self._seen(images)
+            yield batch
 
     @torch.no_grad()
     @checked(TrainingError)
@@ -353,7 +344,7 @@ class Trainer:
         self._check(network)
         module = lower(network, device=self.device) if module is None else module
         module.eval()
-        lots = (self.task.scores(module(inputs), *told) for inputs, *told in self.samples(network, split))
+        lots = (self.task.scores(computed(module, inputs), *told) for inputs, *told in self.samples(network, split))
         scores = added(lots)
         goal = self.task.aim.value(scores)
         return Score(scores.pop(LOSS), scores, goal)
@@ -363,20 +354,31 @@ class Trainer:
         """The goal of the best constant answer on the validation split."""
         if self.task.reads_inputs:
             return 0.0 if self.task.goal == "r2" else self.task.floor(self.arrays("validation")[0])
-        targets = np.asarray(self._sources["validation"].targets.cpu())
-        return self.task.floor(targets, self.dataset.validation.weights)
+        return self.task.floor(self._batches["validation"].told(), self.dataset.validation.weights)
 
     @checked(TrainingError)
     def arrays(self, split: Split) -> tuple[AnyArray, AnyArray]:
         """The flattened samples and the targets of a split, for baselines."""
-        inputs = torch.cat([images.flatten(1) for _, images in self._in_order(split)])
-        return np.asarray(inputs.cpu()), np.asarray(self._sources[split].targets.cpu())
+        inputs = torch.cat([batch.inputs[0].flatten(1) for batch in self._in_order(split)])
+        return np.asarray(inputs.cpu()), self._batches[split].told()
+
+
+class _Spread(nn.Module):
+    """A module that takes the inputs of a `Batch` together."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, inputs: Any) -> Any:
+        """What the module gives."""
+        return computed(self.module, inputs)
+
+
+def computed(module: Callable[..., Any], inputs: Any) -> Any:
+    """What a module gives for the inputs of a `Batch`."""
+    return module(*inputs) if isinstance(inputs, tuple) else module(inputs)
 
 
 def _diverged(training: str, got: str) -> TrainingError:
     return TrainingError(f"training ({training}) expected finite numbers, got {got}: lower training.learning_rate")
-
-
-def _shaped(network: Network, images: torch.Tensor) -> torch.Tensor:
-    """Images as the network's input layer takes them, (batch, features) or (batch, channels, height, width)."""
-    return images.flatten(1) if len(sample_shape(network, network.inputs[0])) == 1 else images

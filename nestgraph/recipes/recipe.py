@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -19,6 +19,8 @@ from pydantic import (
 )
 
 from nestgraph.data.options import AnyData
+from nestgraph.data.samples import Dataset
+from nestgraph.data.tables.options import Wanted
 from nestgraph.errors import RecipeError, SnapshotError
 from nestgraph.policies import GrowthPolicy, Policy
 from nestgraph.recipes.own_policies import Own, Recorded, recorded
@@ -36,6 +38,14 @@ from nestgraph.spec.record import Record, Text, absent
 from nestgraph.tasks.classes import Classification
 from nestgraph.tasks.custom import AnyTask, Custom
 from nestgraph.tasks.task import Task
+
+WANTED: Mapping[str, Wanted] = {
+    "classification": "classes",
+    "binary": "classes",
+    "multi_label": "labels",
+    "regression": "numbers",
+}
+"""What tasks learn of the columns of a table, by kind."""
 
 CLASSES = Classification()
 """The task where a recipe names none."""
@@ -211,6 +221,14 @@ class Recipe(Record):
     def within(self, seconds: float) -> Self:
         """The same, with another bound on the time of a run, above 0."""
         return self.model_copy(update={"training": self.training.model_copy(update={"seconds": float(seconds)})})
+
+    def load(self, seed: int) -> Dataset:
+        """The data, with the splits of one random seed, and targets as the task asks for them.
+
+        Raises:
+            DataError: they cannot be had.
+        """
+        return self.data.load(seed, WANTED.get(self.task.kind))
 
     def resolved(self, folder: Path) -> Self:
         """The same with the snapshot that it starts from, if it does, found from `folder` and known by its digest.

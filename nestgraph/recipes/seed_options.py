@@ -65,8 +65,13 @@ class SeedOptions(Options):
     }
     needed: ClassVar = {"path": Beside.of("kind", "snapshot")}
 
-    def build(self, seed: int, dataset: Dataset | None = None) -> Network:
-        """The seed network of one random seed, for the images and classes of a dataset.
+    def build(self, seed: int, dataset: Dataset | None = None, outputs: int | None = None) -> Network:
+        """The seed network of one random seed, for the inputs and targets of a dataset.
+
+        Args:
+            seed: which.
+            dataset: what it is to read.
+            outputs: how many output units the task asks for; by default one for each class or number.
 
         Raises:
             RecipeError: the snapshot holds another network than when the recipe was read.
@@ -75,10 +80,12 @@ class SeedOptions(Options):
         """
         norm, common = self.batch_norm, (self.width, self.density, seed)
         channels, *size = (dataset.facts.image if dataset else None) or (3, 224, 224)
-        task: dict[str, Any] = {"size": size, "classes": dataset.classes if dataset else 1000}
+        task: dict[str, Any] = {"size": size, "classes": 1000}
+        if dataset is not None:
+            task["classes"] = outputs = outputs or dataset.classes or dataset.facts.width
         match self.kind:
             case "mlp":
-                return mlp(self.widths or self._widths(dataset), self.density, seed, batch_norm=norm)
+                return mlp(self.widths or self._widths(dataset, outputs), self.density, seed, batch_norm=norm)
             case "lenet_300_100":
                 return lenet_300_100(*common, batch_norm=norm)
             case "lenet_5":
@@ -96,12 +103,12 @@ class SeedOptions(Options):
             case "snapshot":
                 return self._load()
 
-    def _widths(self, dataset: Dataset | None) -> tuple[int, ...]:
+    def _widths(self, dataset: Dataset | None, outputs: int | None) -> tuple[int, ...]:
         """Of all layers of an `mlp`, from what data have and ask for."""
-        if dataset is None:
+        if dataset is None or outputs is None:
             raise RecipeError("seed_network: expected data whose inputs and outputs to fit, got none: give widths")
         facts = dataset.facts
-        return (facts.values, *(HIDDEN if self.neurons is None else self.neurons), facts.classes or facts.width)
+        return (facts.values, *(HIDDEN if self.neurons is None else self.neurons), outputs)
 
     def resolved(self, folder: Path) -> Self:
         """The same with the path of a snapshot in full, from `folder`, and with the digest of what is there now.

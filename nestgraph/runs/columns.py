@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from nestgraph.data.tables.preparation import PREPARATION, Preparation
-from nestgraph.errors import DataError
+from nestgraph.errors import DataError, SnapshotError
 from nestgraph.runs.run_files import COLUMNS
 from nestgraph.snapshot import MAX_BYTES, read_bounded, read_record, write_atomically
 from nestgraph.snapshot.disk import PathLike, shown
+from nestgraph.spec.arguments import checked
 
 
 def columns_text(preparation: Preparation) -> bytes:
@@ -14,6 +15,7 @@ def columns_text(preparation: Preparation) -> bytes:
     return preparation.model_dump_json(indent=2).encode() + b"\n"
 
 
+@checked(SnapshotError)
 def save_columns(preparation: Preparation, path: PathLike) -> None:
     """Write what is done to the rows of a table, for a network that is kept somewhere else.
 
@@ -27,6 +29,7 @@ def save_columns(preparation: Preparation, path: PathLike) -> None:
     write_atomically(path, columns_text(preparation))
 
 
+@checked(SnapshotError)
 def read_columns(path: PathLike) -> Preparation:
     """What is done to the rows of a table.
 

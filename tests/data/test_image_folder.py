@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image, ImageOps, PngImagePlugin
 
-from nestgraph.data import image_files
+from nestgraph.data import batches, image_files
 from nestgraph.data.augmentation import ImageAugmentation, Normalisation
 from nestgraph.data.datasets import load_image_folder
 from nestgraph.data.image_files import ImageFiles, decode
@@ -24,7 +24,6 @@ from nestgraph.data.image_folder import FolderOptions
 from nestgraph.data.samples import Dataset, Samples
 from nestgraph.errors import DataError
 from nestgraph.graph.reference import predict
-from nestgraph.loop import trainer
 from nestgraph.loop.synthesis import synthesize
 from nestgraph.loop.trainer import Trainer
 from nestgraph.recipes.recipe import TrainingOptions, parse_recipe
@@ -460,7 +459,7 @@ def test_training_repeats_whatever_the_workers_and_draws_nothing_from_the_global
 
 @pytest.mark.parametrize("normalisation", [None, Normalisation(mean=(0.4, 0.5, 0.6), deviation=(0.2, 0.3, 0.4))])
 def test_measured_is_what_the_reference_says_of_the_middles(tmp_path, monkeypatch, normalisation):
-    monkeypatch.setattr(trainer, "MEASURING_VALUES", 4 * 3 * 32 * 32)
+    monkeypatch.setattr(batches, "MEASURING_VALUES", 4 * 3 * 32 * 32)
     each, network = trained(write_pictures(tmp_path / "flat"), normalisation=normalisation)
     for split in ("train", "test"):
         samples = getattr(each.dataset, split)

@@ -27,6 +27,7 @@ import torch
 
 import nestgraph as ng
 from nestgraph.data.samples import Dataset, Samples
+from nestgraph.data.tables.preparation import NumberColumn, Preparation
 from nestgraph.errors import NestgraphError
 from nestgraph.graph.geometry import output_size
 from nestgraph.recipes.recipe import TrainingOptions
@@ -465,6 +466,16 @@ def _training(network, folder):
     flat = data.train.inputs.reshape(len(data.train), -1)
     asked = {"needs": {"gradients", "trial"}, "seed": 0, "device": "cpu", "trial": 2}
     yield ng.gather, {"network": network, "batches": [(flat, data.train.targets)], "loss": trainer.task.loss, **asked}
+    yield ng.as_batches, {"data": (flat, data.train.targets), "size": 4, "steps": None}
+    parts = {"train": (flat, data.train.targets), "validation": data.validation, "test": None}
+    yield ng.dataset, {**parts, "size": 4, "steps": None, "names": ("a", "b", "c"), "name": "fuzz"}
+    shares = {"validation": 0.3, "test": 0.3, "kind": "stratified", "by": None, "seed": 0}
+    whole = (flat, data.train.targets)
+    yield ng.split, {"data": whole, "target": None, **shares, "wanted": None, "names": (), "name": "fuzz"}
+    yield ng.predict, {"network": network, "rows": folder / "none.csv", "columns": folder / "none.json"}
+    yield ng.read_columns, {"path": folder / "none.json"}
+    column = NumberColumn(name="a", mean=0.0, deviation=1.0)
+    yield ng.save_columns, {"preparation": Preparation(columns=(column,)), "path": folder / "c.json"}
     yield ng.load_image_folder, {"folder": folder / "none", "options": None, "seed": 0}
     yield ng.load_recipe, {"name_or_path": "digits"}
     yield ng.load_sweep, {"name_or_path": folder / "none.toml"}
@@ -478,7 +489,7 @@ def _training(network, folder):
 def _dear(network, folder, rng):
     """Verbs that take long where all their arguments fit."""
     run = {"recipe": RECIPE, "seed": 0, "device": "cpu", "progress": None, "overwrite": True, "save_every": None}
-    run |= {"trackers": ()}
+    run |= {"trackers": (), "data": None}
     yield ng.synthesize, {**run, "out": folder / "run"}
     yield ng.load_dataset, {"name": "digits", "seed": 0, "cache": folder, "validation": "stratified", "folder": None}
     picture = {"path": folder / "n.svg", "view": "layers", "theme": "light"}

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from nestgraph.data import batches
 from nestgraph.data.distortion import AffineDistortion
 from nestgraph.edits import SetOperations, SetValues, prune_connections, remove_units
 from nestgraph.errors import DataError, TrainingError
 from nestgraph.graph import Structure
 from nestgraph.graph.reference import forward, preactivation
-from nestgraph.loop import trainer as module
 from nestgraph.loop.trainer import Trainer, cpu_threads
 from nestgraph.lowering import slots
 from nestgraph.recipes.recipe import TrainingOptions
@@ -97,7 +97,7 @@ def test_batches_are_lazy_and_as_many_as_asked_for():
 @pytest.mark.parametrize("kind", NETWORKS)
 @pytest.mark.parametrize("batch", [4096, 10])
 def test_measured_is_what_the_reference_says(kind, batch, monkeypatch):
-    monkeypatch.setattr(module, "MEASURING_BATCH", batch)
+    monkeypatch.setattr(batches, "MEASURING_BATCH", batch)
     trainer, network = toy_trainer(DATA), fitted(NETWORKS[kind])
     for split in ("train", "validation", "test"):
         score, part = trainer.measure(network, split), getattr(DATA, split)
