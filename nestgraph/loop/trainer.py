@@ -5,8 +5,7 @@ from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from itertools import islice
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -27,7 +26,8 @@ from nestgraph.graph.network import Network
 from nestgraph.loop.evidence import gather
 from nestgraph.loop.memory import check_memory
 from nestgraph.loop.stepping import Steps, optimizers
-from nestgraph.loop.training_state import Place, RandomState, Training, TrainingSaves, random_state, set_random
+from nestgraph.loop.training import Course, diverged, train
+from nestgraph.loop.training_state import Training, TrainingSaves
 from nestgraph.lowering import lower
 from nestgraph.lowering.workbench import Workbench
 from nestgraph.policies import Evidence, EvidenceKind
@@ -194,59 +194,30 @@ class Trainer:
                 of the bench goes back.
         """
         training = Training(purpose=purpose, index=index, epochs=epochs, rate=rate)
-        bench.module.train()
+        steps, seed = Steps(bench, self.options, self.device), derived_seed(self.seed, "fit", purpose, index)
         with torch.random.fork_rng():
-            torch.manual_seed(derived_seed(self.seed, "fit", purpose, index))
-            steps = Steps(bench, self.options, self.device)
-            place = saves.restore(bench, training, steps) if saves else Place()
-            while place.epoch < epochs and not steps.over:
-                loss = self._epoch(bench, training, place, saves, steps)
-                place = Place(place.epoch + 1)
-                if not (math.isfinite(loss) and loss <= self.loss_limit):
-                    raise _diverged(f"{purpose} {index}, epoch {place.epoch}", f"a loss of {loss}")
-                if self.options.early_stop:
-                    steps.measured(self.measure(bench.edited, "validation", steps.module).loss)
-                    bench.module.train()
-                self._reached(bench, training, place, saves, steps)
-            steps.finish()
+            train(bench, self._course(bench.edited), training, steps, seed, saves)
             if count := self.options.recalibration_batches:
                 update_bn(self.batches(bench.edited, count, f"recalibrate {purpose}", index), _Spread(bench.module))
         try:
             return bench.take_in() or bench.apply(SetValues())
         except LoweringError as error:
-            raise _diverged(f"{purpose} {index}, last step", str(error)) from error
+            raise diverged(f"{training.words}, last step", str(error)) from error
 
-    def _epoch(
-        self, bench: Workbench, training: Training, place: Place, saves: TrainingSaves | None, steps: Steps
-    ) -> float:
-        """One pass over the training split, or the rest of one; the loss of its last step."""
-        train, order = self._batches["train"], random_state(self.device)
-        epoch = train.epoch(derived_seed(self.seed, "epoch", training.purpose, training.index, place.epoch))
-        if place.batch:
-            set_random(place.random, self.device)
-        loss, done, batches = torch.zeros(()), place.batch, epoch.rest(place.batch)
-        while group := list(islice(batches, self.options.accumulate)):
-            steps.begin(training.rate, (place.epoch + done / epoch.count) / training.epochs)
-            whole = sum(batch.samples for batch in group)
-            for batch in group:
-                self._step(bench, steps, batch.samples / whole, *self._told(bench.edited, batch))
-            loss, done = steps.end(), done + len(group)
-            if done % train.together == 0 and done < epoch.count:  # between groups: their images vary together
-                self._reached(bench, training, Place(place.epoch, done), saves, steps, order)
-        return loss.item()
+    def _course(self, network: Network) -> Course:
+        """What a training of a network goes by."""
 
-    def _reached(
-        self,
-        bench: Workbench,
-        training: Training,
-        place: Place,
-        saves: TrainingSaves | None,
-        steps: Steps,
-        order: RandomState | None = None,
-    ) -> None:
-        if saves:
-            saves.reached(bench, training, place, order, steps)
-        interruption.end_if_wished()
+        def read(batch: Minibatch) -> Minibatch:
+            inputs, *told = self._told(network, batch)
+            several = cast("tuple[torch.Tensor, ...]", inputs if isinstance(inputs, tuple) else (inputs,))
+            return Minibatch(several, tuple(told))
+
+        def validated(module: nn.Module) -> float:
+            return self.measure(network, "validation", module).loss
+
+        stopping, together = self.options.early_stop is not None, self.options.accumulate
+        last = validated if stopping else None
+        return Course(self._batches["train"], self.task.loss, self.loss_limit, together, read, last)
 
     def _seen(self, images: torch.Tensor) -> torch.Tensor:
         """What a network sees of images: their middle, normalised if the dataset says so."""
@@ -255,10 +226,6 @@ class Trainer:
             return images
         mean, deviation = (images.new_tensor(each).reshape(-1, 1, 1) for each in (known.mean, known.deviation))
         return (images - mean) / deviation
-
-    def _step(self, bench: Workbench, steps: Steps, share: float, inputs: Any, *told: torch.Tensor) -> None:
-        """Add a batch, which has a share of a step's samples, to the step."""
-        steps.add(lambda: self.task.loss(computed(bench.module, inputs), *told), share)
 
     @torch.no_grad()
     def try_out(self, network: Network) -> None:
@@ -378,7 +345,3 @@ class _Spread(nn.Module):
 def computed(module: Callable[..., Any], inputs: Any) -> Any:
     """What a module gives for the inputs of a `Batch`."""
     return module(*inputs) if isinstance(inputs, tuple) else module(inputs)
-
-
-def _diverged(training: str, got: str) -> TrainingError:
-    return TrainingError(f"training ({training}) expected finite numbers, got {got}: lower training.learning_rate")

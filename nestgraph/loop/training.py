@@ -90,8 +90,12 @@ def step(bench: Workbench, steps: Steps, batches: Sequence[Minibatch], loss: Los
     """Do a step that has begun, along the gradient of the mean loss of its batches, which is returned."""
     whole = sum(batch.samples for batch in batches)
     for batch in batches:
-        steps.add(partial(batch.loss, bench.module, loss), batch.samples / whole)
+        steps.add(partial(_mean_loss, bench.module, batch, loss), batch.samples / whole)
     return steps.end()
+
+
+def _mean_loss(module: nn.Module, batch: Minibatch, loss: Loss) -> torch.Tensor:
+    return loss(module(*batch.inputs), *batch.told)
 
 
 def diverged(training: str, got: str) -> TrainingError:

@@ -10,7 +10,8 @@ import torch
 from nestgraph.data.samples import Dataset, Samples
 from nestgraph.loop.stepping import Steps
 from nestgraph.loop.trainer import Trainer, cpu_threads
-from nestgraph.loop.training_state import Place, Training
+from nestgraph.loop.training import train
+from nestgraph.loop.training_state import Training
 from nestgraph.recipes.recipe import TrainingOptions
 from nestgraph.seeds import alexnet, lenet_5, lenet_300_100
 
@@ -43,12 +44,12 @@ def test_evidence_costs_at_most_what_is_stated(case):
     trainer = Trainer(dataset(image, classes, BATCHES * batch), TrainingOptions(batch_size=batch))
     network = build()
     bench, epoch = trainer.bench(network), Training(purpose="bench", index=0, epochs=1, rate=1.0)
-    steps = Steps(bench, trainer.options, trainer.device)
+    steps, course = Steps(bench, trainer.options, trainer.device), trainer._course(network)
     with cpu_threads(1), torch.random.fork_rng():
         pairs = [
             (
                 seconds(lambda: trainer.evidence(network, {"gradients"}, BATCHES, 0)),
-                seconds(lambda: trainer._epoch(bench, epoch, Place(), None, steps)),
+                seconds(lambda: train(bench, course, epoch, steps, 0)),
             )
             for _ in range(rounds + 1)
         ][1:]

@@ -8,7 +8,7 @@ import pytest
 
 from nestgraph.cli.app import app
 from nestgraph.data.options import DataOptions
-from nestgraph.loop import synthesis
+from nestgraph.loop import synthesis, training
 from nestgraph.loop.resuming import resume
 from nestgraph.loop.synthesis import synthesize
 from nestgraph.loop.trainer import Trainer
@@ -38,7 +38,7 @@ def whole(tmp_path_factory):
 
 MOMENTS = {
     "as the folder opens": (RunFolder, "__enter__", 1),
-    "in a batch": (Trainer, "_step", 3),
+    "in a batch": (training, "step", 3),
     "in a measurement": (Trainer, "measure", 2),
     "as a network is kept": (RunFolder, "keep", 2),
     "as a stage is measured": (synthesis, "_stage", 2),

@@ -16,7 +16,7 @@ from PIL import Image
 from nestgraph.data.datasets import load_image_folder
 from nestgraph.data.image_folder import FolderOptions
 from nestgraph.errors import SnapshotError, TrainingError
-from nestgraph.loop import checkpoint, decisions
+from nestgraph.loop import checkpoint, decisions, training
 from nestgraph.loop.checkpoint import Pace
 from nestgraph.loop.engine import Engine
 from nestgraph.loop.environment import differences, fingerprints
@@ -89,15 +89,15 @@ def test_a_run_that_is_interrupted_in_each_phase_ends_with_the_same_bytes(tmp_pa
 
 def test_a_training_goes_on_between_any_two_groups_of_batches(tmp_path, monkeypatch):
     recipe = varied(SHORT, data={"distortion": {"degrees": 10.0}}, training={"batch_size": 40})
-    calls, deadly, step = [0], set[int](), Trainer._step
+    calls, deadly, step = [0], set[int](), training.step
 
-    def counted(self, *given):
+    def counted(*arguments):
         calls[0] += 1
         if calls[0] in deadly:
             os.kill(os.getpid(), signal.SIGINT)
-        return step(self, *given)
+        return step(*arguments)
 
-    monkeypatch.setattr(Trainer, "_step", counted)
+    monkeypatch.setattr(training, "step", counted)
     whole = synthesize(recipe, tmp_path / "whole", seed=3)
     steps, calls[0], place = calls[0], 0, tmp_path / "run"
     deadly |= {9, 30, 100, steps - 40}

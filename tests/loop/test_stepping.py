@@ -10,9 +10,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nestgraph.data.minibatch import Minibatch
 from nestgraph.edits import remove_units
 from nestgraph.errors import NestgraphError, TrainingError
-from nestgraph.loop import engine, memory
+from nestgraph.loop import engine, memory, training
 from nestgraph.loop.resuming import resume
 from nestgraph.loop.stepping import MOST_LEFT_OUT, Steps, optimizers
 from nestgraph.loop.synthesis import synthesize
@@ -142,9 +143,9 @@ def gradients(trainer, batches):
     steps = Steps(bench, trainer.options, trainer.device)
     steps.begin(1.0, 0.0)
     inputs, labels = (torch.from_numpy(part) for part in (trainer.dataset.train.inputs, trainer.dataset.train.targets))
-    count = sum(len(batch) for batch in batches)
-    for batch in batches:
-        trainer._step(bench, steps, len(batch) / count, inputs[batch].flatten(1), labels[batch])
+    training.step(
+        bench, steps, [Minibatch((inputs[batch].flatten(1),), (labels[batch],)) for batch in batches], trainer.task.loss
+    )
     return [parameter.grad.clone() for parameter in bench.module.parameters()]
 
 
@@ -245,10 +246,8 @@ def test_a_training_ends_with_the_moving_average_of_its_steps():
 def test_training_ends_when_the_validation_loss_no_longer_falls(monkeypatch):
     trainer, losses = toy_trainer(early_stop=2), iter([1.0, 0.9, 0.95, 0.9, 0.1])
     monkeypatch.setattr(Trainer, "measure", lambda *_: type("Told", (), {"loss": next(losses)}))
-    epochs, reached = [], Trainer._reached
-    monkeypatch.setattr(
-        Trainer, "_reached", lambda self, *given: (epochs.append(given[2].epoch), reached(self, *given))
-    )
+    epochs, reached = [], training._reached
+    monkeypatch.setattr(training, "_reached", lambda *given: (epochs.append(given[3].epoch), reached(*given)))
     trainer.fit(trainer.bench(dense_network()), 9, "seed", 0)
     assert max(epochs) == 4
     assert next(losses) == 0.1

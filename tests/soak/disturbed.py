@@ -22,7 +22,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from nestgraph.data.options import DataOptions
-from nestgraph.loop import engine, trainer, training_state
+from nestgraph.loop import engine, trainer, training, training_state
 from nestgraph.loop.checkpoint import Pace, RunState
 from nestgraph.loop.decisions import PHASES
 from nestgraph.loop.resuming import resume
@@ -122,7 +122,7 @@ class Whereabouts:
 def watch(where: Whereabouts) -> None:
     """Let a process tell where it is. For a child: what it is run by is changed for good."""
     for owner, name in (
-        (trainer.Trainer, "_step"),
+        (training, "step"),
         (os, "fsync"),
         (os, "replace"),
         (os, "unlink"),

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from nestgraph.cli.app import app
 from nestgraph.errors import SnapshotError
-from nestgraph.loop import checkpoint, trainer, training_state
+from nestgraph.loop import checkpoint, training, training_state
 from nestgraph.loop.decisions import PHASES
 from nestgraph.loop.resuming import resume
 from nestgraph.loop.stepping import Steps
@@ -69,7 +69,7 @@ def naive_write(path, data):
 
 def forget_random():
     """Resume without the random state."""
-    for module in (training_state, trainer):
+    for module in (training_state, training):
         module.set_random = lambda *_: None
 
 
