@@ -5,7 +5,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
 from pydantic import (
     Field,
@@ -347,7 +347,10 @@ def _without_refused(document: Any, read: Recorded, source: str, whole: Collecti
             told.append(problems_of(error))
             sections, policies = leave_aside(document, error)
             refused = [document[section]["policies"][number] for section, number in policies]
-            given = any(isinstance(each, dict) and each.get("kind") in read.classes for each in refused)
+            given = any(
+                isinstance(each, dict) and str(cast("dict[str, Any]", each).get("kind")) in read.classes
+                for each in refused
+            )
             if not (sections or refused) or sections & set(whole) or given:
                 break
             read.refused.extend(refused)

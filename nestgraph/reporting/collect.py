@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -142,8 +142,9 @@ def _row(row: Measurement) -> dict[str, Any]:
 
 def _told(records: Records) -> list[str]:
     """The metrics of the run, that of its goal first."""
-    task: Any = records.recipe.get("task") or {}
-    goal = Goal.of(str(task.get("goal", "accuracy")))
+    task: Any = records.recipe.get("task")
+    fields = cast("dict[str, Any]", task) if isinstance(task, dict) else {}
+    goal = Goal.of(str(fields.get("goal", "accuracy")))
     return list(dict.fromkeys((goal.name, *(name for row in records.rows for name in row.scores))))
 
 

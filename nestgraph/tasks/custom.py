@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast
 import numpy as np
 from pydantic import Field, PrivateAttr, model_validator
 
-from nestgraph.errors import NestgraphError, RecordError, TrainingError
+from nestgraph.errors import NestgraphError, RecipeError, RecordError, TrainingError
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.facts import Facts
@@ -216,7 +216,7 @@ class _OnAll:
         return value
 
 
-@checked(RecordError)
+@checked(RecipeError)
 def task(
     kind: str = "regression",
     *,
@@ -240,6 +240,7 @@ def task(
         **options: of the kind, such as `class_weights` or `delta`.
 
     Raises:
+        RecipeError: an argument is none of its kind.
         RecordError: there is no such kind, loss, metric or option, or the goal has the wrong direction.
     """
     if kind not in KINDS:
@@ -247,6 +248,9 @@ def task(
     told: dict[str, Any] = dict.fromkeys(_names(metrics))
     if isinstance(metrics, Mapping):
         told = dict(cast("Mapping[str, Any]", metrics))
+    odd = next((each for each in told if not isinstance(cast("object", each), str)), None)
+    if odd is not None:
+        raise RecordError("task", f"metrics: expected names, got {quoted(odd)}")
     own = {each: found for each, found in told.items() if found is not None}
     wrong = next((each for each, found in own.items() if not callable(found)), None)
     if wrong is not None:
@@ -284,6 +288,10 @@ def _names(metrics: Any) -> tuple[str, ...]:
     if isinstance(metrics, str) or not isinstance(metrics, Sequence):
         expected = f"names such as {', '.join(METRICS)}, or callables by name"
         raise RecordError("task", f"metrics: expected {expected}, got {quoted(metrics)}")
+    names = cast("Sequence[object]", metrics)
+    odd = next((each for each in names if not isinstance(each, str)), None)
+    if odd is not None:
+        raise RecordError("task", f"metrics: expected names, got {quoted(odd)}")
     return tuple(cast("Sequence[str]", metrics))
 
 
