@@ -11,10 +11,11 @@ SOURCES = sorted(path for folder in ("nestgraph", "tests") for path in (ROOT / f
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 PAGE = re.compile(r"\b([\w/-]+\.md)\b(?:\)?,? (?:sections? ([\d.]*\d)|\"([^\"]+)\"))?")
 FILE = re.compile(r"`((?:[\w-]+/)+[\w.-]*|[\w-]+\.(?:py|toml|json|js))`")
-HOMES = (ROOT, ROOT / "nestgraph", ROOT / "docs", ROOT / "tests", ROOT / "nestgraph" / "train" / "recipes")
+HOMES = (ROOT, ROOT / "nestgraph", ROOT / "docs", ROOT / "tests", ROOT / "nestgraph" / "recipes" / "packaged")
 MADE = re.compile(
     r"^(runs|edits|data|results|images|my|state|tensorboard|dL)/"
-    r"|^(recipe|environment|result|final|manifest|nestgraph|seed|grown|net|edit|old|new)\.json$"
+    r"|^(recipe|environment|result|final|manifest|nestgraph|seed|grown|net|NET|edit|old|new|(?:\w+\.)?columns)\.json$"
+    r"|^(mine|nestgraph_activity)\.py$"
 )
 """What commands of a page write, or a reader has: no file of ours."""
 

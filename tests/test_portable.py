@@ -9,7 +9,7 @@ from tests.portable import COMPUTING, SETTINGS, obstacle
 
 TESTS = Path(__file__).parent
 COMPUTES = re.compile(
-    r"^\s*(?:import|from) (?:torch|nestgraph\.(?:lowering|interop\.export|train\.(?:\w*er|synthesis|resuming)))\b"
+    r"^\s*(?:import|from) (?:torch|nestgraph\.(?:lowering|interop\.export|loop\.(?:\w*er|synthesis|resuming)))\b"
     r"|^\s*from nestgraph\.interop import |\bng\.(?:lower|compact|synthesize|resume|import_module|export)\(",
     re.MULTILINE,
 )

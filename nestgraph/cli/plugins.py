@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator, Sequence
 from importlib import util
+from importlib.machinery import SourceFileLoader
 from inspect import isabstract
 from pathlib import Path
 from types import ModuleType
@@ -31,11 +32,17 @@ def load_plugins(files: Sequence[Path] | None) -> None:
             register(policy)
 
 
+class _Unkept(SourceFileLoader):
+    """Keeps no bytecode beside the user's file, where a run writes nothing."""
+
+    def set_data(self, path: str, data: object, *, _mode: int = 0o666) -> None: ...
+
+
 def _module(path: Path, name: str) -> ModuleType:
     with reported(path, "read"), open_regular(path):
         pass  # a pipe would keep it waiting for a writer
-    spec = util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
+    spec = util.spec_from_file_location(name, path, loader=_Unkept(name, str(path)))
+    if path.suffix != ".py" or spec is None or spec.loader is None:
         raise RecipeError(f"{shown(path)}: expected a file of Python, .py, got another: name it so")
     module = util.module_from_spec(spec)
     sys.modules[name] = module  # where pydantic finds what annotations name
