@@ -6,14 +6,14 @@ from importlib import import_module
 import pytest
 import torch
 
-from nestgraph.data import datasets
+from nestgraph.data import datasets, held
 from nestgraph.edits import remove_units
 from nestgraph.lowering import Workbench
 from nestgraph.recipes import recipe
 from nestgraph.seeds import mlp
 
 
-@pytest.mark.parametrize(("name", "place"), [("recipe", recipe), ("data", datasets)])
+@pytest.mark.parametrize(("name", "place"), [("recipe", recipe), ("data", datasets), ("sources", held)])
 def test_modules_of_train_are_found_where_they_went(name, place, monkeypatch):
     monkeypatch.delitem(sys.modules, f"nestgraph.train.{name}", raising=False)
     with pytest.warns(FutureWarning, match=f"nestgraph.train.{name} is {place.__name__} now"):

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from types import ModuleType
 
 PACKAGES = ("data", "recipes", "runs", "loop", "studies", "integrations", "spec")
-RENAMED = {"data": "data.datasets", "runs": "runs.run"}
+RENAMED = {"data": "data.datasets", "runs": "runs.run", "sources": "data.held"}
 
 
 def _place(name: str) -> str | None:
