@@ -13,6 +13,7 @@ from torch.nn import functional
 from nestgraph.data.minibatch import Loss, Minibatch, present
 from nestgraph.errors import TrainingError
 from nestgraph.graph.network import Network
+from nestgraph.loop.means import mass, mean_loss
 from nestgraph.lowering import layer_nodes, lower, slots
 from nestgraph.policies import Evidence, EvidenceKind, bridged_layers, possible_skips
 from nestgraph.spec.arguments import checked
@@ -99,12 +100,12 @@ def _means(
         for batch in batches:
             module.zero_grad(set_to_none=True)
             recorder = Recorder(module)
-            batch.loss(recorder.run, _mean_loss(loss), isinstance(loss, Task)).backward()
+            batch.loss(recorder.run, mean_loss(loss), isinstance(loss, Task)).backward()
             for kind, found in sums.items():
-                mass = _mass(batch, loss) if kind in OF_LOSS else batch.samples
-                masses[kind] += mass
+                counted = mass(batch, loss) if kind in OF_LOSS else batch.samples
+                masses[kind] += counted
                 for name, mean in MEASURES[kind](network, recorder):
-                    total = mean.mul_(mass)  # in place, as the sum is: these are as large as all weights
+                    total = mean.mul_(counted)  # in place, as the sum is: these are as large as all weights
                     found[name] = found[name].add_(total) if name in found else total
             samples += batch.samples
     if not samples:
@@ -113,22 +114,11 @@ def _means(
     return Evidence(**cast(Any, means), samples=samples)
 
 
-def _mean_loss(loss: Loss | Task) -> Loss:
-    return loss.loss if isinstance(loss, Task) else loss
-
-
-def _mass(batch: Minibatch, loss: Loss | Task) -> float:
-    """What the mean loss of a batch counts among others: its samples, or the sum of their weights."""
-    if isinstance(loss, Task):
-        return loss.weight(*batch.told)
-    return float(batch.told[1].sum()) if len(batch.told) > 1 else batch.samples
-
-
 def _trial(
     batches: Sequence[Minibatch], loss: Loss | Task, seed: int, device: torch.device
 ) -> Callable[[Network], float]:
     """What tries networks: the loss of the training pass, on the same batches each time."""
-    masses = [_mass(batch, loss) for batch in batches]
+    masses = [mass(batch, loss) for batch in batches]
 
     @torch.no_grad()
     def tried(network: Network) -> float:
@@ -136,8 +126,8 @@ def _trial(
         with torch.random.fork_rng():  # for dropout
             torch.manual_seed(seed)
             losses = [
-                mass * float(batch.loss(module, _mean_loss(loss), isinstance(loss, Task)))
-                for batch, mass in zip(batches, masses, strict=True)
+                counted * float(batch.loss(module, mean_loss(loss), isinstance(loss, Task)))
+                for batch, counted in zip(batches, masses, strict=True)
             ]
         return sum(losses) / sum(masses)
 

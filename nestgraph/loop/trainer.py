@@ -217,7 +217,7 @@ class Trainer:
 
         stopping, together = self.options.early_stop is not None, self.options.accumulate
         last = validated if stopping else None
-        return Course(self._batches["train"], self.task.loss, self.loss_limit, together, read, last)
+        return Course(self._batches["train"], self.task, self.loss_limit, together, read, last)
 
     def _seen(self, images: torch.Tensor) -> torch.Tensor:
         """What a network sees of images: their middle, normalised if the dataset says so."""

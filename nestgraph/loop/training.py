@@ -16,11 +16,13 @@ from torch import nn
 from nestgraph.data.batches import Epoch
 from nestgraph.data.minibatch import Loss, Minibatch
 from nestgraph.errors import TrainingError
+from nestgraph.loop.means import mass, mean_loss
 from nestgraph.loop.stepping import Steps
 from nestgraph.loop.training_state import Place, RandomState, Training, TrainingSaves, random_state, set_random
 from nestgraph.lowering.workbench import Workbench
 from nestgraph.runs import interruption
 from nestgraph.spec.randomness import derived_seed
+from nestgraph.tasks.task import Task
 
 
 class Passes(Protocol):
@@ -39,7 +41,7 @@ class Course:
 
     Attributes:
         batches: to train on.
-        loss: their mean, of outputs, targets and any weights.
+        loss: a task, or what gives the mean loss of a batch for outputs, targets and any weights.
         limit: a training whose epoch ends with a larger loss broke down.
         accumulate: batches of a step.
         read: what module and loss are given of a batch.
@@ -47,7 +49,7 @@ class Course:
     """
 
     batches: Passes
-    loss: Loss
+    loss: Loss | Task
     limit: float = math.inf
     accumulate: int = 1
     read: Callable[[Minibatch], Minibatch] = field(default=lambda batch: batch)
@@ -86,11 +88,12 @@ def train(
     steps.finish()
 
 
-def step(bench: Workbench, steps: Steps, batches: Sequence[Minibatch], loss: Loss) -> torch.Tensor:
+def step(bench: Workbench, steps: Steps, batches: Sequence[Minibatch], loss: Loss | Task) -> torch.Tensor:
     """Do a step that has begun, along the gradient of the mean loss of its batches, which is returned."""
-    whole = sum(batch.samples for batch in batches)
-    for batch in batches:
-        steps.add(partial(_mean_loss, bench.module, batch, loss), batch.samples / whole)
+    masses = [mass(batch, loss) for batch in batches] if len(batches) > 1 else [1.0]
+    whole = sum(masses) or 1.0
+    for batch, counted in zip(batches, masses, strict=True):
+        steps.add(partial(_mean_loss, bench.module, batch, mean_loss(loss)), counted / whole)
     return steps.end()
 
 

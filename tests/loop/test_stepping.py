@@ -137,23 +137,23 @@ def test_muon_needs_a_matrix():
 # -- accumulation ------------------------------------------------------------------------------------------
 
 
-def gradients(trainer, batches):
+def gradients(trainer, batches, weights):
     """Of one step over batches of samples."""
     bench = trainer.bench(dense_network(density=1.0))
     steps = Steps(bench, trainer.options, trainer.device)
     steps.begin(1.0, 0.0)
     inputs, labels = (torch.from_numpy(part) for part in (trainer.dataset.train.inputs, trainer.dataset.train.targets))
-    training.step(
-        bench, steps, [Minibatch((inputs[batch].flatten(1),), (labels[batch],)) for batch in batches], trainer.task.loss
-    )
+    given = [Minibatch((inputs[batch].flatten(1),), (labels[batch], weights[batch])) for batch in batches]
+    training.step(bench, steps, given, trainer.task)
     return [parameter.grad.clone() for parameter in bench.module.parameters()]
 
 
 @quick(10)
-@given(st.lists(st.integers(1, 20), min_size=1, max_size=4))
-def test_accumulated_batches_are_the_whole_batch(sizes):
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=4), st.sampled_from([0.0, 1.0]))
+def test_accumulated_batches_are_the_whole_batch_weights_included(sizes, least):
     trainer, places = toy_trainer(), torch.arange(sum(sizes)) % 60
-    whole, parts = gradients(trainer, [places]), gradients(trainer, places.split(sizes))
+    weights = least + torch.arange(60) % 3 * 0.5
+    whole, parts = (gradients(trainer, batches, weights) for batches in ([places], places.split(sizes)))
     for one, other in zip(whole, parts, strict=True):
         np.testing.assert_allclose(other, one, rtol=0, atol=3e-7 * max(1.0, float(one.abs().max())))
 
