@@ -62,10 +62,6 @@ class Batches(Protocol):
         """The targets of the first samples, or of all; of a stream those of its first batches."""
         ...
 
-    def fingerprint(self) -> str | None:
-        """What is the same where all samples are; None where nobody knows."""
-        ...
-
 
 class SampledBatches:
     """Samples that can be asked for by their place: they lie in memory, or are files of images."""
@@ -118,10 +114,6 @@ class SampledBatches:
     def told(self, most: int | None = None) -> AnyArray:
         """See `Batches`."""
         return np.asarray(self._told[0][:most].cpu())
-
-    def fingerprint(self) -> str | None:
-        """See `Batches`."""
-        return None  # environment.py takes that of what lies in memory or in files
 
     def varied(self, places: Sequence[torch.Tensor]) -> Iterator[Minibatch]:
         """The samples at the places of each batch, as they are trained with."""

@@ -11,23 +11,23 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nestgraph.data import cifar, mnist
-from nestgraph.data.folder_splits import split_places
+from nestgraph.data.folder_splits import folder_places
 from nestgraph.data.image_folder import FolderOptions, expanded, read_image_folder
 from nestgraph.data.samples import Dataset, Image, Samples, StreamedSamples
-from nestgraph.data.stratified import stratified
+from nestgraph.data.splitting import split_places
+from nestgraph.data.stratified import ValidationSplit, held_out
 from nestgraph.errors import DataError
 from nestgraph.snapshot.disk import PathLike
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.limits import MAX_WHOLE
 from nestgraph.spec.wording import quoted
 
-ValidationSplit = Literal["stratified", "last"]
 LOG = logging.getLogger("nestgraph")
 NOWHERE = "nowhere, as there is no home: set NESTGRAPH_DATA"
 
@@ -102,7 +102,7 @@ def load_image_folder(folder: PathLike, options: FolderOptions | None = None, se
     options = options or FolderOptions()
     _check_seed("image_folder", seed)
     found = read_image_folder(Path(folder), options)
-    splits = split_places(found, options, np.random.default_rng(seed))
+    splits = folder_places(found, options, np.random.default_rng(seed))
     samples = [StreamedSamples(found.files, split, found.labels[split], options.size) for split in splits]
     dataset = Dataset(
         "image_folder",
@@ -152,12 +152,8 @@ def cache_folder(cache: PathLike | None = None) -> Path:
 
 def _load_digits(rng: np.random.Generator, _folder: Path, _validation: ValidationSplit) -> Dataset:
     images, labels = _bundled_digits()
-    fifth = round(len(labels) / 5)
-    test = stratified(labels, fifth, rng)
-    rest = np.flatnonzero(~test)
-    validation = np.zeros(len(labels), bool)
-    validation[rest[stratified(labels[rest], fifth, rng)]] = True
-    splits = (_samples(images[part, None], labels[part], 16) for part in (~test & ~validation, validation, test))
+    places = split_places("digits", labels, 1 / 5, 1 / 5, rng)
+    splits = (_samples(images[part, None], labels[part], 16) for part in places)
     return Dataset("digits", *splits, classes=10)
 
 
@@ -175,25 +171,18 @@ def _load_mnist(rng: np.random.Generator, folder: Path, validation: ValidationSp
     images, labels, test_images, test_labels = mnist.read_mnist(folder)
     if len(images) != len(labels):
         raise DataError(f"mnist: expected one label a training image, got {len(images)} images, {len(labels)} labels")
-    held = _held_out(labels, len(labels) // 6, rng, validation)
-    train, held_out = (_samples(images[part, None], labels[part], 255) for part in (~held, held))
+    held = held_out(labels, len(labels) // 6, rng, validation)
+    train, kept = (_samples(images[part, None], labels[part], 255) for part in (~held, held))
     test = _samples(test_images[:, None], test_labels, 255)
-    return Dataset("mnist", train, held_out, test, classes=10)
+    return Dataset("mnist", train, kept, test, classes=10)
 
 
 def _load_cifar10(rng: np.random.Generator, folder: Path, validation: ValidationSplit) -> Dataset:
     images, labels, test_images, test_labels = cifar.read_cifar10(folder)
-    held = _held_out(labels, len(labels) // 10, rng, validation)
-    train, held_out = (_samples(images[part], labels[part], 255) for part in (~held, held))
+    held = held_out(labels, len(labels) // 10, rng, validation)
+    train, kept = (_samples(images[part], labels[part], 255) for part in (~held, held))
     test = _samples(test_images, test_labels, 255)
-    return Dataset("cifar10", train, held_out, test, classes=cifar.CLASSES)
-
-
-def _held_out(
-    labels: NDArray[np.uint8], size: int, rng: np.random.Generator, validation: ValidationSplit
-) -> NDArray[np.bool_]:
-    last = np.arange(len(labels)) >= len(labels) - size
-    return last if validation == "last" else stratified(labels, size, rng)
+    return Dataset("cifar10", train, kept, test, classes=cifar.CLASSES)
 
 
 def _samples(images: NDArray[np.uint8], labels: NDArray[Any], white: int) -> Samples:

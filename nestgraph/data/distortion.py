@@ -30,6 +30,20 @@ class AffineDistortion(Record):
     shear: Annotated[float, Field(ge=0, lt=90)] = 0.0
 
 
+def distortion_words(options: AffineDistortion | None) -> str:
+    """How training images are distorted, in a sentence."""
+    if options is None:
+        return "Training images are plain, not distorted."
+    limits = {
+        f"turned by up to {options.degrees:g} degrees": options.degrees,
+        f"moved by up to {100 * options.translate:g}% of their size": options.translate,
+        f"scaled by up to {100 * options.scale:g}%": options.scale,
+        f"sheared by up to {options.shear:g} degrees": options.shear,
+    }
+    how = ", ".join(words for words, limit in limits.items() if limit)
+    return f"Training images are affine-distorted, anew in each epoch ({how}); all others are plain."
+
+
 def affine_distortion(options: AffineDistortion) -> "Callable[[Tensor], Tensor]":
     """Return a function that distorts a batch (samples, channels, height, width), each image in its own way.
 

@@ -1,17 +1,15 @@
 """Which images of a folder train, which validate and which test a network."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nestgraph.data.image_folder import NAMED, FolderOptions, ImageFolder
 from nestgraph.data.image_layout import ORDER
+from nestgraph.data.splitting import Splits
 from nestgraph.data.stratified import stratified
 from nestgraph.errors import DataError
 
-Splits = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
-
-def split_places(found: ImageFolder, options: FolderOptions, rng: np.random.Generator) -> Splits:
+def folder_places(found: ImageFolder, options: FolderOptions, rng: np.random.Generator) -> Splits:
     """The places of the images to train, to validate and to test with: those of the folders, else drawn.
 
     FOLDER/val alone is the test split, as ImageNet has it: what decisions read is then drawn from the training images.
@@ -27,7 +25,7 @@ def split_places(found: ImageFolder, options: FolderOptions, rng: np.random.Gene
     """
     splits = _places(found, options, rng)
     total = np.bincount(found.labels, minlength=len(found.classes)).tolist()
-    trained = np.bincount(found.labels[splits[0]], minlength=len(found.classes)).tolist()
+    trained = np.bincount(found.labels[splits.train], minlength=len(found.classes)).tolist()
     short = [f"{name!r:.80} ({total[label]})" for label, name in enumerate(found.classes) if not trained[label]]
     if short or not all(map(len, splits)):
         got = f"too few of {', '.join(short[:NAMED])}" if short else f"{len(found.labels)} of all classes"
@@ -44,10 +42,10 @@ def _places(found: ImageFolder, options: FolderOptions, rng: np.random.Generator
     if validation is not None and test is not None:
         if options.holdout != FolderOptions().holdout:
             raise DataError("image_folder: expected no holdout where there are val and test, got one: leave it out")
-        return rest, validation, test
+        return Splits(rest, validation, test)
     size, test = round(options.holdout * len(rest)), validation if test is None else test
     if test is None:
         drawn = stratified(found.labels[rest], size, rng)
         rest, test = rest[~drawn], rest[drawn]
     drawn = stratified(found.labels[rest], size, rng)
-    return rest[~drawn], rest[drawn], test
+    return Splits(rest[~drawn], rest[drawn], test)

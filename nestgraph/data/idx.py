@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from pydantic import Field, StringConstraints
 
 from nestgraph.data.augmentation import Normalisation
-from nestgraph.data.distortion import AffineDistortion
+from nestgraph.data.distortion import AffineDistortion, distortion_words
 from nestgraph.data.files import opened
 from nestgraph.data.image_folder import expanded
 from nestgraph.data.samples import Dataset, Samples
-from nestgraph.data.stratified import stratified
+from nestgraph.data.stratified import ValidationSplit, held_out
 from nestgraph.data.tables.options import Wanted
 from nestgraph.errors import DataError
 from nestgraph.snapshot.disk import shown
@@ -47,7 +47,7 @@ class IdxOptions(Options):
     path: PathText | None = None
     part: Annotated[str, StringConstraints(max_length=64)] | None = None
     transposed: bool = False
-    validation: Literal["stratified", "last"] = "stratified"
+    validation: ValidationSplit = "stratified"
     holdout: Annotated[float, Field(gt=0, lt=0.5)] = 1 / 6
     distortion: AffineDistortion | None = None
     normalisation: Normalisation | None = None
@@ -73,8 +73,7 @@ class IdxOptions(Options):
     def story(self) -> str:
         """How its samples are split and varied, in sentences."""
         how = {"stratified": "drawn by the seed, equal shares of each class", "last": "the last of them"}
-        distorted = "plain, not distorted" if self.distortion is None else "affine-distorted, anew in each epoch"
-        return f"Training images are {distorted}. {self.holdout:.0%} of them validate, {how[self.validation]}."
+        return f"{distortion_words(self.distortion)} {self.holdout:.0%} of them validate, {how[self.validation]}."
 
     def load(self, seed: int, wanted: Wanted | None = None) -> Dataset:
         """The splits of one random seed.
@@ -96,8 +95,7 @@ class IdxOptions(Options):
             raise DataError(f"{shown(self.folder)}: expected labels as in training, got {strange[0]} to test with")
         size = round(self.holdout * len(labels))
         rng = np.random.default_rng(seed)
-        last = np.arange(len(labels)) >= len(labels) - size
-        held = last if self.validation == "last" else stratified(classes, size, rng)
+        held = held_out(classes, size, rng, self.validation)
         splits = [(images[~held], classes[~held]), (images[held], classes[held])]
         splits.append((test, np.searchsorted(names, test_labels)))
         return Dataset(

@@ -215,10 +215,6 @@ class OwnBatches:
         found = self.held.targets[:most]
         return found if self._prepare is None else self._prepare(found)
 
-    def fingerprint(self) -> str | None:
-        """See `Batches`: of the first batch alone where a seed draws them."""
-        return self.held.sha256
-
     def _ready(self, batch: Minibatch) -> Minibatch:
         if self._prepare is not None:
             told = torch.from_numpy(np.ascontiguousarray(self._prepare(np.asarray(batch.told[0]))))

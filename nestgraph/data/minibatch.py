@@ -7,9 +7,10 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from nestgraph.errors import DataError, NestgraphError, TrainingError
+from nestgraph.errors import DataError, TrainingError
+from nestgraph.lowering.dense import is_dense
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.wording import foreign, quoted
+from nestgraph.spec.wording import quoted
 
 ALIGNMENT = 64
 """Bytes to whose multiples torch aligns what it allocates."""
@@ -44,7 +45,7 @@ class Minibatch:
             raise TrainingError(f"gather expected batches of (inputs, targets[, weights]), got {quoted(parts)}")
         inputs = _several(parts[0])
         moved = [_on(each, device) for each in inputs]
-        if not moved or not all(isinstance(each, torch.Tensor) and each.ndim for each in moved):
+        if not moved or not all(is_dense(each) and each.ndim for each in moved):
             raise TrainingError(f"gather expected inputs as arrays or tensors of samples, got {quoted(inputs)}")
         if len(moved) != count:
             raise TrainingError(f"gather expected batches of {count} inputs, as the network has, got {len(moved)}")
@@ -69,7 +70,7 @@ class Minibatch:
             raise DataError(f"{place}: expected {expected}, got {quoted(parts)}: give both, as in yield x, y")
         inputs, told = _several(parts[0]), parts[1:]
         found = [_on(each, torch.device("cpu")) for each in (*inputs, *told)]
-        wrong = next((each for each in found if not isinstance(each, torch.Tensor) or not each.ndim), None)
+        wrong = next((each for each in found if not (is_dense(each) and each.ndim)), None)
         if wrong is not None or not inputs:
             remedy = "stack samples, and number classes from 0"
             raise DataError(f"{place}: expected arrays or tensors of numbers, got {quoted(wrong)}: {remedy}")
@@ -96,40 +97,6 @@ class Minibatch:
         """How many there are."""
         return len(self.inputs[0])
 
-    def loss(self, run: Callable[..., Any], loss: Loss, looks: bool = False) -> torch.Tensor:
-        """The mean loss of what a module gives for the inputs, a scalar.
-
-        Args:
-            run: the module.
-            loss: of its outputs, targets and, if any, weights.
-            looks: whether the loss itself refuses targets that it would broadcast.
-
-        Raises:
-            TrainingError: module or loss cannot take the batch, the loss is no scalar, or targets of (n,) meet outputs
-                of (n, 1), which would broadcast.
-        """
-        try:
-            outputs = run(*self.inputs)
-            if not looks:
-                self._refuse_broadcast(outputs)
-            found = cast("object", loss(outputs, *self.told))
-        except NestgraphError:
-            raise
-        except Exception as error:
-            got = f"inputs of {_shapes(self.inputs)} and {_shapes(self.told)}"
-            words = f"a batch that network and loss can take, got {got}: {type(error).__name__}: {foreign(error)}"
-            raise TrainingError(f"gather expected {words}") from error
-        if not isinstance(found, torch.Tensor) or found.numel() != 1:
-            got = f"one of shape {_shapes([found])}" if isinstance(found, torch.Tensor) else quoted(found)
-            raise TrainingError(f"gather expected a loss that is one number, the mean of a batch, got {got}")
-        return found.reshape(())
-
-    def _refuse_broadcast(self, outputs: Any) -> None:
-        pair = [tuple(each.shape) for each in (outputs, self.told[0]) if isinstance(each, torch.Tensor)]
-        if self.samples > 1 and set(pair) == {(self.samples,), (self.samples, 1)}:
-            got = f"outputs of {pair[0]} and targets of {pair[1]}"
-            raise TrainingError(f"gather expected targets of the outputs' shape, got {got}: reshape the targets")
-
 
 def _aligned(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.clone() if tensor.data_ptr() % ALIGNMENT else tensor
@@ -140,11 +107,6 @@ def _several(inputs: Any) -> Sequence[Any]:
     if isinstance(inputs, Mapping):
         return list(cast("Mapping[str, Any]", inputs).values())
     return cast("Sequence[Any]", inputs if isinstance(inputs, tuple | list) else (inputs,))
-
-
-def _shapes(given: Sequence[Any]) -> str:
-    words = (str(tuple(each.shape)) if isinstance(each, torch.Tensor) else type(each).__name__ for each in given)
-    return ", ".join(words)
 
 
 def present(device: str | torch.device) -> torch.device:
@@ -161,8 +123,8 @@ def present(device: str | torch.device) -> torch.device:
 
 def _on(given: Any, device: torch.device) -> Any:
     """An array or tensor on a device, numbers in float32; anything else as it is."""
+    if is_dense(given):
+        return given.to(device, torch.float32 if given.is_floating_point() else None)
     if isinstance(given, np.ndarray) and cast(AnyArray, given).dtype.kind in "biuf":
         return _on(torch.as_tensor(cast(AnyArray, given)), device)
-    if isinstance(given, torch.Tensor):
-        return given.to(device, torch.float32 if given.is_floating_point() else None)
     return cast(Any, given)

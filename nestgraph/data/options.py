@@ -9,10 +9,11 @@ from pydantic import Field, StringConstraints, TypeAdapter, ValidationInfo, Wrap
 
 from nestgraph.data.augmentation import ImageAugmentation, Normalisation
 from nestgraph.data.datasets import load_dataset, load_image_folder
-from nestgraph.data.distortion import AffineDistortion
+from nestgraph.data.distortion import AffineDistortion, distortion_words
 from nestgraph.data.idx import IdxOptions
 from nestgraph.data.image_folder import FolderOptions
 from nestgraph.data.samples import Dataset
+from nestgraph.data.stratified import ValidationSplit
 from nestgraph.data.tables.options import TableOptions, Wanted
 from nestgraph.errors import DataError
 from nestgraph.spec.options import Beside, Options, PathText
@@ -41,7 +42,7 @@ class DataOptions(FolderOptions):
 
     name: Literal["digits", "mnist", "cifar10", "image_folder"]
     path: PathText | None = None
-    validation: Literal["stratified", "last"] = "stratified"
+    validation: ValidationSplit = "stratified"
     distortion: AffineDistortion | None = None
     augmentation: ImageAugmentation | None = Field(default_factory=_usual_augmentation)
     normalisation: Normalisation | None = None
@@ -72,17 +73,7 @@ class DataOptions(FolderOptions):
         """How its samples are split and varied, in sentences."""
         split = {"stratified": "drawn by the seed, equal shares of each class", "last": "the last training images"}
         validation = f"The validation split is {split[self.validation]}."
-        distortion = self.distortion
-        if distortion is None:
-            return f"Training images are plain, not distorted. {validation}"
-        limits = {
-            f"turned by up to {distortion.degrees:g} degrees": distortion.degrees,
-            f"moved by up to {100 * distortion.translate:g}% of their size": distortion.translate,
-            f"scaled by up to {100 * distortion.scale:g}%": distortion.scale,
-            f"sheared by up to {distortion.shear:g} degrees": distortion.shear,
-        }
-        how = ", ".join(words for words, limit in limits.items() if limit)
-        return f"Training images are affine-distorted, anew in each epoch ({how}); all others are plain. {validation}"
+        return f"{distortion_words(self.distortion)} {validation}"
 
     def load(self, seed: int, wanted: Wanted | None = None) -> Dataset:
         """The dataset, with the splits of one random seed.

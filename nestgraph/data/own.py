@@ -122,7 +122,7 @@ def split(
     if groups is not None and groups.shape != (len(whole),):
         raise DataError(f"split expected a value of by for each of {len(whole):,} samples, got {groups.shape}")
     places = split_places(name, whole.targets, validation, test, np.random.default_rng(seed), kind, groups)
-    return _dataset(name, [_part(whole, chosen) for chosen in places], names)
+    return _dataset(name, [whole.part(chosen) for chosen in places], names)
 
 
 def _dataset(name: str, splits: list[Split], names: tuple[str, ...]) -> Dataset:
@@ -188,9 +188,3 @@ def _array(given: Any, place: str) -> AnyArray:
         return np.asarray(detached)
     except Exception as error:  # whatever a stranger's `__array__` does
         raise DataError(f"{place}: expected an array, got {quoted(given)}") from error
-
-
-def _part(whole: Samples, places: NDArray[np.int64]) -> Samples:
-    inputs = tuple(part[places] for part in whole.parts)
-    weights = None if whole.weights is None else whole.weights[places]
-    return Samples(inputs if isinstance(whole.inputs, tuple) else inputs[0], whole.targets[places], weights)

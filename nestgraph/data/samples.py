@@ -91,6 +91,12 @@ class Samples:
         """The inputs, one array each."""
         return self.inputs if isinstance(self.inputs, tuple) else (self.inputs,)
 
+    def part(self, places: NDArray[np.int64]) -> "Samples":
+        """The samples at some places."""
+        inputs = tuple(part[places] for part in self.parts)
+        weights = None if self.weights is None else self.weights[places]
+        return Samples(inputs if isinstance(self.inputs, tuple) else inputs[0], self.targets[places], weights)
+
     @property
     def shapes(self) -> tuple[Shape, ...]:
         """The shape of a sample of each input."""

@@ -1,9 +1,11 @@
 """Drawing of samples with equal shares of each class."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+ValidationSplit = Literal["stratified", "last"]
 
 
 def stratified(labels: NDArray[np.integer[Any]], size: int, rng: np.random.Generator) -> NDArray[np.bool_]:
@@ -25,3 +27,11 @@ def stratified(labels: NDArray[np.integer[Any]], size: int, rng: np.random.Gener
     chosen = np.zeros(len(labels), bool)
     chosen[order[np.diff(steps) > 0]] = True
     return chosen
+
+
+def held_out(
+    labels: NDArray[np.integer[Any]], size: int, rng: np.random.Generator, how: ValidationSplit
+) -> NDArray[np.bool_]:
+    """Which samples are kept from training, (samples,): of each class its share, or the last."""
+    last = np.arange(len(labels)) >= len(labels) - size
+    return last if how == "last" else stratified(labels, size, rng)

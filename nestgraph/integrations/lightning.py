@@ -13,7 +13,7 @@ from nestgraph.data.minibatch import Loss
 from nestgraph.errors import SnapshotError, TrainingError
 from nestgraph.graph import Network
 from nestgraph.integrations.owners import check_owner, hand_over
-from nestgraph.integrations.schedules import Schedule, Steps
+from nestgraph.integrations.schedules import PoliciesByEpoch, Schedule
 from nestgraph.lowering import Workbench
 from nestgraph.snapshot import SIDECAR_ABOVE, UNLIMITED, load, save
 from nestgraph.spec.arguments import checked
@@ -88,7 +88,7 @@ class GrowAndPrune(Callback):
     @checked(TrainingError)
     def __init__(
         self,
-        steps: Steps,
+        steps: PoliciesByEpoch,
         loss: Loss,
         batch: Callable[[Any], Any] | None = None,
         batches: Iterable[Any] | None = None,

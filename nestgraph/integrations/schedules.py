@@ -18,7 +18,7 @@ from nestgraph.policies import Policy
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.randomness import derived_seed
 
-Steps = Mapping[int, Policy | Sequence[Policy]]
+PoliciesByEpoch = Mapping[int, Policy | Sequence[Policy]]
 """Which policies propose an edit, by the number of epochs that are over then: 1 is after the first."""
 
 
@@ -32,7 +32,7 @@ class Schedule:
     @checked(TrainingError)
     def __init__(
         self,
-        steps: Steps,
+        steps: PoliciesByEpoch,
         loss: Loss,
         batch: Callable[[Any], Any] | None = None,
         batches: Iterable[Any] | None = None,

@@ -149,7 +149,7 @@ class _Nest(BaseEstimator):
         if share * len(samples) < FEW:
             return samples, samples
         places = split_places(type(self).__name__, samples.targets, share, 0.0, np.random.default_rng(seed))
-        return _part(samples, places.train), _part(samples, places.validation)
+        return samples.part(places.train), samples.part(places.validation)
 
     def _recipe(self, dataset: Dataset, task: Task) -> Recipe:
         """What the parameters ask for: a sparse seed, grown beyond the budget, pruned to it."""
@@ -207,11 +207,6 @@ def _samples(inputs: Floats, targets: AnyArray, weights: Floats | None) -> Sampl
     """In the precision that networks train in; weights with a mean of 1."""
     told = None if weights is None else np.asarray(weights / weights.mean(), np.float32)
     return Samples(np.asarray(inputs, np.float32), targets, told)
-
-
-def _part(samples: Samples, places: NDArray[np.int64]) -> Samples:
-    weights = None if samples.weights is None else samples.weights[places]
-    return Samples(samples.parts[0][places], samples.targets[places], weights)
 
 
 class NestClassifier(ClassifierMixin, _Nest):

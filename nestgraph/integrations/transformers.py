@@ -10,7 +10,7 @@ import torch
 from nestgraph.data.minibatch import Loss
 from nestgraph.errors import LoweringError, SnapshotError, TrainingError
 from nestgraph.integrations.owners import check_owner
-from nestgraph.integrations.schedules import Schedule, Steps
+from nestgraph.integrations.schedules import PoliciesByEpoch, Schedule
 from nestgraph.lowering import Workbench
 from nestgraph.lowering.workbench import OptimizerMaker
 from nestgraph.snapshot import UNLIMITED, load, save
@@ -55,7 +55,7 @@ class GrowAndPrune(TrainerCallback, ExportableState):
     def __init__(
         self,
         bench: Workbench,
-        steps: Steps,
+        steps: PoliciesByEpoch,
         loss: Loss,
         batch: Callable[[Any], Any],
         name: str = "net",

@@ -13,7 +13,7 @@ from torch.nn import functional
 from nestgraph.data.minibatch import Loss, Minibatch, present
 from nestgraph.errors import TrainingError
 from nestgraph.graph.network import Network
-from nestgraph.loop.means import mass, mean_loss
+from nestgraph.loop.means import batch_loss, mass
 from nestgraph.lowering import layer_nodes, lower, slots
 from nestgraph.policies import Evidence, EvidenceKind, bridged_layers, possible_skips
 from nestgraph.spec.arguments import checked
@@ -100,7 +100,7 @@ def _means(
         for batch in batches:
             module.zero_grad(set_to_none=True)
             recorder = Recorder(module)
-            batch.loss(recorder.run, mean_loss(loss), isinstance(loss, Task)).backward()
+            batch_loss(batch, recorder.run, loss).backward()
             for kind, found in sums.items():
                 counted = mass(batch, loss) if kind in OF_LOSS else batch.samples
                 masses[kind] += counted
@@ -126,8 +126,7 @@ def _trial(
         with torch.random.fork_rng():  # for dropout
             torch.manual_seed(seed)
             losses = [
-                counted * float(batch.loss(module, mean_loss(loss), isinstance(loss, Task)))
-                for batch, counted in zip(batches, masses, strict=True)
+                counted * float(batch_loss(batch, module, loss)) for batch, counted in zip(batches, masses, strict=True)
             ]
         return sum(losses) / sum(masses)
 

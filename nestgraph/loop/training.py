@@ -8,12 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from typing import Protocol
 
 import torch
 from torch import nn
 
-from nestgraph.data.batches import Epoch
+from nestgraph.data.batches import Batches
 from nestgraph.data.minibatch import Loss, Minibatch
 from nestgraph.errors import TrainingError
 from nestgraph.loop.means import mass, mean_loss
@@ -23,16 +22,6 @@ from nestgraph.lowering.workbench import Workbench
 from nestgraph.runs import interruption
 from nestgraph.spec.randomness import derived_seed
 from nestgraph.tasks.task import Task
-
-
-class Passes(Protocol):
-    """What a training asks of `Batches`: passes over them."""
-
-    together: int
-
-    def epoch(self, seed: int) -> Epoch:
-        """See `Batches`."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -48,7 +37,7 @@ class Course:
         validated: gives the loss of a module on other samples after each epoch, for an early stop.
     """
 
-    batches: Passes
+    batches: Batches
     loss: Loss | Task
     limit: float = math.inf
     accumulate: int = 1

@@ -1,5 +1,7 @@
 """How a value that was got, and what a record was refused for, are told in a message of one line."""
 
+from typing import cast
+
 from pydantic import ValidationError
 
 SHOWN = 8
@@ -19,8 +21,22 @@ def quoted(value: object) -> str:
     if value is None or isinstance(value, (bool, int, float)):
         return repr(value)
     kind = type(value).__name__
-    shape = getattr(value, "shape", None)
-    return f"{kind} of shape {shape}"[: 2 * LONGEST] if isinstance(shape, tuple) else kind
+    shape = _shape(value)
+    return f"{kind} of shape {shape}"[: 2 * LONGEST] if shape is not None else kind
+
+
+def shape_of(value: object) -> str:
+    """The shape of an array or tensor, or what else it is."""
+    shape = _shape(value)
+    return type(value).__name__ if shape is None else str(tuple(shape))
+
+
+def _shape(value: object) -> tuple[object, ...] | None:
+    try:
+        shape = getattr(value, "shape", None)
+    except Exception:  # a stranger's, or that of a nested tensor, which has none
+        return None
+    return cast("tuple[object, ...]", shape) if isinstance(shape, tuple) else None
 
 
 def foreign(error: object) -> str:

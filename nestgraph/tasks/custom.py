@@ -15,11 +15,11 @@ from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.facts import Facts
 from nestgraph.spec.metrics import LOSS, METRICS
 from nestgraph.spec.record import Name
-from nestgraph.spec.wording import foreign, quoted
+from nestgraph.spec.wording import foreign, quoted, shape_of
 from nestgraph.tasks.classes import Binary, Classification, MultiLabel
 from nestgraph.tasks.numbers import Reconstruction, Regression
 from nestgraph.tasks.sums import Floats, Mean, Sum, Whole
-from nestgraph.tasks.task import GoalText, Task, array_of, shape_of, torch_itself
+from nestgraph.tasks.task import GoalText, Task, array_of, refuse_broadcast, torch_itself
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -100,7 +100,7 @@ class Custom(Task):
         if self._loss is None:
             return self.like.loss(outputs, targets, weights)
         given = (outputs, targets) if weights is None else (outputs, targets, weights)
-        self._refuse_broadcast(outputs, targets)
+        refuse_broadcast(f"task {self.name!r}:", outputs, targets)
         try:
             found = cast("object", self._loss(*given))
         except NestgraphError:
@@ -115,12 +115,6 @@ class Custom(Task):
             remedy = "take its mean over the samples"
             raise TrainingError(f"task {self.name!r}: expected a loss that is one number, got {got}: {remedy}")
         return cast("Tensor", found).reshape(())
-
-    def _refuse_broadcast(self, outputs: "Tensor", targets: "Tensor") -> None:
-        shapes = {tuple(outputs.shape), tuple(targets.shape)}
-        if len(targets) > 1 and shapes == {(len(targets),), (len(targets), 1)}:
-            got = f"outputs of {shape_of(outputs)} and targets of {shape_of(targets)}"
-            raise TrainingError(f"task {self.name!r}: expected targets of the outputs' shape, got {got}: reshape them")
 
     def measured_loss(self, outputs: "Tensor", targets: "Tensor", weights: "Tensor | None" = None) -> Mean:
         """See `Task`."""

@@ -12,7 +12,7 @@ from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.facts import Facts
 from nestgraph.spec.metrics import LOSS, Goal
 from nestgraph.spec.record import Record
-from nestgraph.spec.wording import quoted
+from nestgraph.spec.wording import quoted, shape_of
 from nestgraph.tasks.sums import Floats, Mean, Sum
 
 if TYPE_CHECKING:
@@ -203,10 +203,17 @@ def refuse_shapes(kind: str, outputs: Any, targets: Any, expected: str) -> Train
     )
 
 
-def shape_of(value: Any) -> str:
-    """A tensor's shape, or what else it is."""
-    shape = cast("Any", getattr(value, "shape", None))
-    return str(tuple(shape)) if shape is not None else type(value).__name__
+def refuse_broadcast(who: str, outputs: Any, targets: Any) -> None:
+    """Whether one number a sample meets another one that has an axis more: each would meet all.
+
+    Raises:
+        TrainingError: they do.
+    """
+    shapes = [tuple(each.shape) for each in (outputs, targets) if hasattr(each, "shape")]
+    count = shapes[0][0] if shapes and shapes[0] else 0
+    if count > 1 and set(shapes) == {(count,), (count, 1)}:
+        got = f"outputs of {shape_of(outputs)} and targets of {shape_of(targets)}"
+        raise TrainingError(f"{who} expected targets of the outputs' shape, got {got}: reshape them")
 
 
 def torch_itself() -> Any:

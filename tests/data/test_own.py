@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader, IterableDataset, RandomSampler, TensorDataset
 from torch.utils.data import Dataset as TorchDataset
 
+from nestgraph.data.loaded import OwnBatches
 from nestgraph.data.minibatch import Minibatch
 from nestgraph.data.own import as_batches, dataset, split
 from nestgraph.errors import DataError
@@ -100,8 +101,8 @@ def test_an_epoch_is_given_again_and_gone_on_with(kind):
 
     first = epoch(5)
     assert same(epoch(5), first)
-    again = as_batches(SOURCES[kind]()[0], **options)
-    assert again.fingerprint() == batches.fingerprint()
+    if isinstance(batches, OwnBatches):
+        assert as_batches(SOURCES[kind]()[0], **options).held.sha256 == batches.held.sha256
     for start in range(0, len(first), batches.together):
         assert same(epoch(5, start), first[start:])
     if kind not in ("a list of batches", "named inputs"):
