@@ -12,6 +12,7 @@ from nestgraph.interop.extents import TOLERANCE, differences, freed
 from nestgraph.interop.patterns import name_functions
 from nestgraph.interop.reading import BATCH, Reading
 from nestgraph.interop.tracing import Recorder, first_line, traced
+from nestgraph.lowering.dense import is_dense
 from nestgraph.lowering.evaluating import evaluated, single
 from nestgraph.spec.arguments import checked
 
@@ -131,9 +132,11 @@ def _examples(given: Sequence[Any]) -> list[Tensor]:
     Raises:
         InteropError: they are no tensors of as many samples.
     """
-    if not given or not all(isinstance(tensor, Tensor) and tensor.ndim for tensor in given):
+    if not given or not all(is_dense(tensor) and tensor.ndim for tensor in given):
         kinds = [type(tensor).__name__ for tensor in given]
-        raise InteropError(f"import_module expected example inputs: one tensor (batch, ...) or several, got {kinds}")
+        raise InteropError(
+            f"import_module expected example inputs: one dense tensor (batch, ...) or several, got {kinds}"
+        )
     if len({len(tensor) for tensor in given}) > 1 or not len(given[0]):
         shapes = [tuple(tensor.shape) for tensor in given]
         raise InteropError(f"import_module expected as many samples in each example input, got {shapes}")

@@ -28,7 +28,7 @@ from nestgraph.recipes.past_options import leave_aside
 from nestgraph.recipes.pruning_options import PruningOptions, Share
 from nestgraph.recipes.seed_options import Positive, SeedOptions
 from nestgraph.recipes.step_options import StepOptions
-from nestgraph.snapshot import options_json, problems_of, read_options
+from nestgraph.snapshot import in_one_sentence, options_json, problems_of, read_options
 from nestgraph.snapshot.disk import PathLike
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.limits import MAX_THREADS
@@ -342,11 +342,12 @@ def _without_refused(document: Any, read: Recorded, source: str, whole: Collecti
     told: list[str] = []
     for _ in range(ROUNDS):
         try:
-            return RECIPE.validate_json(json.dumps(document), context=read), "; ".join(told)
+            return RECIPE.validate_json(json.dumps(document), context=read), in_one_sentence(dict.fromkeys(told))
         except ValidationError as error:
             told.append(problems_of(error))
             sections, policies = leave_aside(document, error)
-            refused = [document[section]["policies"][number] for section, number in policies]
+            found = [document[section]["policies"][number] for section, number in policies]
+            refused = [each for each in found if each not in read.refused]  # else it cannot even be kept as a record
             given = any(
                 isinstance(each, dict) and str(cast("dict[str, Any]", each).get("kind")) in read.classes
                 for each in refused
@@ -354,7 +355,7 @@ def _without_refused(document: Any, read: Recorded, source: str, whole: Collecti
             if not (sections or refused) or sections & set(whole) or given:
                 break
             read.refused.extend(refused)
-    raise RecipeError(f"{source}: {'; '.join(told)}")
+    raise RecipeError(f"{source}: {in_one_sentence(dict.fromkeys(told))}")
 
 
 def parse_recipe(text: str, source: str) -> Recipe:

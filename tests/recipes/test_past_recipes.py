@@ -121,6 +121,14 @@ def test_what_readers_need_is_not_left_aside(tmp_path, spoil):
         load_recipe(path, recorded=True)
 
 
+def test_a_policy_that_cannot_be_a_record_either_is_told_once(whole):
+    document = json.loads((whole / "recipe.json").read_text())
+    document["pruning"]["policies"] = [2**31 - 1] * 6
+    with pytest.raises(RecipeError, match=r"policies\[0\]: expected an object, got 2147483647") as told:
+        recorded_recipe(json.dumps(document), "recipe.json")
+    assert str(told.value).count("policies[0]") == 1
+
+
 def test_what_is_no_recipe_is_none(tmp_path, whole):
     folder = shutil.copytree(whole, tmp_path / "run")
     for text in ("{}", "[]", "3", '{"name": 3}', '{"growth": {"policies": 3}}', '{"growth": {"policies": [3]}}'):
