@@ -21,8 +21,8 @@ test-all: .venv browser  ## every test; those for a GPU skip themselves where th
 portable: .venv browser  ## the tests that compute numbers, under every instruction set that this processor has
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.portable
 
-soak: .venv  ## kill a run at a thousand instants, resume it, and compare every byte
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m nightly tests/soak
+soak: .venv  ## kill runs of every kind at a thousand instants and more, resume them, and compare every byte
+	$(PYTEST) -m slow tests/soak
 
 check: .venv
 	$(BIN)/ruff check .

@@ -13,8 +13,9 @@ from nestgraph.snapshot.disk import NO_FOLLOW, NO_WAIT, check_plain, reported, s
 class Lock:
     """Holds a folder for one writer. The system lets go of it when the process ends, however it does.
 
-    The file stays only where a process was killed, and is then nobody's. Windows has no such locks: there it is a file
-    that says who writes. A context manager.
+    The file stays only where a process was killed, and is then nobody's. Processes that are forked meanwhile, such as
+    the workers of a loader, hold nothing, as they may outlive it. Windows has no such locks: there it is a file that
+    says who writes. A context manager.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -39,13 +40,20 @@ class Lock:
             os.ftruncate(self._descriptor, 0)
             os.lseek(self._descriptor, 0, os.SEEK_SET)
             os.write(self._descriptor, str(os.getpid()).encode())
+        _HELD.add(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let go."""
-        self._path.unlink(missing_ok=True)
+        """Let go, where this process holds it."""
+        if self._descriptor >= 0:
+            self._path.unlink(missing_ok=True)
+            self.leave()
+
+    def leave(self) -> None:
+        """Hold it no longer in this process; the file stays, and so does the lock of a process that this one is of."""
         os.close(self._descriptor)
         self._descriptor = -1
+        _HELD.discard(self)
 
     def _taken(self) -> int:
         """The open and locked file; -1 if its last holder removed it meanwhile."""
@@ -66,6 +74,20 @@ class Lock:
             return descriptor
         os.close(descriptor)
         return -1
+
+
+_HELD: set[Lock] = set()
+"""The locks of this process."""
+
+
+def _leave_to_parent() -> None:
+    """In a process that was forked: its copies of open files would keep the locks when the parent is gone."""
+    for lock in list(_HELD):
+        lock.leave()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 def _same(descriptor: int, path: Path) -> bool:

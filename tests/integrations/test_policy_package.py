@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.integrations.package import PAGE, install
+
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "own-policies.md").read_text()
 PLAIN = """
 import os, signal
 from nestgraph.runs import run_folder
@@ -29,22 +30,12 @@ ng.synthesize(ng.load_recipe("mine.toml"), "cut", progress=end, save_every=0)
 """
 
 
-def block(language, holding):
-    (found,) = (text for text in re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL) if holding in text)
-    return found
-
-
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """A working folder, and the folder that the package is installed in."""
     folder = tmp_path_factory.mktemp("package")
-    source = folder / "nestgraph-activity"
-    source.mkdir()
-    (source / "pyproject.toml").write_text(block("toml", "[build-system]"))
-    (source / "nestgraph_activity.py").write_text(block("python", "@ng.register").replace("@ng.register\n", ""))
     (folder / "mine.toml").write_text(re.search(r'RECIPE = """\n(.*?)"""', PAGE, re.DOTALL)[1])
-    words = ["install", "-q", "--no-deps", "--no-build-isolation", "--target", folder / "site", source]
-    subprocess.run([sys.executable, "-m", "pip", *map(str, words)], check=True, cwd=folder)
+    install(folder)
     return folder
 
 

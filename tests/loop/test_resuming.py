@@ -208,6 +208,30 @@ def test_two_writers_of_one_run_are_refused(stopped):
     assert not (stopped / ".lock").exists()
 
 
+def test_what_a_killed_writer_forked_holds_no_lock(tmp_path):
+    program = f"""
+import os, sys, time
+from pathlib import Path
+from nestgraph.runs.locks import Lock
+with Lock(Path({str(tmp_path)!r})):
+    if not os.fork():
+        print(os.getpid(), flush=True)
+    time.sleep(60)
+"""
+    writer = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    with writer:
+        worker = int(writer.stdout.readline())
+        with pytest.raises(SnapshotError, match=f"got process {writer.pid}"), Lock(tmp_path):
+            pass
+        writer.kill()
+        writer.wait()
+        try:
+            with Lock(tmp_path):
+                os.kill(worker, 0)  # which is still there
+        finally:
+            os.kill(worker, signal.SIGKILL)
+
+
 def test_a_lock_is_of_one_writer_at_a_time(tmp_path):
     inside, most = [0], [0]
 

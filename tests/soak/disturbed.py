@@ -1,4 +1,4 @@
-"""Runs that are killed: a child process works on a digits synthesis until something ends it.
+"""Runs that are killed: a child process works on a synthesis until something ends it.
 
 The children are forked from a process that has run a synthesis, so one costs milliseconds; that takes one thread and no
 GPU, since threads do not survive a fork. A child tells where it is through memory that it shares with its parent, which
@@ -22,6 +22,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from nestgraph.data.options import DataOptions
+from nestgraph.data.samples import Dataset
 from nestgraph.loop import engine, trainer, training, training_state
 from nestgraph.loop.checkpoint import Pace, RunState
 from nestgraph.loop.decisions import PHASES
@@ -31,43 +32,15 @@ from nestgraph.recipes.recipe import parse_recipe
 from nestgraph.runs import run_files, run_folder
 from nestgraph.runs.run_files import resumable
 from nestgraph.runs.run_folder import RunFolder
-
-SEED = 7
-TRAINED = {
-    "adamw": 'optimizer = "adamw", learning_rate = 0.02',
-    "muon": 'optimizer = "muon", learning_rate = 0.02, schedule = "one_cycle", accumulate = 3',
-    "half": 'optimizer = "rmsprop", learning_rate = 0.01, precision = "float16", accumulate = 2',
-    "average": 'optimizer = "adam", learning_rate = 0.02, ema = 0.9, early_stop = 3, precision = "bfloat16"',
-}
-"""How the runs train, by what they are called with `--training`."""
-
-RECIPE = """
-name = "short"
-seed_epochs = 2
-finish_epochs = 1
-data = { name = "digits", distortion = { degrees = 10.0, translate = 0.1 } }
-seed_network = { kind = "mlp", widths = [64, 8, 10], density = 0.2 }
-training = { HOW, batch_size = 200, recalibration_batches = 1, threads = 1 }
-shift = { epochs = 1 }
-
-[growth]
-size_limit = 400
-max_edits = 2
-evidence_batches = 1
-policies = [{ kind = "connection_growth", fraction = 0.2 }, { kind = "neuron_growth", limit = 12 }]
-
-[pruning]
-tolerance = 0.02
-recovery_epochs = 0
-max_edits = 2
-activity_batches = 1
-policies = [{ kind = "magnitude_pruning", fraction = 0.3 }, { kind = "unit_pruning" }]
-"""
+from tests.soak.variants import SEED, VARIANTS
 
 
-def recipe_text() -> str:
-    """The recipe, as the process is told to train."""
-    return RECIPE.replace("HOW", TRAINED[os.environ.get("SOAK_TRAINING", "adamw")])
+@dataclass(frozen=True)
+class Setting:
+    """What the runs of a process are of: a recipe, and the data that go with it where Python gives them."""
+
+    recipe: str
+    data: Dataset | None
 
 
 KEPT_APART = {run_files.TIMING}
@@ -91,6 +64,7 @@ class Whereabouts:
         self._phase, self._saving, self._count = 0, 0, 0
         self.deadly, self.signal = -1, signal.SIGKILL
         self.seen: list[Moment] = []
+        self.process = os.getpid()
 
     def moment(self) -> Moment:
         """The last that was told."""
@@ -98,12 +72,15 @@ class Whereabouts:
         return Moment(PHASES[phase], bool(saving), count)
 
     def event(self) -> None:
-        """Something happens next: a training step, or a call that writes."""
+        """Something happens next: a training step, or a call that writes; what workers of a loader do is no event."""
+        if os.getpid() != self.process:
+            return
         self._count += 1
         self._tell()
         self.seen.append(self.moment())
         if self._count == self.deadly:
-            os.kill(os.getpid(), self.signal)
+            send = os.kill if self.signal == signal.SIGKILL else os.killpg  # as a terminal does
+            send(self.process, self.signal)
 
     def enter(self, phase: str) -> None:
         """A phase begins."""
@@ -121,6 +98,7 @@ class Whereabouts:
 
 def watch(where: Whereabouts) -> None:
     """Let a process tell where it is. For a child: what it is run by is changed for good."""
+    where.process = os.getpid()
     for owner, name in (
         (training, "step"),
         (os, "fsync"),
@@ -161,23 +139,32 @@ def _saving(function: Callable, where: Whereabouts) -> Callable:
     return told
 
 
-def prepare() -> None:
+def prepare(name: str, folder: Path) -> Setting:
     """What all children share: the data, and no pictures, which take longer than the run."""
-    data = DataOptions(name="digits").load(SEED)
-    DataOptions.load = lambda *_: data
+    variant = VARIANTS[name]
+    variant.ready(folder)
+    digits = DataOptions(name="digits").load(SEED)
+    DataOptions.load = lambda *_: digits
     for picture in ("draw_stage", "draw_run"):
         setattr(run_folder, picture, lambda *_: None)
     # The default lock of these progress bars, which torch.fx makes and never shows, is shared by all children: one
     # that is killed while it holds it would stop the others for good.
     tqdm.set_lock(threading.RLock())
+    return Setting(variant.recipe(folder), variant.given())
 
 
-def work(folder: Path) -> None:
+def begin(folder: Path, setting: Setting) -> None:
+    """Begin the run."""
+    recipe = parse_recipe(setting.recipe, "short.toml")
+    synthesize(recipe, folder, SEED, overwrite=True, save_every=0, data=setting.data)
+
+
+def work(folder: Path, setting: Setting) -> None:
     """Begin the run, or go on with it, and keep a point whenever there is one."""
     if resumable(folder) or (folder / "result.json").exists():
-        resume(folder, save_every=0)
+        resume(folder, save_every=0, data=setting.data)
     else:
-        synthesize(parse_recipe(recipe_text(), "short.toml"), folder, SEED, overwrite=True, save_every=0)
+        begin(folder, setting)
 
 
 @contextmanager
@@ -223,7 +210,7 @@ def at_every_chance() -> None:
     Pace.due = property(lambda _: True)
 
 
-def undisturbed(folder: Path) -> tuple[dict[str, bytes], list[Moment], float]:
+def undisturbed(folder: Path, setting: Setting) -> tuple[dict[str, bytes], list[Moment], float]:
     """The files of a run that nothing disturbs, the moments that it passes, and the seconds that it takes."""
     noted = folder.with_suffix(".moments")
 
@@ -231,7 +218,7 @@ def undisturbed(folder: Path) -> tuple[dict[str, bytes], list[Moment], float]:
         where = Whereabouts()
         watch(where)
         began = time.monotonic()
-        work(folder)
+        work(folder, setting)
         passed = time.monotonic() - began
         noted.write_text(json.dumps([passed, [[m.phase, m.saving, m.event] for m in where.seen]]))
 

@@ -22,30 +22,34 @@ from itertools import count
 from pathlib import Path
 
 from nestgraph.cli.app import app
+from nestgraph.data.tables.options import TableOptions
 from nestgraph.errors import SnapshotError
-from nestgraph.loop import checkpoint, training, training_state
+from nestgraph.loop import checkpoint, resuming, training, training_state
 from nestgraph.loop.decisions import PHASES
 from nestgraph.loop.resuming import resume
 from nestgraph.loop.stepping import Steps
+from nestgraph.loop.training_state import Place
 from nestgraph.lowering.bench_state import BenchState
 from nestgraph.lowering.states import OptimizerState
+from nestgraph.recipes import own_policies
 from nestgraph.runs import run_folder, state_files
+from nestgraph.runs.interruption import Interrupted
 from nestgraph.runs.run_files import LOCK, MANIFEST, RESULT
 from nestgraph.snapshot import disk, files, sidecar
 from tests.soak.disturbed import (
-    SEED,
-    TRAINED,
+    Setting,
     Whereabouts,
     artefacts,
     at_every_chance,
+    begin,
     child,
     ending,
     prepare,
-    recipe_text,
     undisturbed,
     watch,
     work,
 )
+from tests.soak.variants import SEED, VARIANTS
 
 WRITERS = (disk, files, sidecar, checkpoint, run_folder, state_files)
 CONTROL = 50
@@ -128,22 +132,52 @@ def forget_steps():
     Steps.restore = lambda *_: None
 
 
+def forget_place():
+    """Resume an epoch with its first batch."""
+    training_state.Place = lambda epoch=0, *_: Place(epoch)
+
+
+def forget_rows():
+    """Resume with other rows of a table to train on, which is not noticed."""
+    trainer_of, load = resuming.trainer_of, TableOptions.load
+
+    def other(*arguments):
+        TableOptions.load = lambda options, seed, *wanted: load(options, seed + 1, *wanted)
+        return trainer_of(*arguments)
+
+    resuming.trainer_of, resuming._check_facts = other, lambda *_: None
+
+
+def forget_package():
+    """Resume where the package of a policy is not installed."""
+    same_recipe = resuming._same_recipe
+
+    def without(*arguments):
+        own_policies.find = lambda _: None
+        return same_recipe(*arguments)
+
+    resuming._same_recipe = without
+
+
 CONTROLS = {
     "none": lambda: None,
     "naive": write_naively,
     "random": forget_random,
     "optimizer": forget_optimizer,
     "steps": forget_steps,
+    "place": forget_place,
+    "rows": forget_rows,
+    "package": forget_package,
 }
 
 
 class Harness:
     """One undisturbed run, and the trials that must end like it."""
 
-    def __init__(self, folder: Path, seed: int, control: str) -> None:
-        self.folder, self.rng = folder, random.Random(seed)
+    def __init__(self, folder: Path, setting: Setting, seed: int, control: str) -> None:
+        self.folder, self.setting, self.rng = folder, setting, random.Random(seed)
         CONTROLS[control]()
-        self.expected, self.moments, self.seconds = undisturbed(folder / "undisturbed")
+        self.expected, self.moments, self.seconds = undisturbed(folder / "undisturbed", setting)
         self.kills: Counter[str] = Counter()
         self.saving = self.killed = self.chained = self.signals = 0
         self.traps: Counter[str] = Counter()
@@ -157,7 +191,7 @@ class Harness:
 
         def job():
             watch(where)
-            work(run)
+            work(run, self.setting)
 
         with child(job, run.with_suffix(".log"), HANGING) as process:
             if delay is not None:
@@ -185,7 +219,7 @@ class Harness:
                 self.killed_at(run, self.rng.choice(events) if not again else self.rng.randrange(1, 40))
         if from_outside and number % 4 == 1 and run.exists():
             self.trapped(run)
-        self.ends_as_expected(run, lambda: work(run))
+        self.ends_as_expected(run, lambda: work(run, self.setting))
 
     def trapped(self, run: Path) -> None:
         """Damage what a kill left: the run is refused and lies there as it did, or ends as if nothing had happened.
@@ -202,7 +236,7 @@ class Harness:
 
         def job() -> int:
             try:
-                work(run)
+                work(run, self.setting)
             except SnapshotError:
                 return REFUSED
             return 0
@@ -221,31 +255,42 @@ class Harness:
         shutil.rmtree(outside, ignore_errors=True)
 
     def signalled(self, number: int, kind: signal.Signals) -> None:
-        """End a run of the command line by a signal, see that it says how to go on, and go on."""
+        """End a run by a signal, see that it says how to go on, and go on."""
         run = self.folder / f"{kind.name}-{number}"
-        recipe = self.folder / "short.toml"
-        recipe.write_text(recipe_text())
         where = Whereabouts()
         where.deadly, where.signal = self.rng.randrange(FIRST, len(self.moments)), kind
 
         def job():
+            os.setpgid(0, 0)  # of its own, with the workers of a loader
             watch(where)
             at_every_chance()  # so that the chosen moment comes
             signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever the parent had
             signal.signal(signal.SIGHUP, signal.SIG_DFL)
-            app(["synthesize", str(recipe), "--out", str(run), "--seed", str(SEED), "--overwrite"])
+            self.command(run)
 
         with child(job, run.with_suffix(".log"), HANGING) as process:
             code = ending(process)
         self.latest = max(self.latest, where.moment().event - where.deadly)
         said = run.with_suffix(".log").read_text()
-        left = "is complete" if (run / RESULT).exists() else f"nestgraph resume {run}"
-        if code == 128 + kind and left in said:
+        left = ("is complete",) if (run / RESULT).exists() else (f"nestgraph resume {run}", f"resume('{run}')")
+        if code == 128 + kind and any(words in said for words in left):
             self.signals += 1
         else:
             place = f"signal at {where.deadly} of {len(self.moments)}, ended at {where.moment().event}"
             self.failures.append(f"{run.name}: exit code {code}, {place}: {said[-300:]}")
-        self.ends_as_expected(run, lambda: resume(run))
+        self.ends_as_expected(run, lambda: resume(run, data=self.setting.data))
+
+    def command(self, run: Path) -> None:
+        """Run as the command line does, or as a script of who gives the data."""
+        if self.setting.data is None:
+            recipe = self.folder / "short.toml"
+            recipe.write_text(self.setting.recipe)
+            app(["synthesize", str(recipe), "--out", str(run), "--seed", str(SEED), "--overwrite"])
+        try:
+            begin(run, self.setting)
+        except Interrupted as error:
+            print(error)
+            raise SystemExit(error.exit_code) from None
 
     def ends_as_expected(self, run: Path, job) -> None:
         """Whether a run ends, with the files of one that nothing disturbed."""
@@ -279,9 +324,9 @@ class Harness:
         }
 
 
-def session(folder: Path, asked: argparse.Namespace, control: str) -> dict[str, object]:
+def session(folder: Path, setting: Setting, asked: argparse.Namespace, control: str) -> dict[str, object]:
     """The report of one harness; a control is done when it has failed."""
-    harness = Harness(folder, asked.seed, control)
+    harness = Harness(folder, setting, asked.seed, control)
     kills = asked.kills if control == "none" else max(asked.kills, CONTROL)
     for number in count():
         if harness.killed >= kills or (control != "none" and harness.failures):
@@ -299,21 +344,20 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=50, help="at least so many")
     parser.add_argument("--signals", type=int, default=0, help="of each kind")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--training", choices=TRAINED, default="adamw", help="how the runs train")
+    parser.add_argument("--variant", choices=VARIANTS, default="adamw", help="what the runs are of")
     parser.add_argument("--controls", nargs="*", choices=CONTROLS, default=["none"])
     asked = parser.parse_args()
-    os.environ["SOAK_TRAINING"] = asked.training
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # a disk would be waited for at every fsync
     with tempfile.TemporaryDirectory(dir=memory) as name:
         folder = Path(name)
-        prepare()
-        work(folder / "first")  # so that no child imports or plans anything for the first time
+        setting = prepare(asked.variant, folder)
+        work(folder / "first", setting)  # so that no child imports or plans anything for the first time
         for control in asked.controls:
             place, told = folder / control, folder / f"{control}.json"
             place.mkdir()
 
             def job(place=place, told=told, control=control):
-                told.write_text(json.dumps(session(place, asked, control)))
+                told.write_text(json.dumps(session(place, setting, asked, control)))
 
             with child(job, folder / f"{control}.log") as process:
                 code = ending(process)
