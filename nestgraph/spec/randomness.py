@@ -6,6 +6,13 @@ import numpy as np
 
 
 def derived_seed(seed: int, *purpose: str | int) -> int:
-    """A 63-bit seed for one purpose of a run, such as `derived_seed(0, "epoch", 12)`."""
-    words = [part if isinstance(part, int) else zlib.crc32(part.encode()) for part in purpose]
-    return int(np.random.SeedSequence([seed, *words]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    """A 63-bit seed for one purpose of a run, such as `derived_seed(0, "epoch", 12)`; of any numbers and words."""
+    words = [_word(part) for part in (seed, *purpose)]
+    return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _word(part: str | int) -> int:
+    """A whole number from 0 up: numbers below it from the end of 64 bits."""
+    if isinstance(part, str):
+        return zlib.crc32(part.encode(errors="surrogatepass"))
+    return part if part >= 0 else part % 2**64
