@@ -1,7 +1,7 @@
 """Batches that can be read again: what a loop asks of the data of a split, wherever they come from."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import numpy as np
 import torch
@@ -9,11 +9,21 @@ import torch
 from nestgraph.data.held import source
 from nestgraph.data.minibatch import Minibatch
 from nestgraph.data.samples import Samples, StreamedSamples
+from nestgraph.errors import DataError
+from nestgraph.spec.arguments import checked
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.limits import MAX_WHOLE
+from nestgraph.spec.randomness import Seed
 
 Vary = Callable[[torch.Tensor], torch.Tensor]
 Prepare = Callable[[AnyArray], AnyArray]
 """Targets as they come to targets as a loss takes them."""
+
+Count = Annotated[int, range(MAX_WHOLE)]
+"""Of batches."""
+
+Most = Annotated[int, range(1, MAX_WHOLE)]
+"""Of samples."""
 
 MEASURING_BATCH = 4096
 MEASURING_VALUES = 2**22
@@ -26,7 +36,7 @@ class Epoch(Protocol):
     count: int
     """Of its batches."""
 
-    def rest(self, start: int = 0) -> Iterator[Minibatch]:
+    def rest(self, start: Count = 0) -> Iterator[Minibatch]:
         """Its batches from one on, the same as if the others had been read before."""
         ...
 
@@ -42,23 +52,23 @@ class Batches(Protocol):
     samples: int | None
     together: int
 
-    def epoch(self, seed: int) -> Epoch:
+    def epoch(self, seed: Seed) -> Epoch:
         """A pass in random order, varied: the same for one seed, in any process and with any workers.
 
-        Built-in samples are drawn from torch's global generator as it stands, as they were from the first; whoever asks
-        for their epoch has seeded that.
+        The samples of a run are drawn from torch's global generator as it stands, as they were from the first; whoever
+        asks for their epoch has seeded that.
         """
         ...
 
-    def drawn(self, seed: int, count: int | None) -> Iterator[Minibatch]:
+    def drawn(self, seed: Seed, count: Count | None) -> Iterator[Minibatch]:
         """So many batches in random order, not varied, all of them for None: the same for one seed."""
         ...
 
-    def ordered(self, most: int | None = None) -> Iterator[Minibatch]:
+    def ordered(self, most: Most | None = None) -> Iterator[Minibatch]:
         """Every sample once, in order and not varied, in batches of `most` at most."""
         ...
 
-    def told(self, most: int | None = None) -> AnyArray:
+    def told(self, most: Count | None = None) -> AnyArray:
         """The targets of the first samples, or of all; of a stream those of its first batches."""
         ...
 
@@ -74,6 +84,7 @@ class SampledBatches:
         prepare: Prepare | None = None,
         vary: Sequence[Vary] = (),
         see: Vary | None = None,
+        seeded: bool = True,
     ) -> None:
         """Bring samples to the device, unless they are files.
 
@@ -84,10 +95,11 @@ class SampledBatches:
             prepare: of all targets.
             vary: what is done to inputs to train with.
             see: what is done to all inputs, in the end.
+            seeded: whether a seed decides the order of an epoch, not torch's global generator.
         """
         self.samples: int | None = len(samples)
         self._size, self._device = size, device
-        self._held, self._vary, self._see = samples, vary, see or _as_they_are
+        self._held, self._vary, self._see, self._seeded = samples, vary, see or _as_they_are, seeded
         self._source = source(samples, device)
         self.together = self._source.together
         told = samples.targets if prepare is None else prepare(samples.targets)
@@ -95,23 +107,25 @@ class SampledBatches:
         held = (told,) if weights is None else (told, weights)
         self._told = tuple(torch.from_numpy(np.ascontiguousarray(each)).to(device) for each in held)
 
-    def epoch(self, seed: int) -> "DrawnEpoch":
+    @checked(DataError)
+    def epoch(self, seed: Seed) -> "DrawnEpoch":
         """See `Batches`."""
-        del seed
-        return DrawnEpoch(self, self._split(torch.randperm(len(self._held))))
+        return DrawnEpoch(self, self._order(seed if self._seeded else None))
 
-    def drawn(self, seed: int, count: int | None) -> Iterator[Minibatch]:
+    @checked(DataError)
+    def drawn(self, seed: Seed, count: Count | None) -> Iterator[Minibatch]:
         """See `Batches`."""
-        generator = torch.Generator().manual_seed(seed)
-        return self._read(self._split(torch.randperm(len(self._held), generator=generator))[:count])
+        return self._read(self._order(seed)[:count])
 
-    def ordered(self, most: int | None = None) -> Iterator[Minibatch]:
+    @checked(DataError)
+    def ordered(self, most: Most | None = None) -> Iterator[Minibatch]:
         """See `Batches`."""
         values = sum(int(np.prod(shape)) for shape in self._held.shapes)
         size = min(most or MEASURING_BATCH, max(1, MEASURING_VALUES // values))
         return self._read(torch.split(torch.arange(len(self._held), device=self._device), size))
 
-    def told(self, most: int | None = None) -> AnyArray:
+    @checked(DataError)
+    def told(self, most: Count | None = None) -> AnyArray:
         """See `Batches`."""
         return np.asarray(self._told[0][:most].cpu())
 
@@ -133,8 +147,13 @@ class SampledBatches:
     def _batch(self, places: torch.Tensor, inputs: tuple[torch.Tensor, ...]) -> Minibatch:
         return Minibatch(inputs, tuple(each[places] for each in self._told))
 
-    def _split(self, order: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Batches of up to `size` samples and of one size, so that none is too small for batch normalisation."""
+    def _order(self, seed: int | None) -> tuple[torch.Tensor, ...]:
+        """The places of all samples in random order, by a seed or by torch's global generator.
+
+        They come in batches of up to `size` samples and of one size, so that none is too small for batch normalisation.
+        """
+        generator = None if seed is None else torch.Generator().manual_seed(seed)
+        order = torch.randperm(len(self._held), generator=generator)
         return order.to(self._device).tensor_split(-(-len(order) // self._size))
 
 
@@ -149,6 +168,7 @@ class DrawnEpoch:
         self.count = len(places)
         self._batches, self._places = batches, places
 
-    def rest(self, start: int = 0) -> Iterator[Minibatch]:
+    @checked(DataError)
+    def rest(self, start: Count = 0) -> Iterator[Minibatch]:
         """See `Epoch`; `start` is a multiple of `together`."""
         return self._batches.varied(self._places[start:])

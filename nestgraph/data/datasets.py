@@ -25,8 +25,7 @@ from nestgraph.data.stratified import ValidationSplit, held_out
 from nestgraph.errors import DataError
 from nestgraph.snapshot.disk import PathLike
 from nestgraph.spec.arguments import checked
-from nestgraph.spec.limits import MAX_WHOLE
-from nestgraph.spec.wording import quoted
+from nestgraph.spec.randomness import Seed
 
 LOG = logging.getLogger("nestgraph")
 NOWHERE = "nowhere, as there is no home: set NESTGRAPH_DATA"
@@ -49,7 +48,7 @@ class DatasetInfo:
 @checked(DataError)
 def load_dataset(
     name: str,
-    seed: int = 0,
+    seed: Seed = 0,
     cache: PathLike | None = None,
     validation: ValidationSplit = "stratified",
     folder: PathLike | None = None,
@@ -71,7 +70,6 @@ def load_dataset(
     """
     if name not in _LOADERS:
         raise DataError(f"load_dataset: expected one of {', '.join(_LOADERS)}, got {name!r}")
-    _check_seed(f"load_dataset {name!r}", seed)
     if validation not in ("stratified", "last") or (name == "digits" and validation == "last"):
         choices = "'stratified'" if name == "digits" else "'stratified' or 'last'"
         raise DataError(f"load_dataset {name!r}: expected validation to be {choices}, got {validation!r}")
@@ -85,7 +83,7 @@ def load_dataset(
 
 
 @checked(DataError)
-def load_image_folder(folder: PathLike, options: FolderOptions | None = None, seed: int = 0) -> Dataset:
+def load_image_folder(folder: PathLike, options: FolderOptions | None = None, seed: Seed = 0) -> Dataset:
     """Load a folder with a folder of images for each class; the images themselves are read when they are wanted.
 
     The test split is FOLDER/test or else FOLDER/val if there is one, else drawn as the validation split is; with both,
@@ -100,7 +98,6 @@ def load_image_folder(folder: PathLike, options: FolderOptions | None = None, se
         DataError: the folder is none of that kind, or has too few images to draw splits from.
     """
     options = options or FolderOptions()
-    _check_seed("image_folder", seed)
     found = read_image_folder(Path(folder), options)
     splits = folder_places(found, options, np.random.default_rng(seed))
     samples = [StreamedSamples(found.files, split, found.labels[split], options.size) for split in splits]
@@ -113,12 +110,6 @@ def load_image_folder(folder: PathLike, options: FolderOptions | None = None, se
     )
     LOG.info("%s", dataset)
     return dataset
-
-
-def _check_seed(who: str, seed: int) -> None:
-    """Refuse a seed that a run could not write down, or that no generator takes."""
-    if not 0 <= seed < MAX_WHOLE:
-        raise DataError(f"{who}: expected a seed from 0 to {MAX_WHOLE - 1:,}, got {quoted(seed)}")
 
 
 def datasets(cache: PathLike | None = None) -> tuple[DatasetInfo, ...]:

@@ -16,12 +16,13 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 from torch.utils.data import Dataset as TorchDataset
 
-from nestgraph.data.batches import Prepare
+from nestgraph.data.batches import Count, Most, Prepare
 from nestgraph.data.minibatch import Minibatch
 from nestgraph.errors import DataError
+from nestgraph.spec.arguments import checked
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.facts import Shape
-from nestgraph.spec.randomness import derived_seed
+from nestgraph.spec.randomness import Seed, derived_seed
 from nestgraph.spec.wording import foreign, quoted
 
 Reader = Callable[[int], Iterable[Any]]
@@ -198,19 +199,23 @@ class OwnBatches:
         self.samples, self.held = samples.samples, samples
         self._device, self._prepare = device or torch.device("cpu"), prepare
 
-    def epoch(self, seed: int) -> "OwnEpoch":
+    @checked(DataError)
+    def epoch(self, seed: Seed) -> "OwnEpoch":
         """See `Batches`."""
         return OwnEpoch(self, seed)
 
-    def drawn(self, seed: int, count: int | None) -> Iterator[Minibatch]:
+    @checked(DataError)
+    def drawn(self, seed: Seed, count: Count | None) -> Iterator[Minibatch]:
         """See `Batches`."""
         return map(self._ready, self.held.read(seed, count))
 
-    def ordered(self, most: int | None = None) -> Iterator[Minibatch]:
+    @checked(DataError)
+    def ordered(self, most: Most | None = None) -> Iterator[Minibatch]:
         """See `Batches`: in the user's own batches, cut where they are larger than `most`."""
         return (part for batch in self.held.read(0) for part in self._ready(batch).cut(most))
 
-    def told(self, most: int | None = None) -> AnyArray:
+    @checked(DataError)
+    def told(self, most: Count | None = None) -> AnyArray:
         """See `Batches`."""
         found = self.held.targets[:most]
         return found if self._prepare is None else self._prepare(found)
@@ -229,7 +234,8 @@ class OwnEpoch:
         self.count = batches.held.count
         self._batches, self._seed = batches, seed
 
-    def rest(self, start: int = 0) -> Iterator[Minibatch]:
+    @checked(DataError)
+    def rest(self, start: Count = 0) -> Iterator[Minibatch]:
         """See `Epoch`: what comes before is read and let go."""
         return islice(self._batches.drawn(self._seed, None), start, None)
 

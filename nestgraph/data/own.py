@@ -17,6 +17,7 @@ from nestgraph.data.tables.table import Table
 from nestgraph.errors import DataError
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.randomness import Seed
 from nestgraph.spec.wording import quoted
 
 
@@ -84,7 +85,7 @@ def split(
     kind: SplitKind = "stratified",
     by: Any = None,
     wanted: Wanted | None = None,
-    seed: int = 0,
+    seed: Seed = 0,
     names: tuple[str, ...] = (),
     name: str = "own",
 ) -> Dataset:

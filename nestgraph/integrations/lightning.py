@@ -17,6 +17,7 @@ from nestgraph.integrations.schedules import PoliciesByEpoch, Schedule
 from nestgraph.lowering import Workbench
 from nestgraph.snapshot import SIDECAR_ABOVE, UNLIMITED, load, save
 from nestgraph.spec.arguments import checked
+from nestgraph.spec.randomness import Seed
 from nestgraph.spec.wording import quoted
 
 try:
@@ -93,7 +94,7 @@ class GrowAndPrune(Callback):
         batch: Callable[[Any], Any] | None = None,
         batches: Iterable[Any] | None = None,
         most: int | None = None,
-        seed: int = 0,
+        seed: Seed = 0,
     ) -> None:
         """Nothing is edited yet.
 

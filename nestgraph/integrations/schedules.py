@@ -16,7 +16,7 @@ from nestgraph.loop.evidence import gather
 from nestgraph.lowering import Workbench
 from nestgraph.policies import Policy
 from nestgraph.spec.arguments import checked
-from nestgraph.spec.randomness import derived_seed
+from nestgraph.spec.randomness import Seed, derived_seed
 
 PoliciesByEpoch = Mapping[int, Policy | Sequence[Policy]]
 """Which policies propose an edit, by the number of epochs that are over then: 1 is after the first."""
@@ -37,7 +37,7 @@ class Schedule:
         batch: Callable[[Any], Any] | None = None,
         batches: Iterable[Any] | None = None,
         most: int | None = None,
-        seed: int = 0,
+        seed: Seed = 0,
     ) -> None:
         """Nothing is edited yet.
 

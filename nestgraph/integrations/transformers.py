@@ -15,6 +15,7 @@ from nestgraph.lowering import Workbench
 from nestgraph.lowering.workbench import OptimizerMaker
 from nestgraph.snapshot import UNLIMITED, load, save
 from nestgraph.spec.arguments import checked
+from nestgraph.spec.randomness import Seed
 
 try:
     from transformers import TrainerCallback, TrainerState, TrainingArguments
@@ -61,7 +62,7 @@ class GrowAndPrune(TrainerCallback, ExportableState):
         name: str = "net",
         batches: Iterable[Any] | None = None,
         most: int | None = None,
-        seed: int = 0,
+        seed: Seed = 0,
     ) -> None:
         """Nothing is edited yet.
 

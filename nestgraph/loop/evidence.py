@@ -18,6 +18,7 @@ from nestgraph.lowering import layer_nodes, lower, slots
 from nestgraph.policies import Evidence, EvidenceKind, bridged_layers, possible_skips
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.projection import Conv
+from nestgraph.spec.randomness import Seed
 from nestgraph.spec.wording import quoted
 from nestgraph.tasks.task import Task
 
@@ -34,7 +35,7 @@ def gather(
     loss: Loss | Task,
     needs: Collection[EvidenceKind],
     *,
-    seed: int = 0,
+    seed: Seed = 0,
     device: str | torch.device = "cpu",
     trial: int = 8,
 ) -> Evidence:

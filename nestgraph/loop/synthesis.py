@@ -27,6 +27,7 @@ from nestgraph.runs.run_files import RESULT
 from nestgraph.runs.run_folder import RunFolder
 from nestgraph.snapshot.disk import PathLike
 from nestgraph.spec.arguments import checked
+from nestgraph.spec.randomness import RunSeed
 from nestgraph.tasks.task import Task
 
 
@@ -34,7 +35,7 @@ from nestgraph.tasks.task import Task
 def synthesize(
     recipe: Recipe,
     out: PathLike | None = None,
-    seed: int = 0,
+    seed: RunSeed = 0,
     device: str = "cpu",
     progress: Watcher | None = None,
     overwrite: bool = False,

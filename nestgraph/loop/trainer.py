@@ -36,7 +36,7 @@ from nestgraph.runs import interruption
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.metrics import LOSS
-from nestgraph.spec.randomness import derived_seed
+from nestgraph.spec.randomness import Seed, derived_seed
 from nestgraph.spec.wording import quoted
 from nestgraph.tasks.classes import Classification
 from nestgraph.tasks.sums import added
@@ -85,7 +85,7 @@ class Trainer:
         dataset: Dataset,
         options: TrainingOptions,
         distortion: AffineDistortion | None = None,
-        seed: int = 0,
+        seed: Seed = 0,
         device: str = "cpu",
         augmentation: ImageAugmentation | None = None,
         task: Task = CLASSES,
@@ -134,7 +134,7 @@ class Trainer:
         if not isinstance(samples, Samples | StreamedSamples):
             raise DataError(f"expected samples in memory, in files or of a loader, got {quoted(samples)}")
         vary = [each for each in (self._distort, self._augment) if each is not None]
-        return SampledBatches(samples, self.options.batch_size, self.device, prepare, vary, self._seen)
+        return SampledBatches(samples, self.options.batch_size, self.device, prepare, vary, self._seen, seeded=False)
 
     @checked(TrainingError)
     def bench(self, network: Network) -> Workbench:

@@ -21,7 +21,7 @@ from pydantic import (
 from nestgraph.data.options import AnyData
 from nestgraph.data.samples import Dataset
 from nestgraph.data.tables.options import Wanted
-from nestgraph.errors import RecipeError, SnapshotError
+from nestgraph.errors import DataError, RecipeError, SnapshotError
 from nestgraph.policies import GrowthPolicy, Policy
 from nestgraph.recipes.own_policies import Own, Recorded, recorded
 from nestgraph.recipes.past_options import leave_aside
@@ -34,6 +34,7 @@ from nestgraph.spec.arguments import checked
 from nestgraph.spec.limits import MAX_THREADS
 from nestgraph.spec.operations import ActivationFunction
 from nestgraph.spec.options import Beside, misplaced, usual
+from nestgraph.spec.randomness import Seed
 from nestgraph.spec.record import Record, Text, absent
 from nestgraph.tasks.classes import Classification
 from nestgraph.tasks.custom import AnyTask, Custom
@@ -222,7 +223,8 @@ class Recipe(Record):
         """The same, with another bound on the time of a run, above 0."""
         return self.model_copy(update={"training": self.training.model_copy(update={"seconds": float(seconds)})})
 
-    def load(self, seed: int) -> Dataset:
+    @checked(DataError)
+    def load(self, seed: Seed) -> Dataset:
         """The data, with the splits of one random seed, and targets as the task asks for them.
 
         Raises:

@@ -8,13 +8,14 @@ from nestgraph.seeds.choices import counts_of, image_size, scaled
 from nestgraph.seeds.plan import Plan, max_pooling
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.operations import ActivationFunction
+from nestgraph.spec.randomness import Seed
 
 
 @checked(StructureError, of=(RecordError,))
 def mlp(
     widths: Sequence[int] = (784, 300, 100, 10),
     density: float = 1.0,
-    seed: int = 0,
+    seed: Seed = 0,
     activation: ActivationFunction = "leaky_relu",
     batch_norm: bool = True,
 ) -> Network:
@@ -40,13 +41,13 @@ def mlp(
 
 
 @checked(StructureError, of=(RecordError,))
-def lenet_300_100(width: float = 1.0, density: float = 1.0, seed: int = 0, batch_norm: bool = True) -> Network:
+def lenet_300_100(width: float = 1.0, density: float = 1.0, seed: Seed = 0, batch_norm: bool = True) -> Network:
     """LeNet-300-100 for 784 pixels (LeCun et al. 1998), its hidden widths times `width`; see `mlp`."""
     return mlp((784, *scaled((300, 100), width), 10), density, seed, batch_norm=batch_norm)
 
 
 @checked(StructureError, of=(RecordError,))
-def lenet_5(width: float = 1.0, density: float = 1.0, seed: int = 0, batch_norm: bool = True) -> Network:
+def lenet_5(width: float = 1.0, density: float = 1.0, seed: Seed = 0, batch_norm: bool = True) -> Network:
     """LeNet-5 in Caffe's form for 28 x 28 pixels, its 20 and 50 maps and 500 neurons times `width`; see `mlp`.
 
     Convolutions of 5 x 5, each with a maximum pooling of 2 x 2.
@@ -65,7 +66,7 @@ def cnn(
     maps: Sequence[int] = (16, 32),
     neurons: Sequence[int] = (64,),
     density: float = 1.0,
-    seed: int = 0,
+    seed: Seed = 0,
     activation: ActivationFunction = "leaky_relu",
     batch_norm: bool = True,
     *,

@@ -55,13 +55,11 @@ def image_size(size: int | Sequence[int]) -> Size:
     return height, width
 
 
-def check_randomness(density: float, seed: int) -> None:
-    """Check what the random masks and weights depend on.
+def check_density(density: float) -> None:
+    """Check the share of possible connections that a seed begins with.
 
     Raises:
-        StructureError: no such density, or no such random seed.
+        StructureError: it is none.
     """
     if not 0 < density <= 1:
         raise StructureError(f"a seed expected a density above 0 and up to 1, got {density}")
-    if seed < 0:
-        raise StructureError(f"a seed network expected a random seed of 0 or more, got {seed}")

@@ -9,6 +9,7 @@ from nestgraph.seeds.choices import counts_of, image_size, scaled
 from nestgraph.seeds.plan import Plan, max_pooling
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.operations import ActivationFunction
+from nestgraph.spec.randomness import Seed
 
 ALEXNET = (96, 256, 384, 384, 256, 4096, 4096)
 """Maps of five convolutions and neurons of two hidden layers (Krizhevsky et al. 2012)."""
@@ -29,7 +30,7 @@ VGG_BLOCKS = (2, 2, 3, 3, 3)  # convolutions before each pooling
 def alexnet(
     width: float = 1.0,
     density: float = 1.0,
-    seed: int = 0,
+    seed: Seed = 0,
     activation: ActivationFunction = "leaky_relu",
     batch_norm: bool = True,
     *,
@@ -77,7 +78,7 @@ def alexnet(
 def vgg16(
     width: float = 1.0,
     density: float = 1.0,
-    seed: int = 0,
+    seed: Seed = 0,
     activation: ActivationFunction = "leaky_relu",
     batch_norm: bool = True,
     *,

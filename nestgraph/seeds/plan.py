@@ -10,7 +10,7 @@ from nestgraph.graph.columns import ConnectionColumns, UnitColumns
 from nestgraph.graph.geometry import Size, output_size, swept_size, weight_shape
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
-from nestgraph.seeds.choices import check_randomness
+from nestgraph.seeds.choices import check_density
 from nestgraph.seeds.sparse import he_connections
 from nestgraph.spec.layer import Layer
 from nestgraph.spec.limits import MAX_LAYERS, MAX_PROJECTIONS, MAX_UNITS, MAX_WEIGHTS
@@ -106,9 +106,9 @@ class Plan:
         """The network, with a share of the possible connections and He weights, both random.
 
         Raises:
-            StructureError: no such density, or no such random seed.
+            StructureError: no such density.
         """
-        check_randomness(density, seed)
+        check_density(density)
         self._check_size()
         layers, projections = self._layers.values(), self._projections
         units = {

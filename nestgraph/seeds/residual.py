@@ -8,6 +8,7 @@ from nestgraph.seeds.choices import counts_of, image_size, scaled
 from nestgraph.seeds.plan import Plan, average_pooling, max_pooling
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.operations import ActivationFunction
+from nestgraph.spec.randomness import Seed
 
 RESNET = (64, 128, 256, 512)
 """Maps of the four stages of ResNet-18 (He et al. 2016)."""
@@ -20,7 +21,7 @@ SMALL = 64
 def resnet18(
     width: float = 1.0,
     density: float = 1.0,
-    seed: int = 0,
+    seed: Seed = 0,
     activation: ActivationFunction = "leaky_relu",
     batch_norm: bool = True,
     *,
@@ -38,7 +39,7 @@ def resnet(
     maps: Sequence[int] = RESNET,
     blocks: Sequence[int] = (2, 2, 2, 2),
     density: float = 1.0,
-    seed: int = 0,
+    seed: Seed = 0,
     activation: ActivationFunction = "leaky_relu",
     batch_norm: bool = True,
     *,
@@ -102,7 +103,7 @@ def densenet(
     growth: int = 12,
     layers: Sequence[int] = (12, 12, 12),
     density: float = 1.0,
-    seed: int = 0,
+    seed: Seed = 0,
     activation: ActivationFunction = "leaky_relu",
     batch_norm: bool = True,
     *,

@@ -66,7 +66,7 @@ class _Signature:
         """Those of the places, those of the names, and that of any other name."""
         parameters = inspect.signature(self._function).parameters.values()
         try:
-            hints = get_type_hints(self._function)
+            hints = get_type_hints(self._function, include_extras=True)
         except (NameError, TypeError):  # names that type checkers alone know
             hints = {one.name: one.annotation for one in parameters}
         given = {one.name: check_of(hints.get(one.name, Any)) for one in parameters}
@@ -98,8 +98,11 @@ def _fitted(name: str, check: Check | None, value: Any) -> Any:
 def check_of(annotation: Any) -> Check | None:
     """The check of an annotation; None where it allows anything."""
     origin, inner = get_origin(annotation), get_args(annotation)
-    if origin is Annotated or isinstance(annotation, TypeVar):
-        return check_of(inner[0] if inner else annotation.__bound__ or Any)
+    if origin is Annotated:
+        among = next((one for one in inner[1:] if isinstance(one, range)), None)
+        return check_of(inner[0]) if among is None else functools.partial(_among, numbers=among)
+    if isinstance(annotation, TypeVar):
+        return check_of(annotation.__bound__ or Any)
     if origin in FORMS:
         return FORMS[origin](inner)
     if annotation in LEAVES:
@@ -180,6 +183,13 @@ def whole(value: Any) -> int:
     """An integer of 64 bits, signed or not: NumPy's are taken, booleans are not."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or not -(2**63) <= value < 2**64:
         raise MismatchError("an integer of 64 bits")
+    return int(cast(int, value))
+
+
+def _among(value: Any, numbers: range) -> int:
+    """An integer of a range, such as `Annotated[int, range(1, 256)]` allows."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or int(cast(int, value)) not in numbers:
+        raise MismatchError(f"a whole number from {numbers.start} to {numbers.stop - 1:,}")
     return int(cast(int, value))
 
 

@@ -1,8 +1,17 @@
 """Random numbers that a resumed run finds again: derived for each purpose, never carried along."""
 
 import zlib
+from typing import Annotated
 
 import numpy as np
+
+from nestgraph.spec.limits import MAX_WHOLE
+
+Seed = Annotated[int, range(2**63)]
+"""Where random numbers begin: what the generators of torch, NumPy and Python all take."""
+
+RunSeed = Annotated[int, range(MAX_WHOLE)]
+"""That of a run, which is written down."""
 
 
 def derived_seed(seed: int, *purpose: str | int) -> int:

@@ -13,7 +13,7 @@ from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self, cast
 
-from pydantic import Field, JsonValue, NonNegativeInt, StringConstraints, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, JsonValue, StringConstraints, TypeAdapter, ValidationError, model_validator
 
 from nestgraph.errors import RecipeError, SnapshotError
 from nestgraph.recipes.naming import check_names, names_projections
@@ -22,6 +22,7 @@ from nestgraph.runs.run import Run
 from nestgraph.snapshot import check_own, options_json, problems_of, read_options, write_own
 from nestgraph.snapshot.disk import PathLike
 from nestgraph.spec.arguments import checked
+from nestgraph.spec.limits import MAX_WHOLE
 from nestgraph.spec.record import Record, Text
 from nestgraph.studies.jobs import Engine as JobEngine
 from nestgraph.studies.jobs import Job, do
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from nestgraph.loop.engine import Watcher
 
 _FOLDER = resources.files("nestgraph.studies").joinpath("sweeps")
+OneSeed = Annotated[int, Field(ge=0, lt=MAX_WHOLE)]
 Watch = Callable[[str], "AbstractContextManager[Watcher]"]
 """Gives what watches one run, by the run's title."""
 
@@ -59,7 +61,7 @@ class Sweep(Record):
     name: Slug
     description: Text = ""
     recipe: Annotated[str, StringConstraints(min_length=1, max_length=4096)]
-    seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1, max_length=100)] = (0, 1, 2)
+    seeds: Annotated[tuple[OneSeed, ...], Field(min_length=1, max_length=100)] = (0, 1, 2)
     set: Settings = Field(default_factory=dict[str, JsonValue])
     variations: Annotated[tuple[Variation, ...], Field(min_length=1, max_length=256)]
 

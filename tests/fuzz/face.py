@@ -467,6 +467,12 @@ def _training(network, folder):
     asked = {"needs": {"gradients", "trial"}, "seed": 0, "device": "cpu", "trial": 2}
     yield ng.gather, {"network": network, "batches": [(flat, data.train.targets)], "loss": trainer.task.loss, **asked}
     yield ng.as_batches, {"data": (flat, data.train.targets), "size": 4, "steps": None}
+    for whole in (ng.as_batches((flat, data.train.targets), 4), ng.as_batches([(flat, data.train.targets)])):
+        yield whole.epoch, {"seed": 0}
+        yield whole.epoch(0).rest, {"start": 0}
+        yield whole.drawn, {"seed": 0, "count": 1}
+        yield whole.ordered, {"most": 2}
+        yield whole.told, {"most": 2}
     parts = {"train": (flat, data.train.targets), "validation": data.validation, "test": None}
     yield ng.dataset, {**parts, "size": 4, "steps": None, "names": ("a", "b", "c"), "name": "fuzz"}
     shares = {"validation": 0.3, "test": 0.3, "kind": "stratified", "by": None, "seed": 0}

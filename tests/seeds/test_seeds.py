@@ -299,7 +299,7 @@ REFUSED = {
     "images too small for a kernel": (lambda: alexnet(size=5), "'conv1': expected images large enough"),
     "images too small for a pooling": (lambda: vgg16(size=31), "'conv5_3': expected a pooling .* larger size"),
     "images too small to halve": (lambda: densenet(2, (1, 1, 1), size=2), "'halving3': expected a pooling"),
-    "random seed below 0": (lambda: mlp((5, 2), seed=-1), "a random seed of 0 or more"),
+    "random seed below 0": (lambda: mlp((5, 2), seed=-1), "expected seed: a whole number from 0 to 9,223"),
     "unknown activation": (lambda: mlp((5, 2, 2), activation="swish"), "activation: one of 'relu'"),
 }
 
