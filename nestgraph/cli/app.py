@@ -19,7 +19,6 @@ from nestgraph.cli.options import (
     Trackers,
     View,
     check_picture,
-    seed_option,
 )
 from nestgraph.cli.output import INTERRUPTED, NO, SETTINGS, answer, complain, facts, say, suggest, table, tell_notes
 from nestgraph.cli.reports import REPORT_EXAMPLE, chosen_trackers, observed, write_report
@@ -79,7 +78,7 @@ def settings(
 def synthesize(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's name, or a .toml or .json file.")],
     out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="The run folder; runs/NAME by default.")] = None,
-    seed: Annotated[int, seed_option("Seed of the run, or the first of several.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the run, or the first of several.")] = 0,
     seeds: Annotated[int, typer.Option(min=1, max=100, metavar="N", help="How many runs, one seed each.")] = 1,
     device: Device = "cpu",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run.")] = False,
@@ -193,7 +192,7 @@ def evaluate(
         str, typer.Option(metavar="NAME", help="A dataset (see `nestgraph data`), or a recipe file: its data is used.")
     ],
     split: Annotated[Literal["train", "validation", "test"], typer.Option(help="Which of its samples.")] = "test",
-    seed: Annotated[int, seed_option("Seed of the split, as the run had it.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the split, as the run had it.")] = 0,
     device: Device = "cpu",
     as_json: Json = False,
 ) -> None:

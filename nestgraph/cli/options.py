@@ -1,11 +1,9 @@
 """Arguments and options that several verbs have."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
-
-from nestgraph.spec.limits import MAX_WHOLE
 
 Json = Annotated[bool, typer.Option("--json", help="Print facts as JSON.")]
 Snapshot = Annotated[Path, typer.Argument(metavar="SNAPSHOT", help="A network snapshot (.json).")]
@@ -26,11 +24,6 @@ Plugins = Annotated[
 Tensorboard = Annotated[bool, typer.Option("--tensorboard", hidden=True)]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file that nestgraph did not write.")]
 Device = Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to compute.")]
-
-
-def seed_option(words: str) -> Any:
-    """The option of a random seed."""
-    return typer.Option(min=0, max=MAX_WHOLE - 1, metavar="N", help=words)
 
 
 def check_picture(path: Path, hint: str) -> None:

@@ -1,7 +1,7 @@
 """Batches that can be read again: what a loop asks of the data of a split, wherever they come from."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Annotated, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -10,20 +10,13 @@ from nestgraph.data.held import source
 from nestgraph.data.minibatch import Minibatch
 from nestgraph.data.samples import Samples, StreamedSamples
 from nestgraph.errors import DataError
-from nestgraph.spec.arguments import checked
+from nestgraph.spec.arguments import AtLeastOne, Count, checked
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.limits import MAX_WHOLE
 from nestgraph.spec.randomness import Seed
 
 Vary = Callable[[torch.Tensor], torch.Tensor]
 Prepare = Callable[[AnyArray], AnyArray]
 """Targets as they come to targets as a loss takes them."""
-
-Count = Annotated[int, range(MAX_WHOLE)]
-"""Of batches."""
-
-Most = Annotated[int, range(1, MAX_WHOLE)]
-"""Of samples."""
 
 MEASURING_BATCH = 4096
 MEASURING_VALUES = 2**22
@@ -64,7 +57,7 @@ class Batches(Protocol):
         """So many batches in random order, not varied, all of them for None: the same for one seed."""
         ...
 
-    def ordered(self, most: Most | None = None) -> Iterator[Minibatch]:
+    def ordered(self, most: AtLeastOne | None = None) -> Iterator[Minibatch]:
         """Every sample once, in order and not varied, in batches of `most` at most."""
         ...
 
@@ -118,7 +111,7 @@ class SampledBatches:
         return self._read(self._order(seed)[:count])
 
     @checked(DataError)
-    def ordered(self, most: Most | None = None) -> Iterator[Minibatch]:
+    def ordered(self, most: AtLeastOne | None = None) -> Iterator[Minibatch]:
         """See `Batches`."""
         values = sum(int(np.prod(shape)) for shape in self._held.shapes)
         size = min(most or MEASURING_BATCH, max(1, MEASURING_VALUES // values))

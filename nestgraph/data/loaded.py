@@ -16,10 +16,10 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 from torch.utils.data import Dataset as TorchDataset
 
-from nestgraph.data.batches import Count, Most, Prepare
+from nestgraph.data.batches import Prepare
 from nestgraph.data.minibatch import Minibatch
 from nestgraph.errors import DataError
-from nestgraph.spec.arguments import checked
+from nestgraph.spec.arguments import AtLeastOne, Count, checked
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.facts import Shape
 from nestgraph.spec.randomness import Seed, derived_seed
@@ -210,7 +210,7 @@ class OwnBatches:
         return map(self._ready, self.held.read(seed, count))
 
     @checked(DataError)
-    def ordered(self, most: Most | None = None) -> Iterator[Minibatch]:
+    def ordered(self, most: AtLeastOne | None = None) -> Iterator[Minibatch]:
         """See `Batches`: in the user's own batches, cut where they are larger than `most`."""
         return (part for batch in self.held.read(0) for part in self._ready(batch).cut(most))
 

@@ -15,14 +15,14 @@ from nestgraph.data.tables.frames import is_frame, table_of
 from nestgraph.data.tables.options import TableReading, Wanted
 from nestgraph.data.tables.table import Table
 from nestgraph.errors import DataError
-from nestgraph.spec.arguments import checked
+from nestgraph.spec.arguments import AtLeastOne, checked
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.randomness import Seed
 from nestgraph.spec.wording import quoted
 
 
 @checked(DataError)
-def as_batches(data: Any, size: int = 128, *, steps: int | None = None) -> Batches:
+def as_batches(data: Any, size: AtLeastOne = 128, *, steps: AtLeastOne | None = None) -> Batches:
     """Data as batches that can be read again, an epoch of one seed the same each time.
 
     Args:
@@ -35,8 +35,6 @@ def as_batches(data: Any, size: int = 128, *, steps: int | None = None) -> Batch
     Raises:
         DataError: it is none of these, can be read once only, gives nothing, or gives what is no batch.
     """
-    if size < 1:
-        raise DataError(f"as_batches expected batches of at least 1 sample, got size={size}")
     found = _split(data, size, steps, "data")
     if isinstance(found, Samples):
         return SampledBatches(found, size, torch.device("cpu"))
@@ -49,8 +47,8 @@ def dataset(
     validation: Any,
     test: Any = None,
     *,
-    size: int = 128,
-    steps: int | None = None,
+    size: AtLeastOne = 128,
+    steps: AtLeastOne | None = None,
     names: tuple[str, ...] = (),
     name: str = "own",
 ) -> Dataset:

@@ -16,7 +16,7 @@ from nestgraph.integrations.owners import check_owner, hand_over
 from nestgraph.integrations.schedules import PoliciesByEpoch, Schedule
 from nestgraph.lowering import Workbench
 from nestgraph.snapshot import SIDECAR_ABOVE, UNLIMITED, load, save
-from nestgraph.spec.arguments import checked
+from nestgraph.spec.arguments import AtLeastOne, checked
 from nestgraph.spec.randomness import Seed
 from nestgraph.spec.wording import quoted
 
@@ -93,7 +93,7 @@ class GrowAndPrune(Callback):
         loss: Loss,
         batch: Callable[[Any], Any] | None = None,
         batches: Iterable[Any] | None = None,
-        most: int | None = None,
+        most: AtLeastOne | None = None,
         seed: Seed = 0,
     ) -> None:
         """Nothing is edited yet.

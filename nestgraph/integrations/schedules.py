@@ -15,7 +15,7 @@ from nestgraph.integrations.owners import hand_over
 from nestgraph.loop.evidence import gather
 from nestgraph.lowering import Workbench
 from nestgraph.policies import Policy
-from nestgraph.spec.arguments import checked
+from nestgraph.spec.arguments import AtLeastOne, checked
 from nestgraph.spec.randomness import Seed, derived_seed
 
 PoliciesByEpoch = Mapping[int, Policy | Sequence[Policy]]
@@ -36,7 +36,7 @@ class Schedule:
         loss: Loss,
         batch: Callable[[Any], Any] | None = None,
         batches: Iterable[Any] | None = None,
-        most: int | None = None,
+        most: AtLeastOne | None = None,
         seed: Seed = 0,
     ) -> None:
         """Nothing is edited yet.
@@ -55,8 +55,6 @@ class Schedule:
         self.steps = {number: _several(policies) for number, policies in steps.items()}
         if wrong := [number for number in self.steps if number < 1]:
             raise TrainingError(f"expected steps after 1 epoch or more, got one after {wrong[0]}: 1 is the first epoch")
-        if most is not None and most < 1:
-            raise TrainingError(f"expected most to be at least 1 batch, got {most}")
         self._loss, self._batch, self._batches, self._most, self._seed = loss, batch, batches, most, seed
         self.done = set[int]()
 

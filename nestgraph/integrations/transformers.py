@@ -14,7 +14,7 @@ from nestgraph.integrations.schedules import PoliciesByEpoch, Schedule
 from nestgraph.lowering import Workbench
 from nestgraph.lowering.workbench import OptimizerMaker
 from nestgraph.snapshot import UNLIMITED, load, save
-from nestgraph.spec.arguments import checked
+from nestgraph.spec.arguments import AtLeastOne, checked
 from nestgraph.spec.randomness import Seed
 
 try:
@@ -61,7 +61,7 @@ class GrowAndPrune(TrainerCallback, ExportableState):
         batch: Callable[[Any], Any],
         name: str = "net",
         batches: Iterable[Any] | None = None,
-        most: int | None = None,
+        most: AtLeastOne | None = None,
         seed: Seed = 0,
     ) -> None:
         """Nothing is edited yet.

@@ -16,7 +16,7 @@ from nestgraph.graph.network import Network
 from nestgraph.loop.means import batch_loss, mass
 from nestgraph.lowering import layer_nodes, lower, slots
 from nestgraph.policies import Evidence, EvidenceKind, bridged_layers, possible_skips
-from nestgraph.spec.arguments import checked
+from nestgraph.spec.arguments import AtLeastOne, checked
 from nestgraph.spec.projection import Conv
 from nestgraph.spec.randomness import Seed
 from nestgraph.spec.wording import quoted
@@ -37,7 +37,7 @@ def gather(
     *,
     seed: Seed = 0,
     device: str | torch.device = "cpu",
-    trial: int = 8,
+    trial: AtLeastOne = 8,
 ) -> Evidence:
     """Measure what policies need, in one pass over batches of any task.
 
@@ -66,8 +66,6 @@ def gather(
     if unknown:
         expected = ", ".join((*MEASURES, "trial"))
         raise TrainingError(f"gather expected needs among {expected}, got {quoted(unknown[0])}")
-    if trial < 1:
-        raise TrainingError(f"gather expected to try networks on at least 1 batch, got trial={trial}")
     where = present(device)
     read = (Minibatch.of(each, len(network.inputs), where) for each in batches)
     tried = list(islice(read, trial)) if "trial" in needs else []

@@ -33,7 +33,7 @@ from nestgraph.lowering.workbench import Workbench
 from nestgraph.policies import Evidence, EvidenceKind
 from nestgraph.recipes.recipe import CLASSES, TrainingOptions
 from nestgraph.runs import interruption
-from nestgraph.spec.arguments import checked
+from nestgraph.spec.arguments import AtLeastOne, Count, checked
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.metrics import LOSS
 from nestgraph.spec.randomness import Seed, derived_seed
@@ -250,7 +250,7 @@ class Trainer:
         return self.options.loss_limit * self.task.limit(told)
 
     @checked(TrainingError)
-    def batches(self, network: Network, count: int | None, purpose: str, index: int) -> Iterator[Batch]:
+    def batches(self, network: Network, count: Count | None, purpose: str, index: int) -> Iterator[Batch]:
         """`count` undistorted batches of the training split in random order; all of it for None."""
         for batch in self._batches["train"].drawn(derived_seed(self.seed, "batches", purpose, index), count):
             interruption.end_if_wished()
@@ -278,14 +278,12 @@ class Trainer:
         return replace(found, loss=over("trial", ["trial"], count or TRIAL_BATCHES).loss) if "trial" in needs else found
 
     @checked(TrainingError)
-    def samples(self, network: Network, split: Split, most: int | None = None) -> Iterator[Batch]:
+    def samples(self, network: Network, split: Split, most: AtLeastOne | None = None) -> Iterator[Batch]:
         """A split in its order, in batches of up to `most` samples, and of fewer where images are large.
 
         Raises:
             TrainingError: `most` is less than 1.
         """
-        if most is not None and most < 1:
-            raise TrainingError(f"samples expected batches of at least 1 sample, got {most}")
         return (self._told(network, batch) for batch in self._in_order(split, most))
 
     def _told(self, network: Network, batch: Minibatch) -> Batch:

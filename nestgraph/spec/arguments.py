@@ -15,10 +15,12 @@ from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_
 import numpy as np
 
 from nestgraph.errors import NestgraphError
-from nestgraph.spec.limits import MAX_FILE_NAME, MAX_PATH, MAX_REAL, MAX_UNITS
+from nestgraph.spec.limits import MAX_FILE_NAME, MAX_PATH, MAX_REAL, MAX_UNITS, MAX_WHOLE
 from nestgraph.spec.wording import quoted
 
 F = TypeVar("F", bound=Callable[..., Any])
+Count = Annotated[int, range(MAX_WHOLE)]
+AtLeastOne = Annotated[int, range(1, MAX_WHOLE)]
 Check = Callable[[Any], Any]
 """Gives an argument in the form that the verb takes, or raises `MismatchError`."""
 

@@ -228,7 +228,7 @@ REFUSED = {
     "too few targets": (lambda: (X, Y[:3]), {}, "expected at least one sample, and a target for each, got 30, 3"),
     "infinite arrays": (lambda: (X * np.nan, Y), {}, "expected finite numbers, got NaN or infinity"),
     "a frame": (lambda: pd.DataFrame(X), {}, r"got a frame: split\(frame, target=...\)"),
-    "no size": (lambda: (X, Y), {"size": 0}, "expected batches of at least 1 sample, got size=0"),
+    "no size": (lambda: (X, Y), {"size": 0}, "expected size: a whole number from 1 to 9,007,199,254,740,991, got 0"),
 }
 
 

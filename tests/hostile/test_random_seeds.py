@@ -57,7 +57,7 @@ DOORS = {
 RUNS = {
     "synthesize": lambda seed, folder: ng.synthesize(RECIPE, folder / "run", seed=seed),
     "sweep": lambda seed, folder: ng.load_sweep(_sweep(seed, folder)),
-    "command": lambda seed, _: _command(seed),
+    "command": lambda seed, folder: _command(seed, folder),
 }
 """Those that write the seed down."""
 
@@ -69,8 +69,8 @@ def _sweep(seed, folder):
     return place
 
 
-def _command(seed):
-    done = CliRunner().invoke(app, ["synthesize", "no-such-recipe", "--seed", str(seed)])
+def _command(seed, folder):
+    done = CliRunner().invoke(app, ["synthesize", "digits", "--seed", str(seed), "--out", str(folder / "run")])
     raise ng.NestgraphError(done.output.replace("\n", " "))
 
 

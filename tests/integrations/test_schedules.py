@@ -159,7 +159,7 @@ def test_a_missing_package_is_one_sentence_with_its_remedy(name, monkeypatch):
     [
         ({"steps": {0: MagnitudePruning()}}, "expected steps after 1 epoch or more, got one after 0"),
         ({"steps": {1: "prune"}}, "expected steps"),
-        ({"steps": STEPS, "most": 0}, "expected most to be at least 1 batch, got 0"),
+        ({"steps": STEPS, "most": 0}, "expected most: a whole number from 1 to 9,007,199,254,740,991 or None, got 0"),
         ({"steps": STEPS, "loss": "mse"}, "expected loss: a function"),
     ],
 )
