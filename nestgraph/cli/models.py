@@ -143,6 +143,11 @@ def export_model(
         typer.Option("--format", help="Its layers for another viewer instead."),
     ] = None,
     units: Annotated[bool, typer.Option("--units", help="Its units, not its layers; graphml and node-link.")] = False,
+    columns: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="columns.json of the run; by default what lies beside the snapshot."),
+    ] = None,
+    prepared: Annotated[bool, typer.Option("--prepared", help="Take prepared numbers, whatever lies beside.")] = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -150,6 +155,8 @@ def export_model(
 
     The form follows the name: an ONNX model, Python source with its weights beside it, or the weights alone. What does
     nothing is left out, and nothing is kept whose outputs are not those of the network.
+
+    Where the columns of a table go with the network, as `nestgraph predict` finds them, ONNX and Python take raw rows.
 
     With --format it is a graph for viewers: Model Explorer's JSON, with overlays in files beside it, GraphML, or
     node-link JSON.
@@ -167,13 +174,23 @@ def export_model(
         raise typer.BadParameter("expected it with --format graphml or node-link", param_hint="--units")
     if file.suffix.lower() not in EXPORTED:
         raise typer.BadParameter(f"expected {', '.join(EXPORTED)}, got {str(file)!r}", param_hint="FILE")
+    if prepared and columns is not None:
+        raise typer.BadParameter("expected no --columns with it, got some", param_hint="--prepared")
     network = ng.load(snapshot)
+    from nestgraph.data.tables.table import listed
     from nestgraph.interop.export import export
+    from nestgraph.runs.columns import columns_beside, read_columns
 
+    held = read_columns(columns) if columns is not None else None
+    if held is None and not prepared and file.suffix.lower() != ".safetensors":
+        held = columns_beside(snapshot)
     with redirect_stdout(sys.stderr):  # the exporter of torch talks
-        written = export(network, file, overwrite=overwrite)
+        written = export(network, file, overwrite=overwrite, columns=held)
     files = [str(path) for path in written.paths]
-    words = f"{written.bytes:,} bytes, outputs differ by {written.difference:.1e}"
-    content = {"files": files, "bytes": written.bytes, "difference": written.difference}
-    facts(content, "\n".join((*files, words)), as_json)
+    words = [f"{written.bytes:,} bytes, outputs differ by {written.difference:.1e}"]
+    names = [column.name for column in held.columns] if held else []
+    if held:
+        words.append(f"takes raw rows: {listed(names)}")
+    content = {"files": files, "bytes": written.bytes, "difference": written.difference, "columns": names}
+    facts(content, "\n".join((*files, *words)), as_json)
     suggest("summary", snapshot)

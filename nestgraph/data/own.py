@@ -92,13 +92,13 @@ def split(
     Args:
         data: `(X, y)` or `(X, y, weights)`, or a frame of pandas, polars or Arrow, whose columns become numbers as
             those of a CSV file do.
-        target: the column of a frame that is to be told, or several.
+        target: the column of a frame that is to be told, or several; none with `wanted="inputs"`.
         validation: share of the samples that decisions are made by.
         test: share of the samples that the result is measured on.
         kind: `stratified`, of each class its share; `group`, samples with one value of `by` together; `last`, the last
             ones, in the order of `by` if there is one.
         by: a value for each sample, (samples,); of a frame the name of a column.
-        wanted: of a frame, whether its target holds classes, numbers or labels; by default as it looks.
+        wanted: of a frame, whether its target holds classes, numbers or labels, by default as it looks; or "inputs".
         seed: which samples are drawn.
         names: of the classes, else of the numbers of a target.
         name: of the data.
@@ -107,8 +107,9 @@ def split(
         DataError: they are neither, or hold what cannot be learned from, or are too few.
     """
     if is_frame(data) or isinstance(data, Table):
-        if target is None:
-            raise DataError("split expected the name of a frame's target column, got none: give target=")
+        if target is None and wanted != "inputs":
+            remedy = 'give target=, or wanted="inputs" to learn the rows themselves'
+            raise DataError(f"split expected the name of a frame's target column, got none: {remedy}")
         reading = TableReading(target=target, validation=validation, test=test, split=kind, by=by)
         return reading.dataset(name, data if isinstance(data, Table) else table_of(data, name), seed, wanted)
     if target is not None or wanted is not None:

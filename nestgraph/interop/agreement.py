@@ -54,7 +54,7 @@ def check_agreement(network: Network, what: str, run: Runner, inputs: Inputs | N
             zip(network.outputs, exact, _expected(network, samples, np.float32), run(samples), strict=True)
         ):
             where = f"{what}: output {place} (layer {port.layer!r}) on {kind}"
-            found.append(_difference(where, values, rounded, got))
+            found.append(difference(where, values, rounded, got))
     if not found:
         raise ExportError(
             f"{what}: expected samples for which the network gives finite values, got none at random: "
@@ -139,16 +139,26 @@ def arrays_of(results: Any) -> list[AnyArray]:
     return [result.detach().cpu().numpy() for result in several]
 
 
-def _difference(where: str, exact: AnyArray, rounded: AnyArray, got: AnyArray) -> float:
-    """The largest difference, relative to the largest output."""
+def difference(where: str, exact: AnyArray, rounded: AnyArray, got: AnyArray) -> float:
+    """The largest difference, relative to the largest output.
+
+    Args:
+        where: how messages begin.
+        exact: the outputs in double precision.
+        rounded: in single precision.
+        got: of what was exported.
+
+    Raises:
+        ExportError: it is more than is accepted.
+    """
     if got.shape != exact.shape or not np.isfinite(got).all():
         raise ExportError(f"{where} expected finite values of shape {exact.shape}, got others of shape {got.shape}")
     largest = max(float(np.abs(exact).max()), float(np.finfo(np.float32).tiny))
-    difference = float(np.abs(got - exact).max())
+    apart = float(np.abs(got - exact).max())
     allowed = TOLERANCE * largest + 10 * float(np.abs(rounded - exact).max())
-    if difference > allowed:
+    if apart > allowed:
         raise ExportError(
-            f"{where} expected values within {allowed:.2g} of the network's, got a difference of {difference:.2g}: "
+            f"{where} expected values within {allowed:.2g} of the network's, got a difference of {apart:.2g}: "
             "nothing was written; please report it, and choose another format meanwhile"
         )
-    return difference / largest
+    return apart / largest

@@ -7,6 +7,7 @@ import runpy
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,14 +15,18 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from nestgraph.data.tables.preparation import Preparation
 from nestgraph.errors import ExportError, SnapshotError
 from nestgraph.graph import Network
 from nestgraph.graph.reference import Inputs
 from nestgraph.interop.agreement import Runner, arrays_of, check_agreement
-from nestgraph.interop.onnx_model import dynamic_examples, onnx_bytes, onnx_runner
+from nestgraph.interop.onnx_model import dynamic_examples, onnx_bytes, onnx_row_runner, onnx_runner
+from nestgraph.interop.rows import check_rows, refuse_unfit
 from nestgraph.interop.source import source_of, state_of
+from nestgraph.interop.source_rows import source_row_runner
 from nestgraph.lowering import lower
 from nestgraph.lowering.compact import compact
+from nestgraph.runs.columns import read_columns
 from nestgraph.snapshot import check_own, write_all_own
 from nestgraph.snapshot.disk import PathLike, shown
 from nestgraph.spec.arguments import checked
@@ -64,12 +69,17 @@ def export(
     batch: int = 1,
     inputs: Inputs | None = None,
     overwrite: bool = False,
+    columns: Preparation | PathLike | None = None,
+    rows: Any = None,
 ) -> Exported:
     """Write a network so that it runs without nestgraph, after comparing what was written with the network.
 
     `onnx` is a model with a free batch axis. `python` is a source file and, under the same name, its weights as
     safetensors; its `load()` gives the module. `safetensors` holds the state of the module that `compact` gives, or
     `lower` with `form="masked"`. What fails leaves no file behind and what was there as it was.
+
+    With `columns` ONNX and Python take the raw rows of a table and tell what `predict` tells: the model has an input
+    for each column, and the source a function `predict(network, rows)`.
 
     Args:
         network: what to write.
@@ -81,16 +91,20 @@ def export(
             or a mapping by input layer.
         overwrite: replace files that no export wrote, the weights beside a source too; earlier exports are replaced
             without it.
+        columns: how raw rows become its inputs: columns.json of its run, or what that holds.
+        rows: with `columns`, real rows to compare on in the place of `inputs`: a file of a table, or a frame.
 
     Raises:
-        ExportError: another file is there, the format is unknown, a package is missing, outputs differ, or the file
-            cannot be written.
+        ExportError: another file is there, the format is unknown, a package is missing, outputs differ, the file
+            cannot be written, or the columns are not those of the network.
+        SnapshotError: the columns cannot be read.
     """
     target, chosen = _target(path, format)
     if form not in ("compact", "masked") or (form == "masked" and chosen != "safetensors"):
         raise ExportError(
             f"{shown(path)}: expected form 'compact', or 'masked' for safetensors, got {str(form)[:40]!r}"
         )
+    prepared = _columns(network, shown(path), chosen, columns, inputs, rows)
     marks = _marks(target, chosen)
     try:
         for file, mark in marks.items():
@@ -98,8 +112,11 @@ def export(
     except SnapshotError as error:
         raise ExportError(str(error)) from error
     module = compact(network, batch) if form == "compact" else lower(network).eval()
-    files, run = _files(network, module, chosen, target)
-    difference = check_agreement(network, shown(path), run, inputs)
+    files, run = _files(network, module, chosen, target, prepared)
+    if prepared is None:
+        difference = check_agreement(network, shown(path), run, inputs)
+    else:
+        difference = check_rows(network, prepared, shown(path), run, rows)
     try:
         write_all_own({file: (data, marks[file]) for file, data in files.items()}, overwrite)
     except SnapshotError as error:
@@ -146,33 +163,70 @@ def _marks(target: Path, chosen: Format) -> dict[Path, bytes]:
     return {**weights, target: MARKS[chosen]}
 
 
-def _files(network: Network, module: Any, chosen: Format, target: Path) -> tuple[dict[Path, bytes], Runner]:
-    """The files to write, in this order, and what computes them as someone who reads them would."""
+def _columns(
+    network: Network,
+    what: str,
+    chosen: Format,
+    columns: Preparation | PathLike | None,
+    inputs: Inputs | None,
+    rows: Any,
+) -> Preparation | None:
+    """What is done to raw rows, where the export shall take them.
+
+    Raises:
+        ExportError: the format takes none, the network is not that of the columns, or samples are of the other kind.
+    """
+    if columns is None:
+        if rows is not None:
+            raise ExportError(f"{what}: expected columns with rows, got none: give columns, or prepared inputs")
+        return None
+    if chosen == "safetensors":
+        raise ExportError(f"{what}: expected .onnx or .py with columns, got weights, which take no rows")
+    if inputs is not None:
+        raise ExportError(f"{what}: expected raw rows with columns, got inputs: give rows=")
+    prepared = columns if isinstance(columns, Preparation) else read_columns(columns)
+    refuse_unfit(what, network, prepared)
+    return prepared
+
+
+def _files(
+    network: Network, module: Any, chosen: Format, target: Path, columns: Preparation | None
+) -> tuple[dict[Path, bytes], Any]:
+    """The files to write, in this order, and what computes them as someone who reads them would.
+
+    That is a `Runner`, or a `RowRunner` where there are columns.
+    """
     if chosen == "onnx":
-        data = onnx_bytes(network, module)
-        return {target: data}, onnx_runner(data)
+        data = onnx_bytes(network, module, columns)
+        return {target: data}, onnx_runner(data) if columns is None else onnx_row_runner(data, columns)
     if chosen == "safetensors":
         data = safetensors.torch.save({name: _own(tensor) for name, tensor in module.state_dict().items()}, WRITTEN_BY)
         blank = copy.deepcopy(module).to_empty(device="cpu")
         blank.load_state_dict(safetensors.torch.load(data))
         return {target: data}, _runner(blank)
     weights = safetensors.torch.save({name: _own(tensor) for name, tensor in state_of(module).items()}, WRITTEN_BY)
-    source = source_of(network, module, hashlib.sha256(weights).hexdigest()).encode()
+    source = source_of(network, module, hashlib.sha256(weights).hexdigest(), columns).encode()
+    module, predict = _read_back(source, weights)
+    run = _runner(module) if columns is None else source_row_runner(partial(predict, module))
     # The weights first: a source that has others beside it refuses them.
-    return {target.with_suffix(".safetensors"): weights, target: source}, _runner(_read_back(source, weights))
+    return {target.with_suffix(".safetensors"): weights, target: source}, run
 
 
 def _own(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
 
 
-def _read_back(source: bytes, weights: bytes) -> nn.Module:
-    """The module that a source gives in a namespace of its own. It is our source: no text of a user is code in it."""
+def _read_back(source: bytes, weights: bytes) -> tuple[nn.Module, Any]:
+    """The module that a source gives in a namespace of its own, and its `predict` if it has one.
+
+    It is our source: no text of a user is code in it.
+    """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "exported.py"
         file.write_bytes(source)
         file.with_suffix(".safetensors").write_bytes(weights)
-        return runpy.run_path(os.fspath(file))["load"]()
+        found = runpy.run_path(os.fspath(file))
+        return found["load"](), found.get("predict")
 
 
 def _runner(module: nn.Module) -> Runner:

@@ -12,10 +12,14 @@ from typing import Any, cast
 import torch
 from torch import Tensor, fx
 
+from nestgraph.data.tables.preparation import Preparation
+from nestgraph.data.tables.table import Table
 from nestgraph.errors import ExportError
 from nestgraph.graph import Network
 from nestgraph.graph.extents import sample_shape
 from nestgraph.interop.agreement import Runner, example_inputs
+from nestgraph.interop.onnx_rows import add_columns, raw_inputs
+from nestgraph.interop.rows import RowRunner, Told, told_names
 from nestgraph.spec.arrays import AnyArray
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
@@ -24,11 +28,16 @@ LARGEST = 2**31 - 2**20
 """Bytes that a model may have: protobuf cannot hold 2 GiB."""
 
 
-def onnx_bytes(network: Network, module: fx.GraphModule) -> bytes:
+def onnx_bytes(network: Network, module: fx.GraphModule, columns: Preparation | None = None) -> bytes:
     """The ONNX model of a compact module; inputs and outputs have the names of their layers.
 
     The batch axis is free, and so are the extents of inputs that are free in the network. A layer that is given several
     times has its name, then its name with a number.
+
+    Args:
+        network: what the module was made of.
+        module: the compact module.
+        columns: what is done to the rows of a table, where the model shall take raw columns.
 
     Raises:
         ExportError: a package is missing, the exporter does not know an operation, or the checker refuses the model.
@@ -45,18 +54,14 @@ def onnx_bytes(network: Network, module: fx.GraphModule) -> bytes:
             f"export to ONNX expected at most {LARGEST:,} bytes of weights, got {size:,}: export to Python"
         )
     with _quiet():
-        data = _refused("the exporter", lambda: _exported(network, module))
+        data = _refused("the exporter", lambda: _exported(network, module, columns))
         _refused("the checker", lambda: _check(data))
     return data
 
 
 def onnx_runner(data: bytes) -> Runner:
     """What computes an ONNX model on the CPU."""
-    import onnxruntime
-
-    options = cast(Any, onnxruntime).SessionOptions()
-    options.log_severity_level = 3
-    session: Any = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    session = _session(data)
     names = [node.name for node in session.get_inputs()]
 
     def run(samples: list[AnyArray]) -> list[AnyArray]:
@@ -65,7 +70,25 @@ def onnx_runner(data: bytes) -> Runner:
     return run
 
 
-def _exported(network: Network, module: fx.GraphModule) -> bytes:
+def onnx_row_runner(data: bytes, columns: Preparation) -> RowRunner:
+    """What computes an ONNX model of raw columns on the CPU."""
+    session = _session(data)
+
+    def run(table: Table) -> Told:
+        return dict(zip(told_names(columns), session.run(None, raw_inputs(columns, table)), strict=True))
+
+    return run
+
+
+def _session(data: bytes) -> Any:
+    import onnxruntime
+
+    options = cast(Any, onnxruntime).SessionOptions()
+    options.log_severity_level = 3
+    return cast(Any, onnxruntime).InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+def _exported(network: Network, module: fx.GraphModule, columns: Preparation | None) -> bytes:
     samples, axes = dynamic_examples(network)
     names = [*network.input_names, *_output_names(network)]
     ports = {f"{PRODUCER}.{place}": name for place, name in enumerate(names)}  # no value inside is called so
@@ -82,6 +105,8 @@ def _exported(network: Network, module: fx.GraphModule) -> bytes:
     )
     model: Any = program.model_proto
     _strip(model)
+    if columns is not None:
+        ports = add_columns(model.graph, columns, len(network.units(network.output_names[0])))
     _name_ports(model.graph, ports)
     model.producer_name, model.producer_version = PRODUCER, ""
     return model.SerializeToString(deterministic=True)

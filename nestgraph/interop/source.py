@@ -13,9 +13,11 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
+from nestgraph.data.tables.preparation import Preparation
 from nestgraph.errors import ExportError
 from nestgraph.graph import Network
 from nestgraph.graph.extents import sample_shape
+from nestgraph.interop.source_rows import rows_source
 from nestgraph.lowering.nodes import KEY, is_check
 from nestgraph.lowering.ports import ASSERT
 from nestgraph.spec import InputPort, OutputPort
@@ -70,13 +72,14 @@ def state_of(module: fx.GraphModule) -> dict[str, Tensor]:
     return state
 
 
-def source_of(network: Network, module: fx.GraphModule, digest: str) -> str:
+def source_of(network: Network, module: fx.GraphModule, digest: str, columns: Preparation | None = None) -> str:
     """The source of a compact module.
 
     Args:
         network: what the module was lowered from, for comments.
         module: the compact module.
         digest: SHA-256 of the file of its weights.
+        columns: what is done to the rows of a table, where the source shall take raw ones.
 
     Raises:
         ExportError: a part of the module is none of PyTorch's own that source is known for.
@@ -85,8 +88,10 @@ def source_of(network: Network, module: fx.GraphModule, digest: str) -> str:
     gives = ", ".join(_shape(network, port) for port in network.outputs)
     operators = [node for node in module.graph.nodes if getattr(node.target, "__module__", "") == "_operator"]
     plain = not all(map(is_check, operators))
-    head = HEAD.format(also="import operator\n" if plain else "", digest=digest, takes=takes, gives=gives)
-    return head + "\n".join([*_parts(module), "", *_forward(network, module)]) + "\n" + TAIL
+    also = ("import math\n" if columns else "") + ("import operator\n" if plain else "")
+    head = HEAD.format(also=also, digest=digest, takes=takes, gives=gives)
+    text = head + "\n".join([*_parts(module), "", *_forward(network, module)]) + "\n" + TAIL
+    return text if columns is None else text + rows_source(columns, len(network.units(network.output_names[0])))
 
 
 def _shape(network: Network, port: InputPort | OutputPort) -> str:

@@ -86,7 +86,7 @@ def resume(
             before = begun.environment.model_dump(mode="json")
             facts = before | ({"resumed_with": facts} if facts != before else {})
             kept = point.progress.kept if point else Kept()
-            folder = RunFolder(place, recipe, facts, kept=kept, columns=trainer.dataset.preparation)
+            folder = RunFolder(place, recipe, facts, kept=kept, columns=trainer.columns)
             folder.check()
             return complete(Engine(recipe, trainer, folder, state, watcher, point), recipe, trainer, folder)
 

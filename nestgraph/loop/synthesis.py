@@ -80,7 +80,7 @@ def synthesize(
     place = Path(out or f"runs/{recipe.name}-{seed}")
     with cpu_threads(recipe.training.threads), tracked(trackers, place, recipe, seed, progress) as watcher:
         facts = facts_of(trainer, recipe)
-        columns = trainer.dataset.preparation
+        columns = trainer.columns
         folder = RunFolder(place, recipe, facts, overwrite, columns=columns)
         state = RunState(place, Pace(save_every))
         engine = Engine(recipe, trainer, folder, state, watcher)

@@ -19,6 +19,7 @@ from nestgraph.data.loaded import OwnBatches, OwnSamples
 from nestgraph.data.minibatch import Minibatch, present
 from nestgraph.data.samples import Dataset, Samples, StreamedSamples
 from nestgraph.data.samples import Split as SplitSamples
+from nestgraph.data.tables.preparation import Preparation
 from nestgraph.edits import Applied, SetValues
 from nestgraph.errors import DataError, LoweringError, TrainingError
 from nestgraph.graph.extents import fits, sample_shape, shape_words
@@ -39,6 +40,8 @@ from nestgraph.spec.metrics import LOSS
 from nestgraph.spec.randomness import Seed, derived_seed
 from nestgraph.spec.wording import quoted
 from nestgraph.tasks.classes import Classification
+from nestgraph.tasks.custom import Custom
+from nestgraph.tasks.numbers import Regression
 from nestgraph.tasks.sums import added
 from nestgraph.tasks.task import Task
 
@@ -152,6 +155,14 @@ class Trainer:
     def outputs(self) -> int:
         """How many output units the task asks for."""
         return self.task.outputs(self.dataset.facts)
+
+    @property
+    def columns(self) -> Preparation | None:
+        """What was done to the rows of a table, and what the outputs that the task asks for say of them."""
+        prepared, task = self.dataset.preparation, self.task.like if isinstance(self.task, Custom) else self.task
+        if prepared is None or not isinstance(task, Regression):
+            return prepared
+        return prepared.of_regression(task.told_quantiles, task.loss_name == "gaussian")
 
     def _check(self, network: Network) -> None:
         """Whether the network has inputs of the dataset's shapes, and the outputs that the task asks for."""

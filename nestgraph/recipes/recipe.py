@@ -45,6 +45,7 @@ WANTED: Mapping[str, Wanted] = {
     "binary": "classes",
     "multi_label": "labels",
     "regression": "numbers",
+    "reconstruction": "inputs",
 }
 """What tasks learn of the columns of a table, by kind."""
 

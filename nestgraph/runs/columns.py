@@ -44,18 +44,31 @@ def read_columns(path: PathLike) -> Preparation:
     return read_record(PREPARATION, read_bounded(place, MAX_BYTES), shown(place))
 
 
-def columns_beside(snapshot: PathLike) -> Preparation:
+def columns_beside(snapshot: PathLike) -> Preparation | None:
     """What goes with a network in a file: `NET.columns.json` beside `NET.json`, else columns.json in its folder.
 
     Raises:
-        DataError: there is neither.
         SnapshotError: it cannot be read.
     """
-    path = Path(snapshot)
-    places = (path.with_name(f"{path.stem}.columns.json"), path.with_name(COLUMNS))
-    found = next((place for place in places if place.is_file()), None)
+    found = next((place for place in _places(Path(snapshot)) if place.is_file()), None)
+    return None if found is None else read_columns(found)
+
+
+def columns_of(snapshot: PathLike) -> Preparation:
+    """What `columns_beside` finds.
+
+    Raises:
+        DataError: there is nothing.
+        SnapshotError: it cannot be read.
+    """
+    found = columns_beside(snapshot)
     if found is None:
-        expected = f"{places[0].name} or {COLUMNS} beside it, which say how rows become its inputs"
+        names = " or ".join(place.name for place in _places(Path(snapshot)))
+        expected = f"{names} beside it, which say how rows become its inputs"
         remedy = "name the file that its run wrote, or give arrays of inputs"
-        raise DataError(f"{shown(path)}: expected {expected}, got neither: {remedy}")
-    return read_columns(found)
+        raise DataError(f"{shown(snapshot)}: expected {expected}, got neither: {remedy}")
+    return found
+
+
+def _places(path: Path) -> tuple[Path, Path]:
+    return path.with_name(f"{path.stem}.columns.json"), path.with_name(COLUMNS)

@@ -14,7 +14,7 @@ from nestgraph.data.tables.table import Table, listed
 from nestgraph.errors import DataError
 from nestgraph.graph.network import Network
 from nestgraph.graph.reference import predict as reference
-from nestgraph.runs.columns import columns_beside, read_columns
+from nestgraph.runs.columns import columns_of, read_columns
 from nestgraph.snapshot import load
 from nestgraph.snapshot.disk import PathLike
 from nestgraph.spec.arguments import checked
@@ -51,31 +51,49 @@ def predict(network: Network | PathLike, rows: Any, columns: Preparation | PathL
     elif isinstance(network, Network):
         raise DataError("predict expected columns (columns.json of the run) beside a network that is no file, got none")
     else:
-        preparation = columns_beside(network)
-    table = _table(rows)
-    if len(held.inputs) != 1 or len(held.outputs) != 1 or preparation.target is None:
-        raise DataError(f"predict expected a network with one input and one output, and a target, got {held!r}")
+        preparation = columns_of(network)
+    table = raw_table("predict", rows)
+    check_fit("predict", held, preparation)
     for column, strange in preparation.unseen(table).items():
         warnings.warn(f"{table.name}: column {column!r} has {listed(strange)}, unseen in training", stacklevel=3)
     inputs = preparation.inputs(table)
     if not np.isfinite(inputs).all():
         raise DataError(f"{table.name}: expected numbers as large as those that trained, got one beyond float32")
     parts = [_outputs(held, inputs[first : first + ROWS]) for first in range(0, len(inputs), ROWS)]
-    return preparation.target.told(np.concatenate(parts))
+    return preparation.told(np.concatenate(parts))
+
+
+def check_fit(who: str, network: Network, columns: Preparation) -> None:
+    """Whether a network reads what columns become, and gives what they tell.
+
+    Raises:
+        DataError: it does not.
+    """
+    if len(network.inputs) != 1 or len(network.outputs) != 1:
+        raise DataError(f"{who} expected a network with one input and one output, got {network!r}")
+    reads, gives = network.layer(network.input_names[0]).features, len(network.units(network.output_names[0]))
+    count = len(columns.features)
+    if reads != count:
+        raise DataError(f"{who} expected a network that reads {count} numbers a row, got one of {reads}")
+    if gives not in columns.outputs:
+        words = " or ".join(map(str, columns.outputs))
+        raise DataError(f"{who} expected a network that gives {words} numbers a row, got one of {gives}")
 
 
 def _outputs(network: Network, inputs: NDArray[np.float32]) -> NDArray[Any]:
-    width = network.layer(network.input_names[0]).features
-    if width != inputs.shape[1]:
-        raise DataError(f"predict expected a network that reads {inputs.shape[1]} numbers a row, got one of {width}")
     return reference(network, inputs.astype(np.float64))
 
 
-def _table(rows: Any) -> Table:
+def raw_table(who: str, rows: Any) -> Table:
+    """The rows of a file, a frame or a table.
+
+    Raises:
+        DataError: they are none, or the file cannot be read.
+    """
     if isinstance(rows, Table):
         return rows
     if isinstance(rows, str | Path):
         return read_table(rows)
     if is_frame(rows):
         return table_of(rows)
-    raise DataError(f"predict expected a file of a table, or a frame, got {quoted(rows)}")
+    raise DataError(f"{who} expected a file of a table, or a frame, got {quoted(rows)}")

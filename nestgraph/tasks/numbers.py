@@ -175,6 +175,11 @@ class Regression(_Numbers):
         return facts.width * self._each_target
 
     @property
+    def told_quantiles(self) -> tuple[float, ...]:
+        """The quantiles that there are outputs for, or none."""
+        return self.quantiles if self.loss_name == "quantile" else ()
+
+    @property
     def _each_target(self) -> int:
         return {"quantile": len(self.quantiles), "gaussian": 2}.get(self.loss_name, 1)
 

@@ -20,6 +20,7 @@ from nestgraph.data.tables.kinds import found_in_all
 from nestgraph.data.tables.options import TableOptions, TableReading
 from nestgraph.data.tables.preparation import PREPARATION, CategoryColumn, NumberColumn
 from nestgraph.data.tables.table import Table, gaps_of
+from nestgraph.data.tables.targets import NumberTarget
 from nestgraph.errors import DataError
 from tests.laws import quick
 
@@ -180,6 +181,28 @@ def test_targets_come_back_in_their_own_words():
     assert single["species"].tolist() == data["species"].tolist()
 
 
+def test_every_output_of_numbers_is_told_in_the_unit_of_the_table():
+    """Quantiles come quantile by quantile, each with a column a target; logarithms of variances after the means."""
+    known = {"names": ("a", "b"), "means": (10.0, 0.0), "deviations": (2.0, 3.0)}
+    told = NumberTarget(**known, quantiles=(0.1, 0.6, 0.9)).told(np.arange(6.0)[None])
+    expected = {"a": 14, "a at 0.1": 10, "a at 0.9": 18, "b": 9, "b at 0.1": 3, "b at 0.9": 15}
+    assert {name: values.tolist() for name, values in told.items()} == {n: [v] for n, v in expected.items()}
+    spread = NumberTarget(**known, spread=True).told(np.array([[1.0, 2.0, np.log(4), np.log(9)]]))
+    assert {name: values[0] for name, values in spread.items()} == pytest.approx(
+        {"a": 12, "a deviation": 4, "b": 6, "b deviation": 9}
+    )
+
+
+def test_rows_that_are_given_back_are_told_by_column():
+    data = frame()
+    prepared = TableReading().dataset("t", table_of(data), 0, "inputs").preparation
+    again = prepared.told(prepared.inputs(table_of(data)))
+    assert list(again) == list(data.columns)
+    for name in ("age", "rooms", "price"):
+        assert again[name] == pytest.approx(data[name].to_numpy(), rel=1e-4, nan_ok=True)
+    assert again["city"].tolist() == [None if word != word else word for word in data["city"]]
+
+
 def test_a_preparation_survives_its_file():
     preparation = TableReading(target="species").dataset("t", table_of(frame()), 0).preparation
     assert PREPARATION.validate_json(preparation.model_dump_json()) == preparation
@@ -302,6 +325,8 @@ CHOICES = {
     ),
     "numbers as classes": ({"target": "price"}, "classes", "expected classes to tell apart, got 60 different values"),
     "no labels": ({"target": ("rooms", "price")}, "labels", "expected labels of 0 or 1, got"),
+    "no target": ({}, "numbers", "expected a column to tell, got no target: name one of 'age', 'city', 'rooms'"),
+    "a target beside rows": ({"target": "price"}, "inputs", "to be given back, got 'price': leave target out"),
     "several classes": ({"target": ("rooms", "species")}, "classes", "expected one column of classes as target"),
     "shares": ({"target": "price", "validation": 0.6, "test": 0.4}, None, "expected samples to train with"),
     "by with gaps": (

@@ -376,7 +376,7 @@ def _forms(network, rng, folder):
     yield ng.from_neat, {"source": genome}
     sample = _sample(network, rng)
     kept = {"format": "safetensors", "form": "compact", "batch": 1, "inputs": sample}
-    yield ng.export, {"network": network, "path": folder / "n.safetensors", **kept}
+    yield ng.export, {"network": network, "path": folder / "n.safetensors", **kept, "columns": None, "rows": None}
 
 
 def _policy_kinds():

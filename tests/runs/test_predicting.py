@@ -15,6 +15,7 @@ from nestgraph.recipes.recipe import parse_recipe
 from nestgraph.runs.columns import read_columns, save_columns
 from nestgraph.runs.predicting import predict
 from nestgraph.runs.run_files import COLUMNS, check_manifest
+from tests.cli.running import run as verb
 
 RECIPE = """
 name = "table"
@@ -98,6 +99,35 @@ def test_what_training_did_not_see_is_told(run):
     rows = pd.DataFrame({"age": [30.0], "city": ["Bonn"]})
     with pytest.warns(UserWarning, match="column 'city' has 'Bonn', unseen in training"):
         predict(run.folder / "final.json", rows)
+
+
+TASKS = {
+    "quantiles": ('target = "age"', '{ kind = "regression", loss = "quantile" }', ["age", "age at 0.1", "age at 0.9"]),
+    "a spread": ('target = "age"', '{ kind = "regression", loss = "gaussian" }', ["age", "age deviation"]),
+    "rows": ("", '{ kind = "reconstruction" }', ["age", "city", "species"]),
+}
+
+
+@pytest.mark.parametrize("case", TASKS)
+def test_what_a_task_asks_of_outputs_goes_with_the_networks(case, table, tmp_path):
+    target, task, names = TASKS[case]
+    recipe = RECIPE.format(path=table).replace('target = "species"', target).replace("[data]", f"task = {task}\n[data]")
+    run = ng.synthesize(parse_recipe(recipe, "r.toml"), tmp_path / "run")
+    told = predict(run.folder / "final.json", table)
+    assert list(told) == names
+    assert {len(values) for values in told.values()} == {90}
+
+
+def test_an_export_on_the_command_line_takes_raw_rows_where_columns_lie_beside(run, tmp_path):
+    final = run.folder / "final.json"
+    raw = verb("export", final, tmp_path / "net.py", "--json")
+    assert json.loads(raw.stdout)["columns"] == ["age", "city"]
+    assert "def predict(network, rows):" in (tmp_path / "net.py").read_text()
+    plain = verb("export", final, tmp_path / "plain.py", "--prepared", "--json")
+    weights = verb("export", final, tmp_path / "weights.safetensors", "--json")
+    assert [json.loads(each.stdout)["columns"] for each in (plain, weights)] == [[], []]
+    assert "def predict" not in (tmp_path / "plain.py").read_text()
+    assert verb("export", final, tmp_path / "x.py", "--prepared", "--columns", final).exit_code == 2
 
 
 REFUSED = {

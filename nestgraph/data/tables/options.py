@@ -14,21 +14,14 @@ from nestgraph.data.splitting import Share, SplitKind, Splits, split_places
 from nestgraph.data.tables.csv_files import read_csv
 from nestgraph.data.tables.frames import read_parquet
 from nestgraph.data.tables.kinds import MOST_CATEGORIES, found_in, found_in_all, refuse_unlearnable
-from nestgraph.data.tables.preparation import (
-    ClassTarget,
-    LabelTarget,
-    NumberTarget,
-    Preparation,
-    fitted,
-    number_target,
-    numbers_in,
-)
-from nestgraph.data.tables.table import LONGEST_NAME, Table, gaps_of, is_numbers, listed, number_word
+from nestgraph.data.tables.preparation import Preparation, fitted
+from nestgraph.data.tables.table import LONGEST_NAME, Table, gaps_of, is_numbers, listed, number_word, numbers_in
+from nestgraph.data.tables.targets import ClassTarget, LabelTarget, NumberTarget, Target, number_target
 from nestgraph.errors import DataError
 from nestgraph.spec.options import Beside, Options, PathText
 
-Wanted = Literal["classes", "numbers", "labels"]
-"""What a task learns of targets: one of several classes, numbers, or which of several labels hold."""
+Wanted = Literal["classes", "numbers", "labels", "inputs"]
+"""What a task learns: one of several classes, numbers, which of several labels hold, or the inputs themselves."""
 
 ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_NAME)]
 FEW = 20
@@ -41,7 +34,7 @@ class TableReading(Options):
     """How a table is understood and split, wherever it comes from.
 
     Attributes:
-        target: the column that is to be told of a row, or several.
+        target: the column that is to be told of a row, or several; none where a row is to be given back.
         ignore: columns that are not read.
         categories: columns of numbers that name categories, such as a code.
         most_categories: more different words than these are refused as text.
@@ -54,7 +47,7 @@ class TableReading(Options):
         by: see `split`.
     """
 
-    target: ColumnName | Annotated[tuple[ColumnName, ...], Field(min_length=1, max_length=4096)]
+    target: ColumnName | Annotated[tuple[ColumnName, ...], Field(min_length=1, max_length=4096)] | None = None
     ignore: tuple[ColumnName, ...] = ()
     categories: tuple[ColumnName, ...] = ()
     most_categories: Annotated[int, Field(ge=2, le=10_000)] = MOST_CATEGORIES
@@ -70,7 +63,7 @@ class TableReading(Options):
     @property
     def targets(self) -> tuple[str, ...]:
         """The columns that are to be told."""
-        return (self.target,) if isinstance(self.target, str) else self.target
+        return (self.target,) if isinstance(self.target, str) else self.target or ()
 
     def dataset(self, name: str, table: Table, seed: int, wanted: Wanted | None = None) -> Dataset:
         """The splits of a table as a network reads them.
@@ -85,8 +78,9 @@ class TableReading(Options):
         Raises:
             DataError: a column is missing or holds what cannot be learned from, or rows are too few.
         """
+        _refuse_targets(table, self.targets, wanted)
         table, left_out = _with_targets(table, (*self.targets, *([self.weight] if self.weight else ())))
-        target = self._target(table, wanted)
+        target = self._target(table, wanted) if self.targets else None
         beside = {*self.targets, *self.ignore, *(each for each in (self.weight, self.by) if each)}
         inputs = table.without(beside)
         found = found_in_all(inputs, self.categories, self.most_categories)
@@ -104,13 +98,13 @@ class TableReading(Options):
             *splits,
             classes=len(target.classes) if isinstance(target, ClassTarget) else 0,
             left_out=left_out,
-            names=target.classes if isinstance(target, ClassTarget) else target.columns,
+            names=target.classes if isinstance(target, ClassTarget) else self.targets or prepared.features,
             features=prepared.features,
             scales=target.deviations if isinstance(target, NumberTarget) else (),
             preparation=prepared,
         )
 
-    def _places(self, table: Table, target: ClassTarget | NumberTarget | LabelTarget, rng: Any) -> Splits:
+    def _places(self, table: Table, target: Target | None, rng: Any) -> Splits:
         targets = target.targets(table) if isinstance(target, ClassTarget) else np.zeros((len(table), 1), np.float32)
         by = None
         if self.by:
@@ -121,7 +115,7 @@ class TableReading(Options):
             by = values if is_numbers(values) else values.astype(str)
         return split_places(table.name, targets, self.validation, self.test, rng, self.split, by)
 
-    def _target(self, table: Table, wanted: Wanted | None) -> ClassTarget | NumberTarget | LabelTarget:
+    def _target(self, table: Table, wanted: Wanted | None) -> Target:
         """What is to be learned, of all rows; the numbers of a `NumberTarget` are those of the training rows later."""
         names, first, several = self.targets, self.targets[0], len(self.targets) > 1
         if wanted == "labels":
@@ -152,8 +146,8 @@ class TableReading(Options):
         weights: NDArray[np.float32] | None = None
         if self.weight:
             weights = numbers_in(rows, self.weight).astype(np.float32)
-        targets = prepared.target.targets(rows) if prepared.target else np.zeros(len(rows), np.float32)
-        return Samples(prepared.inputs(rows), targets, weights)
+        inputs = prepared.inputs(rows)
+        return Samples(inputs, prepared.target.targets(rows) if prepared.target else inputs, weights)
 
 
 class TableOptions(TableReading):
@@ -220,6 +214,22 @@ def read_table(path: str | Path, kind: Literal["csv", "parquet"] | None = None, 
     place = expanded(Path(path))
     kind = kind or ("parquet" if place.suffix.lower() in (".parquet", ".pq") else "csv")
     return read_parquet(place) if kind == "parquet" else read_csv(place, delimiter)
+
+
+def _refuse_targets(table: Table, targets: tuple[str, ...], wanted: Wanted | None) -> None:
+    """Refuse a target where a row itself is learned, and none where something is to be told of it.
+
+    Raises:
+        DataError: see above.
+    """
+    if targets and wanted == "inputs":
+        expected = "no target where a row is to be given back"
+        remedy = "leave target out; to leave the column out, too, ignore it"
+        raise DataError(f"{table.name}: expected {expected}, got {listed(targets)}: {remedy}")
+    if not targets and wanted != "inputs":
+        raise DataError(
+            f"{table.name}: expected a column to tell, got no target: name one of {listed([*table.columns])}"
+        )
 
 
 def _with_targets(table: Table, names: tuple[str, ...]) -> tuple[Table, int]:

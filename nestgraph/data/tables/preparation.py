@@ -9,16 +9,24 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, StringConstraints, TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from nestgraph.data.tables.kinds import Found
-from nestgraph.data.tables.table import Table, Values, as_words, gaps_of, is_numbers
+from nestgraph.data.tables.table import (
+    Numbers,
+    Positive,
+    Table,
+    Values,
+    Word,
+    as_words,
+    gaps_of,
+    is_number_word,
+    is_numbers,
+)
+from nestgraph.data.tables.targets import NumberTarget, Target
 from nestgraph.errors import DataError
 from nestgraph.spec.record import Record
 from nestgraph.spec.wording import quoted
-
-Word = Annotated[str, StringConstraints(max_length=4096)]
-Positive = Annotated[float, Field(gt=0)]
 
 
 class NumberColumn(Record):
@@ -42,18 +50,32 @@ class NumberColumn(Record):
         """What the numbers are called."""
         return (self.name, f"{self.name} is missing") if self.gaps else (self.name,)
 
+    def raw(self, values: Values, table: str) -> Numbers:
+        """The column as one of numbers.
+
+        Raises:
+            DataError: it holds words.
+        """
+        if is_numbers(values):
+            return values
+        held = [word for word in values if word is not None]
+        if held:
+            remedy = "write numbers there, as in the rows that trained"
+            raise DataError(f"{table}: column {self.name!r}: expected numbers, got {quoted(held[0])}: {remedy}")
+        return np.full(len(values), np.nan)
+
     def numbers(self, values: Values, table: str) -> list[NDArray[np.float32]]:
         """The numbers for the rows, (rows,) each."""
-        if not is_numbers(values):
-            held = [word for word in values if word is not None]
-            if held:
-                remedy = "write numbers there, as in the rows that trained"
-                raise DataError(f"{table}: column {self.name!r}: expected numbers, got {quoted(held[0])}: {remedy}")
-            values = np.full(len(values), np.nan)
-        gaps = gaps_of(values)
+        raw = self.raw(values, table)
+        gaps = gaps_of(raw)
         with np.errstate(over="ignore"):  # whoever reads rows looks for what is not finite
-            scaled = np.where(gaps, 0.0, (values - self.mean) / self.deviation).astype(np.float32)
+            scaled = np.where(gaps, 0.0, (raw - self.mean) / self.deviation).astype(np.float32)
         return [scaled, gaps.astype(np.float32)] if self.gaps else [scaled]
+
+    def told(self, outputs: NDArray[Any]) -> NDArray[Any]:
+        """The values that a reconstruction gives, (rows,); NaN where it says that there is a gap."""
+        values = outputs[:, 0].astype(np.float64) * self.deviation + self.mean
+        return np.where(outputs[:, 1] > 0.5, np.nan, values) if self.gaps else values
 
 
 class CategoryColumn(Record):
@@ -83,106 +105,17 @@ class CategoryColumn(Record):
         found = [(words == value).astype(np.float32) for value in self.values]
         return [*found, gaps_of(words).astype(np.float32)] if self.gaps else found
 
+    @property
+    def numeric(self) -> bool:
+        """Whether all categories are numbers, such as codes: a table holds the column as one of numbers."""
+        return all(map(is_number_word, self.values))
+
+    def told(self, outputs: NDArray[Any]) -> NDArray[Any]:
+        """The categories that a reconstruction gives, (rows,); None for a gap."""
+        return np.array([*self.values, *([None] if self.gaps else [])], object)[outputs.argmax(axis=1)]
+
 
 Column = Annotated[NumberColumn | CategoryColumn, Field(discriminator="kind")]
-
-
-class ClassTarget(Record):
-    """A column of classes.
-
-    Attributes:
-        name: of the column.
-        classes: its values, sorted, numbers as numbers; the class of an output unit.
-    """
-
-    kind: Literal["classes"] = "classes"
-    name: Word
-    classes: Annotated[tuple[Word, ...], Field(min_length=1)]
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The names of the columns."""
-        return (self.name,)
-
-    def targets(self, table: Table) -> NDArray[Any]:
-        """The classes of rows without gaps, int64, (rows,)."""
-        places = {value: place for place, value in enumerate(self.classes)}
-        words = as_words(table[self.name])
-        strange = next((word for word in words if word not in places), None)
-        if strange is not None:
-            expected = f"classes of the rows that trained ({', '.join(self.classes[:8])})"
-            raise DataError(f"{table.name}: column {self.name!r}: expected {expected}, got {strange!r}")
-        return np.array([places[word] for word in words], np.int64)
-
-    def told(self, outputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """What outputs (rows, classes), or (rows, 1) for two classes, say, in the words of the table."""
-        if outputs.shape[1] == 1:
-            second = 1 / (1 + np.exp(-outputs[:, 0]))
-            shares, best = np.stack([1 - second, second], 1), (outputs[:, 0] > 0).astype(int)
-        else:
-            raised = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-            shares, best = raised / raised.sum(axis=1, keepdims=True), outputs.argmax(axis=1)
-        return {self.name: np.array(self.classes, object)[best]} | {
-            f"{self.name} = {value}": share for value, share in zip(self.classes, shares.T, strict=True)
-        }
-
-
-class NumberTarget(Record):
-    """Columns of numbers, each less its mean and divided by its deviation.
-
-    Attributes:
-        names: of the columns.
-        means: of the rows that train.
-        deviations: the standard deviations of these.
-    """
-
-    kind: Literal["numbers"] = "numbers"
-    names: Annotated[tuple[Word, ...], Field(min_length=1)]
-    means: tuple[float, ...]
-    deviations: tuple[Positive, ...]
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The names of the columns."""
-        return self.names
-
-    def targets(self, table: Table) -> NDArray[Any]:
-        """The numbers of rows without gaps, float32, (rows, columns)."""
-        raw = np.stack([numbers_in(table, name) for name in self.names], axis=1)
-        return ((raw - np.array(self.means)) / np.array(self.deviations)).astype(np.float32)
-
-    def told(self, outputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """What outputs (rows, columns) say, in the unit of the table."""
-        numbers = outputs.astype(np.float64) * np.array(self.deviations) + np.array(self.means)
-        return dict(zip(self.names, numbers.T, strict=True))
-
-
-class LabelTarget(Record):
-    """Columns of 0 and 1, any of which may hold of a row."""
-
-    kind: Literal["labels"] = "labels"
-    names: Annotated[tuple[Word, ...], Field(min_length=1)]
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The names of the columns."""
-        return self.names
-
-    def targets(self, table: Table) -> NDArray[Any]:
-        """0 or 1 for each column, float32, (rows, columns)."""
-        raw = np.stack([numbers_in(table, name) for name in self.names], axis=1)
-        if strange := np.argwhere((raw != 0) & (raw != 1)).tolist():
-            row, column = strange[0]
-            got = f"{raw[row, column]:g} in column {self.names[column]!r}"
-            raise DataError(f"{table.name}: expected labels of 0 or 1, got {got}: write 1 where the label holds")
-        return raw.astype(np.float32)
-
-    def told(self, outputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """How likely outputs (rows, columns) say that each label is."""
-        return dict(zip(self.names, (1 / (1 + np.exp(-outputs.astype(np.float64)))).T, strict=True))
-
-
-Target = Annotated[ClassTarget | NumberTarget | LabelTarget, Field(discriminator="kind")]
 
 
 class Dropped(Record):
@@ -197,7 +130,7 @@ class Preparation(Record):
 
     Attributes:
         columns: that are read, in their order; a network's inputs are their numbers in a row.
-        target: what its outputs are.
+        target: what its outputs are; None where they are the columns themselves, as an autoencoder gives them back.
         dropped: columns that say nothing.
     """
 
@@ -224,6 +157,27 @@ class Preparation(Record):
         found = [part for each in self.columns for part in each.numbers(table[each.name], table.name)]
         return np.stack(found, axis=1)
 
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """How many outputs a network may have that tells the target, or the columns themselves."""
+        return (len(self.features),) if self.target is None else self.target.outputs
+
+    def told(self, outputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """What outputs say, by column, in the words and units of the table."""
+        if self.target is not None:
+            return self.target.told(outputs)
+        ends = np.cumsum([len(column.features) for column in self.columns])[:-1]
+        parts = np.split(outputs, ends, axis=1)
+        return {column.name: column.told(part) for column, part in zip(self.columns, parts, strict=True)}
+
+    def of_regression(self, quantiles: tuple[float, ...], spread: bool) -> "Preparation":
+        """The same for a task whose outputs are quantiles, or means and logarithms of variances: see `NumberTarget`."""
+        if not isinstance(self.target, NumberTarget):
+            return self
+        return self.model_copy(
+            update={"target": self.target.model_copy(update={"quantiles": quantiles, "spread": spread})}
+        )
+
     def unseen(self, table: Table) -> dict[str, list[str]]:
         """Categories in rows that there were none of in training, by column; a gap is called `a gap`."""
         found: dict[str, list[str]] = {}
@@ -244,27 +198,13 @@ PREPARATION: TypeAdapter[Preparation] = TypeAdapter(Preparation)
 """Reads columns.json."""
 
 
-def numbers_in(table: Table, name: str) -> NDArray[np.float64]:
-    """A column of numbers.
-
-    Raises:
-        DataError: it holds words.
-    """
-    values = table[name]
-    if not is_numbers(values):
-        held = next((word for word in values if word is not None), None)
-        remedy = "name a column of numbers, or let a task of classes tell its words apart"
-        raise DataError(f"{table.name}: column {name!r}: expected numbers to learn, got {quoted(held)}: {remedy}")
-    return values
-
-
-def fitted(table: Table, found: Sequence[Found], target: ClassTarget | NumberTarget | LabelTarget) -> Preparation:
+def fitted(table: Table, found: Sequence[Found], target: Target | None) -> Preparation:
     """The preparation that rows to train with ask for.
 
     Args:
         table: these rows.
         found: what the columns to read hold, in all rows.
-        target: that of these rows.
+        target: that of these rows; None for the columns themselves.
 
     Raises:
         DataError: no column says anything.
@@ -294,19 +234,3 @@ def fitted(table: Table, found: Sequence[Found], target: ClassTarget | NumberTar
         why = "; ".join(f"{each.name!r} ({each.why})" for each in dropped[:8])
         raise DataError(f"{table.name}: expected a column that says something, got none: {why}")
     return Preparation(columns=tuple(columns), target=target, dropped=tuple(dropped))
-
-
-def number_target(table: Table, names: tuple[str, ...]) -> NumberTarget:
-    """Columns to learn as numbers, as the rows to train with ask for.
-
-    Raises:
-        DataError: one holds words, or one number only.
-    """
-    columns = [numbers_in(table, name) for name in names]
-    for name, values in zip(names, columns, strict=True):
-        if values.std() == 0:
-            raise DataError(
-                f"{table.name}: column {name!r}: expected different numbers to learn, got {values[0]:g} only"
-            )
-    means, deviations = (tuple(float(f(values)) for values in columns) for f in (np.mean, np.std))
-    return NumberTarget(names=names, means=means, deviations=deviations)

@@ -1,12 +1,14 @@
 """A table in memory: columns of numbers or of words, some of them with gaps."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, TypeGuard, cast
+from typing import Annotated, Any, TypeGuard, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, StringConstraints
 
 from nestgraph.errors import DataError
 from nestgraph.spec.wording import quoted
@@ -18,6 +20,8 @@ Words = NDArray[np.object_]
 """A column of words, (rows,), of `str`; None is a gap."""
 
 Values = Numbers | Words
+Word = Annotated[str, StringConstraints(max_length=4096)]
+Positive = Annotated[float, Field(gt=0)]
 MOST_COLUMNS = 16_384
 LONGEST_NAME = 256
 NAMED = 8
@@ -91,6 +95,20 @@ def is_numbers(values: Values) -> TypeGuard[Numbers]:
     return values.dtype.kind == "f"
 
 
+def numbers_in(table: Table, name: str) -> NDArray[np.float64]:
+    """A column of numbers.
+
+    Raises:
+        DataError: it holds words.
+    """
+    values = table[name]
+    if not is_numbers(values):
+        held = next((word for word in values if word is not None), None)
+        remedy = "name a column of numbers, or let a task of classes tell its words apart"
+        raise DataError(f"{table.name}: column {name!r}: expected numbers to learn, got {quoted(held)}: {remedy}")
+    return values
+
+
 def gaps_of(values: Values) -> NDArray[np.bool_]:
     """Where a column has gaps, (rows,)."""
     if is_numbers(values):
@@ -110,6 +128,15 @@ def as_words(values: Values) -> Words:
 def number_word(value: float) -> str:
     """A number as a word, `3` and not `3.0`."""
     return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
+
+
+def is_number_word(word: str) -> bool:
+    """Whether a word is what `number_word` gives of a finite number."""
+    try:
+        number = float(word)
+    except ValueError:
+        return False
+    return math.isfinite(number) and number_word(number) == word
 
 
 def check_names(table: str, names: Sequence[str]) -> None:
