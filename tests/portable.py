@@ -25,7 +25,7 @@ COMPUTING = (
     *("tests/integrations", "tests/recipes", "tests/runs", "tests/studies", "tests/tasks", "tests/test_moved.py"),
     *("tests/edits/test_machine.py", "tests/edits/test_narrowing.py", "tests/edits/test_nothing_found.py"),
     *("tests/cli/test_synthesize.py", "tests/cli/test_models.py", "tests/hostile/test_names.py", "tests/seeds"),
-    *("tests/hostile/test_tensors.py", "tests/hostile/test_random_seeds.py"),
+    *("tests/hostile/test_tensors.py", "tests/hostile/test_random_seeds.py", "tests/hostile/test_wrong_input.py"),
     *("tests/fuzz/test_face.py", "tests/fuzz/test_runs.py", "tests/soak"),
     *("tests/test_docs.py", "tests/test_committed_results.py", "tests/test_ownership.py", "tests/test_paths.py"),
 )

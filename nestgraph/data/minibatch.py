@@ -49,6 +49,10 @@ class Minibatch:
             raise TrainingError(f"gather expected inputs as arrays or tensors of samples, got {quoted(inputs)}")
         if len(moved) != count:
             raise TrainingError(f"gather expected batches of {count} inputs, as the network has, got {len(moved)}")
+        for each in filter(_is_text, parts[1:]):
+            got = ", ".join(map(quoted, np.ravel(each)[:1].tolist())) or "none"
+            remedy = "number the classes from 0: classes, y = numpy.unique(y, return_inverse=True)"
+            raise TrainingError(f"gather expected targets that are numbers, got {got}: {remedy}")
         return cls(tuple(moved), tuple(_on(each, device) for each in parts[1:]))
 
     @classmethod
@@ -96,6 +100,10 @@ class Minibatch:
     def samples(self) -> int:
         """How many there are."""
         return len(self.inputs[0])
+
+
+def _is_text(given: Any) -> bool:
+    return isinstance(given, np.ndarray) and cast(AnyArray, given).dtype.kind in "OSU"
 
 
 def _aligned(tensor: torch.Tensor) -> torch.Tensor:

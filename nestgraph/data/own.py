@@ -175,7 +175,7 @@ def _targets(given: Any, name: str) -> NDArray[Any]:
     """Whole numbers as classes, others as they are."""
     array = _array(given, f"{name}, targets")
     if array.dtype.kind not in "biuf":
-        got = quoted(array.reshape(-1)[:1].tolist())
+        got = ", ".join(map(quoted, array.reshape(-1)[:1].tolist())) or str(array.dtype)
         remedy = "number the classes from 0: classes, y = numpy.unique(y, return_inverse=True)"
         raise DataError(f"{name}: expected targets that are numbers, got {got}: {remedy}")
     whole = array.dtype.kind in "biu" and array.ndim == 1

@@ -73,9 +73,11 @@ class Samples:
         counts = {len(array) for array in arrays}
         if len(counts) != 1 or 0 in counts:
             got = ", ".join(f"{len(array)}" for array in arrays)
-            raise DataError(f"Samples: expected at least one sample, and a target for each, got {got}")
+            expected = "at least one sample, and a target for each"
+            raise DataError(f"Samples: expected {expected}, got {got}: give as many of both")
         if not all(np.isfinite(array).all() for array in arrays):
-            raise DataError("Samples: expected finite numbers, got NaN or infinity")
+            remedy = "leave such samples out, or fill them in"
+            raise DataError(f"Samples: expected finite numbers, got NaN or infinity: {remedy}")
         if weights is not None and (weights.dtype != np.float32 or weights.ndim != 1 or weights.min() < 0):
             got = f"{weights.dtype} {weights.shape} from {weights.min()} on"
             raise DataError(f"Samples: expected float32 weights (samples,) of at least 0, got {got}")

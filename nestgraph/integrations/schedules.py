@@ -55,6 +55,9 @@ class Schedule:
         self.steps = {number: _several(policies) for number, policies in steps.items()}
         if wrong := [number for number in self.steps if number < 1]:
             raise TrainingError(f"expected steps after 1 epoch or more, got one after {wrong[0]}: 1 is the first epoch")
+        if isinstance(batches, Iterator):
+            got = f"{type(cast(object, batches)).__name__}, which is read once"
+            raise TrainingError(f"expected batches that can be read again, got {got}: give a list or a DataLoader")
         self._loss, self._batch, self._batches, self._most, self._seed = loss, batch, batches, most, seed
         self.done = set[int]()
 

@@ -32,6 +32,7 @@ from nestgraph.recipes.pruning_options import PruningOptions
 from nestgraph.recipes.recipe import GrowthOptions, Recipe, ShiftOptions, TrainingOptions
 from nestgraph.recipes.seed_options import SeedOptions
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.wording import quoted
 from nestgraph.tasks.classes import Binary, Classification
 from nestgraph.tasks.numbers import Regression
 from nestgraph.tasks.task import Task
@@ -134,14 +135,17 @@ class _Nest(BaseEstimator):
         dataset = Dataset("held", train, validation, validation, **facts)
         recipe = self._recipe(dataset, task)
         run = in_memory(recipe, Trainer(dataset, recipe.training, seed=seed, device=self.device, task=task))
-        if run.network.connection_count > self.connections:
-            got = f"{self.connections} for one that needs {run.network.connection_count}"
+        self._check_budget(run.network.connection_count)
+        self.run_ = run
+        return self
+
+    def _check_budget(self, needed: int) -> None:
+        if needed > self.connections:
+            got = f"{self.connections} for one that needs {needed}"
             raise ValueError(
                 f"{type(self).__name__} expected a budget of connections that a network of {self.n_features_in_} "
                 f"inputs can do with, got {got}: raise connections, or lower hidden"
             )
-        self.run_ = run
-        return self
 
     def _split(self, samples: Samples, seed: int) -> tuple[Samples, Samples]:
         """What is trained on, and what decisions are made by."""
@@ -153,10 +157,7 @@ class _Nest(BaseEstimator):
 
     def _recipe(self, dataset: Dataset, task: Task) -> Recipe:
         """What the parameters ask for: a sparse seed, grown beyond the budget, pruned to it."""
-        if self.connections < 1:
-            raise ValueError(
-                f"{type(self).__name__} expected a budget of connections from 1 up, got {self.connections}"
-            )
+        self._check_budget(len(self.hidden) + task.outputs(dataset.facts))  # one neuron in each hidden layer
         budget = self.connections
         widths = (dataset.facts.values, *self.hidden, task.outputs(dataset.facts))
         possible = sum(before * after for before, after in pairwise(widths))
@@ -274,6 +275,9 @@ class NestRegressor(RegressorMixin, _Nest):
             DataError: all targets are the same.
             TrainingError: the network does not train.
         """
+        if words := [each for each in np.asarray(y).reshape(-1)[:1].tolist() if isinstance(each, str)]:
+            expected = f"{type(self).__name__} expected targets that are numbers"
+            raise ValueError(f"{expected}, got {quoted(words[0])}: NestClassifier tells classes apart")
         inputs, told, weights = self._read(X, y, sample_weight, multi_output=True, y_numeric=True)
         self._single = told.ndim == 1
         numbers = told.reshape(len(told), -1).astype(np.float64)

@@ -60,7 +60,7 @@ def gather(
 
     Raises:
         TrainingError: there is no batch, a batch is none or does not fit network or loss, the loss is no scalar,
-            targets would broadcast, or the device is not there.
+            targets would broadcast, what is measured is not finite, or the device is not there.
     """
     unknown = [kind for kind in needs if kind not in (*MEASURES, "trial")]
     if unknown:
@@ -110,6 +110,10 @@ def _means(
     if not samples:
         raise TrainingError(NO_BATCH)
     means = {kind: {n: np.asarray((v / masses[kind]).cpu()) for n, v in found.items()} for kind, found in sums.items()}
+    for kind, found in means.items():
+        if wrong := [name for name, values in found.items() if not np.isfinite(values).all()]:
+            remedy = "look for infinite values and NaN in the batches, or scale them"
+            raise TrainingError(f"gather expected finite {kind}, got NaN or infinity in {wrong[0]!r}: {remedy}")
     return Evidence(**cast(Any, means), samples=samples)
 
 

@@ -8,13 +8,14 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import cache, partial
 from typing import Any, NoReturn, TypeVar, cast
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from nestgraph.errors import SnapshotError
+from nestgraph.snapshot.known_keys import unknown_key
 from nestgraph.snapshot.limits import LIMITS, Limits
 from nestgraph.spec.limits import MAX_WHOLE
 from nestgraph.spec.wording import MOST_PROBLEMS, quoted
@@ -23,6 +24,7 @@ T = TypeVar("T")
 SHOWN, LONGEST = 16, 700  # problems, and characters of all of them together
 # What pydantic says as others are wrong: it cannot fill in a field, a list has too few items that are right.
 UNFILLED, SHORT = "default_factory_not_called", "too_short"
+UNKNOWN = "extra_forbidden"
 # Possessive, and content with a string that never ends: linear in time and without a stack for any input.
 STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 SOME_DIGIT = re.compile(r"[-+]?[0_.]*+[1-9]")
@@ -141,9 +143,13 @@ def _constant(text: str) -> NoReturn:
     raise ValueError(f"expected finite numbers, got {text}")
 
 
-def problems_of(error: ValidationError) -> str:
+def problems_of(error: ValidationError, read: TypeAdapter[Any] | None = None) -> str:
     """All problems of a validation, or the first and how many more, each with its place:
     `layers[2].values.bias: expected ..., got ...; projections: missing ...`.
+
+    Args:
+        error: the validation's.
+        read: what it validated, to tell what unknown keys may have meant.
     """
     count = error.error_count()
     if count > MOST_PROBLEMS:
@@ -153,7 +159,8 @@ def problems_of(error: ValidationError) -> str:
     found = [
         each for each in everything if each["type"] != UNFILLED and not (each["type"] == SHORT and each["loc"] in inner)
     ]
-    placed = ((place_of(each["loc"]), _problem(each)) for each in found[:SHOWN])
+    schema = _schema(read) if read and any(each["type"] == UNKNOWN for each in found[:SHOWN]) else {}
+    placed = ((place_of(each["loc"]), _problem(each, schema)) for each in found[:SHOWN])
     return in_one_sentence([f"{place}: {words}" if place else words for place, words in placed], len(found))
 
 
@@ -177,9 +184,15 @@ def _first(error: ValidationError) -> dict[str, Any]:
     return cast(dict[str, Any], error.errors(include_url=False)[0])
 
 
-def _problem(first: dict[str, Any]) -> str:
-    if first["type"] == "extra_forbidden":
-        return "unknown key (expected only keys of the schema)"
+@cache
+def _schema(read: TypeAdapter[Any]) -> dict[str, Any]:
+    """Made once, as it takes long."""
+    return read.json_schema()
+
+
+def _problem(first: dict[str, Any], schema: dict[str, Any]) -> str:
+    if first["type"] == UNKNOWN:
+        return unknown_key(schema, first["loc"])
     if first["type"] == "missing":
         return "missing (expected a value, got none)"
     if first["type"] == "union_tag_not_found":

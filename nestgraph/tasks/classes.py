@@ -321,6 +321,9 @@ def _as_classes(kind: str, targets: AnyArray, classes: int) -> AnyArray:
     if not (whole == found).all():
         got = found[whole != found][0]
         raise DataError(f"task {kind!r}: expected classes as whole numbers, got {got}: numbers are a regression")
+    if not classes:
+        remedy = f"give them as integers ({RENAME}), or learn a regression"
+        raise DataError(f"task {kind!r}: expected classes as integers, got numbers of {targets.dtype}: {remedy}")
     if len(whole) and not 0 <= whole.min() <= whole.max() < classes:
         got = int(whole.min() if whole.min() < 0 else whole.max())
         raise DataError(f"task {kind!r}: expected classes from 0 to {classes - 1}, got {got}: {RENAME}")

@@ -323,7 +323,7 @@ CHOICES = {
         "numbers",
         "'species': expected numbers to learn, got '(cat|dog)'",
     ),
-    "numbers as classes": ({"target": "price"}, "classes", "expected classes to tell apart, got 60 different values"),
+    "numbers as classes": ({"target": "price"}, "classes", "expected classes to tell apart, got fractions such as"),
     "no labels": ({"target": ("rooms", "price")}, "labels", "expected labels of 0 or 1, got"),
     "no target": ({}, "numbers", "expected a column to tell, got no target: name one of 'age', 'city', 'rooms'"),
     "a target beside rows": ({"target": "price"}, "inputs", "to be given back, got 'price': leave target out"),

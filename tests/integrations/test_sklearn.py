@@ -194,8 +194,8 @@ def test_it_is_cross_validated_and_calibrated():
     ("made", "told", "sentence"),
     [
         (NestClassifier(40), lambda inputs: np.zeros(len(inputs)), "at least 2 classes, got 1 class"),
-        (NestClassifier(0), lambda inputs: np.arange(len(inputs)) % 2, "from 1 up, got 0"),
-        (NestClassifier(2), lambda inputs: np.arange(len(inputs)) % 5, "got 2 for one that needs"),
+        (NestClassifier(0), lambda inputs: np.arange(len(inputs)) % 2, "got 0 for one that needs 2: raise connections"),
+        (NestClassifier(2), lambda inputs: np.arange(len(inputs)) % 5, "got 2 for one that needs 6: raise connections"),
         (NestRegressor(40), lambda inputs: np.zeros(len(inputs)), "targets that differ"),
         (NestRegressor(40), lambda inputs: np.full(len(inputs), np.inf), "infinity"),
         (NestRegressor(40, batch_size=1), lambda inputs: inputs[:, 0], "batch_size"),

@@ -175,6 +175,7 @@ def test_a_device_that_is_not_there_is_one_sentence():
         ng.gather(NETWORK, cut(20, X, Y), functional.mse_loss, NEEDS, device="abacus")
 
 
-def test_where_the_loss_is_not_finite_policies_find_nothing():
-    evidence = ng.gather(NETWORK, cut(20, X * np.inf, Y), functional.mse_loss, NEEDS)
-    assert ConnectionGrowth().propose(NETWORK, evidence, np.random.default_rng(0)).edits == ()
+@pytest.mark.parametrize("kind", sorted(NEEDS - {"trial"}))
+def test_what_is_not_finite_is_no_evidence(kind):
+    with pytest.raises(TrainingError, match=rf"expected finite {kind}, got NaN or infinity in '.*': look for infinite"):
+        ng.gather(NETWORK, cut(20, X * np.inf, Y), functional.mse_loss, {kind})

@@ -27,6 +27,9 @@ ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_N
 FEW = 20
 """So many different whole numbers are taken for classes where no task says what they are."""
 
+A_CLASS = {True: 10, False: 2}
+"""Rows that a class has on average, at least: of numbers, which rather are measured than named, and of words."""
+
 LOG = logging.getLogger("nestgraph")
 
 
@@ -131,13 +134,13 @@ class TableReading(Options):
         if several:
             expected = "one column of classes as target"
             raise DataError(f"{table.name}: expected {expected}, got {listed(names)}: learn each in a run of its own")
-        if is_numbers(values):
-            classes = tuple(map(number_word, np.unique(values).tolist()))
-        else:
-            classes = tuple(sorted(set(values.tolist())))
+        numeric = is_numbers(values)
+        classes = tuple(map(number_word, np.unique(values).tolist()) if numeric else sorted(set(values.tolist())))
         kind = found_in(first, values, len(values) // 2 or 1).kind
-        if len(classes) > max(FEW, len(values) // 2) or kind == "date":
+        fractions = values[values % 1 != 0] if numeric else values[:0]
+        if len(classes) > max(FEW, len(values) // A_CLASS[numeric]) or kind == "date" or len(fractions):
             got = f"{len(classes):,} different values in {len(values):,} rows, such as {classes[0][:40]!r}"
+            got = f"fractions such as {fractions[0]:g}" if len(fractions) else got
             remedy = "name another column, or a task of numbers such as regression"
             raise DataError(f"{table.name}: column {first!r}: expected classes to tell apart, got {got}: {remedy}")
         return ClassTarget(name=first, classes=classes)
