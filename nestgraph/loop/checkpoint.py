@@ -21,7 +21,6 @@ from pydantic import ConfigDict, Field, JsonValue, NonNegativeInt, Strict, Strin
 
 from nestgraph.errors import SnapshotError
 from nestgraph.graph.network import Network
-from nestgraph.loop.decisions import State
 from nestgraph.lowering.bench_state import BenchRecord, BenchState
 from nestgraph.runs.run_files import BEGUN, STATE, STEP, TRAINING, remove_step
 from nestgraph.runs.run_folder import Kept
@@ -41,16 +40,15 @@ class Progress(ArrayRecord):
     """All of a point that is not an array.
 
     Attributes:
-        state: of the run, which awaits a step.
         network: digest of the one that stands.
         kept: what the run's folder held: what was written after the point is dropped, what was before is checked.
+            The state of the run is the fold of `decide` over the outcomes in the journal up to there.
         seconds: that the run took so far.
         bench: the part of its state that is not an array.
     """
 
     format: Literal["nestgraph.progress"] = "nestgraph.progress"
-    version: Literal[4] = 4
-    state: State
+    version: Literal[5] = 5
     network: Digest
     kept: Kept
     seconds: Annotated[float, Field(ge=0)]
@@ -81,7 +79,7 @@ class Begun(Record):
     """
 
     format: Literal["nestgraph.begun"] = "nestgraph.begun"
-    version: Literal[1, 2] = 2
+    version: Literal[1, 2, 3] = 3
     recipe: dict[str, JsonValue]
     environment: Facts
 

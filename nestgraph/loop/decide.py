@@ -1,24 +1,19 @@
 """NeST's loop in time as a pure function: seed, grow, shift, prune, finish (method.md, sections 3 to 8)."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from nestgraph.loop.decisions import (
     PHASES,
     Accept,
     Action,
-    Broke,
     Damage,
-    Damaged,
     Enter,
     Keep,
     Measured,
-    Outcome,
-    Over,
     Phase,
     Propose,
-    Proposed,
     Reached,
     Refuse,
     Retry,
@@ -27,10 +22,10 @@ from nestgraph.loop.decisions import (
     State,
     Stop,
     Train,
-    Trained,
 )
 from nestgraph.recipes.recipe import GrowthOptions, Recipe
 from nestgraph.runs.run import Remedy
+from nestgraph.snapshot.outcomes import Broke, Damaged, Outcome, Over, Proposed, Trained
 from nestgraph.spec.metrics import LOSS
 
 Decision = tuple[State, tuple[Action, ...]]
@@ -61,11 +56,30 @@ def decide(recipe: Recipe, floor: float, state: State, outcome: Outcome | None =
             return _broken(recipe, floor, state)
         case "training", Trained():
             return _trained(recipe, floor, state, outcome)
-        case "damages", Damaged():
+        case "damages", Damaged() if len(outcome.losses) == len(state.working):
             places, losses = state.working, outcome.losses
             return _backed_off(recipe, state, {places[losses.index(max(losses))]})
         case awaited, got:
             raise TypeError(f"a run that awaits {awaited!r} expected an outcome of it, got {got!r}")
+
+
+def fold(recipe: Recipe, floor: float, outcomes: Iterable[Outcome]) -> State:
+    """The state of a run, from what came of its actions so far.
+
+    Args:
+        recipe: all choices of the run.
+        floor: the goal of a constant answer on the validation split.
+        outcomes: in order, as its journal has them.
+
+    Raises:
+        TypeError: they are not those of a run of this recipe.
+    """
+    state = State()
+    for outcome in outcomes:
+        if state.awaits == "step" and not isinstance(outcome, Over):
+            state, _ = decide(recipe, floor, state)  # nothing came of what was before: a step was chosen
+        state, _ = decide(recipe, floor, state, outcome)
+    return state
 
 
 def share_done(recipe: Recipe, state: State) -> float | None:

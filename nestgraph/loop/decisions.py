@@ -1,12 +1,13 @@
-"""What a run knows, what it may do next, and what came of it: the words between `decide` and the engine.
+"""What a run knows and what it may do next: the words between `decide` and the engine.
 
-States and outcomes are records, which go through JSON unchanged; actions are told to the engine and kept nowhere.
+A state is a record, which goes through JSON unchanged; actions are told to the engine and kept nowhere. What came of
+them is in the journal (`snapshot/outcomes.py`).
 """
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt, Strict
+from pydantic import NonNegativeInt, Strict
 
 from nestgraph.runs.run import Remedy
 from nestgraph.spec.record import Record
@@ -184,44 +185,3 @@ class Stop:
 
 
 Action = Enter | Keep | Propose | Shift | Train | Damage | Retry | Measured | Accept | Refuse | Reached | Stop
-
-# -- what came of it ---------------------------------------------------------------------------------
-
-
-class Proposed(Record):
-    """How many edits there are to try, which are applied, and what they do in words."""
-
-    kind: Literal["proposed"] = "proposed"
-    edits: NonNegativeInt
-    title: str
-
-
-class Trained(Record):
-    """The network after training: loss and metrics on the validation split, and its size."""
-
-    kind: Literal["trained"] = "trained"
-    loss: float
-    scores: dict[str, float]
-    connections: NonNegativeInt
-
-
-class Broke(Record):
-    """Training broke down: a number that is not finite, or a loss beyond the limit."""
-
-    kind: Literal["broke"] = "broke"
-
-
-class Over(Record):
-    """The time of the run is over, where a step is to be chosen."""
-
-    kind: Literal["over"] = "over"
-
-
-class Damaged(Record):
-    """The loss on a few training batches right after what each policy alone would do."""
-
-    kind: Literal["damaged"] = "damaged"
-    losses: Annotated[tuple[float, ...], Strict(False)]
-
-
-Outcome = Annotated[Proposed | Trained | Broke | Damaged | Over, Field(discriminator="kind")]

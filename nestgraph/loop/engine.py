@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from nestgraph.edits import Applied
-from nestgraph.edits.batch import Batch
 from nestgraph.edits.history import Moment
 from nestgraph.edits.operations import shift_activations
 from nestgraph.errors import EditError, TrainingError
@@ -21,16 +20,11 @@ from nestgraph.loop.decide import decide, share_done
 from nestgraph.loop.decisions import (
     Accept,
     Action,
-    Broke,
     Damage,
-    Damaged,
     Enter,
     Keep,
     Measured,
-    Outcome,
-    Over,
     Propose,
-    Proposed,
     Reached,
     Refuse,
     Retry,
@@ -38,10 +32,9 @@ from nestgraph.loop.decisions import (
     State,
     Stop,
     Train,
-    Trained,
 )
 from nestgraph.loop.keeping import Book, Points
-from nestgraph.loop.proposing import Asked, ask, together
+from nestgraph.loop.proposing import ask
 from nestgraph.loop.trainer import Score, Trainer
 from nestgraph.loop.training_state import TrainingSaves
 from nestgraph.policies import Evidence, Policy
@@ -50,6 +43,9 @@ from nestgraph.recipes.recipe import Recipe
 from nestgraph.runs import interruption
 from nestgraph.runs.run import Fault, Measurement, Remedy
 from nestgraph.snapshot import Proposal
+from nestgraph.snapshot.journal_entry import Action as JournalAction
+from nestgraph.snapshot.journal_entry import together
+from nestgraph.snapshot.outcomes import Broke, Damaged, Outcome, Over, Proposed, Trained
 from nestgraph.spec.randomness import derived_seed
 from nestgraph.spec.record import as_text
 
@@ -74,6 +70,7 @@ class Engine:
         points: Points,
         watcher: Watcher | None = None,
         point: Point | None = None,
+        state: State | None = None,
     ) -> None:
         """Nothing is written yet.
 
@@ -84,6 +81,7 @@ class Engine:
             points: where points to resume from are kept, if anywhere.
             watcher: called after every measurement.
             point: where to go on; from the beginning without.
+            state: of the run there.
 
         Raises:
             DataError: the network does not fit the trainer's dataset.
@@ -95,7 +93,7 @@ class Engine:
             check_names(recipe, network)
         else:
             network = point.network
-        self.state = point.progress.state if point else State()
+        self.state = state or State()
         self.bench, self.rows = trainer.bench(network), list[Measurement]()
         self._recipe, self._trainer, self._folder, self._points = recipe, trainer, folder, points
         self._watcher, self._resumed = watcher, point is not None
@@ -130,6 +128,8 @@ class Engine:
         while self.state.awaits != "nothing":
             if outcome is None and self._over:
                 outcome = Over()
+            if outcome is not None:
+                self._log("outcome", outcome=outcome)
             self.state, actions = decide(self._recipe, self._trainer.floor, self.state, outcome)
             for action in actions:
                 outcome = self._do(action)
@@ -181,7 +181,6 @@ class Engine:
         """All that the next step depends on."""
         bench = self.bench.state()
         progress = Progress(
-            state=self.state,
             network=self.network.digest,
             kept=self._folder.kept,
             seconds=self.seconds,
@@ -199,28 +198,27 @@ class Engine:
     @_do.register
     def _propose(self, action: Propose) -> Proposed:
         asked = self._asked(action.places, action.scales)
-        for one in asked:
-            if proposal := one.proposal(len(self.rows)):
-                self._folder.log("propose", self.state.phase, self.network.digest, proposal=proposal)
-                self._idle.append(proposal)
-        return self._proposed(together(asked))
+        self._idle += (one for one in asked if one.idle)
+        edit = together(asked)
+        if edit.edits:
+            self.bench.apply(edit)
+        self._log("propose", proposals=asked)
+        return Proposed(edits=len(edit.edits), title=edit.words)
 
     @_do.register
     def _shift(self, _: Shift) -> Proposed:
         try:
-            return self._proposed(shift_activations(self.network, self._recipe.shift.function))
+            edit = shift_activations(self.network, self._recipe.shift.function)
         except EditError as error:  # there are none to shift
-            return Proposed(edits=0, title=str(error)[:256])
+            return Proposed(edits=0, title=as_text(str(error)))
+        if edit.edits:
+            self._applied(self.bench.apply(edit))
+        return Proposed(edits=len(edit.edits), title=edit.words)
 
     @_do.register
     def _damages(self, action: Damage) -> Damaged:
         pairs = zip(action.places, action.scales, strict=True)
         return Damaged(losses=tuple(self._damage(place, scale) for place, scale in pairs))
-
-    def _proposed(self, edit: Batch) -> Proposed:
-        if edit.edits:
-            self._log(self.bench.apply(edit))
-        return Proposed(edits=len(edit.edits), title=edit.words)
 
     def _policies(self) -> tuple[tuple[Policy, ...], int | None]:
         """The policies of the phase, and how many batches their evidence is averaged over."""
@@ -229,7 +227,7 @@ class Engine:
             return growth.policies, growth.evidence_batches
         return pruning.policies, pruning.activity_batches
 
-    def _asked(self, places: tuple[int, ...], scales: tuple[float, ...]) -> list[Asked]:
+    def _asked(self, places: tuple[int, ...], scales: tuple[float, ...]) -> tuple[Proposal, ...]:
         """What policies would do, by their places, each with its scale."""
         policies, batches = self._policies()
         number = self.state.counts.trainings
@@ -248,14 +246,17 @@ class Engine:
         loss = self._trainer.evidence(self.network, {"trial"}, batches, self.state.counts.trainings).loss(tried)
         return loss if math.isfinite(loss) else sys.float_info.max
 
-    def _log(self, applied: Applied) -> None:
+    def _applied(self, applied: Applied) -> None:
         edit: Any = applied.edit
-        self._folder.log("apply", self.state.phase, applied.network.digest, edit=edit, note=edit.words[:256])
+        self._log("apply", edit=edit, note=edit.words[:256])
+
+    def _log(self, action: JournalAction, **said: Any) -> None:
+        self._folder.log(action, len(self.rows), self.state.phase, self.network.digest, **said)
 
     def _back(self, moment: Moment, note: str) -> None:
         while self.bench.mark() is not moment:
-            network = self.bench.undo()
-            self._folder.log("undo", self.state.phase, network.digest, note=note[:256])
+            self.bench.undo()
+            self._log("undo", note=note[:256])
 
     # -- training ------------------------------------------------------------------------------------
 
@@ -268,7 +269,7 @@ class Engine:
         file = self._points.training(number)
         saves = TrainingSaves(file, self._points.pace, self._trainer.device) if file else None
         try:
-            self._log(self._trainer.fit(self.bench, action.epochs, phase, number, action.rate, saves))
+            self._applied(self._trainer.fit(self.bench, action.epochs, phase, number, action.rate, saves))
             self._score = self._trainer.measure(self.network, "validation", self.bench.module)
             if not math.isfinite(self._score.loss):
                 raise TrainingError(f"training ({phase} {number}) expected a finite loss, got {self._score.loss}")

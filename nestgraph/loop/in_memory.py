@@ -1,6 +1,7 @@
 """Runs that leave nothing on a disk: for a library that trains many small networks, such as scikit-learn."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from nestgraph.edits.batch import AnyEdit
@@ -13,7 +14,8 @@ from nestgraph.runs.run import Fault, Measurement
 from nestgraph.runs.run_folder import Kept
 from nestgraph.snapshot import Proposal
 from nestgraph.snapshot.files import from_bytes, to_bytes
-from nestgraph.snapshot.journal import Action
+from nestgraph.snapshot.journal_entry import Action
+from nestgraph.snapshot.outcomes import Outcome
 
 
 def in_memory(recipe: Recipe, trainer: Trainer) -> "InMemory":
@@ -72,11 +74,13 @@ class InMemory:
     def log(
         self,
         action: Action,
+        step: int,
         phase: str,
         digest: str,
         edit: AnyEdit | None = None,
+        proposals: Sequence[Proposal] = (),
+        outcome: Outcome | None = None,
         note: str = "",
-        proposal: Proposal | None = None,
     ) -> None:
         """There is no journal."""
 

@@ -1,5 +1,6 @@
 """What an engine asks of the places where a run is written down and points to resume from are kept."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -9,7 +10,8 @@ from nestgraph.loop.checkpoint import Pace, Point
 from nestgraph.runs.run import Fault, Measurement
 from nestgraph.runs.run_folder import Kept
 from nestgraph.snapshot import Proposal
-from nestgraph.snapshot.journal import Action
+from nestgraph.snapshot.journal_entry import Action
+from nestgraph.snapshot.outcomes import Outcome
 
 
 class Book(Protocol):
@@ -23,13 +25,15 @@ class Book(Protocol):
     def log(
         self,
         action: Action,
+        step: int,
         phase: str,
         digest: str,
         edit: AnyEdit | None = None,
+        proposals: Sequence[Proposal] = (),
+        outcome: Outcome | None = None,
         note: str = "",
-        proposal: Proposal | None = None,
     ) -> None:
-        """Note an edit, what undid one, or what a policy found."""
+        """Note an edit, what undid one, what policies proposed, or what came of an action."""
         ...
 
     def measured(self, row: Measurement) -> None:

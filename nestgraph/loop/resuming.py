@@ -7,7 +7,9 @@ from typing import Any
 
 from nestgraph.data.samples import Dataset
 from nestgraph.errors import RecipeError, SnapshotError
-from nestgraph.loop.checkpoint import Begun, Pace, RunState
+from nestgraph.loop.checkpoint import Begun, Pace, Point, RunState
+from nestgraph.loop.decide import fold
+from nestgraph.loop.decisions import State
 from nestgraph.loop.engine import Engine, Watcher
 from nestgraph.loop.environment import differences
 from nestgraph.loop.synthesis import complete, facts_of, synthesize, trainer_of
@@ -19,9 +21,10 @@ from nestgraph.recipes.recipe import Recipe, recorded_recipe
 from nestgraph.runs.locks import Lock
 from nestgraph.runs.records import Records
 from nestgraph.runs.run import Run
-from nestgraph.runs.run_files import RESULT, check_plain_files, check_present, drop_state, resumable
+from nestgraph.runs.run_files import JOURNAL, RESULT, check_plain_files, check_present, drop_state, resumable
 from nestgraph.runs.run_folder import Kept, RunFolder
 from nestgraph.snapshot.disk import PathLike, shown
+from nestgraph.snapshot.outcomes import Outcome
 from nestgraph.spec.arguments import checked
 from nestgraph.tasks.task import Task
 
@@ -88,7 +91,9 @@ def resume(
             kept = point.progress.kept if point else Kept()
             folder = RunFolder(place, recipe, facts, kept=kept, columns=trainer.columns)
             folder.check()
-            return complete(Engine(recipe, trainer, folder, state, watcher, point), recipe, trainer, folder)
+            decided = _decided(recipe, trainer.floor, folder, point) if point else None
+            engine = Engine(recipe, trainer, folder, state, watcher, point, decided)
+            return complete(engine, recipe, trainer, folder)
 
 
 def begin_or_resume(recipe: Recipe, place: Path, seed: int, device: str, progress: Watcher | None) -> Run:
@@ -102,6 +107,28 @@ def begin_or_resume(recipe: Recipe, place: Path, seed: int, device: str, progres
         if begun.recipe == recipe.document and begun.environment.seed == seed:
             return resume(place, device, progress, policies=classes_of(recipe), task=recipe.task)
     return synthesize(recipe, place, seed, device, progress, overwrite=True)
+
+
+def _decided(recipe: Recipe, floor: float, folder: RunFolder, point: Point) -> State:
+    """The state of a run at a point: the fold over what came of its actions, as the journal has it up to there.
+
+    Raises:
+        SnapshotError: the journal is not of this run, or does not lead to the point.
+    """
+    digests, outcomes = list[str](), list[Outcome]()
+    for entry in folder.entries():
+        digests[:] = [entry.digest]
+        outcomes += [entry.outcome] if entry.outcome else []
+    where = shown(folder.folder / JOURNAL)
+    try:
+        state = fold(recipe, floor, outcomes)
+    except TypeError as error:
+        raise SnapshotError(f"{where}: {error}: it is the journal of another run; bring it back") from None
+    if state.awaits != "step" or digests != [point.network.digest]:
+        expected = f"expected what led to the network {point.network.digest:.12} at the end of a step"
+        got = f"network {(*digests, '(none)')[0]:.12} and a run that awaits {state.awaits!r}"
+        raise SnapshotError(f"{where}: {expected}, where the run was last kept, got {got}: bring it back")
+    return state
 
 
 def _same_recipe(place: Path, begun: Begun, policies: Iterable[type[Policy]]) -> Recipe:

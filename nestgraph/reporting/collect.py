@@ -18,7 +18,7 @@ from nestgraph.reporting.packing import Bundle
 from nestgraph.reporting.reasons import Life, Reasons
 from nestgraph.runs.records import Records
 from nestgraph.runs.run import Measurement
-from nestgraph.snapshot import JournalEntry
+from nestgraph.snapshot import JournalEntry, Proposal
 from nestgraph.spec.layer import Layer
 from nestgraph.spec.metrics import LOSS, Goal, metric
 from nestgraph.spec.projection import Projection
@@ -54,7 +54,7 @@ def collect(folder: Path) -> dict[str, Any]:
         "result": records.result and records.result.model_dump(mode="json"),
         "rows": [_row(row) for row in records.rows],
         "metrics": [_metric(name) for name in _told(records)],
-        "idle": [_idle(entry) for entry in records.idle],
+        "idle": [_idle(entry, proposal) for entry, proposal in records.idle],
         "moments": shown,
     }
     pictured = _pictured(Structure(layers.values(), projections.values(), {}, {}), reasons, frames, numbers)
@@ -153,10 +153,9 @@ def _metric(name: str) -> dict[str, Any]:
     return {"name": name, "words": known.words, "percent": known.percent, "bounded": known.bounded}
 
 
-def _idle(entry: JournalEntry) -> dict[str, Any]:
+def _idle(entry: JournalEntry, proposal: Proposal) -> dict[str, Any]:
     """A policy that proposed nothing: before which step, and why."""
-    proposal = entry.proposal
-    return {"step": proposal and proposal.step, "phase": entry.phase, "words": proposal and proposal.words}
+    return {"step": entry.step, "phase": entry.phase, "words": proposal.words}
 
 
 def _since(last: Network | None, network: Network) -> dict[str, list[int]] | None:

@@ -12,7 +12,7 @@ from nestgraph.edits.layers import AddLayer, RemoveLayer
 from nestgraph.edits.units import AddUnits, RemoveUnits
 from nestgraph.graph.structure import Structure
 from nestgraph.policies.pruning import LAMP, WEIGHT, effective_weight
-from nestgraph.reporting.moments import Leaf, Moment, leaves
+from nestgraph.reporting.moments import Moment, Part
 from nestgraph.spec.arrays import AnyArray
 
 
@@ -35,62 +35,60 @@ class Reasons:
     """
 
     lives: dict[str, dict[int, Life]] = field(default_factory=dict[str, dict[int, Life]])
-    _before: Structure | None = None
 
     def follow(self, moment: Moment) -> list[dict[str, Any]]:
         """Take in the next moment; returns its thresholds, one for each projection that an edit pruned or grew."""
-        before, self._before = self._before, moment.network
-        if before is None:
+        if not moment.number:
             for layer in moment.network.layer_names:
                 self.lives[layer] = {unit: Life(0, "part of the seed") for unit in moment.network.units(layer).tolist()}
             return []
         thresholds: list[dict[str, Any]] = []
-        for leaf in leaves(moment.edits, before):
-            if isinstance(leaf.edit, SetMask):
-                thresholds += _thresholds(leaf, leaf.edit)
-            self._births(leaf, moment.number)
-            self._deaths(leaf, moment.number)
+        for part in moment.parts:
+            if isinstance(part.edit, SetMask):
+                thresholds += _thresholds(part, part.edit)
+            self._births(part, moment.number)
+            self._deaths(part, moment.number)
         return thresholds
 
-    def _births(self, leaf: Leaf, number: int) -> None:
-        edit = leaf.edit
+    def _births(self, part: Part, number: int) -> None:
+        edit = part.edit
         if isinstance(edit, AddLayer):
-            self.lives[edit.layer.name] = {int(unit): Life(number, leaf.proposal.title) for unit in edit.ids}
+            self.lives[edit.layer.name] = {int(unit): Life(number, part.proposal.title) for unit in edit.ids}
         elif isinstance(edit, AddUnits):
-            reads, feeds = _born_with(leaf.before, edit)
-            words = f"{leaf.proposal.title}: born with {_connections(reads)} in and {_connections(feeds)} out"
-            reasons = _words(leaf.proposal, edit.layer, "the next best {}")
+            reads, feeds = _born_with(part.before, edit)
+            words = f"{part.proposal.title}: born with {_connections(reads)} in and {_connections(feeds)} out"
+            reasons = _words(part.proposal, edit.layer, "the next best {}")
             for unit in edit.ids.tolist():
                 self.lives[edit.layer][unit] = Life(number, words + reasons.get(unit, ""))
 
-    def _deaths(self, leaf: Leaf, number: int) -> None:
-        edit = leaf.edit
+    def _deaths(self, part: Part, number: int) -> None:
+        edit = part.edit
         if isinstance(edit, RemoveLayer):
             for life in self.lives[edit.layer].values():
                 if life.died is None:
-                    life.died, life.cause = number, leaf.proposal.title
+                    life.died, life.cause = number, part.proposal.title
         elif isinstance(edit, RemoveUnits):
-            reads, feeds = ends_of(leaf.before, edit.layer)
-            reasons = _words(leaf.proposal, edit.layer, "below the threshold of {}")
+            reads, feeds = ends_of(part.before, edit.layer)
+            reasons = _words(part.proposal, edit.layer, "below the threshold of {}")
             for unit in edit.units.tolist():
-                place = leaf.before.unit_columns(edit.layer).position[unit]
+                place = part.before.unit_columns(edit.layer).position[unit]
                 life = self.lives[edit.layer][unit]
-                is_input = leaf.before.layer(edit.layer).kind == "input"
-                words = f"{leaf.proposal.title}: {_end(int(reads[place]), int(feeds[place]), is_input)}"
+                is_input = part.before.layer(edit.layer).kind == "input"
+                words = f"{part.proposal.title}: {_end(int(reads[place]), int(feeds[place]), is_input)}"
                 life.died, life.cause = number, words + reasons.get(unit, "")
 
 
-def _thresholds(leaf: Leaf, edit: SetMask) -> Iterator[dict[str, Any]]:
+def _thresholds(part: Part, edit: SetMask) -> Iterator[dict[str, Any]]:
     """What the last of the connections that an edit woke, and of those that it pruned, was chosen by."""
-    columns = leaf.before.connection_columns(edit.projection)
+    columns = part.before.connection_columns(edit.projection)
     mask = columns.mask.reshape(-1)
     woken, gone = edit.entries[edit.active & ~mask[edit.entries]], edit.entries[~edit.active & mask[edit.entries]]
-    by = [reason for reason in leaf.proposal.reasons if reason.place == edit.projection and reason.unit is None]
-    facts = {"projection": edit.projection, "edit": leaf.proposal.title}
+    by = [reason for reason in part.proposal.reasons if reason.place == edit.projection and reason.unit is None]
+    facts = {"projection": edit.projection, "edit": part.proposal.title}
     if len(woken):
         yield facts | {"woken": len(woken)} | _measured(by[:1])
     if len(gone):
-        size = np.abs(effective_weight(leaf.before, edit.projection)).reshape(-1)
+        size = np.abs(effective_weight(part.before, edit.projection)).reshape(-1)
         rest = mask.copy()
         rest[gone] = False
         sizes = {"largest": float(size[gone].max()), "kept": float(size[rest].min()) if rest.any() else None}

@@ -5,7 +5,7 @@ import io
 import os
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any
@@ -100,6 +100,22 @@ class GrowingFile:
                     problem = "expected what the run had written when it was last kept, got something else"
                     raise SnapshotError(f"{shown(self.path)}{self._altered(kept)}: {problem}: bring the file back")
                 self._read_lines(file, len(self._lines) + 1)
+
+    def kept_lines(self, kept: Part) -> Iterator[object]:
+        """Read the lines that were there at a point.
+
+        Raises:
+            SnapshotError: one is damaged, or the file was cut.
+        """
+        if not kept.bytes:
+            return
+        with reported(self.path, "read"), io.BufferedReader(open_regular(self.path, lonely=True)) as file:  # type: ignore[arg-type]
+            number = 0
+            while file.tell() < kept.bytes and (line := file.readline(MAX_BYTES + 1)):
+                number += 1
+                yield self._read(line, number)
+            if file.tell() != kept.bytes:
+                self._refuse_cut(file.tell(), kept)
 
     def cut(self, kept: Part) -> None:
         """Drop what was written after a point, to be written again."""

@@ -2,16 +2,16 @@
 
 import os
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
-from nestgraph.edits.connections import SetValues
 from nestgraph.errors import NestgraphError, SnapshotError
 from nestgraph.runs.run import Fault, Measurement, Result, read_faults, read_metrics, read_result
-from nestgraph.runs.run_files import RESULT, check_manifest, check_present
-from nestgraph.snapshot import MAX_BYTES, JournalEntry, check_json, load, read_bounded, read_journal
+from nestgraph.runs.run_files import JOURNAL, RESULT, check_manifest, check_present
+from nestgraph.runs.steps import kept_steps
+from nestgraph.snapshot import MAX_BYTES, JournalEntry, Proposal, check_json, load, read_bounded, read_journal
 from nestgraph.snapshot.disk import PathLike, shown
 
 READINGS = 5
@@ -68,16 +68,25 @@ class Records:
         return tuple(row for row in self.rows if row.accepted)
 
     @property
-    def idle(self) -> tuple[JournalEntry, ...]:
-        """The entries of policies that proposed nothing."""
-        return tuple(entry for entry in self.entries if entry.proposal)
+    def idle(self) -> tuple[tuple[JournalEntry, Proposal], ...]:
+        """What policies proposed that was nothing, each with its entry."""
+        return tuple((entry, one) for entry in self.entries for one in entry.proposals if one.idle)
+
+    @cached_property
+    def steps(self) -> tuple[tuple[JournalEntry, ...], ...]:
+        """Of each step that was kept, and of one that is tried, the entries that changed the network."""
+        return tuple(map(tuple, kept_steps(self.entries)))
 
     def _check_steps(self) -> None:
         """Whether journal and metrics tell of the same steps; of an unfinished run the journal may be one ahead."""
-        steps, kept = len(kept_steps(self.entries)), len(self.accepted)
+        steps, kept = len(self.steps), len(self.accepted)
         if not kept <= steps <= kept + (self.result is None):
             got = f"{kept} kept steps in metrics.jsonl, {steps} in journal.jsonl"
             raise SnapshotError(f"{shown(self.folder)}: expected a journal of all that was measured, got {got}")
+        for row, (entry, *_) in zip(self.accepted, self.steps, strict=False):
+            if entry.version > 1 and entry.step != row.step:
+                got = f"step {row.step} in metrics.jsonl, {entry.step} in line {entry.sequence} of journal.jsonl"
+                raise SnapshotError(f"{shown(self.folder)}: expected a journal of all that was measured, got {got}")
 
     def _check_stages(self) -> None:
         """Whether the snapshots of the stages that were reached are those of the run."""
@@ -97,7 +106,7 @@ class Records:
 
 def _grown(folder: Path) -> tuple[tuple[Measurement, ...], tuple[JournalEntry, ...]]:
     """The rows of the metrics and the entries of the journal at one time."""
-    metrics, journal = folder / "metrics.jsonl", folder / "journal.jsonl"
+    metrics, journal = folder / "metrics.jsonl", folder / JOURNAL
     for _ in range(READINGS):
         size = metrics.stat().st_size if metrics.exists() else 0
         rows = tuple(read_metrics(folder)) if os.path.lexists(metrics) else ()
@@ -117,26 +126,3 @@ def _document(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise SnapshotError(f"{where}: expected the folder of a run, got {path.name} without an object")
     return cast(dict[str, Any], content)
-
-
-def kept_steps(entries: Sequence[JournalEntry]) -> list[list[JournalEntry]]:
-    """The steps that were not undone: each an edit with the trainings after it, or trainings alone."""
-    done: list[JournalEntry] = []
-    undone: list[JournalEntry] = []
-    for entry in entries:
-        if entry.action == "propose":
-            continue  # nothing came of it
-        if entry.action == "apply":
-            done.append(entry)
-            undone.clear()
-        else:
-            source, target = (done, undone) if entry.action == "undo" else (undone, done)
-            if not source:
-                raise SnapshotError(f"journal entry {entry.sequence}: expected something to {entry.action}, got none")
-            target.append(source.pop())
-    steps: list[list[JournalEntry]] = []
-    for entry in done:
-        if not steps or not isinstance(entry.edit, SetValues) or entry.phase != steps[-1][-1].phase:
-            steps.append([])
-        steps[-1].append(entry)
-    return steps

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 from pydantic import (
     Field,
@@ -35,11 +35,8 @@ from nestgraph.runs.run_files import RESULT, TIMING
 from nestgraph.snapshot import MAX_BYTES, Proposal, is_torn, load, read_bounded, read_journal, read_record, replay
 from nestgraph.snapshot.disk import PathLike, shown
 from nestgraph.spec.arguments import checked
-from nestgraph.spec.metrics import Goal, MetricName
+from nestgraph.spec.metrics import Goal, Scores
 from nestgraph.spec.record import Name, Record, Text
-
-Scores = Annotated[dict[MetricName, float], Field(max_length=64)]
-"""What metrics are, by name."""
 
 Remedy = Literal["tried again", "taken back", "ended the run"]
 """What is done about a training that broke down."""

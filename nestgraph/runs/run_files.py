@@ -22,7 +22,8 @@ from nestgraph.spec.record import Record
 
 STAGES = ("seed", "grown", "final")
 TIMING = "timing.jsonl"
-GROWING = ("journal.jsonl", "metrics.jsonl", "faults.jsonl")
+JOURNAL = "journal.jsonl"
+GROWING = (JOURNAL, "metrics.jsonl", "faults.jsonl")
 COLUMNS = "columns.json"
 STATE, LOCK, MANIFEST, RESULT, BEGUN = "state", ".lock", "manifest.json", "result.json", "begun.json"
 RECORDS = ("recipe.json", "environment.json", COLUMNS, *GROWING, *(f"{stage}.json" for stage in STAGES), RESULT)

@@ -1,10 +1,10 @@
 """The folder of a run while it is written: new, overwritten, or gone on with."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from pydantic import Field
 
@@ -31,6 +31,7 @@ from nestgraph.runs.run import (
 )
 from nestgraph.runs.run_files import (
     COLUMNS,
+    JOURNAL,
     MANIFEST,
     RESULT,
     STAGES,
@@ -43,10 +44,20 @@ from nestgraph.runs.run_files import (
     resumable,
     strangers,
 )
-from nestgraph.snapshot import UNLIMITED, JournalWriter, Proposal, load, read_entry, save, write_atomically
+from nestgraph.snapshot import (
+    UNLIMITED,
+    JournalEntry,
+    JournalWriter,
+    Proposal,
+    load,
+    read_entry,
+    save,
+    write_atomically,
+)
 from nestgraph.snapshot.disk import shown, sweep
 from nestgraph.snapshot.document import Digest
-from nestgraph.snapshot.journal import START, Action
+from nestgraph.snapshot.journal_entry import START, Action
+from nestgraph.snapshot.outcomes import Outcome
 from nestgraph.spec.record import Record
 
 
@@ -89,7 +100,7 @@ class RunFolder:
         self._columns = columns
         self._networks = dict(kept.networks) if kept else {}
         readers: dict[str, tuple[Callable[..., object], bytes]] = {
-            "journal.jsonl": (read_entry, START),
+            JOURNAL: (read_entry, START),
             "metrics.jsonl": (read_measurement, ROW_START),
             "faults.jsonl": (read_fault, FAULT_START),
         }
@@ -145,6 +156,15 @@ class RunFolder:
                 problem = f"expected the network {digest:.12} of the run, got {found:.12}"
                 raise SnapshotError(f"{shown(self.folder / name)}: {problem}: bring it back")
 
+    def entries(self) -> Iterator[JournalEntry]:
+        """The lines that the journal had when the run that goes on was last kept; see `check`.
+
+        Raises:
+            SnapshotError: one is damaged.
+        """
+        kept = self._kept.files.get(JOURNAL) if self._kept else None
+        return cast("Iterator[JournalEntry]", self._growing[JOURNAL].kept_lines(kept or Part()))
+
     # -- while the run goes on -----------------------------------------------------------------------
 
     def __enter__(self) -> Self:
@@ -160,7 +180,7 @@ class RunFolder:
             save_columns(self._columns, self.folder / COLUMNS)
         if self._kept is not None:
             self._shorten(self._kept)
-        self._journal = JournalWriter(self.folder / "journal.jsonl")
+        self._journal = JournalWriter(self.folder / JOURNAL)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -183,14 +203,16 @@ class RunFolder:
     def log(
         self,
         action: Action,
+        step: int,
         phase: str,
         digest: str,
         edit: AnyEdit | None = None,
+        proposals: Sequence[Proposal] = (),
+        outcome: Outcome | None = None,
         note: str = "",
-        proposal: Proposal | None = None,
     ) -> None:
         """Append one line to the journal."""
-        self._journal.append(action, digest, edit, phase, note, proposal)
+        self._journal.append(action, digest, edit, phase, note, step, proposals, outcome)
 
     def measured(self, row: Measurement) -> None:
         """Append one line to the metrics."""

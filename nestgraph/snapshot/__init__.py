@@ -3,7 +3,8 @@
 from nestgraph.snapshot.disk import read_bounded, sha256_of, write_atomically
 from nestgraph.snapshot.document import NETWORK, NetworkDocument
 from nestgraph.snapshot.files import SIDECAR_ABOVE, from_bytes, load, save, to_bytes
-from nestgraph.snapshot.journal import JournalEntry, JournalWriter, Proposal, is_torn, read_entry, read_journal, replay
+from nestgraph.snapshot.journal import JournalWriter, is_torn, read_journal, replay
+from nestgraph.snapshot.journal_entry import JournalEntry, Proposal, read_entry
 from nestgraph.snapshot.limits import LIMITS, MAX_BYTES, UNLIMITED, Limits
 from nestgraph.snapshot.options import options_json, read_options
 from nestgraph.snapshot.ownership import check_own, write_all_own, write_own

@@ -1,19 +1,15 @@
 """The log of edits: JSON lines with sequence numbers and checksums, and the way from a log back to a network.
 
 A line is complete once its newline is on the disk. A last line that was cut short never counted: it is dropped with a
-warning. Anything else that does not fit is damage, and an error.
+warning. Anything else that does not fit is damage, and an error. All lines of a journal are of one version.
 """
 
-import hashlib
-import operator
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
-
-from pydantic import Field, NonNegativeInt, PositiveInt, TypeAdapter, model_validator
+from typing import Self
 
 from nestgraph.edits import AnyEdit, Editor
 from nestgraph.errors import NestgraphError, RecordError, SnapshotError
@@ -28,88 +24,22 @@ from nestgraph.snapshot.disk import (
     shown,
     sync_folder,
 )
-from nestgraph.snapshot.document import Digest
+from nestgraph.snapshot.journal_entry import (
+    START,
+    VERSION,
+    Action,
+    JournalEntry,
+    JournalStep,
+    Proposal,
+    read_entry,
+    version_of,
+)
 from nestgraph.snapshot.limits import LIMITS, Limits
-from nestgraph.snapshot.strict_json import check_json, read_record
+from nestgraph.snapshot.outcomes import Outcome
+from nestgraph.snapshot.past_journal import read_past_entry
+from nestgraph.snapshot.strict_json import check_json
 from nestgraph.spec.arguments import checked
-from nestgraph.spec.record import Record, Text
 from nestgraph.spec.wording import quoted
-
-Action = Literal["apply", "undo", "redo", "propose"]
-
-
-class Proposal(Record):
-    """What a policy proposed at a step of a run, where that was nothing.
-
-    Attributes:
-        policy: its kind.
-        step: the row of metrics.jsonl that came next, or would have; from 0.
-        scale: of what was asked for.
-        reason: why there was nothing to propose, in a sentence.
-    """
-
-    policy: Text
-    step: NonNegativeInt
-    scale: float
-    reason: Text
-
-    @property
-    def words(self) -> str:
-        """The whole in a sentence."""
-        return f"{self.policy} proposed nothing: {self.reason}"
-
-
-class JournalStep(Record):
-    """One step of an editor, or a proposal that led to none.
-
-    Attributes:
-        sequence: 1 for the first step; also the number of its line.
-        action: what the editor did; `propose` where a policy was asked and proposed nothing.
-        edit: the edit, for `apply` only.
-        proposal: what was proposed, for `propose` only.
-        phase: the phase of the run, for people.
-        note: why, for people.
-        digest: of the network after the step.
-    """
-
-    sequence: PositiveInt
-    action: Action
-    edit: AnyEdit | None = None
-    proposal: Proposal | None = Field(default=None, exclude_if=operator.not_)
-    phase: Text = ""
-    note: Text = ""
-    digest: Digest
-
-    @model_validator(mode="after")
-    def _check_edit(self) -> Self:
-        if (self.edit is not None) != (self.action == "apply"):
-            raise ValueError(f"expected an edit with 'apply', and only there, got action {self.action!r}")
-        if (self.proposal is not None) != (self.action == "propose"):
-            raise ValueError(f"expected a proposal with 'propose', and only there, got action {self.action!r}")
-        return self
-
-
-class JournalEntry(JournalStep):
-    """A step with the SHA-256 of everything else in it."""
-
-    checksum: Digest
-
-    @classmethod
-    def of(cls, step: JournalStep) -> Self:
-        """The entry of a step."""
-        return cls(**dict(step), checksum=hashlib.sha256(step.model_dump_json().encode()).hexdigest())
-
-    @model_validator(mode="after")
-    def _check_sum(self) -> Self:
-        found = hashlib.sha256(self.model_dump_json(exclude={"checksum"}).encode()).hexdigest()
-        if found != self.checksum:
-            raise ValueError(f"checksum: expected {found}, which the content has, got {self.checksum}: it was altered")
-        return self
-
-
-ENTRY: TypeAdapter[JournalEntry] = TypeAdapter(JournalEntry)
-START = b'{"sequence":'
-"""What each line begins with."""
 
 
 class JournalWriter:
@@ -131,12 +61,22 @@ class JournalWriter:
         self._path, self._limits = Path(path), limits
         with reported(path, "written"):
             check_plain(path, lonely=True)
-            entries, whole = _scan(path, limits) if os.path.lexists(path) else ([], 0)
-            self._next = len(entries) + 1
+            lines, whole = self._present() if os.path.lexists(path) else (0, 0)
+            self._next = lines + 1
             self._file = open_growing(path)  # closed by close
             self._file.truncate(whole)
             os.fsync(self._file.fileno())
             sync_folder(self._path.parent)
+
+    def _present(self) -> tuple[int, int]:
+        """How many entries there are, and how many bytes they take."""
+        lines = whole = 0
+        for entry, size in _scan(self._path, self._limits, depth=5):
+            if entry.version != VERSION:
+                got = f"expected a journal of version {VERSION}, got one of version {entry.version}"
+                raise SnapshotError(f"{shown(self._path)}: {got}: it can be read, and another one begun")
+            lines, whole = lines + 1, whole + size
+        return lines, whole
 
     @property
     def next_sequence(self) -> int:
@@ -150,17 +90,21 @@ class JournalWriter:
         edit: AnyEdit | None = None,
         phase: str = "",
         note: str = "",
-        proposal: Proposal | None = None,
+        step: int | None = None,
+        proposals: Iterable[Proposal] = (),
+        outcome: Outcome | None = None,
     ) -> JournalEntry:
         """Write one step down.
 
         Args:
-            action: what the editor did.
+            action: what was done.
             digest: of the network after it.
             edit: the edit, for `apply` only.
             phase: the phase of the run.
             note: why.
-            proposal: what was proposed, for `propose` only.
+            step: of a run, the row of its metrics that comes next.
+            proposals: one of each policy that was asked, for `propose` only.
+            outcome: what came of an action of a run, for `outcome` only.
 
         Raises:
             SnapshotError: the step does not fit, or cannot be written; then the writer is closed, and a new one on
@@ -168,10 +112,18 @@ class JournalWriter:
         """
         where = f"{shown(self._path)}: step {self._next}"
         try:
-            step = JournalStep(
-                sequence=self._next, action=action, edit=edit, proposal=proposal, phase=phase, note=note, digest=digest
+            said = JournalStep(
+                sequence=self._next,
+                action=action,
+                step=step,
+                phase=phase,
+                note=note,
+                edit=edit,
+                proposals=tuple(proposals),
+                outcome=outcome,
+                digest=digest,
             )
-            entry = JournalEntry.of(step)
+            entry = JournalEntry.of(said)
             line = entry.model_dump_json().encode() + b"\n"
             check_json(line, self._limits)  # nothing is written that would be refused
         except RecordError as error:
@@ -217,24 +169,23 @@ def read_journal(path: PathLike, limits: Limits = LIMITS) -> list[JournalEntry]:
     Raises:
         SnapshotError: the file cannot be read, or a line is damaged or missing; the message has its number.
     """
-    return _scan(path, limits, depth=4)[0]
+    return [entry for entry, _ in _scan(path, limits, depth=5)]
 
 
-def _scan(path: PathLike, limits: Limits, depth: int = 3) -> tuple[list[JournalEntry], int]:
-    """The entries, and how many bytes they take; a warning is for whoever is `depth` calls above."""
-    entries: list[JournalEntry] = []
-    whole = 0
-    longest = limits.document_bytes
+def _scan(path: PathLike, limits: Limits, depth: int) -> Iterator[tuple[JournalEntry, int]]:
+    """The entries, each with the bytes of its line; a warning is for whoever is `depth` calls above."""
+    number, longest, read = 0, limits.document_bytes, read_past_entry
     with reported(path, "read"), open_regular(path) as file:
         check_size(path, os.fstat(file.fileno()).st_size, limits.journal_bytes, "journal_bytes")
         while line := file.readline(longest + 1):
+            number += 1
             if not line.endswith(b"\n") and len(line) <= longest and is_torn(line, START):
-                torn = f"{shown(path)}: dropped line {len(entries) + 1}, the last, which was cut short while written"
+                torn = f"{shown(path)}: dropped line {number}, the last, which was cut short while written"
                 warnings.warn(torn, stacklevel=depth)
                 break
-            entries.append(read_entry(line, len(entries) + 1, path, limits))
-            whole += len(line)
-    return entries, whole
+            if number == 1 and version_of(line) != 1:
+                read = read_entry
+            yield read(line, number, path, limits), len(line)
 
 
 def is_torn(line: bytes, start: bytes) -> bool:
@@ -243,19 +194,6 @@ def is_torn(line: bytes, start: bytes) -> bool:
     Zeros are what some disks leave of a line when power fails. Anything else is damage.
     """
     return start.startswith(line[: len(start)]) or not line.strip(b"\0")
-
-
-def read_entry(line: bytes, number: int, path: PathLike, limits: Limits = LIMITS) -> JournalEntry:
-    """One line of a journal, with its end; `number` from 1.
-
-    Raises:
-        SnapshotError: it is damaged or not of that number.
-    """
-    where = f"{shown(path)}: line {number}"
-    entry = read_record(ENTRY, line.removesuffix(b"\n"), where, limits)
-    if entry.sequence != number:
-        raise SnapshotError(f"{where}: a line is missing or moved (expected sequence {number}, got {entry.sequence})")
-    return entry
 
 
 @checked(SnapshotError)
@@ -287,8 +225,8 @@ def replay(start: Network | Editor, entries: Iterable[JournalEntry]) -> Editor:
 
 
 def _do(editor: Editor, entry: JournalEntry) -> None:
-    if entry.edit is not None:
-        editor.apply(entry.edit)
+    if entry.applied is not None:
+        editor.apply(entry.applied)
     elif entry.action == "undo":
         editor.undo()
     elif entry.action == "redo":

@@ -11,7 +11,7 @@ from pydantic import BaseModel, TypeAdapter
 from nestgraph.edits import EDIT
 from nestgraph.snapshot.disk import PathLike, reported
 from nestgraph.snapshot.document import NETWORK
-from nestgraph.snapshot.journal import ENTRY
+from nestgraph.snapshot.journal_entry import ENTRY
 from nestgraph.snapshot.ownership import write_all_own
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -37,15 +37,17 @@ def read_record(
     where: str,
     limits: Limits = LIMITS,
     migrate: Callable[[Any], Any] | None = None,
+    context: object = None,
 ) -> T:
     """Read one record from JSON that nobody vouches for.
 
     Args:
-        adapter: the record's type; its models should be `nestgraph.spec.Record`s, and find `limits` in their context.
+        adapter: the record's type; its models should be `nestgraph.spec.Record`s.
         data: the JSON text.
         where: the file, or the file and line, that messages begin with.
         limits: what to refuse unread.
         migrate: gives the current form of a parsed document: the same object where it is current.
+        context: what its models find as their context; `limits` by default.
 
     Raises:
         SnapshotError: one sentence, `where: place: problem`. It comes from the `VerificationError` of a network that
@@ -54,7 +56,7 @@ def read_record(
     try:
         given = check_json(data, limits)
         value = migrate(given) if migrate else given
-        return adapter.validate_json(data if value is given else json.dumps(value), context=limits)
+        return adapter.validate_json(data if value is given else json.dumps(value), context=context or limits)
     except ValidationError as error:
         raise SnapshotError(f"{where}: {problems_of(error)}") from (_reason(error) or error)
     except json.JSONDecodeError as error:

@@ -96,14 +96,9 @@ def _decode_packed(value: dict[str, Any], dtype: np.dtype[Any]) -> AnyArray:
     expected = -(-count // 8) if dtype.kind == "b" else count * dtype.itemsize
     if len(data) != 4 * -(-expected // 3):
         raise ValueError(f"expected {expected} bytes of data for shape {sizes}, got {len(data) * 3 // 4}")
-    try:
-        raw = base64.b64decode(data, validate=True)
-    except binascii.Error as error:
-        raise ValueError(f"expected base64 data, got {error}") from None
+    raw = from_base64(data)
     if len(raw) != expected:
         raise ValueError(f"expected {expected} bytes of data for shape {sizes}, got {len(raw)}")
-    if base64.b64encode(raw[len(raw) // 3 * 3 :]).decode() != data[len(raw) // 3 * 4 :]:
-        raise ValueError("expected base64 data whose unused bits are 0, got one of them set")
     if dtype.kind == "b":
         if count % 8 and raw[-1] & 0xFF >> count % 8:
             raise ValueError(f"expected zeros after the last of {count} bits, got one of them set")
@@ -111,6 +106,23 @@ def _decode_packed(value: dict[str, Any], dtype: np.dtype[Any]) -> AnyArray:
     else:
         flat = np.frombuffer(raw, dtype.newbyteorder("<")).astype(dtype)
     return _checked(flat.reshape(sizes), dtype)
+
+
+def from_base64(data: str) -> bytes:
+    """The bytes that a text says, which has one spelling.
+
+    Raises:
+        ValueError: it is no base64 with padding, or an unused bit of it is set.
+    """
+    try:
+        raw = base64.b64decode(data, validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"expected base64 data, got {error}") from None
+    except ValueError:  # of characters beyond ASCII
+        raise ValueError("expected base64 data, got other characters") from None
+    if base64.b64encode(raw[len(raw) // 3 * 3 :]).decode() != data[len(raw) // 3 * 4 :]:
+        raise ValueError("expected base64 data whose unused bits are 0, got one of them set")
+    return raw
 
 
 def _array(value: Any) -> AnyArray:

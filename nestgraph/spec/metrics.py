@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 
 LOSS = "loss"
 MetricName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.]{0,127}$")]
 """Of a metric, maybe after that of one of several outputs and a dot."""
+
+Scores = Annotated[dict[MetricName, float], Field(max_length=64)]
+"""What metrics are, by name."""
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from nestgraph.runs.run_files import Manifest, read_manifest
 from nestgraph.runs.state_files import read_state
 from nestgraph.snapshot import load, read_bounded, read_journal
 from tests.fuzz.mutations import mutated_bytes, mutated_values
-from tests.fuzz.trial import Finding, broken_promise
+from tests.fuzz.trial import LIMITS, Finding, broken_promise, summed
 
 RECIPE = """
 name = "fuzz"
@@ -98,6 +98,8 @@ def _mutated(path, rng):
         changed = mutated_values(json.loads(parts[place]), rng)
     except ValueError:  # it was mutated before
         return mutated_bytes(path.read_bytes(), rng)
+    if path.name == "journal.jsonl" and isinstance(changed, dict) and rng.random() < 0.7:
+        return b"".join([*parts[:place], summed(changed), *parts[place + 1 :]])
     end = b"\n" if parts[place].endswith(b"\n") else b""
     parts[place] = json.dumps(changed, ensure_ascii=rng.random() < 0.5).encode("utf-8", "replace") + end
     return b"".join(parts)
@@ -121,7 +123,7 @@ READERS = {
     "metrics.jsonl": (list, lambda path: read_metrics(path.parent)),
     "timing.jsonl": (list, lambda path: read_timing(path.parent)),
     "faults.jsonl": (list, lambda path: read_faults(path.parent)),
-    "journal.jsonl": (list, read_journal),
+    "journal.jsonl": (list, lambda path: read_journal(path, LIMITS)),
     "recipe.json": (Recipe, _recipe),
     "result.json": (Result, lambda path: read_result(path.parent)),
     "manifest.json": (Manifest, lambda path: read_manifest(path.parent)),

@@ -41,7 +41,7 @@ def samples():
     return {
         "snapshot": [(EXAMPLES / f"{name}.json").read_bytes() for name in SNAPSHOTS],
         "sidecar": [(EXAMPLES / "v2-sidecar.json").read_bytes()],
-        "journal": [(EXAMPLES / "journal.jsonl").read_bytes()],
+        "journal": [(EXAMPLES / f"v{version}-journal.jsonl").read_bytes() for version in (1, 2, 2)],
         "recipe.toml": tomls,
         "recipe.json": parsed,
     }
@@ -107,7 +107,7 @@ def _journal(data, rng, folder):
         at = rng.randrange(len(lines))
         entry = mutated_values(json.loads(lines[at]), rng)
         if isinstance(entry, dict) and rng.random() < 0.8:
-            lines[at] = _summed(entry)
+            lines[at] = summed(entry)
         data = b"".join(lines)
     else:
         data = mutated_bytes(data, rng)
@@ -115,12 +115,11 @@ def _journal(data, rng, folder):
     return broken_promise(lambda: read_journal(folder / "journal.jsonl", LIMITS), len(data), list, SnapshotError)
 
 
-def _summed(entry):
+def summed(entry):
     """A line whose checksum holds, so that what it says is looked at."""
     entry.pop("checksum", None)
-    text = json.dumps(entry, separators=(",", ":"), ensure_ascii=False)
-    checksum = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
-    return json.dumps({**entry, "checksum": checksum}, separators=(",", ":")).encode() + b"\n"
+    text = json.dumps(entry, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
+    return text[:-1] + b',"checksum":"' + hashlib.sha256(text).hexdigest().encode() + b'"}\n'
 
 
 def _recipe_toml(data, rng, _):

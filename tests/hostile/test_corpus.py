@@ -51,4 +51,5 @@ def test_what_is_hostile_is_only_what_was_changed():
         warnings.simplefilter("error")
         for name in ("v1-chain.json", "v2-chain.json", "v2-sidecar.json"):
             load(examples / name)
-        assert len(read_journal(examples / "journal.jsonl")) == 3
+        assert len(read_journal(examples / "v1-journal.jsonl")) == 3
+        assert len(read_journal(examples / "v2-journal.jsonl")) == 8

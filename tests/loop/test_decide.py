@@ -12,28 +12,24 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from nestgraph.loop import decide as module
-from nestgraph.loop.decide import decide, share_done
+from nestgraph.loop.decide import decide, fold, share_done
 from nestgraph.loop.decisions import (
     PHASES,
-    Broke,
     Damage,
-    Damaged,
     Enter,
     Keep,
     Measured,
-    Outcome,
-    Over,
     Propose,
-    Proposed,
     Reached,
     Refuse,
     Shift,
     State,
     Stop,
     Train,
-    Trained,
 )
 from nestgraph.recipes.recipe import parse_recipe
+from nestgraph.snapshot.journal_entry import JournalEntry, JournalStep, read_entry
+from nestgraph.snapshot.outcomes import Broke, Damaged, Outcome, Over, Proposed, Trained
 
 FLOOR = 0.1
 POLICIES = [{"kind": "magnitude_pruning"}, {"kind": "unit_pruning"}, {"kind": "magnitude_pruning", "fraction": 0.5}]
@@ -109,6 +105,15 @@ def lived(draw, recipe):
     return steps
 
 
+def journalled(outcome, number):
+    """An outcome as a line of a journal has it, read again."""
+    step = JournalStep(sequence=number, action="outcome", step=0, outcome=outcome, digest="0" * 64)
+    line = JournalEntry.of(step).model_dump_json().encode()
+    entry = read_entry(line, number, "journal.jsonl")
+    assert entry.model_dump_json().encode() == line
+    return entry.outcome
+
+
 @settings(max_examples=80)
 @given(st.data())
 def test_a_run_ends_and_its_state_is_a_fold_over_outcomes_that_went_through_json(data):
@@ -120,6 +125,34 @@ def test_a_run_ends_and_its_state_is_a_fold_over_outcomes_that_went_through_json
         state, again = decide(recipe, FLOOR, before, told)
         assert (state, again) == (expected, actions)
     assert isinstance(steps[-1][2][-1], Stop)
+
+
+@settings(max_examples=80)
+@given(st.data())
+def test_prefixes_of_a_journal_fold_to_the_states_of_their_points(data):
+    recipe = data.draw(recipes())
+    journal, points = [], 0
+    for state, outcome, actions in lived(data.draw, recipe):
+        if outcome is not None:
+            journal.append(journalled(outcome, len(journal) + 1))
+        if any(isinstance(action, Reached) for action in actions):
+            assert fold(recipe, FLOOR, journal) == state
+            points += 1
+    assert points or not journal or isinstance(journal[-1], Broke | Over)
+    last = fold(recipe, FLOOR, journal)
+    assert last.counts == state.counts
+
+
+@settings(max_examples=80)
+@given(st.data())
+def test_outcomes_of_another_run_are_no_state(data):
+    recipe, kinds = data.draw(recipes()), [Broke(), Damaged(losses=()), Proposed(edits=1, title="an edit")]
+    steps = lived(data.draw, recipe)
+    outcomes = [outcome for _, outcome, _ in steps if outcome is not None and not isinstance(outcome, Over)]
+    place = data.draw(st.integers(0, len(outcomes) - 1))
+    strange = next(kind for kind in kinds if type(kind) not in (type(outcomes[place]), Broke))
+    with pytest.raises(TypeError, match="expected an outcome"):
+        fold(recipe, FLOOR, [*outcomes[:place], strange])
 
 
 @settings(max_examples=80)
@@ -175,8 +208,10 @@ def test_every_line_is_reached_by_drawn_outcomes():
         recipe, before = data.draw(recipes()), sys.gettrace()
         sys.settrace(trace)
         try:
-            for state, _, _ in lived(data.draw, recipe):
+            steps = lived(data.draw, recipe)
+            for state, _, _ in steps:
                 share_done(recipe, state)
+            fold(recipe, FLOOR, [outcome for _, outcome, _ in steps if outcome])
             with pytest.raises(TypeError, match="expected an outcome"):
                 decide(recipe, FLOOR, State(), Broke())
         finally:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from nestgraph.cli.live_display import RunDisplay
 from nestgraph.edits import Batch
-from nestgraph.errors import EditError, RecordError, SnapshotError
+from nestgraph.errors import EditError, SnapshotError
 from nestgraph.loop.resuming import resume
 from nestgraph.loop.synthesis import synthesize
 from nestgraph.policies import MagnitudePruning, MapGrowth, NeuronGrowth, Policy
@@ -18,7 +18,7 @@ from nestgraph.runs import run_folder
 from nestgraph.runs.interruption import Interrupted
 from nestgraph.runs.records import Records
 from nestgraph.snapshot import read_journal, replay
-from nestgraph.snapshot.journal import JournalStep
+from nestgraph.snapshot.journal_entry import JournalStep
 from tests.loop.test_resuming import contents, interrupt_in
 from tests.runs.test_run_folders import SHORT
 
@@ -70,14 +70,14 @@ def whole(tmp_path_factory):
 
 def test_the_journal_says_which_policy_found_nothing_when_and_why(whole):
     entries = read_journal(whole.folder / "journal.jsonl")
-    found = [(entry.phase, entry.proposal) for entry in entries if entry.action == "propose"]
-    assert [(phase, one.policy, one.step, one.scale) for phase, one in found] == [
+    found = [(entry, one) for entry in entries for one in entry.proposals if one.idle]
+    assert [(entry.phase, one.policy, entry.step, one.scale) for entry, one in found] == [
         ("grow", "neuron_growth", 1, 1.0),
         ("grow", "map_growth", 1, 1.0),
         ("prune", "silent", 2, 1.0),
         ("prune", "failing", 2, 1.0),
     ]
-    limit, maps, silent, failing = (one.reason for _, one in found)
+    limit, maps, silent, failing = (one.edit.title for _, one in found)
     assert limit == "each layer that can be bridged has its limit of 1 units"
     assert maps == "no hidden layer is one of maps"
     assert silent == "it gave no reason"
@@ -118,26 +118,19 @@ def test_it_is_resumed_to_the_same_bytes(whole, tmp_path, phase):
     assert contents(folder) == contents(whole.folder)
 
 
-def test_a_journal_without_such_records_reads_as_before(whole):
-    entries = read_journal(whole.folder / "journal.jsonl")
-    assert b"proposal" not in b"".join(e.model_dump_json().encode() for e in entries if e.action != "propose")
-    assert all(b'"edit":null' in e.model_dump_json().encode() for e in entries if e.action == "propose")
-
-
-@pytest.mark.parametrize("action", ["apply", "undo", "redo"])
-def test_proposals_stand_in_their_own_records_alone(whole, action):
-    (one, *_) = (entry.proposal for entry in read_journal(whole.folder / "journal.jsonl") if entry.proposal)
-    edit = Batch(edits=()) if action == "apply" else None
-    with pytest.raises(RecordError, match="a proposal with 'propose', and only there"):
-        JournalStep(sequence=1, action=action, edit=edit, proposal=one, digest=whole.network.digest)
-    with pytest.raises(RecordError, match="a proposal with 'propose', and only there"):
-        JournalStep(sequence=1, action="propose", digest=whole.network.digest)
+def test_what_policies_propose_is_one_line_a_step_whether_it_is_something_or_nothing(whole):
+    entries = [entry for entry in read_journal(whole.folder / "journal.jsonl") if entry.action == "propose"]
+    asked = [(entry.step, [one.policy for one in entry.proposals]) for entry in entries]
+    assert asked[:3] == [(1, ["neuron_growth"]), (1, ["map_growth"]), (2, ["magnitude_pruning", "silent", "failing"])]
+    assert [entry.applied is None for entry in entries[:3]] == [True, True, False]
+    assert entries[2].applied.edits == (entries[2].proposals[0].edit,)
+    assert entries[2].applied.words == entries[2].proposals[0].edit.words == whole.metrics[2].edit
 
 
 def test_a_proposal_of_another_network_is_found(whole, tmp_path):
     folder = shutil.copytree(whole.folder, tmp_path / "run")
     entries = read_journal(folder / "journal.jsonl")
-    place = next(place for place, entry in enumerate(entries) if entry.proposal)
+    place = next(place for place, entry in enumerate(entries) if entry.proposals)
     fields = {name: getattr(entries[place], name) for name in JournalStep.model_fields}
     step = JournalStep(**fields | {"digest": "0" * 64})
     entries[place] = type(entries[place]).of(step)

@@ -390,9 +390,9 @@ def test_a_shift_that_kills_the_accuracy_is_taken_back(tmp_path, monkeypatch):
     measure, log = Trainer.measure, Engine._log
     now = [""]
 
-    def noted(self, applied):
+    def noted(self, action, **said):
         now[0] = self.state.phase
-        return log(self, applied)
+        return log(self, action, **said)
 
     def guessing(self, network, split, module=None):
         score = measure(self, network, split, module)

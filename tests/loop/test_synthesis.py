@@ -15,8 +15,8 @@ from nestgraph.edits import Batch, Editor, SetValues
 from nestgraph.errors import DataError, RenderError, SnapshotError, TrainingError
 from nestgraph.graph import cost
 from nestgraph.loop import engine as runs_engine
-from nestgraph.loop.decide import share_done
-from nestgraph.loop.decisions import State
+from nestgraph.loop.decide import decide, fold, share_done
+from nestgraph.loop.decisions import State, Stop
 from nestgraph.loop.engine import Engine
 from nestgraph.loop.flops import active_flops
 from nestgraph.loop.synthesis import synthesize
@@ -25,6 +25,7 @@ from nestgraph.recipes.recipe import parse_recipe
 from nestgraph.render import engine
 from nestgraph.reporting import report
 from nestgraph.runs import pictures, run_files
+from nestgraph.runs.records import Records
 from nestgraph.runs.run import Run
 from nestgraph.runs.run_folder import RunFolder
 from nestgraph.snapshot import load, read_journal
@@ -103,8 +104,9 @@ def phases(run, phase):
 
 
 def of_journal(run):
-    """What was done; what policies proposed beside it is in tests/loop/test_idle_policies.py."""
-    return [entry for entry in read_journal(run.folder / "journal.jsonl") if entry.action != "propose"]
+    """What was done to the network."""
+    entries = read_journal(run.folder / "journal.jsonl")
+    return [entry for entry in entries if entry.applied is not None or entry.action == "undo"]
 
 
 # -- the journal -----------------------------------------------------------------------------------------
@@ -142,7 +144,7 @@ def measured_networks(run):
         if entry.action == "undo":
             editor.undo()
             continue
-        editor.apply(entry.edit)
+        editor.apply(entry.applied)
         goes_on = after and isinstance(after.edit, SetValues) and after.phase == entry.phase
         if isinstance(entry.edit, SetValues) and not goes_on:
             found.append((editor.network, bool(after) and after.action == "undo"))
@@ -170,12 +172,32 @@ def test_refused_steps_are_taken_back_whole(run):
             assert editor.undo() == standing.pop()
         else:
             standing.append(editor.network)
-            editor.apply(entry.edit)
+            editor.apply(entry.applied)
     refused = sum(not row.accepted for row in run.metrics if row.phase != "finish")
     assert run.result.refused >= refused > 0
     kept = [edit for edit in run.editor().history if not isinstance(edit, SetValues)]
     assert run.result.edits == len(kept)
     assert all(isinstance(edit, Batch) for edit in kept)
+
+
+def test_the_outcomes_in_the_journal_fold_to_the_result_and_its_steps_are_the_rows(run):
+    entries = read_journal(run.folder / "journal.jsonl")
+    outcomes = [entry.outcome for entry in entries if entry.outcome]
+    floor = Trainer(load_dataset("digits", seed=1), TINY.training).floor
+    state, result = fold(TINY, floor, outcomes), run.result
+    last, actions = decide(TINY, floor, state)
+    assert isinstance(actions[-1], Stop)
+    counts = last.counts
+    assert (counts.edits, counts.refused) == (result.edits, result.refused)
+    told = result.faults.model_dump(include={"diverged", "collapsed", "retried"})
+    assert counts.model_dump(include=set(told)) == told
+    assert last.connections == run.network.connection_count
+    steps = Records.read(run.folder).steps
+    assert [step[0].step for step in steps] == [row.step for row in run.metrics if row.accepted]
+    assert [step[-1].digest for step in steps][-1] == run.network.digest
+    proposals = [one for entry in entries for one in entry.proposals]
+    assert {one.policy for one in proposals} == {p.kind for p in (*TINY.growth.policies, *TINY.pruning.policies)}
+    assert all(one.idle or one.edit.reasons for one in proposals if one.policy != "area_pruning")
 
 
 def test_the_test_split_is_read_after_the_last_decision(events, run):

@@ -12,7 +12,7 @@ from nestgraph.graph.geometry import weight_shape
 from nestgraph.policies import Evidence, MagnitudePruning
 from nestgraph.runs.run import Measurement, Result, StageResult
 from nestgraph.seeds import mlp
-from nestgraph.snapshot import JournalWriter, save
+from nestgraph.snapshot import JournalWriter, Proposal, save
 from nestgraph.spec import Activation, BatchNorm, Conv, Dense, Layer, Pooling
 from nestgraph.spec.projection import is_trained
 from tests.render.samples import built
@@ -58,19 +58,29 @@ def write_run(folder, seed, steps, finished=True, recipe=RECIPE, environment=Non
             edit = propose(editor.network) if propose else None
             for one in [edit] if edit else []:
                 editor.apply(one)
-                journal.append("apply", editor.network.digest, one, phase, one.words[:256])
+                noted(journal, editor.network.digest, one, phase, step)
             trained = training(editor.network, rng)
             editor.apply(trained)
-            journal.append("apply", editor.network.digest, trained, phase)
+            journal.append("apply", editor.network.digest, trained, phase, step=step)
             metrics.write(row(step, phase, title, accepted, editor.network).model_dump_json() + "\n")
             if accepted:
                 kept.append(editor.network)
             while not accepted and len(editor.history) > depth:
-                journal.append("undo", editor.undo().digest, phase=phase, note=f"refused: {title}")
+                journal.append("undo", editor.undo().digest, phase=phase, note=f"refused: {title}", step=step)
     save(max(kept, key=lambda network: network.connection_count), folder / "grown.json")
     if finished:
         finish(folder, kept)
     return kept
+
+
+def noted(journal, digest, edit, phase, step):
+    """Write an edit down: a batch of batches with titles is what policies proposed."""
+    proposed = edit.edits if isinstance(edit, Batch) else ()
+    if proposed and all(isinstance(one, Batch) and one.title for one in proposed):
+        made = [Proposal(policy="mine", scale=1.0, edit=one) for one in proposed]
+        journal.append("propose", digest, phase=phase, step=step, proposals=made)
+    else:
+        journal.append("apply", digest, edit, phase, edit.words[:256], step)
 
 
 def row(step, phase, title, accepted, network):

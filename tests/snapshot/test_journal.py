@@ -1,6 +1,7 @@
 """The log of edits: what survives damage, what is refused, and that replay leads to the same networks."""
 
 import errno
+import hashlib
 import json
 import os
 import warnings
@@ -13,13 +14,23 @@ from hypothesis import strategies as st
 from nestgraph.edits import Batch, Editor, RemoveLayer, RemoveUnits, SetValues
 from nestgraph.errors import EditError, SnapshotError
 from nestgraph.snapshot import JournalEntry, JournalWriter, Limits, read_journal, replay
-from nestgraph.snapshot.journal import JournalStep
+from nestgraph.snapshot.journal_entry import JournalStep, Proposal, read_entry
+from nestgraph.snapshot.outcomes import Broke
 from tests.laws import quick
 from tests.snapshot.test_files import chain
 from tests.strategies import edits_for, networks
 
 START = chain((3, 2, 1))
 EDIT = SetValues(units={"l2": {"bias": np.array([0.5], np.float32)}})
+
+
+def spelled(sequence, **changes):
+    """A line whose checksum holds, although no writer would write it."""
+    fields = json.loads(JournalStep(sequence=sequence, action="undo", digest=START.digest).model_dump_json()) | changes
+    fields = {name: value for name, value in fields.items() if value is not None}
+    text = json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
+    checksum = hashlib.sha256(text.encode()).hexdigest()
+    return f'{text[:-1]},"checksum":"{checksum}"}}'.encode()
 
 
 def write(path, *steps):
@@ -158,8 +169,14 @@ def test_hostile_lines_are_refused(path):
         (b"\0" * 50 + b"\n", "line 5: "),
         (b"[" * 50 + b"\n", "nested at most 32 deep"),
         (b'{"sequence": 5, "sequence": 5}\n', "each key once"),
-        (b'{"sequence": 5, "action": "exec"}\n', r"line 5: action: expected 'apply', 'undo', 'redo' or 'propose'"),
+        (
+            b'{"sequence": 5, "action": "exec"}\n',
+            r"line 5: action: expected 'apply', 'undo', 'redo', 'propose' or 'outcome'",
+        ),
         (whole.splitlines()[0] + b" {}\n", "Extra data"),
+        (b'{"sequence":5,"version":3,"action":"exec"}\n', r"line 5: made by a newer nestgraph .*got 3\): update"),
+        (spelled(5, version=None) + b"\n", r'line 5: expected a line from {"sequence":5,"version":2, to its checksum'),
+        (spelled(5, note="\u00e9") + b" \n", r"line 5: expected a line from"),
     ):
         path.write_bytes(whole + line)
         with pytest.raises(SnapshotError, match=reason):
@@ -170,15 +187,27 @@ def test_hostile_lines_are_refused(path):
 
 def test_what_an_entry_says_fits_together():
     digest = START.digest
-    step = JournalStep(sequence=1, action="undo", digest=digest)
+    step = JournalStep(sequence=1, action="undo", note="because", digest=digest)
     entry = JournalEntry.of(step)
     assert JournalEntry.model_validate_json(entry.model_dump_json()) == entry
     for change in ({"note": "other"}, {"sequence": 2}, {"digest": "0" * 64}, {"action": "redo"}):
-        with pytest.raises(ValueError, match="checksum: expected"):
-            JournalEntry.model_validate_json(json.dumps({**json.loads(entry.model_dump_json()), **change}))
-    for action, edit in (("apply", None), ("undo", EDIT), ("redo", EDIT)):
-        with pytest.raises(ValueError, match="expected an edit with 'apply', and only there"):
-            JournalStep(sequence=1, action=action, edit=edit, digest=digest)
+        line = json.dumps({**json.loads(entry.model_dump_json()), **change}, separators=(",", ":"))
+        with pytest.raises(SnapshotError, match="line 1: checksum: expected"):
+            read_entry(line.encode(), 1, "journal.jsonl")
+    proposals = (Proposal(policy="mine", scale=1.0, edit=Batch(edits=(EDIT,))),)
+    for words, action, held in (
+        ("an edit", "apply", {"edit": EDIT}),
+        ("proposals", "propose", {"proposals": proposals}),
+        ("an outcome", "outcome", {"outcome": Broke()}),
+    ):
+        assert JournalStep(sequence=1, action=action, digest=digest, **held).action == action
+        with pytest.raises(
+            ValueError, match=f"expected {words} with '{action}', and only there, got action '{action}'"
+        ):
+            JournalStep(sequence=1, action=action, digest=digest)
+        for other in ("undo", "redo"):
+            with pytest.raises(ValueError, match=f"expected {words} with '{action}', and only there, got"):
+                JournalStep(sequence=1, action=other, digest=digest, **held)
 
 
 def test_a_step_that_does_not_fit_is_not_written(path):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter
 
 from nestgraph.snapshot import JournalEntry, schemas, to_bytes, write_schemas
-from nestgraph.snapshot.journal import JournalStep
+from nestgraph.snapshot.journal_entry import JournalStep
 from tests.laws import quick
 from tests.snapshot.test_files import DATA, SMALL
 from tests.strategies import edits_for, networks
