@@ -18,15 +18,19 @@ from nestgraph.data.image_folder import FolderOptions
 from nestgraph.errors import SnapshotError, TrainingError
 from nestgraph.loop import checkpoint, decisions, training
 from nestgraph.loop.checkpoint import Pace
+from nestgraph.loop.decide import fold
 from nestgraph.loop.engine import Engine
 from nestgraph.loop.environment import differences, fingerprints
 from nestgraph.loop.resuming import begin_or_resume, resume
 from nestgraph.loop.synthesis import synthesize
 from nestgraph.loop.trainer import Score, Trainer
 from nestgraph.runs import interruption, state_files
+from nestgraph.runs.growing import GrowingFile
 from nestgraph.runs.interruption import Interrupted, signals_noted
 from nestgraph.runs.locks import Lock
 from nestgraph.runs.run import Run, read_metrics
+from nestgraph.snapshot import JournalEntry, read_entry, read_journal
+from nestgraph.snapshot.journal_entry import JournalStep
 from tests.loop.test_synthesis import of_journal, phases, varied
 
 SHORT = varied(growth={"max_edits": 2}, pruning={"max_edits": 2}, finish_epochs=1)
@@ -85,6 +89,60 @@ def test_a_run_that_is_interrupted_in_each_phase_ends_with_the_same_bytes(tmp_pa
         assert done.result.model_copy(update={"seconds": 0.0}) == whole.result.model_copy(update={"seconds": 0.0})
         assert [row.seconds for row in done.metrics] == sorted(row.seconds for row in done.metrics)
         assert done.result.seconds >= done.metrics[-1].seconds >= 0
+
+
+def test_the_journal_up_to_each_point_folds_to_the_state_that_the_run_had_there(tmp_path, monkeypatch):
+    taken, engines, point = [], [], Engine._point
+
+    def noted(self):
+        journal = read_journal(self._folder.folder / "journal.jsonl")
+        taken.append((self.state, self.network.digest, len(journal)))
+        engines.append(self)
+        return point(self)
+
+    monkeypatch.setattr(Engine, "_point", noted)
+    run = synthesize(SHORT, tmp_path / "run", seed=3, save_every=0)
+    entries, floor = read_journal(run.folder / "journal.jsonl"), engines[0]._trainer.floor
+    assert len(taken) == len(run.metrics)
+    for state, digest, count in taken:
+        assert fold(SHORT, floor, [entry.outcome for entry in entries[:count] if entry.outcome]) == state
+        assert entries[count - 1].digest == digest
+
+
+def forged(place, change):
+    """Exchange the lines of the journal up to the last point, and make the point believe that they are its own."""
+    state, journal = checkpoint.RunState(place, Pace()), place / "journal.jsonl"
+    point = state.latest()
+    kept = point.progress.kept
+    lines = journal.read_bytes()[: kept.files["journal.jsonl"].bytes].splitlines(keepends=True)
+    entries = [read_entry(line, number, "journal.jsonl") for number, line in enumerate(lines, 1)]
+    fields = [{name: getattr(entry, name) for name in JournalStep.model_fields} for entry in change(entries)]
+    steps = [JournalStep(**each | {"sequence": number}) for number, each in enumerate(fields, 1)]
+    journal.write_bytes(b"".join(JournalEntry.of(step).model_dump_json().encode() + b"\n" for step in steps))
+    part = GrowingFile(journal, lambda *_: None, b"{").part()
+    kept = kept.model_copy(update={"files": {**kept.files, "journal.jsonl": part}})
+    state.keep(checkpoint.Point(point.network, point.bench, point.progress.model_copy(update={"kept": kept})))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda entries: entries[:-1], "a run that awaits 'training'|the end of a step"),
+        (lambda entries: [*entries, entries[-1]], "another run"),
+        (lambda entries: [one for one in entries if not one.outcome or one.outcome.kind != "proposed"], "another run"),
+        (
+            lambda entries: [*entries[:-1], entries[-1].model_copy(update={"digest": "0" * 64})],
+            "got network 000000000000",
+        ),
+    ],
+)
+def test_a_journal_that_does_not_lead_to_the_point_is_refused(stopped, change, words):
+    forged(stopped, lambda entries: entries)
+    forged(stopped, change)
+    before = everything(stopped)
+    with pytest.raises(SnapshotError, match=words):
+        resume(stopped)
+    assert everything(stopped) == before
 
 
 def test_a_training_goes_on_between_any_two_groups_of_batches(tmp_path, monkeypatch):
@@ -444,15 +502,16 @@ def test_a_state_file_with_a_damaged_header_is_one_short_sentence(tmp_path):
     assert len(str(caught.value)) < 500
 
 
-def test_a_run_that_an_earlier_version_began_is_refused_and_the_version_named(stopped):
+@pytest.mark.parametrize("past", [1, 2])
+def test_a_run_that_an_earlier_version_began_is_refused_and_the_version_named(stopped, past):
     begun = stopped / "state" / "begun.json"
     document = json.loads(begun.read_text())
     version = document["environment"]["libraries"]["nestgraph"]
-    begun.write_text(json.dumps(document | {"version": 1}))
+    begun.write_text(json.dumps(document | {"version": past}))
     before = everything(stopped)
     for attempt in (lambda: resume(stopped), lambda: begin_or_resume(SHORT, stopped, 3, "cpu", None)):
         with pytest.raises(
-            SnapshotError, match=rf"format 1, kept by an earlier one \(nestgraph {version}\): it goes on"
+            SnapshotError, match=rf"format {past}, kept by an earlier one \(nestgraph {version}\): it goes on"
         ):
             attempt()
         assert everything(stopped) == before

@@ -1,8 +1,11 @@
 """The form of edits in a journal: it says each edit exactly, in one way, in few bytes and with bounds."""
 
 import base64
+import hashlib
 import json
+import math
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +26,7 @@ from tests.laws import quick
 from tests.snapshot.test_journal import spelled
 from tests.strategies import edits_for, networks
 
+EXAMPLE = Path(__file__).parent / "examples" / "v2-journal.jsonl"
 NO_DIGEST = "0" * 64
 PRUNED, WOKEN = 4, 10
 """The most bytes of a connection in a journal."""
@@ -94,6 +98,36 @@ def test_places_have_one_spelling(data, reason):
 def test_places_are_base64_with_padding_and_nothing_else(text):
     with pytest.raises(ValueError, match="expected base64"):
         read_places(text)
+
+
+def steps_of(text):
+    """Places by what docs/format.md says alone."""
+    place, value, shift = -1, 0, 0
+    for byte in base64.b64decode(text):
+        value |= (byte & 127) << shift
+        shift += 7
+        if byte < 128:
+            place += value + 1
+            yield place
+            value = shift = 0
+
+
+def test_the_page_says_how_a_line_is_read():
+    connections = {}
+    for line in EXAMPLE.read_bytes().splitlines():
+        body, checksum = line.split(b',"checksum":"')
+        assert hashlib.sha256(body + b"}").hexdigest() == checksum.decode().removesuffix('"}')
+        for one in json.loads(line).get("proposals", ()):
+            for edit in one["edit"]["edits"]:
+                for name, block in edit.get("blocks", {}).items():
+                    live = list(steps_of(block["live"])) if "live" in block else list(range(math.prod(block["shape"])))
+                    connections[name] = dict(
+                        zip(live, np.frombuffer(base64.b64decode(block["weights"]), "<f4"), strict=True)
+                    )
+                if edit["kind"] == "compact_mask":
+                    connections["pruned"] = list(steps_of(edit["pruned"]))
+    assert connections == {"l0_to_l1": {0: 0.5, 2: -0.25}, "l1_to_l2": {0: 1.5}, "pruned": [5]}
+    assert list(steps_of(write_places(np.array([0, 127, 128, 40_000, 2**40])))) == [0, 127, 128, 40_000, 2**40]
 
 
 # -- one form ------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from nestgraph.cli.app import app
 from nestgraph.data.tables.options import TableOptions
 from nestgraph.errors import SnapshotError
 from nestgraph.loop import checkpoint, resuming, training, training_state
-from nestgraph.loop.decisions import PHASES
+from nestgraph.loop.decisions import PHASES, State
 from nestgraph.loop.resuming import resume
 from nestgraph.loop.stepping import Steps
 from nestgraph.loop.training_state import Place
@@ -159,12 +159,18 @@ def forget_package():
     resuming._same_recipe = without
 
 
+def forget_outcomes():
+    """Resume without what came of the actions before."""
+    resuming.fold = lambda *_: State()
+
+
 CONTROLS = {
     "none": lambda: None,
     "naive": write_naively,
     "random": forget_random,
     "optimizer": forget_optimizer,
     "steps": forget_steps,
+    "outcomes": forget_outcomes,
     "place": forget_place,
     "rows": forget_rows,
     "package": forget_package,

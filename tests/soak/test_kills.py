@@ -52,7 +52,7 @@ def test_a_few_kills_and_signals_change_nothing_and_what_is_broken_on_purpose_is
 CONTROLS = {
     "muon": {"optimizer": "other bytes in"},
     "half": {"steps": "other bytes in"},
-    "average": {"steps": "other bytes in"},
+    "average": {"steps": "other bytes in", "outcomes": "other bytes in"},
     "loader": {"place": "other bytes in", "optimizer": "other bytes in"},
     "table": {"rows": "other bytes in", "random": "other bytes in"},
     "package": {"package": "expected a policy whose code is known", "random": "other bytes in"},
