@@ -1,7 +1,7 @@
 """Batches that can be read again: what a loop asks of the data of a split, wherever they come from."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -12,11 +12,12 @@ from nestgraph.data.samples import Samples, StreamedSamples
 from nestgraph.errors import DataError
 from nestgraph.spec.arguments import AtLeastOne, Count, checked
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.parts import mapped
 from nestgraph.spec.randomness import Seed
 
 Vary = Callable[[torch.Tensor], torch.Tensor]
-Prepare = Callable[[AnyArray], AnyArray]
-"""Targets as they come to targets as a loss takes them."""
+Prepare = Callable[[Any], Any]
+"""Targets as they come to targets as a loss takes them; several are a mapping or a tuple of arrays."""
 
 MEASURING_BATCH = 4096
 MEASURING_VALUES = 2**22
@@ -61,8 +62,8 @@ class Batches(Protocol):
         """Every sample once, in order and not varied, in batches of `most` at most."""
         ...
 
-    def told(self, most: Count | None = None) -> AnyArray:
-        """The targets of the first samples, or of all; of a stream those of its first batches."""
+    def told(self, most: Count | None = None) -> Any:
+        """The targets of the first samples, or of all; of a stream those of its first batches. Several as prepared."""
         ...
 
 
@@ -98,7 +99,10 @@ class SampledBatches:
         told = samples.targets if prepare is None else prepare(samples.targets)
         weights = samples.weights if isinstance(samples, Samples) else None
         held = (told,) if weights is None else (told, weights)
-        self._told = tuple(torch.from_numpy(np.ascontiguousarray(each)).to(device) for each in held)
+        self._told = tuple(mapped(self._placed, each) for each in held)
+
+    def _placed(self, array: AnyArray) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
 
     @checked(DataError)
     def epoch(self, seed: Seed) -> "DrawnEpoch":
@@ -118,9 +122,9 @@ class SampledBatches:
         return self._read(torch.split(torch.arange(len(self._held), device=self._device), size))
 
     @checked(DataError)
-    def told(self, most: Count | None = None) -> AnyArray:
+    def told(self, most: Count | None = None) -> Any:
         """See `Batches`."""
-        return np.asarray(self._told[0][:most].cpu())
+        return mapped(lambda one: np.asarray(one[:most].cpu()), self._told[0])
 
     def varied(self, places: Sequence[torch.Tensor]) -> Iterator[Minibatch]:
         """The samples at the places of each batch, as they are trained with."""
@@ -138,7 +142,7 @@ class SampledBatches:
             yield self._batch(batch, (self._see(first), *others))
 
     def _batch(self, places: torch.Tensor, inputs: tuple[torch.Tensor, ...]) -> Minibatch:
-        return Minibatch(inputs, tuple(each[places] for each in self._told))
+        return Minibatch(inputs, tuple(mapped(lambda one: one[places], each) for each in self._told))
 
     def _order(self, seed: int | None) -> tuple[torch.Tensor, ...]:
         """The places of all samples in random order, by a seed or by torch's global generator.

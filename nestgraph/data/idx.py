@@ -17,9 +17,9 @@ from nestgraph.data.files import opened
 from nestgraph.data.image_folder import expanded
 from nestgraph.data.samples import Dataset, Samples
 from nestgraph.data.stratified import ValidationSplit, held_out
-from nestgraph.data.tables.options import Wanted
 from nestgraph.errors import DataError
 from nestgraph.snapshot.disk import shown
+from nestgraph.spec.facts import AllWanted
 from nestgraph.spec.options import Options, PathText
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
@@ -75,7 +75,7 @@ class IdxOptions(Options):
         how = {"stratified": "drawn by the seed, equal shares of each class", "last": "the last of them"}
         return f"{distortion_words(self.distortion)} {self.holdout:.0%} of them validate, {how[self.validation]}."
 
-    def load(self, seed: int, wanted: Wanted | None = None) -> Dataset:
+    def load(self, seed: int, wanted: AllWanted = None) -> Dataset:
         """The splits of one random seed.
 
         Args:

@@ -6,7 +6,7 @@ and Python stand where that seed puts them, and whoever trains finds them again 
 
 import hashlib
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, cast
@@ -20,8 +20,8 @@ from nestgraph.data.batches import Prepare
 from nestgraph.data.minibatch import Minibatch
 from nestgraph.errors import DataError
 from nestgraph.spec.arguments import AtLeastOne, Count, checked
-from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.facts import Shape
+from nestgraph.spec.parts import each_of, mapped
 from nestgraph.spec.randomness import Seed, derived_seed
 from nestgraph.spec.wording import foreign, quoted
 
@@ -31,7 +31,7 @@ Reader = Callable[[int], Iterable[Any]]
 FIRST = 64
 """Batches of a stream that say what its targets are like."""
 
-Form = tuple[tuple[Shape, ...], Shape, int]
+Form = tuple[tuple[Shape, ...], tuple[tuple[str, Shape], ...], int]
 """The shapes of a sample's inputs and targets, and how many things a batch says of its samples."""
 
 
@@ -107,7 +107,7 @@ class OwnSamples:
 
     Attributes:
         shapes: of a sample of each input.
-        targets: of all samples, or of the first batches of a stream, as they come.
+        targets: of all samples, or of the first batches of a stream, as they come; several by name or in a tuple.
         weights: of these, (samples,), where they have some.
         count: of the batches of an epoch.
         samples: how many there are; None for a stream.
@@ -125,24 +125,24 @@ class OwnSamples:
             DataError: it gives nothing, or batches that are none, of several shapes or with numbers that are infinite.
         """
         self.name, self._own, self._form = name, data, cast("Form | None", None)
-        digest, told, samples = hashlib.sha256(), list[tuple[AnyArray, ...]](), 0
+        digest, told, samples = hashlib.sha256(), list[tuple[Any, ...]](), 0
         for batch in self.read(0, min(data.steps, FIRST) if data.steps else None):
             if not (data.shuffled and told):
-                for each in (*batch.inputs, *batch.told):
+                for each in batch.tensors:
                     digest.update(np.ascontiguousarray(each.numpy()).data)
-            told.append(tuple(np.asarray(each) for each in batch.told))
+            told.append(tuple(mapped(np.asarray, each) for each in batch.told))
             samples += batch.samples
         if not told:
             remedy = "does the loader or function give something for any seed?"
             raise DataError(f"{name}: expected batches, got none: {remedy}")
-        parts = [np.concatenate(each) for each in zip(*told, strict=True)]
+        parts = [joined(each) for each in zip(*told, strict=True)]
         self.shapes: tuple[Shape, ...] = self._form[0] if self._form else ()
         self.targets, self.weights = parts[0], parts[1] if len(parts) > 1 else None
         self.samples = None if data.steps else samples
         self.count, self.sha256 = data.steps or len(told), digest.hexdigest()
 
     def __len__(self) -> int:
-        return len(self.targets)
+        return len(next(each_of(self.targets))[1])
 
     def read(self, seed: int, most: int | None = None) -> Iterator[Minibatch]:
         """So many batches of a seed, or an epoch.
@@ -160,20 +160,35 @@ class OwnSamples:
 
     def _checked(self, given: Any, place: str) -> Minibatch:
         batch = Minibatch.of_data(given, place)
-        parts = (*batch.inputs, *batch.told)
+        parts = batch.tensors
         if len({len(each) for each in parts}) != 1 or not batch.samples:
             got = ", ".join(str(len(each)) for each in parts)
             raise DataError(f"{place}: expected a target for each of at least one sample, got lengths {got}")
         shapes = tuple(tuple(each.shape[1:]) for each in batch.inputs)
-        form: Form = (shapes, tuple(batch.told[0].shape[1:]), len(batch.told))
+        told = tuple(sorted((name, tuple(each.shape[1:])) for name, each in each_of(batch.told[0])))
+        form: Form = (shapes, told, len(batch.told))
         self._form = self._form or form
         if form != self._form:
-            expected, got = (f"inputs {one[0]} and targets {one[1]}" for one in (self._form, form))
+            expected, got = (f"inputs {one[0]} and targets {_shapes(one[1])}" for one in (self._form, form))
             raise DataError(f"{place}: expected samples as in the first, {expected}, got {got}: give all one shape")
         if not all(map(_finite, parts)):
             remedy = "leave such samples out, or fill them in"
             raise DataError(f"{place}: expected finite numbers, got NaN or infinity: {remedy}")
         return batch
+
+
+def joined(lots: Sequence[Any]) -> Any:
+    """Targets or weights of batches one after the other; several each for itself, in their form."""
+    first = lots[0]
+    if isinstance(first, Mapping):
+        return {name: np.concatenate([lot[name] for lot in lots]) for name in cast("Mapping[str, Any]", first)}
+    if isinstance(first, tuple):
+        return tuple(np.concatenate(each) for each in zip(*lots, strict=True))
+    return np.concatenate(lots)
+
+
+def _shapes(told: Sequence[tuple[str, Shape]]) -> str:
+    return " and ".join(f"{name} {shape}".strip() for name, shape in told)
 
 
 def _finite(numbers: torch.Tensor) -> bool:
@@ -215,14 +230,15 @@ class OwnBatches:
         return (part for batch in self.held.read(0) for part in self._ready(batch).cut(most))
 
     @checked(DataError)
-    def told(self, most: Count | None = None) -> AnyArray:
+    def told(self, most: Count | None = None) -> Any:
         """See `Batches`."""
-        found = self.held.targets[:most]
+        found = mapped(lambda one: one[:most], self.held.targets)
         return found if self._prepare is None else self._prepare(found)
 
     def _ready(self, batch: Minibatch) -> Minibatch:
         if self._prepare is not None:
-            told = torch.from_numpy(np.ascontiguousarray(self._prepare(np.asarray(batch.told[0]))))
+            told = self._prepare(mapped(np.asarray, batch.told[0]))
+            told = mapped(lambda one: torch.from_numpy(np.ascontiguousarray(one)), told)
             batch = Minibatch(batch.inputs, (told, *batch.told[1:]))
         return batch.to(self._device).aligned()
 

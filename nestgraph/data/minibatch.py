@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -10,8 +11,10 @@ import torch
 from nestgraph.errors import DataError, TrainingError
 from nestgraph.lowering.dense import is_dense
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.parts import each_of, mapped
 from nestgraph.spec.wording import quoted
 
+_CPU = torch.device("cpu")
 ALIGNMENT = 64
 """Bytes to whose multiples torch aligns what it allocates."""
 
@@ -21,7 +24,12 @@ Loss = Callable[..., torch.Tensor]
 
 @dataclass(frozen=True)
 class Minibatch:
-    """Samples on a device: what the module takes, and what the loss is told after its outputs."""
+    """Samples on a device: what the module takes, and what the loss is told after its outputs.
+
+    Attributes:
+        inputs: a tensor for each.
+        told: targets, by name or in a tuple where there are several, and any weights.
+    """
 
     inputs: tuple[torch.Tensor, ...]
     told: tuple[Any, ...]
@@ -49,15 +57,16 @@ class Minibatch:
             raise TrainingError(f"gather expected inputs as arrays or tensors of samples, got {quoted(inputs)}")
         if len(moved) != count:
             raise TrainingError(f"gather expected batches of {count} inputs, as the network has, got {len(moved)}")
-        for each in filter(_is_text, parts[1:]):
+        told = tuple(map(_whole, parts[1:]))
+        for each in (one for several in told for _, one in each_of(several) if _is_text(one)):
             got = ", ".join(map(quoted, np.ravel(each)[:1].tolist())) or "none"
             remedy = "number the classes from 0: classes, y = numpy.unique(y, return_inverse=True)"
             raise TrainingError(f"gather expected targets that are numbers, got {got}: {remedy}")
-        return cls(tuple(moved), tuple(_on(each, device) for each in parts[1:]))
+        return cls(tuple(moved), tuple(mapped(lambda one: _on(one, device), each) for each in told))
 
     @classmethod
     def of_data(cls, given: object, place: str) -> "Minibatch":
-        """A batch as a user's data give it, in memory: inputs (several in a tuple or by name), targets and any weights.
+        """A batch as a user's data give it, in memory: inputs and targets (several in a tuple or by name), any weights.
 
         Args:
             given: the batch.
@@ -72,29 +81,36 @@ class Minibatch:
         if not isinstance(given, tuple | list) or len(parts) not in (2, 3):
             expected = "(inputs, targets) or (inputs, targets, weights)"
             raise DataError(f"{place}: expected {expected}, got {quoted(parts)}: give both, as in yield x, y")
-        inputs, told = _several(parts[0]), parts[1:]
-        found = [_on(each, torch.device("cpu")) for each in (*inputs, *told)]
-        wrong = next((each for each in found if not (is_dense(each) and each.ndim)), None)
-        if wrong is not None or not inputs:
+        batch = cls(tuple(_several(parts[0])), tuple(map(_whole, parts[1:])))._each(lambda one: _on(one, _CPU))
+        wrong = next((each for each in batch.tensors if not (is_dense(each) and each.ndim)), None)
+        if wrong is not None or not batch.inputs:
             remedy = "stack samples, and number classes from 0"
             raise DataError(f"{place}: expected arrays or tensors of numbers, got {quoted(wrong)}: {remedy}")
-        moved = tuple(each.float() for each in found[: len(inputs)])
-        return cls(moved, tuple(each if each.is_floating_point() else each.long() for each in found[len(inputs) :]))
+        numbers = batch._each(lambda one: one if one.is_floating_point() else one.long())
+        return cls(tuple(each.float() for each in batch.inputs), numbers.told)
+
+    def _each(self, function: Callable[[Any], Any]) -> "Minibatch":
+        """What a function gives for each tensor."""
+        return Minibatch(tuple(map(function, self.inputs)), tuple(mapped(function, each) for each in self.told))
+
+    @property
+    def tensors(self) -> tuple[torch.Tensor, ...]:
+        """All of them."""
+        return (*self.inputs, *(one for each in self.told for _, one in each_of(each)))
 
     def to(self, device: torch.device) -> "Minibatch":
         """The same on a device."""
-        return Minibatch(tuple(each.to(device) for each in self.inputs), tuple(each.to(device) for each in self.told))
+        return self._each(lambda one: one.to(device))
 
     def aligned(self) -> "Minibatch":
         """The same where torch would have put it: the last digits of products depend on where in memory factors lie."""
-        return Minibatch(tuple(map(_aligned, self.inputs)), tuple(map(_aligned, self.told)))
+        return self._each(_aligned)
 
     def cut(self, most: int | None) -> Iterator["Minibatch"]:
         """Parts of up to so many samples."""
         size = most or self.samples
         for first in range(0, self.samples, size):
-            part = slice(first, first + size)
-            yield Minibatch(tuple(each[part] for each in self.inputs), tuple(each[part] for each in self.told))
+            yield self._each(partial(_cut, first, size))
 
     @property
     def samples(self) -> int:
@@ -106,6 +122,10 @@ def _is_text(given: Any) -> bool:
     return isinstance(given, np.ndarray) and cast(AnyArray, given).dtype.kind in "OSU"
 
 
+def _cut(first: int, size: int, tensor: torch.Tensor) -> torch.Tensor:
+    return tensor[first : first + size]
+
+
 def _aligned(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.clone() if tensor.data_ptr() % ALIGNMENT else tensor
 
@@ -115,6 +135,11 @@ def _several(inputs: Any) -> Sequence[Any]:
     if isinstance(inputs, Mapping):
         return list(cast("Mapping[str, Any]", inputs).values())
     return cast("Sequence[Any]", inputs if isinstance(inputs, tuple | list) else (inputs,))
+
+
+def _whole(told: Any) -> Any:
+    """Targets as they are; several that a loader has put into a list in a tuple."""
+    return tuple(cast("list[Any]", told)) if isinstance(told, list) else told
 
 
 def present(device: str | torch.device) -> torch.device:

@@ -14,8 +14,9 @@ from nestgraph.data.idx import IdxOptions
 from nestgraph.data.image_folder import FolderOptions
 from nestgraph.data.samples import Dataset
 from nestgraph.data.stratified import ValidationSplit
-from nestgraph.data.tables.options import TableOptions, Wanted
+from nestgraph.data.tables.options import TableOptions
 from nestgraph.errors import DataError
+from nestgraph.spec.facts import AllWanted
 from nestgraph.spec.options import Beside, Options, PathText
 
 
@@ -75,7 +76,7 @@ class DataOptions(FolderOptions):
         validation = f"The validation split is {split[self.validation]}."
         return f"{distortion_words(self.distortion)} {validation}"
 
-    def load(self, seed: int, wanted: Wanted | None = None) -> Dataset:
+    def load(self, seed: int, wanted: AllWanted = None) -> Dataset:
         """The dataset, with the splits of one random seed.
 
         Args:
@@ -121,7 +122,7 @@ class OwnOptions(Options):
         """How its samples are split, in a sentence."""
         return "The splits are those that were given."
 
-    def load(self, seed: int, wanted: Wanted | None = None) -> Dataset:
+    def load(self, seed: int, wanted: AllWanted = None) -> Dataset:
         """Nothing: only who gives them has them.
 
         Raises:

@@ -12,11 +12,13 @@ from nestgraph.data.loaded import OwnBatches, OwnSamples, own
 from nestgraph.data.samples import Dataset, Samples, Split
 from nestgraph.data.splitting import SplitKind, split_places
 from nestgraph.data.tables.frames import is_frame, table_of
-from nestgraph.data.tables.options import TableReading, Wanted
+from nestgraph.data.tables.options import TableReading
 from nestgraph.data.tables.table import Table
 from nestgraph.errors import DataError
 from nestgraph.spec.arguments import AtLeastOne, checked
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.facts import AllWanted
+from nestgraph.spec.parts import are_several, each_of, named
 from nestgraph.spec.randomness import Seed
 from nestgraph.spec.wording import quoted
 
@@ -26,9 +28,9 @@ def as_batches(data: Any, size: AtLeastOne = 128, *, steps: AtLeastOne | None = 
     """Data as batches that can be read again, an epoch of one seed the same each time.
 
     Args:
-        data: arrays `(X, y)` or `(X, y, weights)`, where X may be a tuple or a dict of arrays for several inputs; a
-            torch Dataset or DataLoader; an iterable of batches that can be read again; a function of a seed that gives
-            one.
+        data: arrays `(X, y)` or `(X, y, weights)`, where X may be a tuple or a dict of arrays for several inputs, and y
+            for several outputs; a torch Dataset or DataLoader; an iterable of batches that can be read again, such as a
+            list; a function of a seed that gives one.
         size: samples of a batch, at most, of arrays and Datasets.
         steps: batches of an epoch of a stream, which has no end.
 
@@ -77,12 +79,12 @@ def dataset(
 def split(
     data: Any,
     *,
-    target: str | tuple[str, ...] | None = None,
+    target: str | tuple[str, ...] | Mapping[str, str | tuple[str, ...]] | None = None,
     validation: float = 0.2,
     test: float = 0.2,
     kind: SplitKind = "stratified",
     by: Any = None,
-    wanted: Wanted | None = None,
+    wanted: AllWanted = None,
     seed: Seed = 0,
     names: tuple[str, ...] = (),
     name: str = "own",
@@ -90,15 +92,17 @@ def split(
     """The splits of a run, drawn from arrays or the rows of a frame.
 
     Args:
-        data: `(X, y)` or `(X, y, weights)`, or a frame of pandas, polars or Arrow, whose columns become numbers as
-            those of a CSV file do.
-        target: the column of a frame that is to be told, or several; none with `wanted="inputs"`.
+        data: `(X, y)` or `(X, y, weights)`, as `as_batches` takes them, or a frame of pandas, polars or Arrow, whose
+            columns become numbers as those of a CSV file do.
+        target: the column of a frame that is to be told, or several; for several outputs those of each, by name; none
+            with `wanted="inputs"`.
         validation: share of the samples that decisions are made by.
         test: share of the samples that the result is measured on.
         kind: `stratified`, of each class its share; `group`, samples with one value of `by` together; `last`, the last
             ones, in the order of `by` if there is one.
         by: a value for each sample, (samples,); of a frame the name of a column.
-        wanted: of a frame, whether its target holds classes, numbers or labels, by default as it looks; or "inputs".
+        wanted: of a frame, whether its target holds classes, numbers or labels, for several outputs by name, by default
+            as it looks; or "inputs".
         seed: which samples are drawn.
         names: of the classes, else of the numbers of a target.
         name: of the data.
@@ -110,7 +114,8 @@ def split(
         if target is None and wanted != "inputs":
             remedy = 'give target=, or wanted="inputs" to learn the rows themselves'
             raise DataError(f"split expected the name of a frame's target column, got none: {remedy}")
-        reading = TableReading(target=target, validation=validation, test=test, split=kind, by=by)
+        named: Any = dict(target) if isinstance(target, Mapping) else target
+        reading = TableReading(target=named, validation=validation, test=test, split=kind, by=by)
         return reading.dataset(name, data if isinstance(data, Table) else table_of(data, name), seed, wanted)
     if target is not None or wanted is not None:
         raise DataError(f"split expected no target beside arrays, which give it themselves, got {target!r}")
@@ -127,7 +132,11 @@ def split(
 
 def _dataset(name: str, splits: list[Split], names: tuple[str, ...]) -> Dataset:
     classes = 0
-    if all(part.targets.dtype == np.int64 and part.targets.ndim == 1 for part in splits):
+    if are_several(splits[0].targets):
+        if names:
+            got = f"several targets and names ({', '.join(names[:4])})"
+            raise DataError(f"{name}: expected names beside one target, got {got}: leave them out")
+    elif all(not are_several(part.targets) and _whole(part.targets) for part in splits):
         classes = max(len(names), *(int(part.targets.max()) + 1 for part in splits))
     return Dataset(name, *splits, classes=classes, names=names)
 
@@ -147,6 +156,9 @@ def _are_arrays(data: Any) -> bool:
     parts = [*cast("tuple[Any, ...]", data)] if isinstance(data, tuple) else []
     if len(parts) not in (2, 3):
         return False
+    told = list(each_of(parts[1]))
+    if are_several(parts[1]):
+        return bool(told) and all(hasattr(each, "shape") for _, each in told)
     return hasattr(parts[1], "shape") or (isinstance(parts[1], list) and not isinstance(parts[0], tuple))
 
 
@@ -159,7 +171,8 @@ def _samples(data: Any, name: str) -> Samples:
     found = [_floats(each, f"{name}, inputs") for each in given]
     parts = tuple(part[:, None] if part.ndim == 1 else part for part in found)
     weights = _floats(data[2], f"{name}, weights") if len(data) > 2 else None
-    return Samples(parts if several else parts[0], _targets(data[1], name), weights)
+    targets = named(lambda key, each: _targets(each, f"{name}, {key}" if key else name), data[1])
+    return Samples(parts if several else parts[0], targets, weights)
 
 
 def _floats(given: Any, place: str) -> NDArray[np.float32]:
@@ -180,6 +193,11 @@ def _targets(given: Any, name: str) -> NDArray[Any]:
         raise DataError(f"{name}: expected targets that are numbers, got {got}: {remedy}")
     whole = array.dtype.kind in "biu" and array.ndim == 1
     return np.ascontiguousarray(array, np.int64 if whole else np.float32)
+
+
+def _whole(targets: NDArray[Any]) -> bool:
+    """Whether targets are classes."""
+    return targets.dtype == np.int64 and targets.ndim == 1
 
 
 def _array(given: Any, place: str) -> AnyArray:

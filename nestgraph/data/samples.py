@@ -1,6 +1,6 @@
 """Samples with what they are to be told as: in memory or in files, and the three splits of a task's data."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,11 +12,15 @@ from nestgraph.data.image_files import ImageFiles
 from nestgraph.data.tables.preparation import Preparation
 from nestgraph.errors import DataError
 from nestgraph.spec.facts import Facts, Shape
+from nestgraph.spec.parts import are_several, each_of, mapped, words_of
 from nestgraph.spec.wording import quoted
 
 Image = tuple[int, int, int]
 Targets = NDArray[np.int64] | NDArray[np.float32]
 """Classes, int64, (samples,), or numbers, float32, (samples,) or (samples, width)."""
+
+AllTargets = Targets | Mapping[str, Targets] | tuple[Targets, ...]
+"""Targets of one output, or of several by name or in order."""
 
 MOST_NAMED = 12
 """Classes that a dataset's text names."""
@@ -26,13 +30,13 @@ class Split(Protocol):
     """What is known of the samples of a split without reading them.
 
     Attributes:
-        targets: of all samples, or of the first of a stream.
+        targets: of all samples, or of the first of a stream; several by name or in a tuple.
         weights: how much each of these counts, (samples,), where they have some.
         shapes: of a sample of each input.
     """
 
     @property
-    def targets(self) -> NDArray[Any]: ...  # noqa: D102
+    def targets(self) -> Any: ...  # noqa: D102
     @property
     def weights(self) -> NDArray[Any] | None: ...  # noqa: D102
     @property
@@ -46,7 +50,8 @@ class Samples:
 
     Attributes:
         inputs: float32, (samples, ...), finite; a tuple of such arrays where a network has several inputs.
-        targets: int64, (samples,), classes; or float32, (samples,) or (samples, width), numbers, finite.
+        targets: int64, (samples,), classes; or float32, (samples,) or (samples, width), numbers, finite. For several
+            outputs a mapping or a tuple of such.
         weights: how much each sample counts, float32, (samples,), at least 0; None for all alike.
 
     Raises:
@@ -54,21 +59,21 @@ class Samples:
     """
 
     inputs: NDArray[np.float32] | tuple[NDArray[np.float32], ...]
-    targets: Targets
+    targets: AllTargets
     weights: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
-        parts, targets, weights = self.parts, self.targets, self.weights
-        arrays = (*parts, targets, *(() if weights is None else (weights,)))
-        if not parts or not all(isinstance(array, np.ndarray) for array in arrays):  # pyright: ignore[reportUnnecessaryIsInstance]
+        parts, targets, weights = self.parts, self.told, self.weights
+        arrays = (*parts, *targets, *(() if weights is None else (weights,)))
+        if not parts or not targets or not all(isinstance(array, np.ndarray) for array in arrays):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise DataError(f"Samples: expected NumPy arrays, got {', '.join(map(quoted, arrays))}")
         kinds = {np.dtype(np.int64): (1,), np.dtype(np.float32): (1, 2)}
-        if any(part.dtype != np.float32 or part.ndim < 2 for part in parts) or (
-            targets.ndim not in kinds.get(targets.dtype, ())
+        if any(part.dtype != np.float32 or part.ndim < 2 for part in parts) or any(
+            each.ndim not in kinds.get(each.dtype, ()) for each in targets
         ):
             raise DataError(
                 "Samples: expected float32 inputs (samples, ...) and targets of int64 (samples,) or of float32 "
-                f"(samples,) or (samples, width), got {', '.join(f'{a.dtype} {a.shape}' for a in (*parts, targets))}"
+                f"(samples,) or (samples, width), got {', '.join(f'{a.dtype} {a.shape}' for a in (*parts, *targets))}"
             )
         counts = {len(array) for array in arrays}
         if len(counts) != 1 or 0 in counts:
@@ -83,10 +88,15 @@ class Samples:
             raise DataError(f"Samples: expected float32 weights (samples,) of at least 0, got {got}")
         held = tuple(map(np.ascontiguousarray, parts))  # torch takes no other strides
         object.__setattr__(self, "inputs", held if isinstance(self.inputs, tuple) else held[0])
-        object.__setattr__(self, "targets", np.ascontiguousarray(targets))
+        object.__setattr__(self, "targets", mapped(np.ascontiguousarray, self.targets))
 
     def __len__(self) -> int:
-        return len(self.targets)
+        return len(self.told[0])
+
+    @property
+    def told(self) -> tuple[Targets, ...]:
+        """The targets, one array for each output."""
+        return tuple(each for _, each in each_of(self.targets))
 
     @property
     def parts(self) -> tuple[NDArray[np.float32], ...]:
@@ -97,7 +107,8 @@ class Samples:
         """The samples at some places."""
         inputs = tuple(part[places] for part in self.parts)
         weights = None if self.weights is None else self.weights[places]
-        return Samples(inputs if isinstance(self.inputs, tuple) else inputs[0], self.targets[places], weights)
+        targets = mapped(lambda each: each[places], self.targets)
+        return Samples(inputs if isinstance(self.inputs, tuple) else inputs[0], targets, weights)
 
     @property
     def shapes(self) -> tuple[Shape, ...]:
@@ -156,9 +167,10 @@ class Dataset:
         features: of the numbers of the inputs, where they have some.
         scales: see `Facts`.
         preparation: what was done to the rows of a table.
+        parts: of several targets what is known of each, by name or in order; what they show where nothing is said.
 
     Raises:
-        DataError: splits have inputs of other shapes, or targets of other classes or widths.
+        DataError: splits have inputs of other shapes, or targets of other classes, widths or names.
     """
 
     name: str
@@ -172,6 +184,7 @@ class Dataset:
     features: tuple[str, ...] = ()
     scales: tuple[float, ...] = ()
     preparation: Preparation | None = None
+    parts: dict[str, Facts] | tuple[Facts, ...] = ()
 
     @property
     def splits(self) -> dict[str, Split]:
@@ -185,10 +198,11 @@ class Dataset:
         return Facts(
             inputs=self.train.shapes,
             classes=self.classes,
-            width=targets.shape[1] if targets.ndim == 2 else 1,
+            width=1 if are_several(targets) else _width(targets),
             names=self.names,
             features=self.features,
             scales=self.scales,
+            parts=self.parts,
         )
 
     def __str__(self) -> str:
@@ -199,6 +213,9 @@ class Dataset:
         return f"{self.name}: {parts}; {self._targets_in_words()}{left_out}"
 
     def _targets_in_words(self) -> str:
+        if self.parts:
+            each = (f"{name}: {_form(facts)}" for name, facts in each_of(self.parts))
+            return f"several targets ({', '.join(each)})"
         if not self.classes:
             named = f" ({', '.join(name[:40] for name in self.names[:MOST_NAMED])})" if self.names else ""
             return f"targets of {self.facts.width} numbers{named}"
@@ -209,6 +226,8 @@ class Dataset:
         return f"{self.classes} classes" + (f" ({', '.join(words)})" if words else "")
 
     def __post_init__(self) -> None:
+        if are_several(self.train.targets) and not self.parts:
+            object.__setattr__(self, "parts", self._shown())
         for split, samples in self.splits.items():
             self._check_targets(split, samples.targets)
             if samples.shapes != self.train.shapes:
@@ -218,17 +237,52 @@ class Dataset:
             got, image = len(self.normalisation.mean), self.facts.image
             raise DataError(f"dataset {self.name!r}: expected to normalise {(image or (0,))[0]} channels, got {got}")
 
-    def _check_targets(self, split: str, targets: NDArray[Any]) -> None:
+    def _shown(self) -> Any:
+        """What several targets show of themselves: numbers have a width, and whole ones are classes."""
+        splits = [dict(each_of(samples.targets)) for samples in self.splits.values()]
+        parts = {name: self._part([each[name] for each in splits if name in each]) for name in splits[0]}
+        return parts if isinstance(self.train.targets, Mapping) else tuple(parts.values())
+
+    def _part(self, told: Sequence[NDArray[Any]]) -> Facts:
+        """Of one target, in all splits."""
+        whole = told[0].dtype == np.int64 and told[0].ndim == 1
+        classes = max(int(each.max()) + 1 for each in told) if whole else 0
+        return Facts(inputs=self.train.shapes, classes=classes, width=_width(told[0]))
+
+    def _check_targets(self, split: str, targets: Any) -> None:
         place, like = f"dataset {self.name!r}, {split}", self.train.targets
-        if (targets.dtype, targets.shape[1:]) != (like.dtype, like.shape[1:]) or bool(self.classes) != (
-            targets.dtype == np.int64
-        ):
-            kind = f"classes below {self.classes}" if self.classes else "numbers"
-            expected = f"targets that are {kind}, alike in all splits"
-            raise DataError(f"{place}: expected {expected}, got {targets.dtype} {targets.shape}")
-        if self.classes and (targets.min() < 0 or targets.max() >= self.classes):
-            got = f"{targets.min()} to {targets.max()}"
-            raise DataError(f"{place}: expected labels below {self.classes}, got labels {got}")
+        if dict(each_of(targets)).keys() != dict(each_of(like)).keys():
+            expected, got = (words_of(one) if are_several(one) else "one" for one in (like, targets))
+            raise DataError(f"{place}: expected targets as in train, {expected}, got {got}: give all splits the same")
+        for name, told in each_of(targets):
+            at = f"{place}, {name}" if name else place
+            facts = dict(each_of(self.parts))[name] if name else None
+            _check_target(at, told, dict(each_of(like))[name], facts.classes if facts else self.classes)
+
+
+def _check_target(place: str, targets: NDArray[Any], like: NDArray[Any], classes: int) -> None:
+    """Whether the targets of an output are of the kind that those to train with are.
+
+    Raises:
+        DataError: they are not.
+    """
+    if (targets.dtype, targets.shape[1:]) != (like.dtype, like.shape[1:]) or bool(classes) != (
+        targets.dtype == np.int64
+    ):
+        kind = f"classes below {classes}" if classes else "numbers"
+        expected = f"targets that are {kind}, alike in all splits"
+        raise DataError(f"{place}: expected {expected}, got {targets.dtype} {targets.shape}")
+    if classes and (targets.min() < 0 or targets.max() >= classes):
+        got = f"{targets.min()} to {targets.max()}"
+        raise DataError(f"{place}: expected labels below {classes}, got labels {got}")
+
+
+def _width(targets: NDArray[Any]) -> int:
+    return targets.shape[1] if targets.ndim == 2 else 1
+
+
+def _form(facts: Facts) -> str:
+    return f"{facts.classes} classes" if facts.classes else f"{facts.width} numbers"
 
 
 def _counts(targets: NDArray[Any], classes: int) -> list[int]:

@@ -1,6 +1,6 @@
 """Which samples train, which validate and which test: shares of each class, whole groups, or the last ones."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
@@ -9,6 +9,7 @@ from pydantic import Field
 
 from nestgraph.data.stratified import stratified
 from nestgraph.errors import DataError
+from nestgraph.spec.parts import each_of
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 SplitKind = Literal["stratified", "group", "last"]
@@ -25,7 +26,7 @@ class Splits(NamedTuple):
 
 def split_places(
     who: str,
-    targets: NDArray[Any],
+    targets: Any,
     validation: float,
     test: float,
     rng: np.random.Generator,
@@ -36,7 +37,8 @@ def split_places(
 
     Args:
         who: what messages call the data.
-        targets: classes, int64, (samples,), of which each split has its share; or numbers, then samples are drawn.
+        targets: classes, int64, (samples,), of which each split has its share; or numbers, then samples are drawn. Of
+            several the first that are classes count.
         validation: share of all samples.
         test: share of all samples; 0 for none.
         rng: draws.
@@ -47,9 +49,12 @@ def split_places(
     Raises:
         DataError: a split would be empty.
     """
-    count = len(targets)
+    several = [told for _, told in each_of(targets)]
+    count = len(several[0])
     if kind == "group" and by is None:
         raise DataError(f"{who}: expected a value of each sample to group them by, got none: name a column with `by`")
+    if not (0 < validation < 1 and 0 <= test < 1):
+        raise DataError(f"{who}: expected shares of the samples from 0 to 1, got {validation} and {test}")
     if validation + test >= 1:
         raise DataError(f"{who}: expected samples to train with, got shares of {validation} and {test} for the others")
     sizes = [round(share * count) for share in (test, validation)]
@@ -58,7 +63,7 @@ def split_places(
         ends = count - sizes[0] - sizes[1], count - sizes[0]
         found = Splits(order[: ends[0]], order[ends[0] : ends[1]], order[ends[1] :])
     else:
-        draw = _drawn(targets) if kind == "stratified" or by is None else _grouped(by)
+        draw = _drawn(several) if kind == "stratified" or by is None else _grouped(by)
         rest = np.arange(count)
         parts: list[Places] = []
         for size in sizes:
@@ -78,9 +83,10 @@ def split_places(
 Draw = Callable[[Places, int, np.random.Generator], NDArray[np.bool_]]
 
 
-def _drawn(targets: NDArray[Any]) -> Draw:
+def _drawn(several: Sequence[NDArray[Any]]) -> Draw:
     """Draws of each class its share, of numbers any."""
-    classes = targets if targets.dtype == np.int64 and targets.ndim == 1 else np.zeros(len(targets), np.int64)
+    whole = [told for told in several if told.dtype == np.int64 and told.ndim == 1]
+    classes = whole[0] if whole else np.zeros(len(several[0]), np.int64)
     return lambda rest, size, rng: stratified(classes[rest], size, rng)
 
 

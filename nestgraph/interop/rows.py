@@ -7,7 +7,7 @@ import numpy as np
 
 from nestgraph.data.tables.preparation import CategoryColumn, Column, Preparation
 from nestgraph.data.tables.table import Table, Values
-from nestgraph.data.tables.targets import NumberTarget
+from nestgraph.data.tables.targets import NumberTarget, SeveralTargets
 from nestgraph.errors import DataError, ExportError
 from nestgraph.graph import Network
 from nestgraph.graph.reference import predict
@@ -32,8 +32,10 @@ def refuse_unfit(what: str, network: Network, columns: Preparation) -> None:
         check_fit(what, network, columns)
     except DataError as error:
         raise ExportError(f"{error}: export it without columns (--prepared), for prepared numbers") from None
-    if columns.target is None:
-        expected = "columns with a target, got those of a network that gives its rows back"
+    several = isinstance(columns.target, SeveralTargets)
+    if columns.target is None or several:
+        got = "those of several outputs" if several else "those of a network that gives its rows back"
+        expected = f"columns with one target, got {got}"
         raise ExportError(f"{what}: expected {expected}: export it without columns (--prepared), for prepared numbers")
     names = [column.name for column in columns.columns]
     both = [*names, *told_names(columns)]
@@ -80,7 +82,7 @@ def told_names(columns: Preparation) -> list[str]:
     """What rows are told as, in the order of `predict`."""
     if isinstance(columns.target, NumberTarget):
         return [part.name for part in columns.target.parts]
-    return [*columns.told(np.zeros((1, columns.outputs[0])))]
+    return [*columns.told(np.zeros((1, columns.outputs[0][0])))]
 
 
 def _units(columns: Preparation, told: Told) -> dict[str, tuple[float, float]]:

@@ -15,6 +15,7 @@ from nestgraph.data.samples import Dataset, Samples, Split, StreamedSamples
 from nestgraph.errors import DataError, SnapshotError
 from nestgraph.render import engine
 from nestgraph.snapshot import sha256_of
+from nestgraph.spec.parts import each_of
 
 LIBRARIES = (
     *("nestgraph", "torch", "numpy", "networkx", "pydantic", "kornia", "pillow", "scikit-learn", "scipy"),
@@ -61,7 +62,10 @@ def _known(part: Split) -> dict[str, Any]:
 
 
 def _fingerprint(samples: Samples | StreamedSamples) -> str:
-    digest = hashlib.sha256(np.ascontiguousarray(samples.targets).data)
+    digest = hashlib.sha256()
+    for name, told in each_of(samples.targets):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(told).data)
     if isinstance(samples, Samples):
         for array in (*samples.parts, *(() if samples.weights is None else (samples.weights,))):
             digest.update(str(array.shape).encode())

@@ -7,7 +7,7 @@ from nestgraph.graph.cost import flops_each
 from nestgraph.graph.network import Network
 from nestgraph.graph.readings import readings
 from nestgraph.loop.evidence import Recorder
-from nestgraph.loop.trainer import Split, Trainer
+from nestgraph.loop.trainer import Split, Trainer, computed
 from nestgraph.lowering import lower
 from nestgraph.spec.arrays import AnyArray
 
@@ -34,10 +34,10 @@ def _active_shares(network: Network, trainer: Trainer, split: Split) -> dict[str
     module = lower(network, device=trainer.device).eval()
     counts: dict[str, torch.Tensor] = {}
     samples = 0
-    for images, _ in trainer.samples(network, split, COUNTING_BATCH):
-        samples += len(images)
+    for inputs, *_ in trainer.samples(network, split, COUNTING_BATCH):
         recorder = Recorder(module)
-        recorder.run(images)
+        computed(recorder.run, inputs)
+        samples += len(recorder.layer_output(network.input_names[0]))
         for name in network.layer_names:
             counts[name] = counts.get(name, 0) + recorder.layer_output(name).count_nonzero(0)
     return {name: np.asarray(count.double().cpu()) / samples for name, count in counts.items()}

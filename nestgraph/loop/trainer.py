@@ -37,11 +37,13 @@ from nestgraph.runs import interruption
 from nestgraph.spec.arguments import AtLeastOne, Count, checked
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.metrics import LOSS
+from nestgraph.spec.parts import are_several, words_of
 from nestgraph.spec.randomness import Seed, derived_seed
 from nestgraph.spec.wording import quoted
 from nestgraph.tasks.classes import Classification
 from nestgraph.tasks.custom import Custom
 from nestgraph.tasks.numbers import Regression
+from nestgraph.tasks.several import Several
 from nestgraph.tasks.sums import added
 from nestgraph.tasks.task import Task
 
@@ -126,7 +128,11 @@ class Trainer:
             task = task.model_copy(update={"label_smoothing": smoothing})
         if task.reads_inputs:
             return task
-        return task.fitted(task.prepared(self.dataset.train.targets, facts), facts)
+        told = self.dataset.train.targets
+        if are_several(told) and not task.names:
+            expected, got = f"one target, as a task {task.kind!r} learns", f"several ({words_of(told)})"
+            raise DataError(f"dataset {self.dataset.name!r}: expected {expected}, got {got}: use a task 'several'")
+        return task.fitted(task.prepared(told, facts), facts)
 
     def _read(self, samples: SplitSamples) -> Batches:
         """The batches of a split, with targets as the task takes them."""
@@ -152,22 +158,24 @@ class Trainer:
         return Workbench(network, partial(optimizers, self.options), self.device)
 
     @property
-    def outputs(self) -> int:
-        """How many output units the task asks for."""
-        return self.task.outputs(self.dataset.facts)
+    def outputs(self) -> dict[str, int]:
+        """How many units the task asks for, by the name of the output."""
+        return self.task.widths(self.dataset.facts)
 
     @property
     def columns(self) -> Preparation | None:
         """What was done to the rows of a table, and what the outputs that the task asks for say of them."""
-        prepared, task = self.dataset.preparation, self.task.like if isinstance(self.task, Custom) else self.task
-        if prepared is None or not isinstance(task, Regression):
-            return prepared
-        return prepared.of_regression(task.told_quantiles, task.loss_name == "gaussian")
+        prepared, task = self.dataset.preparation, self.task
+        for name, each in (task.tasks if isinstance(task, Several) else {"": task}).items():
+            like = each.like if isinstance(each, Custom) else each
+            if prepared is not None and isinstance(like, Regression):
+                prepared = prepared.of_regression(like.told_quantiles, like.loss_name == "gaussian", name)
+        return prepared
 
     def _check(self, network: Network) -> None:
         """Whether the network has inputs of the dataset's shapes, and the outputs that the task asks for."""
         name, facts = self.dataset.name, self.dataset.facts
-        reads, count = [sample_shape(network, port) for port in network.inputs], self.outputs
+        reads = [sample_shape(network, port) for port in network.inputs]
         fit = [
             fits(shape, read) or read == (math.prod(shape),) for shape, read in zip(facts.inputs, reads, strict=False)
         ]
@@ -176,8 +184,15 @@ class Trainer:
             wanted = " and ".join(map(str, facts.inputs))
             raise DataError(f"dataset {name!r}: expected a network that reads {kind} of {wanted}, got one of {got}")
         given = [sample_shape(network, port) for port in network.outputs]
-        if not (given == [(count,)] or (self.task.reads_inputs and given == [*facts.inputs])):
-            raise DataError(f"dataset {name!r}: expected a network with {count} output neurons, got {network!r}")
+        counts = list(self.outputs.values())
+        if not (given == [(count,) for count in counts] or (self.task.reads_inputs and given == [*facts.inputs])):
+            several = f"{len(counts)} outputs of " if len(counts) > 1 else ""
+            expected = f"a network with {several}{' and '.join(map(str, counts))} output neurons"
+            raise DataError(f"dataset {name!r}: expected {expected}, got {network!r}")
+        layers, names = [port.layer for port in network.outputs], list(self.task.names)
+        if sorted(layers) == sorted(names) and layers != names:
+            expected, got = ", ".join(layers), ", ".join(names)
+            raise DataError(f"task {self.task.kind!r}: expected tasks in the network's order, {expected}, got {got}")
 
     @checked(TrainingError)
     def fit(
@@ -257,7 +272,7 @@ class Trainer:
         """The loss beyond which a training is one that broke down."""
         train = self._batches["train"]
         read = self.task.reads_inputs
-        told = np.asarray(next(train.ordered(LIMITING)).inputs[0].cpu()) if read else train.told(LIMITING)
+        told: Any = np.asarray(next(train.ordered(LIMITING)).inputs[0].cpu()) if read else train.told(LIMITING)
         return self.options.loss_limit * self.task.limit(told)
 
     @checked(TrainingError)
@@ -333,8 +348,8 @@ class Trainer:
         return self.task.floor(self._batches["validation"].told(), self.dataset.validation.weights)
 
     @checked(TrainingError)
-    def arrays(self, split: Split) -> tuple[AnyArray, AnyArray]:
-        """The flattened samples and the targets of a split, for baselines."""
+    def arrays(self, split: Split) -> tuple[AnyArray, Any]:
+        """The flattened samples of the first input and the targets of a split, for baselines."""
         inputs = torch.cat([batch.inputs[0].flatten(1) for batch in self._in_order(split)])
         return np.asarray(inputs.cpu()), self._batches[split].told()
 

@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, cast
@@ -20,7 +20,6 @@ from pydantic import (
 
 from nestgraph.data.options import AnyData
 from nestgraph.data.samples import Dataset
-from nestgraph.data.tables.options import Wanted
 from nestgraph.errors import DataError, RecipeError, SnapshotError
 from nestgraph.policies import GrowthPolicy, Policy
 from nestgraph.recipes.own_policies import Own, Recorded, recorded
@@ -37,17 +36,8 @@ from nestgraph.spec.options import Beside, misplaced, usual
 from nestgraph.spec.randomness import Seed
 from nestgraph.spec.record import Record, Text, absent
 from nestgraph.tasks.classes import Classification
-from nestgraph.tasks.custom import AnyTask, Custom
+from nestgraph.tasks.several import RecipeTask, Several
 from nestgraph.tasks.task import Task
-
-WANTED: Mapping[str, Wanted] = {
-    "classification": "classes",
-    "binary": "classes",
-    "multi_label": "labels",
-    "regression": "numbers",
-    "reconstruction": "inputs",
-}
-"""What tasks learn of the columns of a table, by kind."""
 
 CLASSES = Classification()
 """The task where a recipe names none."""
@@ -134,7 +124,7 @@ class Recipe(Record):
     name: Slug
     description: Text = ""
     data: AnyData
-    task: AnyTask = Field(default=CLASSES, exclude_if=usual_task)
+    task: RecipeTask = Field(default=CLASSES, exclude_if=usual_task)
     seed_network: SeedOptions
     training: TrainingOptions = TrainingOptions()
     seed_epochs: PositiveInt = 1
@@ -148,6 +138,8 @@ class Recipe(Record):
     def _check_baseline(self) -> Self:
         if self.baseline and self.data.title == "image_folder":
             raise ValueError("baseline goes with data that lies in memory, not with image_folder")
+        if self.baseline and isinstance(self.task, Several):
+            raise ValueError("baseline: expected a task with one output beside it, got several: leave it out")
         if self.baseline and (self.task.kind == "classification") != (self.baseline == "logistic_regression"):
             other = "logistic_regression goes with a classification, ridge with a regression"
             raise ValueError(f"baseline: {other}, got {self.baseline} beside a task of kind {self.task.kind!r}")
@@ -187,8 +179,6 @@ class Recipe(Record):
         Raises:
             TrainingError: it is none or that of another one.
         """
-        if not isinstance(self.task, Custom):
-            return self
         return self.model_copy(update={"task": self.task.with_code_of(task)})
 
     @property
@@ -231,7 +221,7 @@ class Recipe(Record):
         Raises:
             DataError: they cannot be had.
         """
-        return self.data.load(seed, WANTED.get(self.task.kind))
+        return self.data.load(seed, self.task.wanted)
 
     def resolved(self, folder: Path) -> Self:
         """The same with the snapshot that it starts from, if it does, found from `folder` and known by its digest.

@@ -1,5 +1,7 @@
 """The network that a recipe starts from: made by a function of `nestgraph.seeds`, or read."""
 
+from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -8,7 +10,18 @@ from pydantic import Field, PositiveInt
 from nestgraph.data.samples import Dataset
 from nestgraph.errors import RecipeError
 from nestgraph.graph.network import Network
-from nestgraph.seeds import NEST_ALEXNET, NEST_VGG_16, alexnet, cnn, lenet_5, lenet_300_100, mlp, resnet18, vgg16
+from nestgraph.seeds import (
+    NEST_ALEXNET,
+    NEST_VGG_16,
+    alexnet,
+    cnn,
+    joint_mlp,
+    lenet_5,
+    lenet_300_100,
+    mlp,
+    resnet18,
+    vgg16,
+)
 from nestgraph.snapshot import load
 from nestgraph.snapshot.document import Digest
 from nestgraph.spec.options import Beside, Options, PathText
@@ -31,8 +44,8 @@ class SeedOptions(Options):
         widths: of an `mlp`, with inputs and outputs, in the place of `neurons`; of the hidden layers of `alexnet` and
             `vgg16`, by default those of NeST's seeds.
         maps: of the convolutions of a `cnn`.
-        neurons: of the hidden layers of a `cnn` after them, or of an `mlp` whose inputs and outputs are the data's, by
-            default one layer of 32.
+        neurons: of the hidden layers of a `cnn` after them, or of an `mlp` whose inputs and outputs, one or several,
+            are the data's, by default one layer of 32.
         width: multiplies the widths of all kinds but `mlp` and `cnn`.
         density: share of the possible connections that are active.
         batch_norm: whether hidden layers are normalised.
@@ -65,13 +78,14 @@ class SeedOptions(Options):
     }
     needed: ClassVar = {"path": Beside.of("kind", "snapshot")}
 
-    def build(self, seed: int, dataset: Dataset | None = None, outputs: int | None = None) -> Network:
+    def build(self, seed: int, dataset: Dataset | None = None, outputs: Mapping[str, int] | None = None) -> Network:
         """The seed network of one random seed, for the inputs and targets of a dataset.
 
         Args:
             seed: which.
             dataset: what it is to read.
-            outputs: how many output units the task asks for; by default one for each class or number.
+            outputs: how many units the task asks for, by the name of the output; by default an output with one for
+                each class or number.
 
         Raises:
             RecipeError: the snapshot holds another network than when the recipe was read.
@@ -82,10 +96,12 @@ class SeedOptions(Options):
         channels, *size = (dataset.facts.image if dataset else None) or (3, 224, 224)
         task: dict[str, Any] = {"size": size, "classes": 1000}
         if dataset is not None:
-            task["classes"] = outputs = outputs or dataset.classes or dataset.facts.width
+            outputs = outputs or {"output": dataset.classes or dataset.facts.width}
+            task["classes"] = next(iter(outputs.values()))
+            self._check_one(dataset, outputs)
         match self.kind:
             case "mlp":
-                return mlp(self.widths or self._widths(dataset, outputs), self.density, seed, batch_norm=norm)
+                return self._mlp(dataset, outputs, seed)
             case "lenet_300_100":
                 return lenet_300_100(*common, batch_norm=norm)
             case "lenet_5":
@@ -103,12 +119,26 @@ class SeedOptions(Options):
             case "snapshot":
                 return self._load()
 
-    def _widths(self, dataset: Dataset | None, outputs: int | None) -> tuple[int, ...]:
-        """Of all layers of an `mlp`, from what data have and ask for."""
+    def _check_one(self, dataset: Dataset, outputs: Mapping[str, int]) -> None:
+        """Whether what is made has as many inputs and outputs as data and task ask for."""
+        joined = self.kind == "snapshot" or (self.kind == "mlp" and self.widths is None)
+        inputs = len(dataset.facts.inputs)
+        if not joined and (inputs > 1 or len(outputs) > 1):
+            remedy = "kind 'mlp' with neurons in the place of widths, or a snapshot"
+            got = f"data with {inputs} and a task with {len(outputs)}: use {remedy}"
+            raise RecipeError(f"seed_network: {self.kind!r} expected one input and one output, got {got}")
+
+    def _mlp(self, dataset: Dataset | None, outputs: Mapping[str, int] | None, seed: int) -> Network:
+        """An `mlp` with the inputs and outputs that data have and ask for, unless widths are given."""
+        if self.widths is not None:
+            return mlp(self.widths, self.density, seed, batch_norm=self.batch_norm)
         if dataset is None or outputs is None:
             raise RecipeError("seed_network: expected data whose inputs and outputs to fit, got none: give widths")
-        facts = dataset.facts
-        return (facts.values, *(HIDDEN if self.neurons is None else self.neurons), outputs)
+        inputs, hidden = [prod(shape) for shape in dataset.facts.inputs], self.neurons
+        hidden = HIDDEN if hidden is None else hidden
+        if len(inputs) == len(outputs) == 1:
+            return mlp((*inputs, *hidden, *outputs.values()), self.density, seed, batch_norm=self.batch_norm)
+        return joint_mlp(inputs, hidden, outputs, self.density, seed, batch_norm=self.batch_norm)
 
     def resolved(self, folder: Path) -> Self:
         """The same with the path of a snapshot in full, from `folder`, and with the digest of what is there now.

@@ -13,7 +13,7 @@ from nestgraph.data.tables.preparation import Preparation
 from nestgraph.data.tables.table import Table, listed
 from nestgraph.errors import DataError
 from nestgraph.graph.network import Network
-from nestgraph.graph.reference import predict as reference
+from nestgraph.graph.reference import forward
 from nestgraph.runs.columns import columns_of, read_columns
 from nestgraph.snapshot import load
 from nestgraph.snapshot.disk import PathLike
@@ -60,7 +60,7 @@ def predict(network: Network | PathLike, rows: Any, columns: Preparation | PathL
     if not np.isfinite(inputs).all():
         raise DataError(f"{table.name}: expected numbers as large as those that trained, got one beyond float32")
     parts = [_outputs(held, inputs[first : first + ROWS]) for first in range(0, len(inputs), ROWS)]
-    return preparation.told(np.concatenate(parts))
+    return preparation.told(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
 
 def check_fit(who: str, network: Network, columns: Preparation) -> None:
@@ -69,19 +69,23 @@ def check_fit(who: str, network: Network, columns: Preparation) -> None:
     Raises:
         DataError: it does not.
     """
-    if len(network.inputs) != 1 or len(network.outputs) != 1:
-        raise DataError(f"{who} expected a network with one input and one output, got {network!r}")
-    reads, gives = network.layer(network.input_names[0]).features, len(network.units(network.output_names[0]))
-    count = len(columns.features)
+    wanted = columns.outputs
+    if len(network.inputs) != 1 or len(network.outputs) != len(wanted):
+        outputs = "one output" if len(wanted) == 1 else f"{len(wanted)} outputs"
+        raise DataError(f"{who} expected a network with one input and {outputs}, got {network!r}")
+    reads, count = network.layer(network.input_names[0]).features, len(columns.features)
     if reads != count:
         raise DataError(f"{who} expected a network that reads {count} numbers a row, got one of {reads}")
-    if gives not in columns.outputs:
-        words = " or ".join(map(str, columns.outputs))
-        raise DataError(f"{who} expected a network that gives {words} numbers a row, got one of {gives}")
+    for port, counts in zip(network.outputs, wanted, strict=True):
+        if (gives := len(network.units(port.layer))) not in counts:
+            words, at = " or ".join(map(str, counts)), f" in {port.layer!r}" if len(wanted) > 1 else ""
+            raise DataError(f"{who} expected a network that gives {words} numbers a row{at}, got one of {gives}")
 
 
-def _outputs(network: Network, inputs: NDArray[np.float32]) -> NDArray[Any]:
-    return reference(network, inputs.astype(np.float64))
+def _outputs(network: Network, inputs: NDArray[np.float32]) -> list[NDArray[Any]]:
+    """Of each output of the network."""
+    found = forward(network, inputs.astype(np.float64))
+    return [found[port.layer] for port in network.outputs]
 
 
 def raw_table(who: str, rows: Any) -> Table:

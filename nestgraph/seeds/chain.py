@@ -1,6 +1,6 @@
 """Seeds that are chains of layers: perceptrons and convolutional networks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from nestgraph.errors import RecordError, StructureError
 from nestgraph.graph.network import Network
@@ -38,6 +38,50 @@ def mlp(
         last = plan.neurons(f"fc{place}", last, count)
     plan.output(last, outputs)
     return plan.network(density, seed)
+
+
+@checked(StructureError, of=(RecordError,))
+def joint_mlp(
+    inputs: Sequence[int],
+    hidden: Sequence[int],
+    outputs: Mapping[str, int] | Sequence[int],
+    density: float = 1.0,
+    seed: Seed = 0,
+    activation: ActivationFunction = "leaky_relu",
+    batch_norm: bool = True,
+) -> Network:
+    """A perceptron with several inputs or outputs: all inputs feed the first hidden layer, the last one all outputs.
+
+    Args:
+        inputs: the width of each input.
+        hidden: the neurons of each hidden layer between them; without any, each input feeds each output.
+        outputs: the width of each output, by the name of its layer or in order.
+        density: the share of possible connections that are active, in (0, 1].
+        seed: of the random masks and weights.
+        activation: of the hidden layers.
+        batch_norm: whether hidden layers are normalised.
+
+    Raises:
+        StructureError: a choice that makes no network.
+    """
+    reads, counts = counts_of("the width of an input", inputs, least=1), counts_of("widths of hidden layers", hidden)
+    named = outputs if isinstance(outputs, Mapping) else _numbered("output", outputs)
+    gives = counts_of("the width of an output", list(named.values()), least=1)
+    first, *others = _numbered("input", reads).items()
+    plan = Plan(first[1], None, activation, batch_norm, first[0])
+    last = [first[0], *(plan.input(*other) for other in others)]
+    for place, count in enumerate(counts, 1):
+        last = [plan.neurons(f"fc{place}", last, count)]
+    for name, count in zip(named, gives, strict=True):
+        plan.output(last, count, name)
+    return plan.network(density, seed)
+
+
+def _numbered(name: str, counts: Sequence[int]) -> dict[str, int]:
+    """Layers by name: one alone has no number."""
+    if len(counts) == 1:
+        return {name: counts[0]}
+    return {f"{name}{place}": count for place, count in enumerate(counts, 1)}
 
 
 @checked(StructureError, of=(RecordError,))

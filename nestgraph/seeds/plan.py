@@ -12,6 +12,7 @@ from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.seeds.choices import check_density
 from nestgraph.seeds.sparse import he_connections
+from nestgraph.spec.interface import InputPort, Interface, OutputPort
 from nestgraph.spec.layer import Layer
 from nestgraph.spec.limits import MAX_LAYERS, MAX_PROJECTIONS, MAX_UNITS, MAX_WEIGHTS
 from nestgraph.spec.operations import Activation, ActivationFunction, BatchNorm, Operation, Pooling
@@ -30,29 +31,39 @@ class Plan:
         hidden: the operations of an ordinary hidden layer: normalisation and activation.
     """
 
-    def __init__(self, features: int, size: Size | None, activation: ActivationFunction, batch_norm: bool) -> None:
-        """Begin with a layer `input` of values, or of channels of `size` (height, width).
+    def __init__(
+        self,
+        features: int,
+        size: Size | None,
+        activation: ActivationFunction,
+        batch_norm: bool,
+        name: str = "input",
+    ) -> None:
+        """Begin with an input layer of values, or of channels of `size` (height, width).
 
         Raises:
             StructureError: there is no such activation.
         """
         self.normalisation: Operations = (BatchNorm(),) if batch_norm else ()
         self.hidden: Operations = (*self.normalisation, _activation(activation))
-        self._layers = {"input": Layer(name="input", kind="input", features=features, size=size)}
-        self._widths = {"input": features}
+        self._layers = {name: Layer(name=name, kind="input", features=features, size=size)}
+        self._widths = {name: features}
         self._projections: list[Projection] = []
         self._groups: dict[str, int] = {}
         self._links: dict[str, ConnectionColumns] = {}
 
-    def neurons(self, name: str, source: str, count: int) -> str:
-        """Hidden neurons that read all of a layer."""
-        layer = Layer(name=name, kind="neurons", operations=self.hidden, bias=not self.normalisation)
-        return self._add(layer, count, Dense(source=source, target=name))
+    def input(self, name: str, features: int) -> str:
+        """One more input layer of values."""
+        return self._add(Layer(name=name, kind="input", features=features), features)
 
-    def output(self, source: str, count: int) -> str:
-        """The output neurons, in a layer `output`, that read all of a layer."""
-        layer = Layer(name="output", kind="neurons", output=True)
-        return self._add(layer, count, Dense(source=source, target="output"))
+    def neurons(self, name: str, source: str | Sequence[str], count: int) -> str:
+        """Hidden neurons that read all of a layer, or of several."""
+        layer = Layer(name=name, kind="neurons", operations=self.hidden, bias=not self.normalisation)
+        return self._add(layer, count, *_dense(source, name))
+
+    def output(self, source: str | Sequence[str], count: int, name: str = "output") -> str:
+        """Output neurons that read all of a layer, or of several."""
+        return self._add(Layer(name=name, kind="neurons", output=True), count, *_dense(source, name))
 
     def maps(
         self,
@@ -114,7 +125,7 @@ class Plan:
         units = {
             name: UnitColumns.neutral(self._widths[name], self._layers[name].column_names) for name in self._layers
         }
-        bare = Structure(layers, projections, units, self._links)
+        bare = Structure(layers, projections, units, self._links, interface=self._interface())
         rng = np.random.default_rng(seed)
         drawn = {
             name: he_connections(weight_shape(bare, record), density, rng, self._groups.get(name, 1))
@@ -122,6 +133,12 @@ class Plan:
             if name not in self._links
         }
         return Network.of(bare.replace(connections=drawn))
+
+    def _interface(self) -> Interface | None:
+        """Several inputs or outputs in the order in which they were planned; else nothing needs to be said."""
+        inputs = tuple(InputPort(layer=name) for name, layer in self._layers.items() if layer.kind == "input")
+        outputs = tuple(OutputPort(layer=name) for name, layer in self._layers.items() if layer.output)
+        return Interface(inputs=inputs, outputs=outputs) if len(inputs) > 1 or len(outputs) > 1 else None
 
     def _check_size(self) -> None:
         """Refuse, before any of it is made, what takes more memory than a network may."""
@@ -166,10 +183,17 @@ class Plan:
         if len(self._layers) >= MAX_LAYERS or len(self._projections) + len(projections) > MAX_PROJECTIONS:
             expected = f"at most {MAX_LAYERS:,} layers and {MAX_PROJECTIONS:,} projections"
             raise StructureError(f"a seed expected {expected}, got more: choose fewer layers")
+        if layer.name in self._layers:
+            raise StructureError(f"a seed expected a name of its own for each layer, got {layer.name!r} twice")
         self._layers[layer.name] = layer
         self._widths[layer.name] = count
         self._projections += projections
         return layer.name
+
+
+def _dense(source: str | Sequence[str], target: str) -> list[Projection]:
+    sources = [source] if isinstance(source, str) else source
+    return [Dense(source=each, target=target) for each in sources]
 
 
 def _activation(function: ActivationFunction) -> Activation:

@@ -1,10 +1,16 @@
 """What data say of themselves before a network is made for them: shapes, classes, names."""
 
+from collections.abc import Mapping
 from math import prod
+from typing import Literal, Union
 
 from nestgraph.spec.record import Record
 
 Shape = tuple[int, ...]
+Wanted = Literal["classes", "numbers", "labels", "inputs"]
+"""What a task learns: one of several classes, numbers, which of several labels hold, or the inputs themselves."""
+AllWanted = Wanted | Mapping[str, Wanted | None] | None
+"""What is learned of the targets of one output, or of several by name; None is found out, as targets look."""
 
 
 class Facts(Record):
@@ -18,6 +24,7 @@ class Facts(Record):
         features: of the numbers of the first input, where they have some: those of a table.
         scales: by how much numbers in the targets' own unit are larger than those here, a factor for each of `width`;
             empty where targets come as they are.
+        parts: of several targets what is known of each, by name or in order.
     """
 
     inputs: tuple[Shape, ...]
@@ -26,6 +33,7 @@ class Facts(Record):
     names: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
     scales: tuple[float, ...] = ()
+    parts: Union[dict[str, "Facts"], tuple["Facts", ...]] = ()  # noqa: UP007
 
     @property
     def values(self) -> int:

@@ -216,7 +216,8 @@ def run_sweep(
         got = " and ".join(goals)
         raise RecipeError(f"sweep {sweep.name!r}: expected variations of one goal, to compare them, got {got}")
     for recipe in filter(names_projections, recipes.values()):  # before any run, not when its turn comes
-        check_names(recipe, recipe.seed_network.build(0, recipe.load(sweep.seeds[0])))
+        data = recipe.load(sweep.seeds[0])
+        check_names(recipe, recipe.seed_network.build(0, data, recipe.task.widths(data.facts)))
     places = {(name, seed): folder / name / f"seed-{seed}" for name in recipes for seed in sweep.seeds}
     runs = {(name, seed): _finished(place, recipes[name], seed) for (name, seed), place in places.items()}
     if engine:

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from nestgraph.errors import DataError, TrainingError
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.facts import Facts
+from nestgraph.spec.facts import Facts, Wanted
 from nestgraph.tasks.sums import Confusion, Floats, Labels, Mean, Ranking, Sum
 from nestgraph.tasks.task import (
     GoalText,
@@ -47,9 +47,21 @@ class _Classes(Task):
     metrics: Annotated[tuple[ClassMetric, ...], Field(max_length=8)] = ("accuracy",)
     goal: GoalText = "accuracy"
 
+    @property
+    def wanted(self) -> Wanted:
+        """See `Task`."""
+        return "classes"
+
     def prepared(self, targets: AnyArray, facts: Facts) -> AnyArray:
         """See `Task`."""
         return _as_classes(self.kind, targets, facts.classes)
+
+    def even(self, targets: AnyArray) -> Self:
+        """See `Task`."""
+        if not isinstance(self.class_weights, tuple):
+            return self
+        mean = float(np.asarray(self.class_weights)[targets].mean())
+        return self.model_copy(update={"class_weights": tuple(weight / mean for weight in self.class_weights)})
 
     def fitted(self, targets: AnyArray, facts: Facts) -> Self:
         """See `Task`."""
@@ -222,6 +234,11 @@ class MultiLabel(Task):
     class_weights: Weights | None = None
     metrics: Annotated[tuple[LabelMetric, ...], Field(max_length=8)] = ("f1", "accuracy")
     goal: GoalText = "f1"
+
+    @property
+    def wanted(self) -> Wanted:
+        """See `Task`."""
+        return "labels"
 
     def each(self, outputs: "Tensor", targets: "Tensor") -> "Tensor":
         """See `Task`."""

@@ -12,7 +12,7 @@ from pydantic import Field, PrivateAttr, model_validator
 from nestgraph.errors import NestgraphError, RecipeError, RecordError, TrainingError
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.facts import Facts
+from nestgraph.spec.facts import AllWanted, Facts
 from nestgraph.spec.metrics import LOSS, METRICS
 from nestgraph.spec.record import Name
 from nestgraph.spec.wording import foreign, quoted, shape_of
@@ -78,11 +78,7 @@ class Custom(Task):
         return made
 
     def with_code_of(self, given: "Task | None") -> "Task":
-        """The task that is given again for a record of it, which has no code.
-
-        Raises:
-            TrainingError: none is given, or another one.
-        """
+        """See `Task`: the one that is given again."""
         if self._loss is not None or self._own:
             return self
         if not isinstance(given, Custom) or given.fingerprint != self.fingerprint:
@@ -94,6 +90,15 @@ class Custom(Task):
     def reads_inputs(self) -> bool:
         """See `Task`."""
         return self.like.reads_inputs
+
+    @property
+    def wanted(self) -> AllWanted:
+        """See `Task`."""
+        return self.like.wanted
+
+    def even(self, targets: AnyArray) -> Self:
+        """See `Task`."""
+        return self.model_copy(update={"like": self.like.even(targets)})
 
     def loss(self, outputs: "Tensor", targets: "Tensor", weights: "Tensor | None" = None) -> "Tensor":
         """See `Task`."""
@@ -308,4 +313,4 @@ def _source(of: Any) -> str:
 AnyTask = Annotated[
     Classification | Binary | MultiLabel | Regression | Reconstruction | Custom, Field(discriminator="kind")
 ]
-"""What a recipe may name."""
+"""What an output may be told."""

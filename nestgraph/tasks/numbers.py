@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field
 
 from nestgraph.errors import DataError
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.facts import Facts
+from nestgraph.spec.facts import Facts, Wanted
 from nestgraph.spec.options import Beside, Options
 from nestgraph.tasks.sums import Explained, Floats, Mean, Roots, Sum
 from nestgraph.tasks.task import (
@@ -161,6 +161,11 @@ class Regression(_Numbers):
         "quantiles": (Beside("loss_name", ("quantile",), "loss 'quantile'"),),
     }
 
+    @property
+    def wanted(self) -> Wanted:
+        """See `Task`."""
+        return "numbers"
+
     def fitted(self, targets: AnyArray, facts: Facts) -> Self:
         """See `Task`."""
         if (targets == targets[:1]).all():
@@ -242,6 +247,11 @@ class Reconstruction(_Numbers):
     def reads_inputs(self) -> bool:
         """See `Task`."""
         return True
+
+    @property
+    def wanted(self) -> Wanted:
+        """See `Task`."""
+        return "inputs"
 
     def outputs(self, facts: Facts) -> int:
         """See `Task`."""

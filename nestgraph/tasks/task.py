@@ -9,8 +9,8 @@ from pydantic import StringConstraints, model_validator
 
 from nestgraph.errors import DataError, TrainingError
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.facts import Facts
-from nestgraph.spec.metrics import LOSS, Goal
+from nestgraph.spec.facts import AllWanted, Facts
+from nestgraph.spec.metrics import LOSS, METRICS, Goal
 from nestgraph.spec.record import Record
 from nestgraph.spec.wording import quoted, shape_of
 from nestgraph.tasks.sums import Floats, Mean, Sum
@@ -44,6 +44,25 @@ class Task(Record, ABC):
     def reads_inputs(self) -> bool:
         """Whether the targets are the inputs themselves."""
         return False
+
+    @property
+    def wanted(self) -> AllWanted:
+        """What is learned of the columns of a table."""
+        return None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the outputs, where there are several, each with targets of its own."""
+        return ()
+
+    def with_code_of(self, given: "Task | None") -> "Task":
+        """The task with the code that a file does not hold, which is given again; the same where none is missing.
+
+        Raises:
+            TrainingError: some is missing, and not given.
+        """
+        del given
+        return self
 
     @property
     def aim(self) -> Goal:
@@ -108,6 +127,10 @@ class Task(Record, ABC):
     def outputs(self, facts: Facts) -> int:
         """How many output units the targets ask for."""
 
+    def widths(self, facts: Facts) -> dict[str, int]:
+        """The output units by the name of the output, which is `output` where there is one."""
+        return {"output": self.outputs(facts)}
+
     @abstractmethod
     def prepared(self, targets: AnyArray, facts: Facts) -> AnyArray:
         """Targets as losses take them: classes as int64 (samples,), numbers as float32 (samples, k).
@@ -115,6 +138,11 @@ class Task(Record, ABC):
         Raises:
             DataError: they are of another kind, out of range, or not finite.
         """
+
+    def even(self, targets: AnyArray) -> Self:
+        """The task with weights of classes whose mean over these targets is 1, so that they only shift between them."""
+        del targets
+        return self
 
     def fitted(self, targets: AnyArray, facts: Facts) -> Self:
         """The task with what it takes from the targets of the training split, such as balanced weights.
@@ -142,7 +170,7 @@ class Task(Record, ABC):
 
 
 def check_goal(goal: str, known: Collection[str]) -> None:
-    """Whether a goal is one of which more is better.
+    """Whether a goal is one of which more is better; of metrics that are not of this package nobody knows.
 
     Raises:
         ValueError: it is not, or there is no such metric.
@@ -150,7 +178,7 @@ def check_goal(goal: str, known: Collection[str]) -> None:
     found = Goal.of(goal)
     if found.name not in known:
         raise ValueError(f"goal: expected one of {', '.join(known)}, got {found.name!r}")
-    if (found.sign > 0) != found.metric.larger:
+    if found.name.rpartition(".")[2] in METRICS and (found.sign > 0) != found.metric.larger:
         less, other = ("less", f"-{found.name}") if found.sign > 0 else ("more", found.name)
         words = f"{found.name!r}, of which {less} is better"
         raise ValueError(f"goal: expected a number of which more is better, got {goal!r} ({words}): write {other!r}")

@@ -438,6 +438,8 @@ def _records():
 def _seeds():
     common = {"density": 0.5, "seed": 1, "batch_norm": False}
     yield ng.seeds.mlp, {"widths": (4, 3, 2), "activation": "relu", **common}
+    ends = {"inputs": (4, 3), "hidden": (5,), "outputs": {"kind": 3, "size": 1}}
+    yield ng.seeds.joint_mlp, {**ends, "activation": "relu", **common}
     images = {"channels": 1, "size": 6, "classes": 3}
     yield ng.seeds.cnn, {"maps": (2, 3), "neurons": (4,), "kernel": 3, **images, **common}
     yield ng.seeds.resnet, {"maps": (2, 3), "blocks": (1, 1), **images, **common}

@@ -112,7 +112,8 @@ def linear_model(weights):
 @given(columns_of(), st.integers(0, 99))
 def test_an_onnx_model_of_any_columns_tells_what_predict_tells(columns, seed):
     rng = np.random.default_rng(seed)
-    width = columns.outputs[seed % len(columns.outputs)]
+    (widths,) = columns.outputs
+    width = widths[seed % len(widths)]
     weights = rng.standard_normal((len(columns.features), width)).astype(np.float32)
     model = linear_model(weights)
     if clashing(columns):  # is refused before: see below
@@ -130,7 +131,8 @@ def test_an_onnx_model_of_any_columns_tells_what_predict_tells(columns, seed):
 @given(columns_of(), st.integers(0, 99))
 def test_a_source_of_any_columns_tells_what_predict_tells(tmp_path_factory, columns, seed):
     path = tmp_path_factory.mktemp("source") / "net.py"
-    width = columns.outputs[seed % len(columns.outputs)]
+    (widths,) = columns.outputs
+    width = widths[seed % len(widths)]
     network = mlp((len(columns.features), 3, width), batch_norm=False, seed=seed)
     if clashing(columns):
         with pytest.raises(ExportError, match="of different names, got"):

@@ -20,6 +20,7 @@ from nestgraph.seeds import (
     alexnet,
     cnn,
     densenet,
+    joint_mlp,
     lenet_5,
     lenet_300_100,
     mlp,
@@ -311,3 +312,34 @@ def test_a_bad_choice_is_a_sentence(name):
         make()
     assert "\n" not in str(caught.value)
     assert "got" in str(caught.value)
+
+
+# -- several inputs and outputs --------------------------------------------------------------------------
+
+
+@quick(30)
+@given(FEW, st.lists(st.integers(1, 5), max_size=2), FEW, DENSITIES, SEEDS)
+def test_several_inputs_and_outputs_are_joined_by_what_is_between(inputs, hidden, outputs, density, seed):
+    names = {f"z{len(outputs) - place}": count for place, count in enumerate(outputs)}
+    network = joint_mlp(inputs, hidden, names, density, seed)
+    check(network, density)
+    assert [len(network.units(port.layer)) for port in network.outputs] == outputs
+    assert [port.layer for port in network.outputs] == list(names), "in the order that is given"
+    assert [network.layer(port.layer).features for port in network.inputs] == inputs
+    joins = len(inputs) * len(outputs) if not hidden else len(inputs) + len(hidden) - 1 + len(outputs)
+    assert len(network.projection_names) == joins
+    assert joint_mlp(inputs, hidden, names, density, seed) == network
+
+
+@pytest.mark.parametrize(
+    ("choice", "words"),
+    [
+        (((), (3,), {"a": 1}), "the width of an input"),
+        (((2,), (3,), ()), "the width of an output"),
+        (((2,), (3,), {"fc1": 1}), "a name of its own for each layer, got 'fc1' twice"),
+        (((2,), (3,), {"no name": 1}), "no name"),
+    ],
+)
+def test_choices_that_join_nothing(choice, words):
+    with pytest.raises(StructureError, match=words):
+        joint_mlp(*choice)

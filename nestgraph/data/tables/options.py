@@ -1,8 +1,9 @@
 """Tables in recipes: which file, what is to be told of its rows, and how it is read and split."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +17,21 @@ from nestgraph.data.tables.frames import read_parquet
 from nestgraph.data.tables.kinds import MOST_CATEGORIES, found_in, found_in_all, refuse_unlearnable
 from nestgraph.data.tables.preparation import Preparation, fitted
 from nestgraph.data.tables.table import LONGEST_NAME, Table, gaps_of, is_numbers, listed, number_word, numbers_in
-from nestgraph.data.tables.targets import ClassTarget, LabelTarget, NumberTarget, Target, number_target
+from nestgraph.data.tables.targets import (
+    AnyTarget,
+    ClassTarget,
+    LabelTarget,
+    OneTarget,
+    SeveralTargets,
+    number_target,
+)
 from nestgraph.errors import DataError
+from nestgraph.spec.facts import AllWanted, Facts, Wanted
 from nestgraph.spec.options import Beside, Options, PathText
-
-Wanted = Literal["classes", "numbers", "labels", "inputs"]
-"""What a task learns: one of several classes, numbers, which of several labels hold, or the inputs themselves."""
+from nestgraph.spec.record import Name
 
 ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_NAME)]
+Columns = ColumnName | Annotated[tuple[ColumnName, ...], Field(min_length=1, max_length=4096)]
 FEW = 20
 """So many different whole numbers are taken for classes where no task says what they are."""
 
@@ -37,7 +45,8 @@ class TableReading(Options):
     """How a table is understood and split, wherever it comes from.
 
     Attributes:
-        target: the column that is to be told of a row, or several; none where a row is to be given back.
+        target: the column that is to be told of a row, or several; for several outputs those of each, by its name, and
+            without names each column is an output of that name. None where a row is to be given back.
         ignore: columns that are not read.
         categories: columns of numbers that name categories, such as a code.
         most_categories: more different words than these are refused as text.
@@ -50,7 +59,7 @@ class TableReading(Options):
         by: see `split`.
     """
 
-    target: ColumnName | Annotated[tuple[ColumnName, ...], Field(min_length=1, max_length=4096)] | None = None
+    target: Columns | Annotated[dict[Name, Columns], Field(min_length=1, max_length=64)] | None = None
     ignore: tuple[ColumnName, ...] = ()
     categories: tuple[ColumnName, ...] = ()
     most_categories: Annotated[int, Field(ge=2, le=10_000)] = MOST_CATEGORIES
@@ -66,9 +75,10 @@ class TableReading(Options):
     @property
     def targets(self) -> tuple[str, ...]:
         """The columns that are to be told."""
-        return (self.target,) if isinstance(self.target, str) else self.target or ()
+        columns = self.target.values() if isinstance(self.target, dict) else (self.target,)
+        return tuple(dict.fromkeys(name for each in columns for name in _names(each)))
 
-    def dataset(self, name: str, table: Table, seed: int, wanted: Wanted | None = None) -> Dataset:
+    def dataset(self, name: str, table: Table, seed: int, wanted: AllWanted = None) -> Dataset:
         """The splits of a table as a network reads them.
 
         Args:
@@ -89,26 +99,23 @@ class TableReading(Options):
         found = found_in_all(inputs, self.categories, self.most_categories)
         refuse_unlearnable(table.name, found, self.most_categories)
         places = self._places(table, target, np.random.default_rng(seed))
-        train = table.rows(places.train)
-        if isinstance(target, NumberTarget):
-            target = number_target(train, target.names)
-        prepared = fitted(train, found, target)
+        rows = table.rows(places.train)
+        target = target.again(rows) if target else None
+        prepared = fitted(rows, found, target)
         for each in prepared.dropped:
             LOG.warning("%s: column %r is not read: it holds %s", table.name, each.name, each.why)
-        splits = [self._samples(table.rows(chosen), prepared) for chosen in places]
-        return Dataset(
-            name,
-            *splits,
-            classes=len(target.classes) if isinstance(target, ClassTarget) else 0,
-            left_out=left_out,
-            names=target.classes if isinstance(target, ClassTarget) else self.targets or prepared.features,
-            features=prepared.features,
-            scales=target.deviations if isinstance(target, NumberTarget) else (),
-            preparation=prepared,
-        )
+        train, validation, test = (self._samples(table.rows(chosen), prepared) for chosen in places)
+        known: dict[str, Any] = {"left_out": left_out, "features": prepared.features, "preparation": prepared}
+        if isinstance(target, SeveralTargets):
+            inputs = train.shapes
+            parts = {name: Facts(inputs=inputs, **part.facts) for name, part in target.parts.items()}
+            return Dataset(name, train, validation, test, parts=parts, **known)
+        facts = target.facts if target else {"names": prepared.features}
+        facts.pop("width", None)  # which the targets show
+        return Dataset(name, train, validation, test, **facts, **known)
 
-    def _places(self, table: Table, target: Target | None, rng: Any) -> Splits:
-        targets = target.targets(table) if isinstance(target, ClassTarget) else np.zeros((len(table), 1), np.float32)
+    def _places(self, table: Table, target: AnyTarget | None, rng: Any) -> Splits:
+        targets = target.targets(table) if target else np.zeros((len(table), 1), np.float32)
         by = None
         if self.by:
             values = table[self.by]
@@ -118,9 +125,35 @@ class TableReading(Options):
             by = values if is_numbers(values) else values.astype(str)
         return split_places(table.name, targets, self.validation, self.test, rng, self.split, by)
 
-    def _target(self, table: Table, wanted: Wanted | None) -> Target:
-        """What is to be learned, of all rows; the numbers of a `NumberTarget` are those of the training rows later."""
-        names, first, several = self.targets, self.targets[0], len(self.targets) > 1
+    def _target(self, table: Table, wanted: AllWanted) -> AnyTarget:
+        """What is to be learned, of all rows; numbers are measured on the training rows later."""
+        if isinstance(wanted, Mapping):
+            columns = self._outputs(table, wanted)
+        elif isinstance(self.target, dict):
+            if wanted is not None:
+                expected, got = f"columns of {wanted} for one output", f"those of several ({', '.join(self.target)})"
+                raise DataError(f"{table.name}: expected {expected}, got {got}: use a task 'several'")
+            columns, wanted = self.target, dict[str, Wanted | None]()
+        else:
+            return self._target_of(table, self.targets, wanted)
+        parts = {name: self._target_of(table, _names(each), wanted.get(name)) for name, each in columns.items()}
+        return SeveralTargets(parts=cast(Any, parts))
+
+    def _outputs(self, table: Table, wanted: Mapping[str, Wanted | None]) -> Mapping[str, Columns]:
+        """The columns of each output of a task."""
+        found = self.target if isinstance(self.target, dict) else {name: name for name in self.targets}
+        if set(found) != set(wanted):
+            remedy = "name them, as in target = { output = COLUMN }"
+            expected = f"columns for the outputs of the task ({', '.join(wanted)})"
+            raise DataError(f"{table.name}: expected {expected}, got some for {', '.join(found)}: {remedy}")
+        return {name: found[name] for name in wanted}
+
+    def _target_of(self, table: Table, names: tuple[str, ...], wanted: Wanted | None) -> OneTarget:
+        """What is to be learned by one output."""
+        first, several = names[0], len(names) > 1
+        if wanted == "inputs":
+            got = f"a task that gives rows back beside others, for {listed(names)}"
+            raise DataError(f"{table.name}: expected tasks of targets, got {got}: use a regression of these columns")
         if wanted == "labels":
             target = LabelTarget(names=names)
             target.targets(table)
@@ -192,7 +225,7 @@ class TableOptions(TableReading):
         shares = f"{self.validation:.0%} of the rows validate and {self.test:.0%} test"
         return f"Of the table, {shares}: {how[self.split]}."
 
-    def load(self, seed: int, wanted: Wanted | None = None) -> Dataset:
+    def load(self, seed: int, wanted: AllWanted = None) -> Dataset:
         """The splits of one random seed.
 
         Raises:
@@ -201,6 +234,10 @@ class TableOptions(TableReading):
         found = self.dataset(self.title, read_table(self.path, self.kind, self.delimiter), seed, wanted)
         LOG.info("%s", found)
         return found
+
+
+def _names(columns: Columns | None) -> tuple[str, ...]:
+    return (columns,) if isinstance(columns, str) else columns or ()
 
 
 def read_table(path: str | Path, kind: Literal["csv", "parquet"] | None = None, delimiter: str | None = None) -> Table:
@@ -219,7 +256,7 @@ def read_table(path: str | Path, kind: Literal["csv", "parquet"] | None = None, 
     return read_parquet(place) if kind == "parquet" else read_csv(place, delimiter)
 
 
-def _refuse_targets(table: Table, targets: tuple[str, ...], wanted: Wanted | None) -> None:
+def _refuse_targets(table: Table, targets: tuple[str, ...], wanted: AllWanted) -> None:
     """Refuse a target where a row itself is learned, and none where something is to be told of it.
 
     Raises:

@@ -5,7 +5,7 @@ without it: see docs/tables.md.
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from nestgraph.data.tables.table import (
     is_number_word,
     is_numbers,
 )
-from nestgraph.data.tables.targets import NumberTarget, Target
+from nestgraph.data.tables.targets import AnyTarget, NumberTarget, OneTarget, SeveralTargets, Target
 from nestgraph.errors import DataError
 from nestgraph.spec.record import Record
 from nestgraph.spec.wording import quoted
@@ -130,7 +130,8 @@ class Preparation(Record):
 
     Attributes:
         columns: that are read, in their order; a network's inputs are their numbers in a row.
-        target: what its outputs are; None where they are the columns themselves, as an autoencoder gives them back.
+        target: what its outputs are, of several each; None where they are the columns themselves, as an autoencoder
+            gives them back.
         dropped: columns that say nothing.
     """
 
@@ -158,25 +159,41 @@ class Preparation(Record):
         return np.stack(found, axis=1)
 
     @property
-    def outputs(self) -> tuple[int, ...]:
-        """How many outputs a network may have that tells the target, or the columns themselves."""
-        return (len(self.features),) if self.target is None else self.target.outputs
+    def outputs(self) -> tuple[tuple[int, ...], ...]:
+        """For each output of a network how many units it may have to tell the target, or the columns themselves."""
+        if self.target is None:
+            return ((len(self.features),),)
+        return tuple(each.outputs for each in self._targets)
 
-    def told(self, outputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """What outputs say, by column, in the words and units of the table."""
+    @property
+    def _targets(self) -> tuple[OneTarget, ...]:
+        """The target of each output."""
+        if isinstance(self.target, SeveralTargets):
+            return tuple(self.target.parts.values())
+        return () if self.target is None else (self.target,)
+
+    def told(self, *outputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """What outputs, (rows, any) each, say, by column, in the words and units of the table."""
         if self.target is not None:
-            return self.target.told(outputs)
+            pairs = zip(self._targets, outputs, strict=True)
+            return {name: values for target, found in pairs for name, values in target.told(found).items()}
         ends = np.cumsum([len(column.features) for column in self.columns])[:-1]
-        parts = np.split(outputs, ends, axis=1)
+        parts = np.split(outputs[0], ends, axis=1)
         return {column.name: column.told(part) for column, part in zip(self.columns, parts, strict=True)}
 
-    def of_regression(self, quantiles: tuple[float, ...], spread: bool) -> "Preparation":
-        """The same for a task whose outputs are quantiles, or means and logarithms of variances: see `NumberTarget`."""
-        if not isinstance(self.target, NumberTarget):
-            return self
-        return self.model_copy(
-            update={"target": self.target.model_copy(update={"quantiles": quantiles, "spread": spread})}
-        )
+    def of_regression(self, quantiles: tuple[float, ...], spread: bool, output: str = "") -> "Preparation":
+        """The same for a task whose outputs are quantiles, or means and logarithms of variances: see `NumberTarget`.
+
+        Args:
+            quantiles: of the task.
+            spread: whether there are variances.
+            output: of several, that of the task.
+        """
+        target = self.target
+        if isinstance(target, SeveralTargets):
+            parts = {**target.parts, output: _of_regression(target.parts[output], quantiles, spread)}
+            return self.model_copy(update={"target": target.model_copy(update={"parts": parts})})
+        return self.model_copy(update={"target": _of_regression(target, quantiles, spread)})
 
     def unseen(self, table: Table) -> dict[str, list[str]]:
         """Categories in rows that there were none of in training, by column; a gap is called `a gap`."""
@@ -198,7 +215,13 @@ PREPARATION: TypeAdapter[Preparation] = TypeAdapter(Preparation)
 """Reads columns.json."""
 
 
-def fitted(table: Table, found: Sequence[Found], target: Target | None) -> Preparation:
+def _of_regression(target: Any, quantiles: tuple[float, ...], spread: bool) -> Any:
+    if not isinstance(target, NumberTarget):
+        return target
+    return target.model_copy(update={"quantiles": quantiles, "spread": spread})
+
+
+def fitted(table: Table, found: Sequence[Found], target: AnyTarget | None) -> Preparation:
     """The preparation that rows to train with ask for.
 
     Args:
@@ -233,4 +256,4 @@ def fitted(table: Table, found: Sequence[Found], target: Target | None) -> Prepa
     if not columns:
         why = "; ".join(f"{each.name!r} ({each.why})" for each in dropped[:8])
         raise DataError(f"{table.name}: expected a column that says something, got none: {why}")
-    return Preparation(columns=tuple(columns), target=target, dropped=tuple(dropped))
+    return Preparation(columns=tuple(columns), target=cast(Any, target), dropped=tuple(dropped))

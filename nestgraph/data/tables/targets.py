@@ -1,6 +1,7 @@
 """What rows of a table are told as: classes, numbers or labels, as records; what outputs say of them."""
 
-from typing import Annotated, Any, Literal, NamedTuple
+from abc import ABC, abstractmethod
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,10 +9,50 @@ from pydantic import Field
 
 from nestgraph.data.tables.table import Positive, Table, Word, as_words, numbers_in
 from nestgraph.errors import DataError
-from nestgraph.spec.record import Record
+from nestgraph.spec.record import Name, Record
 
 
-class ClassTarget(Record):
+class OneTarget(Record, ABC):
+    """What an output tells of rows: one of the classes of a column, or something of each of several columns."""
+
+    @property
+    @abstractmethod
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns."""
+
+    @property
+    @abstractmethod
+    def outputs(self) -> tuple[int, ...]:
+        """How many output units tell it; one of these."""
+
+    @property
+    @abstractmethod
+    def facts(self) -> dict[str, Any]:
+        """What is known of the targets, as fields of `Facts`."""
+
+    @abstractmethod
+    def targets(self, table: Table) -> NDArray[Any]:
+        """The targets of rows without gaps: classes, int64, (rows,), or float32, (rows, columns).
+
+        Raises:
+            DataError: a column holds something else.
+        """
+
+    @abstractmethod
+    def told(self, outputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """What outputs (rows, any) say, in the words and units of the table."""
+
+    def again(self, table: Table) -> Self:
+        """The same with what is measured of the rows to train with.
+
+        Raises:
+            DataError: nothing can be learned from these.
+        """
+        del table
+        return self
+
+
+class ClassTarget(OneTarget):
     """A column of classes.
 
     Attributes:
@@ -25,16 +66,21 @@ class ClassTarget(Record):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names of the columns."""
+        """See `OneTarget`."""
         return (self.name,)
 
     @property
     def outputs(self) -> tuple[int, ...]:
-        """How many outputs tell it: one a class, or one for two classes."""
+        """See `OneTarget`: one a class, or one for two classes."""
         return (len(self.classes), 1) if len(self.classes) == 2 else (len(self.classes),)
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """See `OneTarget`."""
+        return {"classes": len(self.classes), "names": self.classes}
+
     def targets(self, table: Table) -> NDArray[Any]:
-        """The classes of rows without gaps, int64, (rows,)."""
+        """See `OneTarget`."""
         places = {value: place for place, value in enumerate(self.classes)}
         words = as_words(table[self.name])
         strange = next((word for word in words if word not in places), None)
@@ -44,7 +90,7 @@ class ClassTarget(Record):
         return np.array([places[word] for word in words], np.int64)
 
     def told(self, outputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """What outputs (rows, classes), or (rows, 1) for two classes, say, in the words of the table."""
+        """See `OneTarget`: of outputs (rows, classes), or (rows, 1) for two classes."""
         if outputs.shape[1] == 1:
             second = 1 / (1 + np.exp(-outputs[:, 0]))
             shares, best = np.stack([1 - second, second], 1), (outputs[:, 0] > 0).astype(int)
@@ -71,7 +117,7 @@ class Part(NamedTuple):
     of_variance: bool = False
 
 
-class NumberTarget(Record):
+class NumberTarget(OneTarget):
     """Columns of numbers, each less its mean and divided by its deviation.
 
     Attributes:
@@ -92,12 +138,21 @@ class NumberTarget(Record):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names of the columns."""
+        """See `OneTarget`."""
         return self.names
 
     @property
+    def facts(self) -> dict[str, Any]:
+        """See `OneTarget`."""
+        return {"names": self.names, "width": len(self.names), "scales": self.deviations}
+
+    def again(self, table: Table) -> "NumberTarget":
+        """See `OneTarget`."""
+        return number_target(table, self.names)
+
+    @property
     def outputs(self) -> tuple[int, ...]:
-        """How many outputs tell it."""
+        """See `OneTarget`."""
         return (len(self.names) * (len(self.quantiles) or 1) * (2 if self.spread else 1),)
 
     @property
@@ -115,12 +170,12 @@ class NumberTarget(Record):
         return tuple(found)
 
     def targets(self, table: Table) -> NDArray[Any]:
-        """The numbers of rows without gaps, float32, (rows, columns)."""
+        """See `OneTarget`."""
         raw = np.stack([numbers_in(table, name) for name in self.names], axis=1)
         return ((raw - np.array(self.means)) / np.array(self.deviations)).astype(np.float32)
 
     def told(self, outputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """What outputs (rows, outputs) say, in the unit of the table."""
+        """See `OneTarget`."""
         held = outputs.astype(np.float64)
         return {
             part.name: part.factor * np.exp(held[:, part.place] / 2)
@@ -130,7 +185,7 @@ class NumberTarget(Record):
         }
 
 
-class LabelTarget(Record):
+class LabelTarget(OneTarget):
     """Columns of 0 and 1, any of which may hold of a row."""
 
     kind: Literal["labels"] = "labels"
@@ -138,16 +193,21 @@ class LabelTarget(Record):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names of the columns."""
+        """See `OneTarget`."""
         return self.names
 
     @property
     def outputs(self) -> tuple[int, ...]:
-        """How many outputs tell it."""
+        """See `OneTarget`."""
         return (len(self.names),)
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """See `OneTarget`."""
+        return {"names": self.names, "width": len(self.names)}
+
     def targets(self, table: Table) -> NDArray[Any]:
-        """0 or 1 for each column, float32, (rows, columns)."""
+        """See `OneTarget`: 0 or 1 for each column."""
         raw = np.stack([numbers_in(table, name) for name in self.names], axis=1)
         if strange := np.argwhere((raw != 0) & (raw != 1)).tolist():
             row, column = strange[0]
@@ -156,11 +216,36 @@ class LabelTarget(Record):
         return raw.astype(np.float32)
 
     def told(self, outputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """How likely outputs (rows, columns) say that each label is."""
+        """See `OneTarget`: how likely each label is."""
         return dict(zip(self.names, (1 / (1 + np.exp(-outputs.astype(np.float64)))).T, strict=True))
 
 
-Target = Annotated[ClassTarget | NumberTarget | LabelTarget, Field(discriminator="kind")]
+Told = Annotated[ClassTarget | NumberTarget | LabelTarget, Field(discriminator="kind")]
+"""What an output tells of a row."""
+
+
+class SeveralTargets(Record):
+    """What each of several outputs tells of rows, by the name of the output and in the order of the network's."""
+
+    kind: Literal["several"] = "several"
+    parts: Annotated[dict[Name, Told], Field(min_length=1)]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns of all outputs."""
+        return tuple(dict.fromkeys(name for each in self.parts.values() for name in each.columns))
+
+    def again(self, table: Table) -> "SeveralTargets":
+        """See `OneTarget`."""
+        return SeveralTargets(parts={name: each.again(table) for name, each in self.parts.items()})
+
+    def targets(self, table: Table) -> dict[str, NDArray[Any]]:
+        """The targets of each output, see `OneTarget`."""
+        return {name: each.targets(table) for name, each in self.parts.items()}
+
+
+AnyTarget = OneTarget | SeveralTargets
+Target = Annotated[ClassTarget | NumberTarget | LabelTarget | SeveralTargets, Field(discriminator="kind")]
 """What a network tells of a row."""
 
 
