@@ -34,6 +34,12 @@ def test_links_inside_the_project_lead_somewhere(page: Path) -> None:
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+def test_ten_lines_lead_from_a_csv_file_to_a_pruned_saved_network() -> None:
+    (block,) = [each for each in BLOCK.findall((ROOT / "docs" / "tables.md").read_text()) if '"flats"' in each]
+    assert len([line for line in block.splitlines() if line]) <= 10
+    assert all(word in block for word in ('"kind": "csv"', "magnitude_pruning", "ng.save(", "ng.predict("))
+
+
 def test_readme_names_every_verb_that_exists() -> None:
     from nestgraph.cli.app import app
 

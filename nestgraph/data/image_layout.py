@@ -104,7 +104,8 @@ def _classes(part: Path, root: Path) -> tuple[str, ...]:
     names = _folders(part, root)
     if len(names) < 2:
         raise DataError(
-            f"image_folder: expected a folder for each of two or more classes in {str(part)!r}, got {names}"
+            f"image_folder: expected a folder for each of two or more classes in {str(part)!r}, got {names}: name the "
+            "folder that holds these, or one with the four files of an IDX set"
         )
     for name in names:
         inner = [each for each in _folders(part / name, root) if each.lower() in SPLITS]

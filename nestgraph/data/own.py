@@ -117,11 +117,13 @@ def split(
         named: Any = dict(target) if isinstance(target, Mapping) else target
         reading = TableReading(target=named, validation=validation, test=test, split=kind, by=by)
         return reading.dataset(name, data if isinstance(data, Table) else table_of(data, name), seed, wanted)
-    if target is not None or wanted is not None:
-        raise DataError(f"split expected no target beside arrays, which give it themselves, got {target!r}")
     if not _are_arrays(data):
         remedy = "give the splits of loaders, iterables and functions each for itself: dataset(train, validation)"
+        if target is not None or wanted is not None:
+            remedy = "collect a lazy frame, make a frame of other tables"
         raise DataError(f"split expected arrays (X, y) or a frame, got {quoted(data)}: {remedy}")
+    if target is not None or wanted is not None:
+        raise DataError(f"split expected no target beside arrays, which give it themselves, got {target!r}")
     whole = _samples(data, name)
     groups = None if by is None else np.asarray(by)
     if groups is not None and groups.shape != (len(whole),):

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -347,6 +348,33 @@ def test_choices_that_do_not_fit_the_table_are_refused(case):
     chosen, wanted, sentence = CHOICES[case]
     with pytest.raises(DataError, match=sentence):
         TableReading(**chosen).dataset("t", table_of(frame()), 0, wanted)
+
+
+FRAMES = {
+    "pandas' integers with gaps": ([1, 2, None], "Int64", [1, 2, None]),
+    "pandas' booleans with gaps": ([True, False, None], "boolean", [1, 0, None]),
+    "decimals": ([Decimal("1.5"), Decimal(2), None], object, [1.5, 2, None]),
+    "durations in seconds": ([pd.Timedelta("1min"), pd.Timedelta("2s"), pd.NaT], "timedelta64[ns]", [60, 2, None]),
+    "gaps alone": ([None, None, None], object, [None, None, None]),
+}
+
+
+@pytest.mark.parametrize("case", FRAMES)
+def test_columns_of_frames_are_numbers_where_they_can_be(case):
+    given, kind, expected = FRAMES[case]
+    values = table_of(pd.DataFrame({7: pd.Series(given, dtype=kind)}))["7"]  # names of pandas may be numbers
+    assert [None if value != value else value for value in values.tolist()] == expected
+
+
+def test_gaps_of_polars_alone_are_a_column_of_gaps():
+    polars = pytest.importorskip("polars")
+    assert gaps_of(table_of(polars.DataFrame({"a": [None, None]}))["a"]).all()
+
+
+def test_numbers_with_a_decimal_comma_are_no_categories():
+    words = pd.DataFrame({"x": ["1,5", "2,5"] * 30, "y": [1.0, 2.0] * 30})
+    with pytest.raises(DataError, match="in 'x', such as '1,5': write numbers with a decimal point"):
+        TableReading(target="y").dataset("t", table_of(words), 0)
 
 
 def test_frames_of_lists_and_names_twice_are_refused():

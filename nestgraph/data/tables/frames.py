@@ -1,5 +1,6 @@
 """Frames of pandas, polars and Arrow as tables, and Parquet files, all through narwhals."""
 
+from decimal import Decimal
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -71,25 +72,29 @@ def table_of(frame: Any, name: str = "table") -> Table:
     except Exception as error:  # of several kinds
         remedy = "collect a lazy frame, give each column a name of its own"
         raise DataError(f"{name}: expected a frame that lies in memory, got {foreign(error)}: {remedy}") from None
-    return Table(name, {str(column): _values(name, str(column), held[column], narwhals) for column in held.columns})
+    columns = zip(map(str, held.columns), held.iter_columns(), strict=True)  # names of pandas need not be texts
+    return Table(name, {column: _values(name, column, series, narwhals) for column, series in columns})
 
 
 def _values(table: str, name: str, series: Any, narwhals: Any) -> Values:
     kind = series.dtype
     if kind.is_numeric() or kind == narwhals.Boolean:
-        return np.array([np.nan if one is None else one for one in series.to_list()], np.float64)
+        return np.array([np.nan if _is_gap(one) else one for one in series.to_list()], np.float64)
+    if kind == narwhals.Duration:
+        return np.array([np.nan if _is_gap(one) else one.total_seconds() for one in series.to_list()], np.float64)
     if kind.is_temporal() or kind in (narwhals.String, narwhals.Categorical, narwhals.Enum):
         return _words([None if _is_gap(one) else str(one) for one in series.to_list()])
-    if kind == narwhals.Object:
+    if kind == narwhals.Object or series.null_count() == len(series):
         return _of_objects(table, name, series.to_list())
     remedy = "spread it over several columns, or leave it out"
-    raise DataError(f"{table}: column {name!r}: expected numbers or words, got {str(kind)[:60]}: {remedy}")
+    got = series.to_native().dtype if kind == narwhals.Unknown else kind
+    raise DataError(f"{table}: column {name!r}: expected numbers or words, got {str(got)[:60]}: {remedy}")
 
 
 def _of_objects(table: str, name: str, given: list[Any]) -> Values:
     """A column of Python objects: numbers if all are, words if all are words or numbers."""
     held = [one for one in given if not _is_gap(one)]
-    if all(isinstance(one, int | float | np.number) for one in held):
+    if all(isinstance(one, int | float | np.number | Decimal) for one in held):
         return np.array([np.nan if _is_gap(one) else float(one) for one in given], np.float64)
     strange = next((one for one in held if not isinstance(one, str | int | float | np.generic)), None)
     if strange is not None and not hasattr(strange, "isoformat"):

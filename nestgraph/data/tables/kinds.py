@@ -13,6 +13,9 @@ Kind = Literal["number", "category", "date", "text", "constant", "empty"]
 MOST_CATEGORIES = 100
 DAY = r"(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d{2}))"
 TIME = r"\d{1,2}:\d{2}(:\d{2}.*)?"
+COMMA = re.compile(r"-?\d+,\d+")
+"""A number with a decimal comma."""
+
 DATE = re.compile(f"{DAY}([T ]{TIME})?|{TIME}")
 """What dates and times begin with, in the ways that they are usually written."""
 
@@ -72,7 +75,7 @@ def found_in(name: str, values: Values, most: int = MOST_CATEGORIES) -> Found:
     sample = [str(word) for word in words[:LOOKED_AT]]
     if all(DATE.fullmatch(word) for word in sample):
         kind = "date"
-    elif len(words) > most:
+    elif len(words) > most or all(COMMA.fullmatch(word) for word in sample):
         kind = "text"
     return Found(name, kind, count, len(words), shown, example=str(held[0]))
 
@@ -111,6 +114,6 @@ def refuse_unlearnable(table: str, found: list[Found], most: int) -> None:
         first, names = texts[0], listed([each.name for each in texts])
         got = f"{first.distinct:,} different words in {first.name!r}, such as {first.example[:40]!r}"
         remedy = f"leave it out (ignore = [{names}]), or raise most_categories"
-        if re.fullmatch(r"-?\d+,\d+", first.example):
+        if COMMA.fullmatch(first.example):
             remedy = "write numbers with a decimal point"
         raise DataError(f"{table}: expected columns of numbers or of up to {most} categories, got {got}: {remedy}")
