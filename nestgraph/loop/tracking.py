@@ -5,20 +5,25 @@ and nothing reads it back. Its package is imported when the first row is there.
 """
 
 import importlib.util
+import secrets
 import warnings
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, Literal, cast
 
 from accelerate import PartialState
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker
+from pydantic import StringConstraints, TypeAdapter
 
 from nestgraph.errors import TrainingError
 from nestgraph.loop.engine import Watcher
 from nestgraph.recipes.recipe import Recipe
 from nestgraph.runs.run import Measurement
-from nestgraph.runs.run_files import EVENT_SUFFIX, EVENTS
+from nestgraph.runs.run_files import EVENT_SUFFIX, EVENTS, STATE, TRACKED
+from nestgraph.snapshot import read_bounded, read_record, write_atomically
+from nestgraph.snapshot.disk import shown
+from nestgraph.spec.record import Record
 from nestgraph.spec.wording import foreign, quoted
 
 EXTRAS = ("tensorboard", "wandb", "mlflow")
@@ -26,6 +31,19 @@ EXTRAS = ("tensorboard", "wandb", "mlflow")
 
 TEXTS = ("tensorboard", "wandb")
 """Trackers that take words beside numbers."""
+
+
+Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
+
+class TrackedRuns(Record):
+    """state/trackers.json: what W&B and MLflow call a run, so that it is the same one where it is resumed."""
+
+    wandb: Id | None = None
+    mlflow: Id | None = None
+
+
+_TRACKED: TypeAdapter[TrackedRuns] = TypeAdapter(TrackedRuns)
 
 
 def check_trackers(trackers: Sequence[Any]) -> None:
@@ -122,6 +140,8 @@ class _Told:
             return
         self._tracker = self._made(step) if isinstance(self._given, str) else self._given
         self._tracker.start()
+        if self._given == "mlflow":
+            self._note("mlflow", self._tracker.tracker.info.run_id)
         if self._name != "tensorboard":  # which would get a folder more for each run, named by the time
             self._tracker.store_init_configuration(choices(self._recipe, self._seed))
 
@@ -130,10 +150,22 @@ class _Told:
         if self._name == "tensorboard":  # what an interrupted run wrote of this step and later ones, it does again
             return kind(EVENTS, logging_dir=self._folder, purge_step=step, filename_suffix=EVENT_SUFFIX)
         if self._name == "wandb":  # what a terminal shows of the run is not caught
-            return kind(self._recipe.name, name=self._folder.name, settings={"console": "off"})
+            same = self._tracked().wandb or self._note("wandb", secrets.token_hex(8))
+            options = {"name": self._folder.name, "settings": {"console": "off"}}
+            return kind(self._recipe.name, id=same, resume="allow", **options)
         if self._name == "mlflow":
-            return kind(self._recipe.name, run_name=self._folder.name)
+            return kind(self._recipe.name, run_name=self._folder.name, run_id=self._tracked().mlflow)
         return kind(self._recipe.name)
+
+    def _tracked(self) -> TrackedRuns:
+        path = self._folder / STATE / TRACKED
+        return read_record(_TRACKED, read_bounded(path, 2**12), shown(path)) if path.exists() else TrackedRuns()
+
+    def _note(self, name: Literal["wandb", "mlflow"], run: str) -> str:
+        """Keep what a tracker calls this run."""
+        noted = self._tracked().model_copy(update={name: run})
+        write_atomically(self._folder / STATE / TRACKED, noted.model_dump_json(exclude_none=True).encode())
+        return run
 
     def _give_up(self, error: Exception) -> None:
         self._failed = True

@@ -8,6 +8,8 @@ import sys
 import time
 import warnings
 from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -200,6 +202,63 @@ def test_what_is_no_tracker_is_refused(tmp_path, given):
         resume(tmp_path, trackers="wandb")
 
 
+class Named:
+    """What W&B and MLflow have in common: a run has a name that it can be gone on with by."""
+
+    made: ClassVar = []
+
+    def __init__(self, project, name=None, run_name=None, **options):
+        self.given = {**options, "project": project, "name": name or run_name}
+        self.tracker = self
+        self.info, self.steps = SimpleNamespace(run_id=options.get("run_id") or f"new-{len(self.made)}"), []
+        self.made.append(self)
+
+    def start(self):
+        pass
+
+    def store_init_configuration(self, values):
+        assert values["seed"] == 3
+
+    def log(self, _, step):
+        self.steps.append(step)
+
+    finish = start
+
+
+def broken_off(place, name):
+    """A run that ends like a crash after some steps, and what goes on with it."""
+
+    def break_off(row, _left):
+        if row.step == 2:
+            raise BrokenOffError
+
+    with pytest.raises(BrokenOffError):
+        synthesize(SHORT, place, seed=3, progress=break_off, save_every=0, trackers=[name], overwrite=True)
+    return resume(place, save_every=1e9, trackers=[name])
+
+
+@pytest.mark.parametrize(("name", "word"), [("wandb", "id"), ("mlflow", "run_id")])
+def test_a_resumed_run_is_the_same_one_for_its_tracker(tmp_path, plain, monkeypatch, name, word):  # noqa: ARG001
+    monkeypatch.setattr(Named, "made", [])
+    monkeypatch.setitem(tracking.LOGGER_TYPE_TO_CLASS, name, Named)
+    for _ in range(2):  # and a new run in its place is another one
+        run = broken_off(tmp_path / "run", name)
+    told = [one.given[word] or one.info.run_id for one in Named.made]
+    assert told[0] == told[1] != told[2] == told[3]
+    assert all(one.given["name"] == "run" and one.given["project"] == SHORT.name for one in Named.made)
+    steps = [row.step for row in run.metrics]
+    assert Named.made[2].steps + Named.made[3].steps == steps
+    assert not (tmp_path / "run" / "state").exists()
+
+
+def test_a_name_that_is_none_is_given_to_no_tracker(tmp_path, plain, monkeypatch):  # noqa: ARG001
+    monkeypatch.setitem(tracking.LOGGER_TYPE_TO_CLASS, "wandb", Named)
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "trackers.json").write_text('{"wandb": "../../elsewhere"}')
+    with pytest.warns(UserWarning, match=r"the tracker wandb failed .*trackers\.json: wandb: "):
+        assert len(tell(["wandb"], tmp_path)) == 3
+
+
 @pytest.mark.slow
 def test_nothing_of_a_tracker_is_imported_until_it_is_asked_for():
     code = "import sys; from nestgraph.loop.synthesis import synthesize; from nestgraph.loop.tracking import *; "
@@ -258,6 +317,27 @@ def from_mlflow(folder):  # noqa: ARG001  (set by SETTINGS)
         told = [client.get_metric_history(run.info.run_id, tag) for tag in ("validation/accuracy", "size/connections")]
         found[run.info.run_name] = [(one.step, one.value, two.value) for one, two in zip(*told, strict=True)]
     return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["wandb", "mlflow"])
+def test_packages_take_a_resumed_run_for_the_same_one(tmp_path, plain, monkeypatch, name):  # noqa: ARG001
+    if not tracking._present(name):
+        missing(f"the tracker {name}: there is no {name}: pip install 'nestgraph[{name}]'")
+    monkeypatch.chdir(tmp_path)
+    for variable, value in SETTINGS.items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"file:{tmp_path}/mlruns")  # a relative one is where it was first
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        rows = broken_off(tmp_path / "run", name).metrics
+    assert [str(one.message) for one in said if "tracker" in str(one.message)] == []
+    if name == "mlflow":
+        found = from_mlflow(tmp_path)["run"]
+        assert [step for step, *_ in found] == [row.step for row in rows]
+    else:  # offline each beginning has files of its own, of one name
+        names = [path.name for path in tmp_path.glob("wandb/offline-run-*/run-*.wandb")]
+        assert (len(names), len(set(names))) == (2, 1)
 
 
 def parts_of(log):
