@@ -12,7 +12,7 @@ from torch import nn
 from nestgraph.data.minibatch import Loss
 from nestgraph.errors import SnapshotError, TrainingError
 from nestgraph.graph import Network
-from nestgraph.integrations.owners import check_owner, hand_over
+from nestgraph.integrations.owners import check_owner, hand_over, with_bodies_of
 from nestgraph.integrations.schedules import PoliciesByEpoch, Schedule
 from nestgraph.lowering import Workbench
 from nestgraph.snapshot import SIDECAR_ABOVE, UNLIMITED, load, save
@@ -69,14 +69,14 @@ class HoldsBench:
         checkpoint[ENTRY] = packed(self.bench.network)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Bring the bench to a checkpoint's network, before the weights are loaded.
+        """Bring the bench to a checkpoint's network, before the weights are loaded, those of opaque layers among them.
 
         Raises:
             SnapshotError: the checkpoint has no network, or a damaged one.
         """
         super().on_load_checkpoint(checkpoint)  # type: ignore[misc]
         assert isinstance(self, nn.Module), "a mixin of a LightningModule"
-        self.bench.load(unpacked(checkpoint.get(ENTRY)))
+        self.bench.load(with_bodies_of(unpacked(checkpoint.get(ENTRY)), self.bench.network.bodies))
         hand_over(self, self.bench_name, self.bench)
 
 

@@ -1,12 +1,14 @@
 """What a loop of somebody else and a workbench hand each other: the module, and the optimizers that stay."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
 from nestgraph.errors import TrainingError
+from nestgraph.graph import Network
+from nestgraph.graph.body import Body
 from nestgraph.lowering import Workbench
 from nestgraph.lowering.lowered_network import LoweredNetwork
 from nestgraph.spec.arguments import checked
@@ -42,6 +44,12 @@ def hand_over(owner: nn.Module, name: str, bench: Workbench) -> None:
             "module over first and wrap its owner then, anew after each edit"
         )
     setattr(place, attribute, bench.module)
+
+
+def with_bodies_of(network: Network, bodies: Mapping[str, Body]) -> Network:
+    """A network out of a file, which holds no code, with what its opaque layers compute."""
+    opaque = [name for name, layer in network.layers_by_name.items() if layer.opaque is not None]
+    return network.with_bodies({name: bodies[name] for name in opaque if name in bodies})
 
 
 @checked(TrainingError)

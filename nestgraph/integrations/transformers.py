@@ -1,15 +1,16 @@
 """The Trainer of Hugging Face: a callback that grows and prunes between epochs, and benches from its checkpoints."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from nestgraph.data.minibatch import Loss
-from nestgraph.errors import LoweringError, SnapshotError, TrainingError
-from nestgraph.integrations.owners import check_owner
+from nestgraph.errors import LoweringError, SnapshotError, StructureError, TrainingError
+from nestgraph.graph.body import Body
+from nestgraph.integrations.owners import check_owner, with_bodies_of
 from nestgraph.integrations.schedules import PoliciesByEpoch, Schedule
 from nestgraph.lowering import Workbench
 from nestgraph.lowering.workbench import OptimizerMaker
@@ -30,19 +31,26 @@ NETWORK = "nestgraph.json"
 """The file of the network in a checkpoint."""
 
 
-@checked(LoweringError, of=(SnapshotError,))
-def restored(checkpoint: str | os.PathLike[str], make: OptimizerMaker, device: str | torch.device = "cpu") -> Workbench:
+@checked(LoweringError, of=(SnapshotError, StructureError))
+def restored(
+    checkpoint: str | os.PathLike[str],
+    make: OptimizerMaker,
+    device: str | torch.device = "cpu",
+    bodies: Mapping[str, Body] | None = None,
+) -> Workbench:
     """A bench with the network of a checkpoint, before the Trainer that goes on from there is made.
 
     Args:
         checkpoint: the folder, such as `output/checkpoint-500`.
         make: see `Workbench`.
         device: where to train.
+        bodies: what opaque layers compute, such as the `bodies` of the network that training began with; the Trainer
+            loads their weights with the others.
 
     Raises:
-        LoweringError: the folder has no network, or see `Workbench`.
+        LoweringError: the folder has no network, a layer has no body, or see `Workbench`.
     """
-    return Workbench(load(Path(checkpoint) / NETWORK, UNLIMITED), make, device)
+    return Workbench(with_bodies_of(load(Path(checkpoint) / NETWORK, UNLIMITED), bodies or {}), make, device)
 
 
 class GrowAndPrune(TrainerCallback, ExportableState):

@@ -12,6 +12,7 @@ import nestgraph as ng
 from nestgraph.errors import LoweringError, SnapshotError, TrainingError
 from nestgraph.policies import ConnectionGrowth, MagnitudePruning, NeuronGrowth
 from tests.integrations.missing import missing
+from tests.integrations.recurrent import Recurrent
 
 try:
     import lightning.pytorch as pl
@@ -152,6 +153,51 @@ def test_training_resumes_with_the_optimizer_and_makes_each_edit_once(trained, e
     done = [edit for edit in bench.history if type(edit).__name__ == "Batch"]
     assert len(done) == sum(len(np.atleast_1d(policies)) for after, policies in STEPS.items() if after > epoch + 1)
     assert optimizer.param_groups[0]["lr"] == whole.bench.optimizer.param_groups[0]["lr"]
+
+
+def recurrent():
+    torch.manual_seed(0)
+    network = ng.import_module(Recurrent(), X)
+    return ng.Workbench(network, lambda module: torch.optim.AdamW(module.parameters(), lr=0.02))
+
+
+class Opaque(Classifier):
+    """One over a network with an LSTM inside, which no kind of layer covers."""
+
+    def __init__(self):
+        super().__init__(recurrent())
+
+
+class Outputs(pl.Callback):
+    """What a module answers as a checkpoint finds it."""
+
+    def __init__(self):
+        self.told = {}
+
+    def on_save_checkpoint(self, trainer, pl_module, _):
+        self.told[trainer.current_epoch] = answers(pl_module)
+
+
+def answers(module):
+    with torch.no_grad():
+        return module.net(X)
+
+
+def test_opaque_layers_are_pruned_around_saved_reloaded_and_gone_on_with(tmp_path):
+    steps = {1: MagnitudePruning(fraction=0.4), 2: ConnectionGrowth(fraction=0.3), 3: MagnitudePruning(fraction=0.2)}
+    kept, outputs = pl.callbacks.ModelCheckpoint(tmp_path, filename="{epoch}", save_top_k=-1), Outputs()
+    whole = Opaque()
+    fit(whole, 4, [GrowAndPrune(steps, functional.cross_entropy), outputs, kept])
+    assert [type(edit).__name__ for edit in whole.bench.history].count("Batch") == 3
+    for epoch, told in outputs.told.items():
+        module = Opaque.load_from_checkpoint(tmp_path / f"epoch={epoch}.ckpt", map_location="cpu")
+        assert torch.equal(answers(module), told)
+        again = Opaque()
+        fit(again, 4, [GrowAndPrune(steps, functional.cross_entropy)], tmp_path / f"epoch={epoch}.ckpt")
+        done = [type(edit).__name__ for edit in again.bench.history].count("Batch")
+        assert done == sum(after > epoch + 1 for after in steps)
+        assert again.bench.network.connection_count == whole.bench.network.connection_count
+        assert again.bench.network.bodies.keys() == whole.bench.network.bodies.keys() != set()
 
 
 def test_a_checkpoint_from_before_the_end_of_an_epoch_loses_no_edit(tmp_path):

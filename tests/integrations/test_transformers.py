@@ -13,6 +13,7 @@ from nestgraph.errors import LoweringError, TrainingError
 from nestgraph.lowering.states import OptimizerState
 from nestgraph.policies import ConnectionGrowth, MagnitudePruning, NeuronGrowth, UnitPruning
 from tests.integrations.missing import missing
+from tests.integrations.recurrent import Recurrent
 
 os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 try:
@@ -112,6 +113,32 @@ def test_a_resumed_run_gives_the_bits_of_the_undisturbed_one(undisturbed, tmp_pa
     bench = restored(checkpoint, make)
     trainer(bench, tmp_path).train(resume_from_checkpoint=str(checkpoint))
     same(bench, whole)
+
+
+def recurrent():
+    """A network with an LSTM inside, which no kind of layer covers."""
+    torch.manual_seed(0)
+    return ng.Workbench(ng.import_module(Recurrent(), X), make)
+
+
+def recurrent_trainer(bench, folder):
+    steps = {1: MagnitudePruning(fraction=0.4), 2: ConnectionGrowth(fraction=0.3), 3: MagnitudePruning(fraction=0.2)}
+    edits = GrowAndPrune(bench, steps, functional.cross_entropy, lambda batch: (batch["x"], batch["labels"]))
+    return trainer(bench, folder, [edits], num_train_epochs=4)
+
+
+def test_so_does_a_run_over_opaque_layers(tmp_path):
+    whole = recurrent()
+    recurrent_trainer(whole, tmp_path / "all").train()
+    assert [type(edit).__name__ for edit in whole.history].count("Batch") == 3
+    assert whole.network.bodies
+    for epoch in (1, 2, 3):
+        checkpoint = tmp_path / f"all/checkpoint-{epoch * EACH}"
+        bench = restored(checkpoint, make, bodies=recurrent().network.bodies)
+        recurrent_trainer(bench, tmp_path / "rest").train(resume_from_checkpoint=str(checkpoint))
+        same(bench, whole)
+    with pytest.raises(LoweringError, match="with_bodies"):
+        restored(checkpoint, make)
 
 
 def test_checkpoints_from_within_and_the_last_step_of_an_epoch_do_so_too(undisturbed, tmp_path):
