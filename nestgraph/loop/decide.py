@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Iterable
-from typing import Any
+from typing import Any, cast
 
 from nestgraph.loop.decisions import (
     PHASES,
@@ -85,9 +85,9 @@ def fold(recipe: Recipe, floor: float, outcomes: Iterable[Outcome]) -> State:
 def share_done(recipe: Recipe, state: State) -> float | None:
     """The share of its phase that a run has done; None where that is unknown."""
     growth, least, first, now = recipe.growth, recipe.pruning.size_floor, state.first, state.connections
-    if state.phase == "grow" and growth:
+    if growth and state.phase == "grow":
         return (now - first) / (growth.size_limit - first)
-    if state.phase == "prune" and first > least > 0:  # each step takes a part of what is left, so they go with the log
+    if state.phase == "prune" and least:  # each step takes a part of what is left, so they go with the log
         return math.log(first / now) / math.log(first / least)
     return None
 
@@ -196,7 +196,7 @@ def _kept(recipe: Recipe, floor: float, state: State, tried: Trained) -> bool:
         case "shift":
             return not _collapsed(recipe, floor, state, tried)
         case "prune":
-            return state.target is None or _goal(recipe, tried) >= state.target
+            return _goal(recipe, tried) >= cast(float, state.target)  # which the phase began with
         case "finish":
             return _goal(recipe, tried) >= state.goal
         case _:
@@ -221,7 +221,7 @@ def _conclude(recipe: Recipe, floor: float, state: State, tried: Trained | None)
         actions.append(Measured(state.title, kept, collapsed))
         state = _counted(state, collapsed=int(collapsed))
     actions.append(Accept() if kept else Refuse(state.title))
-    if kept and tried is not None:
+    if tried is not None and kept:
         state = _with(state, loss=tried.loss, goal=_goal(recipe, tried), connections=tried.connections)
         state = _counted(state, edits=int(state.edits > 0))
     else:

@@ -1,5 +1,6 @@
 """The loop as a pure function: whatever comes of its actions, it ends, and its state is a fold over outcomes."""
 
+import dis
 import itertools
 import json
 import subprocess
@@ -38,17 +39,19 @@ OUTCOME: TypeAdapter[Outcome] = TypeAdapter(Outcome)
 
 @st.composite
 def recipes(draw):
-    policies = POLICIES[: draw(st.integers(1, 3))]
+    policies, classes = POLICIES[: draw(st.integers(1, 3))], draw(st.booleans())
+    given = draw(st.sampled_from([None, 0.5, 1.0]))
+    target = {} if given is None else {"target_accuracy" if classes else "target": given}
     growth = {
         "policies": [{"kind": "connection_growth"}, {"kind": "neuron_growth"}][: draw(st.integers(1, 2))],
-        "size_limit": draw(st.integers(50, 200)),
-        "target_accuracy": draw(st.sampled_from([0.5, 1.0])),
-        "max_edits": draw(st.integers(0, 4)),
+        "size_limit": draw(st.sampled_from([240, 150, 60])),
+        **target,
+        "max_edits": draw(st.sampled_from([4, 2, 0])),
         "patience": draw(st.integers(1, 3)),
     }
     pruning = {
         "policies": policies,
-        "tolerance": draw(st.sampled_from([0.0, 0.1, 1.0])),
+        **(target if target and draw(st.booleans()) else {"tolerance": draw(st.sampled_from([0.0, 0.1, 1.0]))}),
         "epochs": draw(st.integers(1, 3)),
         "recovery_epochs": draw(st.integers(0, 4)),
         "smallest_step": draw(st.sampled_from([0.1, 0.3, 1.0])),
@@ -62,12 +65,13 @@ def recipes(draw):
             {
                 "name": "drawn",
                 "data": {"name": "digits"},
+                **({} if classes else {"task": {"kind": "regression", "goal": "r2"}}),
                 "seed_network": {"kind": "mlp", "widths": [64, 10]},
                 "training": {"retries": retries},
                 "finish_epochs": draw(st.integers(0, 2)),
                 "shift": {"epochs": draw(st.integers(0, 1))},
                 "pruning": pruning,
-                **({"growth": growth} if draw(st.booleans()) else {}),
+                **({"growth": growth} if draw(st.integers(0, 2)) else {}),
             }
         ),
         "drawn.json",
@@ -81,7 +85,8 @@ def outcome_of(draw, action):
         case Propose() | Shift():
             return Proposed(edits=draw(st.integers(0, 2)), title="an edit")
         case Train() if draw(st.integers(0, 3)):
-            return Trained(loss=draw(share), scores={"accuracy": draw(share)}, connections=draw(st.integers(1, 250)))
+            scores = dict.fromkeys(("accuracy", "r2"), draw(share))
+            return Trained(loss=draw(share), scores=scores, connections=draw(st.integers(1, 250)))
         case Train():
             return Broke()
         case Damage(places, _):
@@ -193,40 +198,76 @@ def test_what_stands_never_gets_worse_than_its_phase_allows_and_counts_are_those
     assert counts.retried <= counts.diverged
 
 
-def test_every_line_is_reached_by_drawn_outcomes():
-    codes, reached = functions_of(module), set()
+def test_every_branch_is_reached_by_drawn_outcomes_and_none_but_that_awaited_is_taken():
+    codes, passed = {code: traced(code) for each in functions_of(module) for code in within(each)}, set()
 
-    def trace(frame, *_):
-        if frame.f_code in codes:
-            reached.add((frame.f_code.co_name, frame.f_lineno))
-            return trace
-        return None
+    def follow(frame, *_):
+        if frame.f_code not in codes:
+            return None
+        frame.f_trace_opcodes, before = True, [-1]
+
+        def instruction(frame, event, _):
+            if event == "opcode" and frame.f_lasti in codes[frame.f_code]:
+                passed.add((frame.f_code, before[0], frame.f_lasti))
+                before[0] = frame.f_lasti
+            return instruction
+
+        return instruction
 
     @settings(max_examples=300, database=None, derandomize=True)
     @given(st.data())
     def live(data):
         recipe, before = data.draw(recipes()), sys.gettrace()
-        sys.settrace(trace)
+        sys.settrace(follow)
         try:
             steps = lived(data.draw, recipe)
             for state, _, _ in steps:
                 share_done(recipe, state)
+                for wrong in (Damaged(losses=()), *([] if state.awaits == "training" else [Broke()])):
+                    with pytest.raises(TypeError, match="expected an outcome"):
+                        decide(recipe, FLOOR, state, wrong)
             fold(recipe, FLOOR, [outcome for _, outcome, _ in steps if outcome])
-            with pytest.raises(TypeError, match="expected an outcome"):
-                decide(recipe, FLOOR, State(), Broke())
         finally:
             sys.settrace(before)
 
     live()
-    assert {(code.co_name, line) for code in codes for line in lines_of(code)} - reached == set()
+    ways = {(code, *way) for code in codes for way in ways_of(code)}
+    assert len(ways) > 100
+    missed = {(code.co_name, line_at(code, start), start, end) for code, start, end in ways - passed}
+    assert missed == set()
 
 
 def functions_of(module):
     return {each.__code__ for each in vars(module).values() if getattr(each, "__module__", "") == module.__name__}
 
 
-def lines_of(code: CodeType):
-    return {line for _, _, line in code.co_lines() if line and line != code.co_firstlineno}
+def within(code: CodeType):
+    """A function's code and that of what is defined in it."""
+    yield code
+    for each in code.co_consts:
+        if isinstance(each, CodeType):
+            yield from within(each)
+
+
+def traced(code: CodeType):
+    """The offsets of its instructions, but for those that only mark where a branch goes on."""
+    return {each.offset for each in dis.get_instructions(code) if each.opname != "NOT_TAKEN"}
+
+
+def ways_of(code: CodeType):
+    """Both ways on from each conditional jump; a `match` of two things asks whether they are two, which has one."""
+    several = [each for each in dis.get_instructions(code) if each.opname != "NOT_TAKEN"]
+    before = ""
+    for one, following in itertools.pairwise(several):
+        if "IF" in one.opname or one.opname == "FOR_ITER":
+            yield one.offset, following.offset
+            if not before.endswith(("MATCH_SEQUENCE", "GET_LEN,LOAD_CONST,COMPARE_OP")):
+                yield one.offset, one.argval
+        before = f"{before},{one.opname}"[-80:]
+
+
+def line_at(code: CodeType, offset: int):
+    return next(line for start, end, line in code.co_lines() if start <= offset < end)
 
 
 def test_deciding_needs_no_torch():
