@@ -54,7 +54,7 @@ CONTROLS = {
     "half": {"steps": "other bytes in"},
     "average": {"steps": "other bytes in", "outcomes": "other bytes in"},
     "loader": {"place": "other bytes in", "optimizer": "other bytes in"},
-    "table": {"rows": "other bytes in", "random": "other bytes in"},
+    "table": {"rows": "other bytes in", "optimizer": "other bytes in"},
     "package": {"package": "expected a policy whose code is known", "random": "other bytes in"},
 }
 """By variant what may not be forgotten, and how each control fails."""

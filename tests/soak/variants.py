@@ -6,6 +6,7 @@ import random
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -129,13 +130,22 @@ def install_policy(folder: Path) -> None:
     importlib.invalidate_caches()
 
 
+# -- half precision --------------------------------------------------------------------------------------
+
+
+def scale_high(_: Path) -> None:
+    """Let losses begin at a scale that is too high, so that each training has steps that are left out."""
+    torch.amp.GradScaler = partial(torch.amp.GradScaler, init_scale=2.0**20)
+
+
 VARIANTS = {
     "adamw": Variant(),
     "muon": Variant(
         'optimizer = "muon", learning_rate = 0.02, batch_size = 200, schedule = "one_cycle", accumulate = 3'
     ),
     "half": Variant(
-        'optimizer = "rmsprop", learning_rate = 0.01, batch_size = 200, precision = "float16", accumulate = 2'
+        'optimizer = "rmsprop", learning_rate = 0.01, batch_size = 60, precision = "float16", accumulate = 2',
+        ready=scale_high,
     ),
     "average": Variant(
         'optimizer = "adam", learning_rate = 0.02, batch_size = 200, ema = 0.9, early_stop = 3, precision = "bfloat16"'
