@@ -79,7 +79,8 @@ class CompactMask(ArrayRecord):
         fits = ascending(entries) and entries.shape == active.shape == weights.shape
         if not fits or not _silent(weights, active):
             return None
-        return cls(projection=edit.projection, woken=entries[active], weights=weights[active], pruned=entries[~active])
+        woken, pruned = entries[active], entries[~active]
+        return cls(projection=edit.projection, woken=woken, weights=_written(weights[active]), pruned=pruned)
 
     @property
     def plain(self) -> SetMask:
@@ -88,14 +89,15 @@ class CompactMask(ArrayRecord):
         Raises:
             ValueError: its parts do not fit each other.
         """
-        _check_weights(self.weights, len(self.woken))
+        _check(self.weights, len(self.woken))
         entries = np.concatenate([self.woken, self.pruned])
         order = np.argsort(entries, kind="stable")
         if not ascending(entries[order]):
             raise ValueError("expected each connection among the woken or the pruned ones, got one among both")
         active = order < len(self.woken)
         weights = np.zeros(len(entries), np.float32)
-        weights[active] = self.weights
+        if len(self.weights):
+            weights[active] = self.weights
         return SetMask(
             projection=self.projection, entries=owned(entries[order]), active=owned(active), weights=owned(weights)
         )
@@ -118,7 +120,7 @@ class CompactBlock(ArrayRecord):
             raise ValueError(f"expected live places from 0 to {size - 1}, got {self.live[-1]}")
         if self.live is not None and len(self.live) == size:
             raise ValueError("expected no live places where all weights are active, got all")
-        _check_weights(self.weights, size if self.live is None else len(self.live))
+        _check(self.weights, size if self.live is None else len(self.live))
         return self
 
     @classmethod
@@ -128,7 +130,7 @@ class CompactBlock(ArrayRecord):
         if weight.shape != mask.shape or weight.ndim > 8 or not _silent(weight, mask):
             return None
         places = None if mask.all() else np.flatnonzero(mask)
-        return cls(shape=weight.shape, live=places, weights=weight[mask], area=block.area, links=block.links)
+        return cls(shape=weight.shape, live=places, weights=_written(weight[mask]), area=block.area, links=block.links)
 
     @property
     def plain(self) -> Block:
@@ -136,7 +138,8 @@ class CompactBlock(ArrayRecord):
         weight, mask = np.zeros(self.shape, np.float32), np.full(self.shape, self.live is None)
         if self.live is not None:
             mask.reshape(-1)[self.live] = True
-        weight[mask] = self.weights
+        if len(self.weights):
+            weight[mask] = self.weights
         return Block(weight=owned(weight), mask=owned(mask), area=self.area, links=self.links)
 
 
@@ -249,9 +252,18 @@ def _silent(weights: AnyArray, active: AnyArray) -> bool:
     return not weights.view(np.uint32)[~active].any()
 
 
-def _check_weights(weights: AnyArray, count: int) -> None:
+def _written(weights: AnyArray) -> AnyArray:
+    """Weights of active connections as they are written: none where all are 0, as those of growth often are."""
+    return weights if weights.view(np.uint32).any() else no_values()
+
+
+def _check(weights: AnyArray, count: int) -> None:
+    if not len(weights):
+        return
     if len(weights) != count:
-        raise ValueError(f"expected a weight for each of {count} active connections, got {len(weights)}")
+        raise ValueError(f"expected a weight for each of {count} active connections, or none, got {len(weights)}")
+    if not weights.view(np.uint32).any():
+        raise ValueError("expected no weights where all are 0, got them")
 
 
 @dataclass(frozen=True)

@@ -147,6 +147,7 @@ def test_what_the_form_cannot_say_keeps_that_of_the_record():
     ):
         assert compact(edit) is edit
         assert read(line_of(edit)).edit == edit
+    assert not len(compact(masked([1, 3], [True, True], [0.0, 0.0])).weights)
     assert compact(masked([1, 3], [True, False], [-0.0, 0.0])).weights.tobytes() == b"\0\0\0\x80"
 
 
@@ -170,8 +171,9 @@ def lined(edit):
     ("fields", "reason"),
     [
         ({"woken": "AA==", "weights": "AACAPw==", "pruned": "AA=="}, "got one among both"),
-        ({"woken": "AA=="}, "a weight for each of 1 active connections, got 0"),
-        ({"weights": "AACAPw=="}, "a weight for each of 0 active connections, got 1"),
+        ({"woken": "AAA=", "weights": "AACAPw=="}, "a weight for each of 2 active connections, or none, got 1"),
+        ({"woken": "AA==", "weights": "AAAAAA=="}, "expected no weights where all are 0"),
+        ({"weights": "AACAPw=="}, "a weight for each of 0 active connections, or none, got 1"),
         ({"woken": "AA==", "weights": "AACAPwA="}, "numbers of 4 bytes each"),
         ({"woken": "AA==", "weights": "AADAfw=="}, "NaN or infinity"),
         ({"pruned": ""}, "where there is none the field is absent"),
@@ -188,7 +190,7 @@ def test_masks_that_are_none_are_refused(fields, reason):
     [
         ({"shape": [1, 2], "live": "Ag==", "weights": "AACAPw=="}, "live places from 0 to 1, got 2"),
         ({"shape": [1, 1], "live": "AA==", "weights": "AACAPw=="}, "no live places where all weights are active"),
-        ({"shape": [1, 2], "weights": "AACAPw=="}, "a weight for each of 2 active connections, got 1"),
+        ({"shape": [1, 2], "weights": "AACAPw=="}, "a weight for each of 2 active connections, or none, got 1"),
         (
             {"shape": [2**30, 2**30], "live": "AA==", "weights": "AACAPw=="},
             r"at most 268,435,456 weights in all blocks",
@@ -219,6 +221,14 @@ def evidence(network, rng):
     """Numbers in the place of gradients."""
     shapes = {name: network.connection_columns(name).weight.shape for name in network.projection_names}
     return Evidence(gradients={name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()})
+
+
+def weighted(edit, rng):
+    """The edit with weights other than 0 for what it wakes."""
+    if isinstance(edit, Batch):
+        return edit.model_copy(update={"edits": tuple(weighted(one, rng) for one in edit.edits)})
+    weights = np.where(edit.active, rng.normal(size=edit.entries.shape), 0).astype(np.float32)
+    return masked(edit.entries, edit.active, weights).model_copy(update={"projection": edit.projection})
 
 
 def changed(edit):
@@ -263,7 +273,7 @@ def test_a_pruned_connection_costs_at_most_4_bytes(density, share):
 @pytest.mark.parametrize("density", [0.05, 0.3])
 def test_a_woken_connection_costs_at_most_10_bytes(density, share):
     network, rng = lenet_300_100(density=density, seed=0), np.random.default_rng(0)
-    edit = ConnectionGrowth(fraction=share).propose(network, evidence(network, rng), rng)
+    edit = weighted(ConnectionGrowth(fraction=share).propose(network, evidence(network, rng), rng), rng)
     woken, pruned = changed(edit)
     assert not pruned
     assert woken > 10
