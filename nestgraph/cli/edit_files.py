@@ -47,7 +47,8 @@ def preview_of(network: Network, edits: Edits) -> Preview:
     """What edits would do to a network: of a journal, what it comes to, unless one of its steps is refused."""
     if not isinstance(edits, list):
         return Editor(network).preview(edits)
-    words = f"journal of {len(edits):,} steps"
+    steps = sum(entry.applied is not None or entry.action in ("undo", "redo") for entry in edits)
+    words = f"journal of {steps:,} steps"
     try:
         change = diff(network, replay(network, edits).network)
     except NestgraphError as error:

@@ -119,6 +119,7 @@ RULES = {
     "maxLength": _bound(str, lambda value, rule: len(value) <= rule),
     "minLength": _bound(str, lambda value, rule: len(value) >= rule),
     "maxItems": _bound(list, lambda value, rule: len(value) <= rule),
+    "maxProperties": _bound(dict, lambda value, rule: len(value) <= rule),
     "minItems": _bound(list, lambda value, rule: len(value) >= rule),
     "minimum": _bound(NUMBER, lambda value, rule: value >= rule),
     "maximum": _bound(NUMBER, lambda value, rule: value <= rule),
@@ -147,6 +148,15 @@ def test_what_is_written_fits_its_schema(data):
     assert fits("edit.schema.json", edit.model_dump_json()) == []
     step = JournalStep(sequence=1, action="apply", edit=edit, digest=network.digest)
     assert fits("journal-entry.schema.json", JournalEntry.of(step).model_dump_json()) == []
+
+
+def test_lines_of_every_action_fit_the_schema_of_journals():
+    lines = (Path(__file__).parent / "examples" / "v2-journal.jsonl").read_text().splitlines()
+    assert {json.loads(line)["action"] for line in lines} == {"apply", "propose", "outcome", "undo"}
+    for line in lines:
+        assert fits("journal-entry.schema.json", line) == []
+        assert fits("journal-entry.schema.json", line.replace('"version":2', '"version":1'))
+        assert fits("journal-entry.schema.json", line.replace('"kind":"', '"kind":"un', 1)) or '"kind"' not in line
 
 
 @pytest.mark.parametrize(
