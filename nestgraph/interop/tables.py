@@ -166,15 +166,26 @@ def _row(where: str, line: Any, names: Sequence[str] | None, columns: Sequence[s
         given = cast(Mapping[str, Any], line)
         _check_header(where, list(given), columns[:required])
         return Row(where, {name: given[name] for name in columns if name in given})
-    if isinstance(line, str | bytes) or not isinstance(line, Sequence | np.ndarray):
+    cells = _cells(line, len(names or columns))
+    if cells is None:
         expected = f"({', '.join(columns)})"
         raise InteropError(f"{where}: expected {expected} or a mapping of them, got {_short(line)}")
-    cells = list(cast(Sequence[Any], line))
     if names is not None:
-        _check_width(where, cells, names, len(names))
+        _check_width(where, len(line), names, len(names))
         return Row(where, {name: cell for name, cell in zip(names, cells, strict=True) if name in columns})
-    _check_width(where, cells, columns, required)
+    _check_width(where, len(line), columns, required)
     return Row(where, dict(zip(columns, cells, strict=False)))
+
+
+def _cells(line: Any, most: int) -> list[Any] | None:
+    """The first cells of a row, which may be endless; None where it is none."""
+    if isinstance(line, str | bytes) or not isinstance(line, Sequence | np.ndarray):
+        return None
+    try:
+        cells = cast(Sequence[Any], line)
+        return [cell for cell, _ in zip(cells, range(most), strict=False)] if len(cells) else []
+    except Exception:  # whatever a stranger's `__len__` or `__iter__` does; arrays of no dimension have none
+        return None
 
 
 def _from_file(
@@ -217,10 +228,10 @@ def _check_header(where: str, header: Sequence[Any], required: Sequence[str]) ->
         raise InteropError(f"{where}: expected each column once, got {twice!r:.80} twice")
 
 
-def _check_width(where: str, cells: Sequence[Any], columns: Sequence[str], required: int) -> None:
-    if not required <= len(cells) <= len(columns):
+def _check_width(where: str, count: int, columns: Sequence[str], required: int) -> None:
+    if not required <= count <= len(columns):
         expected = f"{', '.join(columns)}: {required}" + (f" to {len(columns)}" if required < len(columns) else "")
-        raise InteropError(f"{where}: expected {expected} cells, got {len(cells)}")
+        raise InteropError(f"{where}: expected {expected} cells, got {count}")
 
 
 def _strange(cell: Any) -> bool:

@@ -191,6 +191,12 @@ BAD = {
         {},
         "row 2 of the edges: expected source, target, weight: 3 cells, got 2",
     ),
+    "cells without end": ([range(10**12)], {}, "row 1 of the edges: .* 3 cells, got 1000000000000"),
+    "a row of no dimension": (
+        [np.array(3)],
+        {},
+        r"row 1 of the edges: expected \(source, .* got ndarray of shape \(\)",
+    ),
     "a mapping without weight": ([{"source": "a", "target": "y"}], {}, "row 1 of the edges: .*weight is missing"),
     "text for a row": (["a,y,1"], {}, r"row 1 of the edges: expected \(source, target, weight\)"),
     "no table": (3, {}, "expected as edges a path, rows or a DataFrame, got int"),
