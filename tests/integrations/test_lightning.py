@@ -25,7 +25,7 @@ generator = torch.Generator().manual_seed(0)
 X = torch.randn(96, 12, generator=generator)
 Y = X[:, :3].argmax(1)
 STEPS = {
-    1: [ConnectionGrowth(fraction=0.2), NeuronGrowth(units=2)],
+    1: [ConnectionGrowth(fraction=0.2), NeuronGrowth(units=2, rule="gradmax")],
     3: MagnitudePruning(fraction=0.3),
     6: [MagnitudePruning(fraction=0.3)],
 }

@@ -28,7 +28,7 @@ generator = torch.Generator().manual_seed(0)
 X = torch.randn(96, 12, generator=generator)
 ROWS = [{"x": x, "labels": y} for x, y in zip(X, X[:, :3].argmax(1), strict=True)]
 STEPS = {
-    1: [ConnectionGrowth(fraction=0.2), NeuronGrowth(units=2)],
+    1: [ConnectionGrowth(fraction=0.2), NeuronGrowth(units=2, rule="gradmax")],
     2: UnitPruning(threshold=1.5, fraction=0.3),
     4: MagnitudePruning(fraction=0.3),
 }
