@@ -215,10 +215,12 @@ class Trainer:
             saves: where points of this training are kept, and where it goes on if some are.
 
         Raises:
+            DataError: the network does not fit the dataset.
             Interrupted: a signal asked for the end; what is kept goes on from here.
             TrainingError: the loss or a weight became infinite or not a number, or the loss is beyond the limit; `drop`
                 of the bench goes back.
         """
+        self._check(bench.edited)
         training = Training(purpose=purpose, index=index, epochs=epochs, rate=rate)
         steps, seed = Steps(bench, self.options, self.device), derived_seed(self.seed, "fit", purpose, index)
         with torch.random.fork_rng():
@@ -277,7 +279,12 @@ class Trainer:
 
     @checked(TrainingError)
     def batches(self, network: Network, count: Count | None, purpose: str, index: int) -> Iterator[Batch]:
-        """`count` undistorted batches of the training split in random order; all of it for None."""
+        """`count` undistorted batches of the training split in random order; all of it for None.
+
+        Raises:
+            DataError: the network does not fit the dataset.
+        """
+        self._check(network)
         for batch in self._batches["train"].drawn(derived_seed(self.seed, "batches", purpose, index), count):
             interruption.end_if_wished()
             yield self._told(network, batch)
@@ -308,8 +315,10 @@ class Trainer:
         """A split in its order, in batches of up to `most` samples, and of fewer where images are large.
 
         Raises:
+            DataError: the network does not fit the dataset.
             TrainingError: `most` is less than 1.
         """
+        self._check(network)
         return (self._told(network, batch) for batch in self._in_order(split, most))
 
     def _told(self, network: Network, batch: Minibatch) -> Batch:

@@ -337,7 +337,7 @@ def _without_refused(document: Any, read: Recorded, source: str, whole: Collecti
         try:
             return RECIPE.validate_json(json.dumps(document), context=read), in_one_sentence(dict.fromkeys(told))
         except ValidationError as error:
-            told.append(problems_of(error, RECIPE))
+            told.append(problems_of(error, Recipe))
             sections, policies = leave_aside(document, error)
             found = [document[section]["policies"][number] for section, number in policies]
             refused = [each for each in found if each not in read.refused]  # else it cannot even be kept as a record
@@ -360,6 +360,6 @@ def parse_recipe(text: str, source: str) -> Recipe:
     try:
         return RECIPE.validate_json(options_json(text, source))
     except ValidationError as error:
-        raise RecipeError(f"{source}: {problems_of(error, RECIPE)}") from None
+        raise RecipeError(f"{source}: {problems_of(error, Recipe)}") from None
     except ValueError as error:
         raise RecipeError(f"{source}: {error}") from None

@@ -8,11 +8,11 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable
-from functools import cache, partial
+from functools import partial
 from typing import Any, NoReturn, TypeVar, cast
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from nestgraph.errors import SnapshotError
 from nestgraph.snapshot.known_keys import unknown_key
@@ -145,13 +145,13 @@ def _constant(text: str) -> NoReturn:
     raise ValueError(f"expected finite numbers, got {text}")
 
 
-def problems_of(error: ValidationError, read: TypeAdapter[Any] | None = None) -> str:
+def problems_of(error: ValidationError, record: type[BaseModel] | None = None) -> str:
     """All problems of a validation, or the first and how many more, each with its place:
     `layers[2].values.bias: expected ..., got ...; projections: missing ...`.
 
     Args:
         error: the validation's.
-        read: what it validated, to tell what unknown keys may have meant.
+        record: of the whole document, to tell what unknown keys may have meant.
     """
     count = error.error_count()
     if count > MOST_PROBLEMS:
@@ -161,8 +161,7 @@ def problems_of(error: ValidationError, read: TypeAdapter[Any] | None = None) ->
     found = [
         each for each in everything if each["type"] != UNFILLED and not (each["type"] == SHORT and each["loc"] in inner)
     ]
-    schema = _schema(read) if read and any(each["type"] == UNKNOWN for each in found[:SHOWN]) else {}
-    placed = ((place_of(each["loc"]), _problem(each, schema)) for each in found[:SHOWN])
+    placed = ((place_of(each["loc"]), _problem(each, record)) for each in found[:SHOWN])
     return in_one_sentence([f"{place}: {words}" if place else words for place, words in placed], len(found))
 
 
@@ -186,15 +185,9 @@ def _first(error: ValidationError) -> dict[str, Any]:
     return cast(dict[str, Any], error.errors(include_url=False)[0])
 
 
-@cache
-def _schema(read: TypeAdapter[Any]) -> dict[str, Any]:
-    """Made once, as it takes long."""
-    return read.json_schema()
-
-
-def _problem(first: dict[str, Any], schema: dict[str, Any]) -> str:
+def _problem(first: dict[str, Any], record: type[BaseModel] | None) -> str:
     if first["type"] == UNKNOWN:
-        return unknown_key(schema, first["loc"])
+        return unknown_key(record, first["loc"])
     if first["type"] == "missing":
         return "missing (expected a value, got none)"
     if first["type"] == "union_tag_not_found":

@@ -107,7 +107,7 @@ def varied(recipe: Recipe, variation: Variation) -> Recipe:
             _put(document, place, deepcopy(value))
         return RECIPE.validate_json(json.dumps(document))
     except ValidationError as error:
-        raise RecipeError(f"variation {variation.name!r}: {problems_of(error, RECIPE)}") from None
+        raise RecipeError(f"variation {variation.name!r}: {problems_of(error, Recipe)}") from None
     except (ValueError, RecursionError) as error:
         raise RecipeError(f"variation {variation.name!r}: {error}") from None
 
@@ -174,7 +174,7 @@ def _parsed(text: str, path: Path) -> Sweep:
             sweep = sweep.model_copy(update={"recipe": str(path.parent / sweep.recipe)})
         sweep.recipes()
     except ValidationError as error:
-        raise RecipeError(f"{path}: {problems_of(error, _SWEEP)}") from None
+        raise RecipeError(f"{path}: {problems_of(error, Sweep)}") from None
     except RecipeError as error:
         raise RecipeError(f"{path}: {error}") from None
     except ValueError as error:

@@ -12,6 +12,7 @@ from nestgraph.graph import Structure
 from nestgraph.graph.reference import forward, preactivation
 from nestgraph.loop.trainer import Trainer, cpu_threads
 from nestgraph.lowering import slots
+from nestgraph.lowering.workbench import Workbench
 from nestgraph.recipes.recipe import TrainingOptions
 from nestgraph.seeds import lenet_5, mlp
 from tests.loop.tasks import accuracy_of, but_one, conv_network, dense_network, images_for, loss_of, toy, toy_trainer
@@ -244,7 +245,15 @@ MISFITS = {
 def test_a_network_that_does_not_fit_the_data_is_refused(name):
     network, expected = MISFITS[name]
     trainer = toy_trainer(DATA)
-    for attempt in (lambda: trainer.bench(network), lambda: trainer.measure(network, "test")):
+    bench = Workbench(network, lambda module: torch.optim.SGD(module.parameters(), lr=0.1))
+    attempts = (
+        lambda: trainer.bench(network),
+        lambda: trainer.measure(network, "test"),
+        lambda: trainer.fit(bench, 1, "train", 0),
+        lambda: trainer.samples(network, "test"),
+        lambda: list(trainer.batches(network, 1, "train", 0)),
+    )
+    for attempt in attempts:
         with pytest.raises(DataError, match=expected) as caught:
             attempt()
         assert "'toy'" in str(caught.value)
