@@ -15,7 +15,7 @@ from nestgraph.data.tables.frames import is_frame, table_of
 from nestgraph.data.tables.options import TableReading
 from nestgraph.data.tables.table import Table
 from nestgraph.errors import DataError
-from nestgraph.spec.arguments import AtLeastOne, checked
+from nestgraph.spec.arguments import AtLeastOne, checked, sized
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.facts import AllWanted
 from nestgraph.spec.parts import are_several, each_of, named
@@ -125,7 +125,7 @@ def split(
     if target is not None or wanted is not None:
         raise DataError(f"split expected no target beside arrays, which give it themselves, got {target!r}")
     whole = _samples(data, name)
-    groups = None if by is None else np.asarray(by)
+    groups = None if by is None else _array(by, f"{name}, by")
     if groups is not None and groups.shape != (len(whole),):
         raise DataError(f"split expected a value of by for each of {len(whole):,} samples, got {groups.shape}")
     places = split_places(name, whole.targets, validation, test, np.random.default_rng(seed), kind, groups)
@@ -205,6 +205,6 @@ def _whole(targets: NDArray[Any]) -> bool:
 def _array(given: Any, place: str) -> AnyArray:
     try:
         detached = given.detach().cpu() if isinstance(given, torch.Tensor) else given
-        return np.asarray(detached)
+        return np.asarray(sized(detached))
     except Exception as error:  # whatever a stranger's `__array__` does
         raise DataError(f"{place}: expected an array, got {quoted(given)}") from error

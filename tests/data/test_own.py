@@ -244,6 +244,10 @@ SPLITS = {
     "a frame without target": (lambda: split(pd.DataFrame(X)), "expected the name of a frame's target column"),
     "arrays with a target": (lambda: split((X, Y), target="y"), "expected no target beside arrays"),
     "groups of another length": (lambda: split((X, Y), kind="group", by=[1]), r"for each of 30 samples, got \(1,\)"),
+    "groups without end": (
+        lambda: split((X, Y), kind="group", by=range(10**12)),
+        "own, by: expected an array, got range",
+    ),
     "groups of nothing": (lambda: split((X, Y), kind="group"), "expected a value of each sample to group them by"),
     "other shapes": (
         lambda: dataset((X, Y), (X[:, :2], Y)),
