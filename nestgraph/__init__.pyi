@@ -38,7 +38,7 @@ from .lowering import follow as follow
 from .lowering import lower as lower
 from .lowering import network_of as network_of
 from .lowering.compact import compact as compact
-from .policies.registry import register as register
+from .recipes.own_kinds import register as register
 from .recipes.recipe import Recipe as Recipe
 from .recipes.recipe import load_recipe as load_recipe
 from .render import draw as draw

@@ -1,4 +1,4 @@
-"""Policies of a user's own file, for one call of a verb. This runs the file, which the command line names."""
+"""Policies and tasks of a user's own file, for one call of a verb. This runs the file, which the command line names."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -11,25 +11,26 @@ from typing import cast
 
 from nestgraph.errors import RecipeError
 from nestgraph.policies import Policy
-from nestgraph.policies.registry import register
+from nestgraph.recipes.own_kinds import register
 from nestgraph.snapshot.disk import open_regular, reported, shown
 from nestgraph.spec.wording import foreign
+from nestgraph.tasks.task import Task
 
 
 def load_plugins(files: Sequence[Path] | None) -> None:
-    """Run Python files and register the policies that they define.
+    """Run Python files and register the policies and tasks that they define.
 
     Raises:
-        RecipeError: one is no Python file, fails, or defines no policy; or a kind is not its own.
+        RecipeError: one is no Python file, fails, or defines neither; or a kind is not its own.
         SnapshotError: one cannot be read.
     """
     for number, path in enumerate(files or ()):
-        policies = list(_policies(_module(path, f"nestgraph_plugin_{number}")))
-        if not policies:
-            expected = "classes of policies, each with a field such as kind: Literal['mine'] = 'mine'"
+        own = list(_own(_module(path, f"nestgraph_plugin_{number}")))
+        if not own:
+            expected = "classes of policies or tasks, each with a field such as kind: Literal['mine'] = 'mine'"
             raise RecipeError(f"{shown(path)}: expected {expected}, got none")
-        for policy in policies:
-            register(policy)
+        for each in own:
+            register(each)
 
 
 class _Unkept(SourceFileLoader):
@@ -54,8 +55,8 @@ def _module(path: Path, name: str) -> ModuleType:
     return module
 
 
-def _policies(module: ModuleType) -> Iterator[type[Policy]]:
+def _own(module: ModuleType) -> Iterator[type[Policy] | type[Task]]:
     for value in list(vars(module).values()):
-        own = isinstance(value, type) and issubclass(value, Policy) and value.__module__ == module.__name__
+        own = isinstance(value, type) and issubclass(value, Policy | Task) and value.__module__ == module.__name__
         if own and not isabstract(cast(object, value)) and "kind" in value.model_fields:
             yield value

@@ -16,7 +16,7 @@ from nestgraph.loop.synthesis import complete, facts_of, synthesize, trainer_of
 from nestgraph.loop.tracking import check_trackers, tracked
 from nestgraph.loop.trainer import cpu_threads
 from nestgraph.policies import Policy
-from nestgraph.recipes.own_policies import classes_of, refuse_unknown
+from nestgraph.recipes.own_kinds import classes_of, refuse_unknown
 from nestgraph.recipes.recipe import Recipe, recorded_recipe
 from nestgraph.runs.locks import Lock
 from nestgraph.runs.records import Records
@@ -79,7 +79,7 @@ def resume(
         state = RunState(place, Pace(save_every))
         begun = state.begun()
         recipe = _same_recipe(place, begun, policies).with_code(task)
-        refuse_unknown(recipe, (begun.environment.model_extra or {}).get("policies"))
+        refuse_unknown(recipe, begun.environment.model_extra)
         seed, where = begun.environment.seed, device or begun.environment.device
         trainer = trainer_of(recipe, seed, where, data)
         with cpu_threads(recipe.training.threads), tracked(trackers, place, recipe, seed, progress) as watcher:

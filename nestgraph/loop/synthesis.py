@@ -16,8 +16,7 @@ from nestgraph.loop.environment import environment, fingerprints
 from nestgraph.loop.flops import active_flops
 from nestgraph.loop.tracking import check_trackers, tracked
 from nestgraph.loop.trainer import Trainer, cpu_threads
-from nestgraph.policies.registry import packages_of
-from nestgraph.recipes.own_policies import policies_of, refuse_unknown
+from nestgraph.recipes.own_kinds import packages_of, refuse_unknown
 from nestgraph.recipes.recipe import Recipe
 from nestgraph.runs import interruption
 from nestgraph.runs.interruption import Interrupted, signals_noted
@@ -107,11 +106,9 @@ def trainer_of(recipe: Recipe, seed: int, device: str, given: Dataset | None = N
 
 
 def facts_of(trainer: Trainer, recipe: Recipe) -> dict[str, Any]:
-    """What the exact numbers of a run depend on beside its recipe; packages that its policies are of among them."""
-    packages = packages_of(policies_of(recipe).values())
-    own = {"policies": packages} if packages else {}
+    """What the exact numbers of a run depend on beside its recipe, packages of its policies and task among it."""
     data = fingerprints(trainer.dataset)
-    return {"seed": trainer.seed, "device": str(trainer.device), **environment(), **own, "data": data}
+    return {"seed": trainer.seed, "device": str(trainer.device), **environment(), **packages_of(recipe), "data": data}
 
 
 def complete(engine: Engine, recipe: Recipe, trainer: Trainer, folder: RunFolder) -> Run:

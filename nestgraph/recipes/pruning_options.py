@@ -7,7 +7,8 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from nestgraph.policies import PruningPolicy, UnitPruning
 from nestgraph.policies.pruning import ConnectionPruning
-from nestgraph.recipes.own_policies import Own
+from nestgraph.policies.registry import POLICIES
+from nestgraph.spec.open_kinds import Own
 from nestgraph.spec.options import Beside, Options, misplaced
 from nestgraph.spec.record import absent
 
@@ -43,7 +44,9 @@ class PruningOptions(Options):
         activity_batches: how many training batches the activity of units is averaged over.
     """
 
-    policies: Annotated[tuple[Annotated[PruningPolicy, Own(PruningPolicy)], ...], Field(min_length=1, max_length=16)]
+    policies: Annotated[
+        tuple[Annotated[PruningPolicy, Own(PruningPolicy, POLICIES)], ...], Field(min_length=1, max_length=16)
+    ]
     target_accuracy: Share | None = None
     target: float | None = Field(default=None, exclude_if=absent)
     tolerance: Share = 0.0

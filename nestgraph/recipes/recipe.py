@@ -22,7 +22,8 @@ from nestgraph.data.options import AnyData
 from nestgraph.data.samples import Dataset
 from nestgraph.errors import DataError, RecipeError, SnapshotError
 from nestgraph.policies import GrowthPolicy, Policy
-from nestgraph.recipes.own_policies import Own, Recorded, recorded
+from nestgraph.policies.registry import POLICIES
+from nestgraph.recipes.own_kinds import recorded
 from nestgraph.recipes.past_options import leave_aside
 from nestgraph.recipes.pruning_options import PruningOptions, Share
 from nestgraph.recipes.seed_options import Positive, SeedOptions
@@ -31,11 +32,13 @@ from nestgraph.snapshot import in_one_sentence, options_json, problems_of, read_
 from nestgraph.snapshot.disk import PathLike
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.limits import MAX_THREADS
+from nestgraph.spec.open_kinds import Own, Recorded
 from nestgraph.spec.operations import ActivationFunction
 from nestgraph.spec.options import Beside, misplaced, usual
 from nestgraph.spec.randomness import Seed
 from nestgraph.spec.record import Record, Text, absent
 from nestgraph.tasks.classes import Classification
+from nestgraph.tasks.registry import TASKS
 from nestgraph.tasks.several import RecipeTask, Several
 from nestgraph.tasks.task import Task
 
@@ -101,7 +104,9 @@ class GrowthOptions(Record):
         evidence_batches: how many training batches the evidence is averaged over; None for the whole training set.
     """
 
-    policies: Annotated[tuple[Annotated[GrowthPolicy, Own(GrowthPolicy)], ...], Field(min_length=1, max_length=16)]
+    policies: Annotated[
+        tuple[Annotated[GrowthPolicy, Own(GrowthPolicy, POLICIES)], ...], Field(min_length=1, max_length=16)
+    ]
     size_limit: PositiveInt
     target_accuracy: Share = 1.0
     target: float | None = Field(default=None, exclude_if=absent)
@@ -124,7 +129,7 @@ class Recipe(Record):
     name: Slug
     description: Text = ""
     data: AnyData
-    task: RecipeTask = Field(default=CLASSES, exclude_if=usual_task)
+    task: Annotated[RecipeTask, Own(RecipeTask, TASKS)] = Field(default=CLASSES, exclude_if=usual_task)
     seed_network: SeedOptions
     training: TrainingOptions = TrainingOptions()
     seed_epochs: PositiveInt = 1

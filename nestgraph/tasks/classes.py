@@ -8,6 +8,7 @@ from pydantic import Field
 from nestgraph.errors import DataError, TrainingError
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.facts import Facts, Wanted
+from nestgraph.tasks.registry import TASKS
 from nestgraph.tasks.sums import Confusion, Floats, Labels, Mean, Ranking, Sum
 from nestgraph.tasks.task import (
     GoalText,
@@ -119,6 +120,7 @@ class _Classes(Task):
         return float(-(shares * np.log(shares)).sum())
 
 
+@TASKS.included
 class Classification(_Classes):
     """One class a sample, an output for each: cross entropy.
 
@@ -177,6 +179,7 @@ class Classification(_Classes):
         return facts.classes
 
 
+@TASKS.included
 class Binary(_Classes):
     """One of two classes, one output, the log odds of the second: binary cross entropy."""
 
@@ -219,6 +222,7 @@ class Binary(_Classes):
         return 2 * second / (1 + second)
 
 
+@TASKS.included
 class MultiLabel(Task):
     """Any of several labels a sample, an output for each, its log odds: binary cross entropy, the mean over labels.
 

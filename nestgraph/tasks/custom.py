@@ -18,6 +18,7 @@ from nestgraph.spec.record import Name
 from nestgraph.spec.wording import foreign, quoted, shape_of
 from nestgraph.tasks.classes import Binary, Classification, MultiLabel
 from nestgraph.tasks.numbers import Reconstruction, Regression
+from nestgraph.tasks.registry import TASKS
 from nestgraph.tasks.sums import Floats, Mean, Sum, Whole
 from nestgraph.tasks.task import GoalText, Task, array_of, refuse_broadcast, torch_itself
 
@@ -36,6 +37,7 @@ TRIED = 4096
 """Samples at most on which constant answers are tried."""
 
 
+@TASKS.included
 class Custom(Task):
     """A task with callables that no file holds: its name and what they are known by.
 
@@ -228,7 +230,8 @@ def task(
     """A task: one of this package, with any callable as its loss or among its metrics.
 
     Args:
-        kind: what targets and outputs are: classification, binary, multi_label, regression or reconstruction.
+        kind: what targets and outputs are: classification, binary, multi_label, regression or reconstruction; or that
+            of a class that was registered or that an installed package offers.
         loss: the name of a loss, or a callable that gives the mean loss, a scalar tensor, for outputs and targets (and
             weights, where samples have some); by default that of the kind.
         metrics: names, or by name callables that give a number for all outputs and targets of a split (tensors on the
@@ -242,8 +245,9 @@ def task(
         RecipeError: an argument is none of its kind.
         RecordError: there is no such kind, loss, metric or option, or the goal has the wrong direction.
     """
-    if kind not in KINDS:
-        raise RecordError("task", f"kind: expected one of {', '.join(KINDS)}, got {quoted(kind)}")
+    made: Any = KINDS.get(kind) or TASKS.find(kind)
+    if made is None:
+        raise RecordError("task", f"kind: expected one of {', '.join((*KINDS, *TASKS.registered))}, got {quoted(kind)}")
     told: dict[str, Any] = dict.fromkeys(_names(metrics))
     if isinstance(metrics, Mapping):
         told = dict(cast("Mapping[str, Any]", metrics))
@@ -262,11 +266,14 @@ def task(
     plain = tuple(each for each in told if each not in own)
     fields: dict[str, Any] = {**options, **({"metrics": plain} if plain else {})}
     if not own and loss is None:
-        return KINDS[kind](**fields, **({} if goal is None else {"goal": goal}))
-    like, usual = KINDS[kind](**fields), "-loss" if loss else next(iter(own))
+        return made(**fields, **({} if goal is None else {"goal": goal}))
+    if kind not in KINDS:
+        expected, got = f"callables beside one of {', '.join(KINDS)}", f"some beside {kind[:64]!r}"
+        raise RecordError("task", f"expected {expected}, got {got}: its class has a loss and metrics of its own")
+    like, usual = made(**fields), "-loss" if loss else next(iter(own))
     aim = usual if goal is None else goal
     if aim.removeprefix("-") not in own:  # of what this package has, names and direction are checked
-        KINDS[kind](**{**fields, "goal": aim})
+        made(**{**fields, "goal": aim})
     return Custom.of(
         {
             "name": name,

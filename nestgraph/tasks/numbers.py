@@ -10,6 +10,7 @@ from nestgraph.errors import DataError
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.facts import Facts, Wanted
 from nestgraph.spec.options import Beside, Options
+from nestgraph.tasks.registry import TASKS
 from nestgraph.tasks.sums import Explained, Floats, Mean, Roots, Sum
 from nestgraph.tasks.task import (
     GoalText,
@@ -134,6 +135,7 @@ class _Numbers(Task, Options):
         return found if found > 0 else 1.0
 
 
+@TASKS.included
 class Regression(_Numbers):
     """Numbers, one or several a sample.
 
@@ -225,6 +227,7 @@ class Regression(_Numbers):
         return super()._constant_loss(true, shares)
 
 
+@TASKS.included
 class Reconstruction(_Numbers):
     """The inputs themselves, as an autoencoder gives them back.
 

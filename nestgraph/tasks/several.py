@@ -11,10 +11,12 @@ from nestgraph.errors import DataError, NestgraphError, TrainingError
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.facts import Facts, Wanted
 from nestgraph.spec.metrics import LOSS
+from nestgraph.spec.open_kinds import Own
 from nestgraph.spec.parts import words_of
 from nestgraph.spec.record import Name
 from nestgraph.spec.wording import quoted
 from nestgraph.tasks.custom import AnyTask
+from nestgraph.tasks.registry import TASKS
 from nestgraph.tasks.sums import Mean, Sum
 from nestgraph.tasks.task import GoalText, Task, check_goal, torch_itself
 
@@ -39,6 +41,7 @@ class Shared(Sum):
         return sum(share * part.value for share, part in self.parts)
 
 
+@TASKS.included
 class Several(Task):
     """A task for each output of a network.
 
@@ -52,7 +55,7 @@ class Several(Task):
     """
 
     kind: Literal["several"] = "several"
-    tasks: Annotated[dict[Name, AnyTask], Field(min_length=1, max_length=64)]
+    tasks: Annotated[dict[Name, Annotated[AnyTask, Own(AnyTask, TASKS)]], Field(min_length=1, max_length=64)]
     shares: dict[Name, Annotated[float, Field(gt=0, le=1e9)]] = Field(default_factory=dict[str, float])
     metrics: tuple[()] = ()
     goal: GoalText = "-loss"

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from nestgraph.policies import registry
+from nestgraph.policies.registry import POLICIES
 from tests.cli.running import TINY, run
 
 MINE = """
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("plain")
 
 @pytest.fixture(autouse=True)
 def _folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "_registered", {})
+    monkeypatch.setattr(POLICIES, "registered", {})
     monkeypatch.chdir(tmp_path)
     recipe = TINY.format(edits=1).replace('"magnitude_pruning"', '"mine"')
     (tmp_path / "tiny.toml").write_text(recipe)
@@ -49,7 +49,7 @@ def test_a_run_with_a_policy_of_ones_own(tmp_path):
     assert done.exit_code == 0, done.stderr
     policies = json.loads((tmp_path / "run" / "recipe.json").read_text())["pruning"]["policies"]
     assert [policy["kind"] for policy in policies] == ["mine"]
-    registry._registered.clear()
+    POLICIES.registered.clear()
     for words in (("resume", "run"), ("report", "run"), ("resume", "run", "--plugin", "mine.py")):
         assert run(*words).exit_code == 0, "a finished run is read with and without the file"
 
@@ -57,8 +57,8 @@ def test_a_run_with_a_policy_of_ones_own(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("x = 1", "expected classes of policies"),
-        ("from nestgraph.policies import MagnitudePruning", "expected classes of policies"),
+        ("x = 1", "expected classes of policies or tasks"),
+        ("from nestgraph.policies import MagnitudePruning", "expected classes of policies or tasks"),
         ("raise SystemExit(3)", "expected a Python file that runs, got SystemExit: 3"),
         ("def f(:", "got SyntaxError"),
         (MINE.replace('"mine"', '"rigl"'), "register: expected a kind of its own, got 'rigl', which is built in"),

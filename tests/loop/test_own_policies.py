@@ -12,7 +12,7 @@ from nestgraph.errors import RecipeError, SnapshotError
 from nestgraph.loop.resuming import begin_or_resume, resume
 from nestgraph.loop.synthesis import synthesize
 from nestgraph.policies import MagnitudePruning, Policy
-from nestgraph.recipes.own_policies import UnknownPolicy
+from nestgraph.policies.registry import UnknownPolicy
 from nestgraph.recipes.recipe import parse_recipe, recorded_recipe
 from nestgraph.reporting import report
 from nestgraph.runs import run_folder

@@ -10,9 +10,9 @@ import pytest
 import nestgraph as ng
 from nestgraph.edits import Batch
 from nestgraph.errors import RecipeError
-from nestgraph.policies import MagnitudePruning, Policy, registry
-from nestgraph.policies.registry import find, offered, packages_of, register
-from nestgraph.recipes.own_policies import UnknownPolicy
+from nestgraph.policies import MagnitudePruning, Policy
+from nestgraph.policies.registry import POLICIES, UnknownPolicy
+from nestgraph.recipes.own_kinds import register
 from nestgraph.recipes.recipe import RECIPE, GrowthOptions, Recipe, load_recipe, parse_recipe, recorded_recipe
 from nestgraph.snapshot import schemas
 
@@ -48,8 +48,8 @@ class Mine(Policy):
 
 @pytest.fixture(autouse=True)
 def _clean(monkeypatch):
-    monkeypatch.setattr(registry, "_registered", {})
-    monkeypatch.setattr(registry, "_packages", {})
+    monkeypatch.setattr(POLICIES, "registered", {})
+    monkeypatch.setattr(POLICIES, "packages", {})
     before = set(sys.modules)
     yield
     for name in set(sys.modules) - before:
@@ -120,7 +120,7 @@ def test_a_class_that_is_defined_again_takes_its_place():
 
     cell(0.1)
     second = cell(0.2)
-    assert find("again") is second
+    assert POLICIES.find("again") is second
 
     class Other(Mine):
         kind: Literal["again"] = "again"
@@ -149,9 +149,11 @@ def test_a_package_offers_a_policy_by_its_kind(installed):
     installed("tickets", "tickets = own_tickets:Tickets")
     (policy,) = read({"kind": "tickets", "rewind": 5, "names": ["b"]})
     assert (type(policy).__name__, policy.rewind, policy.names) == ("Tickets", 5, ("b",))
-    assert packages_of([policy, Mine()]) == {"tickets": {"name": "tickets", "version": "1.2"}}
+    assert POLICIES.packages_of([policy, Mine()]) == {"tickets": {"name": "tickets", "version": "1.2"}}
     register(type("Tickets", (Mine,), {"__annotations__": {"kind": Literal["tickets"]}, "kind": "tickets"}))
-    assert find("tickets").model_fields.keys() == Mine.model_fields.keys(), "what this process says comes first"
+    assert POLICIES.find("tickets").model_fields.keys() == Mine.model_fields.keys(), (
+        "what this process says comes first"
+    )
 
 
 def test_names_of_this_package_win(installed):
@@ -195,7 +197,7 @@ def test_what_a_package_offers_wrongly(installed, entry, before, words):
     assert "\n" not in str(caught.value)
     (kept,) = recorded_recipe(document({"kind": "tickets", "rewind": 3}), "r.json").pruning.policies
     assert isinstance(kept, UnknownPolicy)
-    assert list(offered()) == []
+    assert list(POLICIES.offered()) == []
 
 
 @pytest.mark.parametrize("kind", ["os:system", "../x", "own_tickets", "own_tickets:Tickets", "", "Tickets", "tickets "])

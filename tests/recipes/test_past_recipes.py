@@ -8,7 +8,7 @@ import pytest
 from nestgraph.errors import RecipeError, SnapshotError
 from nestgraph.loop.resuming import resume
 from nestgraph.loop.synthesis import synthesize
-from nestgraph.recipes.own_policies import UnknownPolicy
+from nestgraph.policies.registry import UnknownPolicy
 from nestgraph.recipes.recipe import PastRecipe, load_recipe, parse_recipe, recorded_recipe
 from nestgraph.reporting import report
 from nestgraph.runs import run_folder

@@ -31,7 +31,7 @@ from nestgraph.loop.stepping import Steps
 from nestgraph.loop.training_state import Place
 from nestgraph.lowering.bench_state import BenchState
 from nestgraph.lowering.states import OptimizerState
-from nestgraph.recipes import own_policies
+from nestgraph.policies.registry import POLICIES
 from nestgraph.runs import run_folder, state_files
 from nestgraph.runs.interruption import Interrupted
 from nestgraph.runs.run_files import LOCK, MANIFEST, RESULT
@@ -153,7 +153,7 @@ def forget_package():
     same_recipe = resuming._same_recipe
 
     def without(*arguments):
-        own_policies.find = lambda _: None
+        POLICIES.find = lambda _: None
         return same_recipe(*arguments)
 
     resuming._same_recipe = without
