@@ -240,6 +240,14 @@ def test_what_disagrees_on_rows_is_refused_once(name, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_export_of_rows_is_checked_once(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(exporting, "check_agreement", lambda *given: asked.append("prepared"))
+    monkeypatch.setattr(exporting, "check_rows", lambda *given: asked.append("raw") or 0.0)
+    export(NETWORK, tmp_path / "net.py", columns=COLUMNS)
+    assert asked == ["raw"]
+
+
 def test_a_wrong_class_is_refused(tmp_path, monkeypatch):
     columns = COLUMNS.model_copy(update={"target": ClassTarget(name="kind", classes=("flat", "house"))})
     turned = COLUMNS.model_copy(update={"target": ClassTarget(name="kind", classes=("house", "flat"))})
