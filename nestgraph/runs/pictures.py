@@ -44,9 +44,10 @@ def draw_run(
 
 
 def _has_square_inputs(network: Network) -> bool:
-    """Whether inputs can be an image: those of tables are seldom as many as a square has."""
+    """Whether there is one input and it can be an image: those of tables are seldom as many as a square has."""
     layers = [network.layer(name) for name in network.input_names]
-    return any(layer.size is not None or isqrt(layer.features or 0) ** 2 == layer.features for layer in layers)
+    squares = [layer.size is not None or isqrt(layer.features or 0) ** 2 == layer.features for layer in layers]
+    return squares == [True]
 
 
 def _drawn(picture: Callable[[], object]) -> None:

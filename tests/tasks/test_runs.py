@@ -25,9 +25,10 @@ TASKS = {
     "two numbers": ({"kind": "regression", "loss": "huber", "goal": "-mae"}, ["y", "z"], ["mae", "r2"]),
     "gaussian": ({"kind": "regression", "loss": "gaussian"}, ["y"], ["r2", "mae"]),
     "binary": ({"kind": "binary", "metrics": ["auroc", "f1"], "goal": "auroc"}, ["even"], ["auroc", "f1"]),
+    "labels": ({"kind": "multi_label"}, ["even", "high"], ["f1", "accuracy"]),
     "balanced": ({"kind": "classification", "class_weights": "balanced", "goal": "f1"}, ["even"], ["f1", "accuracy"]),
 }
-OUTPUTS = {"two numbers": 2, "gaussian": 2, "balanced": 2}
+OUTPUTS = {"labels": 2, "two numbers": 2, "gaussian": 2, "balanced": 2}
 
 
 @pytest.fixture(autouse=True)
