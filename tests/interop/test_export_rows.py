@@ -242,8 +242,8 @@ def test_what_disagrees_on_rows_is_refused_once(name, tmp_path, monkeypatch):
 
 def test_an_export_of_rows_is_checked_once(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(exporting, "check_agreement", lambda *given: asked.append("prepared"))
-    monkeypatch.setattr(exporting, "check_rows", lambda *given: asked.append("raw") or 0.0)
+    monkeypatch.setattr(exporting, "check_agreement", lambda *_: asked.append("prepared"))
+    monkeypatch.setattr(exporting, "check_rows", lambda *_: asked.append("raw") or 0.0)
     export(NETWORK, tmp_path / "net.py", columns=COLUMNS)
     assert asked == ["raw"]
 
