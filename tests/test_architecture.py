@@ -52,6 +52,12 @@ LIGHT = (
 )
 RUNS_DATA = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 LONGEST = 400
+KNOWING = {
+    "cross_?entropy": "tasks.classes",
+    "accurac": "spec.metrics|tasks.(classes|sums)|recipes|runs.run|runs.pictures|studies|reporting|render.curves|cli",
+    "image": "data|recipes|seeds|studies|reporting|render|cli|spec.facts|interop|loop.trainer",
+}
+"""What few modules know of data and answers, and which these are."""
 
 
 def modules(root=ROOT):
@@ -206,6 +212,28 @@ def test_nothing_runs_data():
 def test_modules_are_small_and_say_why_they_are_here():
     assert offenders(lambda _, source: len(source.splitlines()) > LONGEST, MODULES) == {}
     assert offenders(lambda _, tree: not ast.get_docstring(tree), trees()) == {}
+
+
+def named_in(source):
+    """What a module names: variables, attributes, arguments, imports and words in quotation marks, not its prose."""
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name) | ast.keyword(arg=str(name)):
+                yield name
+            case ast.alias(name=name) | ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                yield name.rpartition(".")[2]
+            case ast.Constant(value=str(word)) if word.isidentifier():
+                yield word
+
+
+@pytest.mark.parametrize("pattern", KNOWING)
+def test_only_modules_that_are_about_it_know_what_data_and_answers_are(pattern):
+    knowing = {}
+    for module, source in modules().items():
+        if found := {name for name in named_in(source) if re.search(pattern, name, re.IGNORECASE)}:
+            knowing[module] = found
+    strangers = {m: found for m, found in knowing.items() if not re.match(rf"nestgraph\.({KNOWING[pattern]})\b", m)}
+    assert strangers == {}
 
 
 def test_no_modules_import_each_other_in_a_circle():

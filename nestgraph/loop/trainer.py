@@ -12,9 +12,10 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import update_bn
 
-from nestgraph.data.augmentation import ImageAugmentation, image_augmentation, middle
+from nestgraph.data.augmentation import ImageAugmentation
 from nestgraph.data.batches import Batches, SampledBatches
-from nestgraph.data.distortion import AffineDistortion, affine_distortion
+from nestgraph.data.distortion import AffineDistortion
+from nestgraph.data.image_views import image_views
 from nestgraph.data.loaded import OwnBatches, OwnSamples
 from nestgraph.data.minibatch import Minibatch, present
 from nestgraph.data.samples import Dataset, Samples, StreamedSamples
@@ -112,10 +113,7 @@ class Trainer:
         """
         self.device = present(device)
         self.dataset, self.options, self.seed = dataset, options, seed
-        image, self._values = dataset.facts.image, dataset.facts.values
-        self._size = image[1:] if image else None
-        self._distort = None if distortion is None else affine_distortion(distortion)
-        self._augment = None if augmentation is None else image_augmentation(augmentation, self._size or (1, 1))
+        self._views = image_views(dataset, distortion, augmentation)
         self.task = self._fitted(task)
         self._batches = {name: self._read(samples) for name, samples in dataset.splits.items()}
 
@@ -142,8 +140,8 @@ class Trainer:
             return OwnBatches(samples, self.device, prepare)
         if not isinstance(samples, Samples | StreamedSamples):
             raise DataError(f"expected samples in memory, in files or of a loader, got {quoted(samples)}")
-        vary = [each for each in (self._distort, self._augment) if each is not None]
-        return SampledBatches(samples, self.options.batch_size, self.device, prepare, vary, self._seen, seeded=False)
+        size, views = self.options.batch_size, self._views
+        return SampledBatches(samples, size, self.device, prepare, views.vary, views.see, seeded=False)
 
     @checked(TrainingError)
     def bench(self, network: Network) -> Workbench:
@@ -246,14 +244,6 @@ class Trainer:
         stopping, together = self.options.early_stop is not None, self.options.accumulate
         last = validated if stopping else None
         return Course(self._batches["train"], self.task, self.loss_limit, together, read, last)
-
-    def _seen(self, images: torch.Tensor) -> torch.Tensor:
-        """What a network sees of images: their middle, normalised if the dataset says so."""
-        images = middle(images, self._size) if self._size else images
-        if (known := self.dataset.normalisation) is None:
-            return images
-        mean, deviation = (images.new_tensor(each).reshape(-1, 1, 1) for each in (known.mean, known.deviation))
-        return (images - mean) / deviation
 
     @torch.no_grad()
     def try_out(self, network: Network) -> None:
