@@ -341,7 +341,7 @@ def _forms(network, rng, folder):
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
     made = {"optimizer": optimizer, "before": (network, module), "after": (network, ng.lower(network))}
     yield ng.carry_optimizer, made
-    yield ng.register, {"policy": Mine}
+    yield ng.register, {"of": Mine}
     yield ng.follow, {"kind": type("Own", (torch.optim.SGD,), {}), "how": "restart"}
     bench = {"network": network, "make": lambda given: torch.optim.SGD(given.parameters(), lr=0.1), "device": "cpu"}
     yield ng.Workbench, bench
