@@ -87,7 +87,7 @@ def share_done(recipe: Recipe, state: State) -> float | None:
     growth, least, first, now = recipe.growth, recipe.pruning.size_floor, state.first, state.connections
     if growth and state.phase == "grow":
         return (now - first) / (growth.size_limit - first)
-    if state.phase == "prune" and least:  # each step takes a part of what is left, so they go with the log
+    if state.phase == "prune" and first > least > 0:  # each step takes a part of what is left, so they go with the log
         return math.log(first / now) / math.log(first / least)
     return None
 
