@@ -137,5 +137,4 @@ def _check_columns(applied: Applied, made_anew: bool) -> None:
         if old.has_layer(name) and not made_anew:
             assert columns.next_id >= old.unit_columns(name).next_id
     for name in new.projection_names:
-        arrays = (getattr(new.connection_columns(name), field) for field in ("weight", "mask", "area", "links"))
-        assert not any(array.flags.writeable for array in arrays if array is not None)
+        assert not any(array.flags.writeable for array in new.connection_columns(name).arrays.values())

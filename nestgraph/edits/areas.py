@@ -35,7 +35,7 @@ def shrink_areas(structure: Structure, areas: Mapping[str, AnyArray]) -> Batch:
     lost = 0
     for name, wanted in areas.items():
         columns = structure.connection_columns(name)
-        present = np.ones((1, 1, 1, 1), bool) if columns.area is None else columns.area
+        present = columns.kept((1, 1))
         kept = _fitting(structure, name, wanted) & present
         off = present & ~kept
         if off.any():

@@ -14,13 +14,13 @@ from nestgraph.edits.edit import recipe_function
 from nestgraph.edits.layers import AddProjection, Block, RemoveLayer, RemoveProjection
 from nestgraph.edits.naming import free_name
 from nestgraph.errors import EditError
-from nestgraph.graph.columns import ConnectionColumns
-from nestgraph.graph.geometry import output_size, target_size
+from nestgraph.graph.columns import ConnectionColumns, Links
+from nestgraph.graph.projections import meaning_of
 from nestgraph.graph.reference import project
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.operations import Activation, BatchNorm, Dropout
-from nestgraph.spec.projection import Argument, Conv, Dense, OneToOne, Projection, Weighted, is_gate
+from nestgraph.spec.projection import Conv, OneToOne, Projection
 
 
 @recipe_function
@@ -55,14 +55,14 @@ def bypass_layer(structure: Structure, layer: str) -> Batch:
     return Batch(edits=tuple(edits), title=f"bypass {layer}")
 
 
-def _plain(structure: Structure, layer: str, projections: Sequence[Projection]) -> list[Weighted]:
+def _plain(structure: Structure, layer: str, projections: Sequence[Projection]) -> list[Projection]:
     """The projections at a side of a layer, whose products are projections: they add up units of one form."""
-    found: list[Weighted] = []
+    found: list[Projection] = []
     for p in projections:
-        links = isinstance(p, OneToOne) and p.kernel is None
-        reforms = links and output_size(structure.layer(p.source)) != target_size(structure, p)
-        if isinstance(p, Argument) or is_gate(p) or reforms:
-            what = "a gate" if is_gate(p) else "one that flattens maps" if links else "an argument of an opaque layer"
+        meaning = meaning_of(structure, p)
+        reforms = p.couples and meaning.pointwise and meaning.source_size != meaning.size
+        if not p.adds or reforms:
+            what = "a gate" if p.gates else "one that flattens maps" if reforms else "an argument of an opaque layer"
             _refuse(layer, f"expected projections that add to sums as they are, got {p.name!r}, {what}")
         found.append(p)
     return found
@@ -97,8 +97,8 @@ class _Joint:
     """Two projections that meet at a layer, which multiplies by `scale` between them."""
 
     structure: Structure
-    first: Weighted
-    second: Weighted
+    first: Projection
+    second: Projection
     scale: AnyArray
 
     def edit(self, name: str) -> AddProjection | None:
@@ -107,7 +107,7 @@ class _Joint:
         if self._identity():
             return AddProjection(projection=self.second.model_copy(update=ends), connections=self._renamed())
         carrier, other = self.first, self.second
-        if not self._pointwise(other) or (isinstance(carrier, OneToOne) and self._pointwise(carrier)):
+        if not self._pointwise(other) or (carrier.couples and self._pointwise(carrier)):
             carrier, other = other, carrier
         if not self._pointwise(other) or any(self._columns(p).area is not None for p in (carrier, other)):
             names = f"{self.first.name!r} and {self.second.name!r}"
@@ -143,45 +143,30 @@ class _Joint:
 
     def _renamed(self) -> Block:
         """The connections of the second projection, led from the units of the first one's source."""
-        block = Block.of(self._columns(self.second))
-        if block.links is None:
-            return block
-        near, far = (self.structure.units(p.source).tolist() for p in (self.second, self.first))
-        sources = dict(zip(near, far, strict=True))
-        links = [(sources[unit], target) for unit, target in block.links.tolist()]
-        return block.model_copy(update={"links": np.array(links, np.int64).reshape(-1, 2)})
+        if not self.second.couples:
+            return Block.of(self._columns(self.second))
+        columns, ends = self.structure.linked(self.second.name)
+        sources = self.structure.units(self.first.source)[columns.at(1, ends)]
+        return Block.of(columns.relinked(np.stack([sources, columns.ids(0)], 1)))
 
-    def _pointwise(self, projection: Weighted) -> bool:
-        """Whether a projection reads one number a source unit for each that it gives."""
-        if isinstance(projection, Dense) or projection.kernel is None:
-            return output_size(self.structure.layer(projection.source)) is None or isinstance(projection, OneToOne)
-        return (projection.kernel, projection.stride, projection.padding) == ((1, 1), (1, 1), (0, 0))
+    def _pointwise(self, projection: Projection) -> bool:
+        return meaning_of(self.structure, projection).pointwise
 
-    def _product(self, carrier: Weighted) -> tuple[AnyArray, AnyArray]:
+    def _product(self, carrier: Projection) -> tuple[AnyArray, AnyArray]:
         """Weights and mask (out, in, ...) of both as one, extended over the grid or kernel of the carrier."""
         (weight, mask), (onward, heeded) = self._table(self.first), self._table(self.second)
         weight = weight * self.scale.reshape(-1, 1, 1)
         pairs = ((onward, weight), (heeded.astype(np.float32), mask.astype(np.float32)))
         product, paths = (np.moveaxis(np.tensordot(late, early, (1, 0)), 1, 3) for late, early in pairs)
-        columns = self._columns(carrier)
-        rest = columns.weight.shape[2 if columns.links is None else 1 :]
-        shape = (*product.shape[:2], *rest)
+        shape = (*product.shape[:2], *self._columns(carrier).inner)
         return product.reshape(shape), paths.reshape(shape) > 0
 
     def _table(self, projection: Projection) -> tuple[AnyArray, AnyArray]:
         """Weights and mask (out, in, places) of a projection, 0 where there is no link."""
-        columns = self._columns(projection)
-        targets, sources = (self.structure.unit_columns(end) for end in (projection.target, projection.source))
-        if columns.links is None:
-            shape = (len(targets), len(sources), -1)
-            return columns.weight.reshape(shape), columns.mask.reshape(shape)
-        rows = targets.positions(columns.links[:, 1])
-        places = sources.positions(columns.links[:, 0])
-        shape = (len(targets), len(sources), math.prod(columns.weight.shape[1:]))
-        weight, mask = np.zeros(shape, np.float32), np.zeros(shape, bool)
-        weight[rows, places] = columns.weight.reshape(-1, shape[2])
-        mask[rows, places] = columns.mask.reshape(-1, shape[2])
-        return weight, mask
+        columns, ends = self.structure.wired(projection.name)
+        weight, mask = columns.spread_out(ends)
+        shape = (*ends.shape, math.prod(columns.inner))
+        return weight.reshape(shape), mask.reshape(shape)
 
     def _linked(self, weight: AnyArray, mask: AnyArray) -> Block:
         """A table of which each target has one source at most, as links in the order of targets."""
@@ -190,7 +175,7 @@ class _Joint:
         order = np.argsort(targets[rows])
         rows, places = rows[order], places[order]
         links = np.stack([sources[places], targets[rows]], 1)
-        return Block(weight=weight[rows, places], mask=mask[rows, places], links=links)
+        return Block.of(Links.of(weight[rows, places], mask[rows, places], links))
 
     def _columns(self, projection: Projection) -> ConnectionColumns:
         return self.structure.connection_columns(projection.name)

@@ -173,24 +173,10 @@ def _of_edges(network: Network, edges: Iterable[Any], dormant: bool) -> Masks:
 
 def _of_pairs(network: Network, projection: Projection, places: AnyArray) -> AnyArray:
     """The possible connections of pairs of units, given by position (pairs, [target, source])."""
-    columns = network.connection_columns(projection.name)
+    columns, ends = network.wired(projection.name)
     mask = np.zeros(columns.mask.shape, bool)
-    if columns.links is None:
-        if mask.size:  # an argument has no connections
-            mask[places[:, 0], places[:, 1]] = True
-        return mask
-    wanted: list[list[int]] = places.tolist()
-    mask[[link in wanted for link in _link_places(network, projection).tolist()]] = True
+    mask[columns.index(places[:, 0], places[:, 1], ends)] = True
     return mask
-
-
-def _link_places(network: Structure, projection: Projection) -> AnyArray:
-    """(links, [target, source]): the positions of the units that the links join."""
-    links = network.connection_columns(projection.name).links
-    assert links is not None, "asked of one-to-one projections only"
-    sources, targets = network.unit_columns(projection.source), network.unit_columns(projection.target)
-    pairs = [(targets.position[target], sources.position[source]) for source, target in links.tolist()]
-    return np.array(pairs, np.int64).reshape(-1, 2)
 
 
 def _check_found(
@@ -200,15 +186,8 @@ def _check_found(
     source, target = (network.units(layer) for layer in ends)
     found = np.zeros((len(target), len(source)), bool)
     for name, mask in chosen.items():
-        if not mask.size:
-            continue
-        inner = tuple(range(1 if network.connection_columns(name).links is not None else 2, mask.ndim))
-        lit = mask.any(axis=inner) if inner else mask
-        if lit.ndim == 1:
-            lit_places = _link_places(network, network.projection(name))[lit]
-            found[lit_places[:, 0], lit_places[:, 1]] = True
-        else:
-            found |= lit
+        columns, units = network.wired(name)
+        found[columns.listed(columns.of_pairs(mask), units)] = True
     for row, column in places:
         if not found[row, column]:
             edge = ((ends[0], int(source[column])), (ends[1], int(target[row])))
@@ -219,8 +198,7 @@ def _at_end(network: Network, projection: Projection, mask: AnyArray, axis: int,
     """The connections in `mask` whose target (axis 0) or source (axis 1) is among the units of `ends`."""
     layer = projection.target if axis == 0 else projection.source
     units = ends.get(layer, np.zeros(len(network.units(layer)), bool))
-    if units.all() or not mask.size:
+    if units.all():
         return mask
-    if network.connection_columns(projection.name).links is not None:
-        units, axis = units[_link_places(network, projection)[:, axis]], 0
-    return mask & units.reshape([-1 if place == axis else 1 for place in range(mask.ndim)])
+    columns, both = network.wired(projection.name)
+    return mask & columns.spread(units, axis, both)

@@ -2,7 +2,6 @@
 
 import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -101,7 +100,7 @@ class SetArea(Edit):
         """Set the area."""
         check_area(self, structure, structure.projection(self.projection), self.area)
         columns = structure.connection_columns(self.projection)
-        changed = replace(columns, area=self.area)
+        changed = columns.with_area(self.area)
         inverse = SetArea(projection=self.projection, area=columns.area)
         return structure.replace(connections={self.projection: changed}), inverse
 

@@ -74,13 +74,10 @@ class _Inflow:
         columns, rank = structure.unit_columns(layer), len(structure.layer(layer).size or ())
         factor, live = np.ones((1, len(columns), *(1,) * rank)), np.zeros(len(columns), bool)
         for gate in structure.gates(layer):
-            links = structure.connection_columns(gate.name).links
-            assert links is not None, "gates are one to one"
-            places = columns.positions(links[:, 1])
-            moving = fed[gate.source][structure.unit_columns(gate.source).positions(links[:, 0])]
-            live[places[moving]] = True
-            steady = np.zeros(len(columns), bool)
-            steady[places[~moving]] = True
+            wired, ends = structure.wired(gate.name)
+            moving = wired.edges & wired.beside(fed[gate.source], 1, ends)
+            live |= wired.touched(moving, 0, ends)
+            steady = wired.touched(wired.edges & ~moving, 0, ends)
             values = project(structure, gate, outputs[gate.source])
             factor = factor * np.where(by_unit(steady, values), values, 1)
         return cls(tuple(project(structure, p, outputs[p.source]) for p in sources), factor, live)
@@ -123,10 +120,8 @@ def _constant_output(structure: Structure, name: str, fed: AnyArray, read: AnyAr
 
 def _scaled(structure: Structure, projection: Projection, factor: AnyArray) -> AnyArray:
     """The live weights of a projection, with those into each unit multiplied by its factor."""
-    columns = structure.connection_columns(projection.name)
-    if columns.links is not None:
-        factor = factor[structure.unit_columns(projection.target).positions(columns.links[:, 1])]
-    return (columns.weight * factor.reshape(-1, *(1,) * (columns.weight.ndim - 1)))[columns.mask]
+    columns, ends = structure.wired(projection.name)
+    return (columns.weight * columns.spread(factor, 0, ends))[columns.mask]
 
 
 def _settled(structure: Structure, name: str, shift: AnyArray, factor: AnyArray, live: AnyArray) -> UnitValues:

@@ -10,7 +10,7 @@ from nestgraph.edits.units import AddUnits
 from nestgraph.errors import EditError
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.projection import OneToOne, Projection
+from nestgraph.spec.projection import Projection
 
 
 def check_apart(structure: Structure, recipe: str, layers: Iterable[str]) -> None:
@@ -78,28 +78,26 @@ class Copies:
         for layer in self.models:
             sides = [(p, 0) for p in structure.incoming(layer)] + [(p, 1) for p in structure.outgoing(layer)]
             blocks = {
-                p.name: self._links(structure, p, axis) if isinstance(p, OneToOne) else block(structure, p, axis)
-                for p, axis in sides
+                p.name: self._links(structure, p, axis) if p.couples else block(structure, p, axis) for p, axis in sides
             }
             given = {name: found for name, found in blocks.items() if found is not None}
             made.append(AddUnits(layer=layer, ids=self.of(layer), values=values(layer), blocks=given))
             structure, _ = made[-1].change(structure)
         return made
 
-    def _links(self, structure: Structure, projection: OneToOne, axis: int) -> Block | None:
-        columns, target = structure.connection_columns(projection.name), projection.target
-        assert columns.links is not None
-        places = {unit: place for place, unit in enumerate(columns.links[:, 1].tolist()) if columns.live[place]}
-        linked = [pair for pair in self.models.get(target, ()) if axis == 0 and pair[1] in places]
+    def _links(self, structure: Structure, projection: Projection, end: int) -> Block | None:
+        """The links of the new targets of a projection that couples: each as its model's, between the new units."""
+        columns, target = structure.linked(projection.name)[0], projection.target
+        rows = dict(zip(columns.ids(0)[columns.edges].tolist(), np.flatnonzero(columns.edges).tolist(), strict=True))
+        linked = [pair for pair in self.models.get(target, ()) if end == 0 and pair[1] in rows]
         if not linked:
             return None
-        rows = [places[model] for _, model in linked]
-        ends = zip(linked, columns.links[rows, 0].tolist(), strict=True)
+        part = columns.chosen(np.array([rows[model] for _, model in linked]))
         links = [
             (self.ids.get((projection.source, copy, source), source), self.ids[target, copy, model])
-            for (copy, model), source in ends
+            for (copy, model), source in zip(linked, part.ids(1).tolist(), strict=True)
         ]
-        return Block(weight=columns.weight[rows], mask=columns.mask[rows], links=np.array(links, np.int64))
+        return Block.of(part.relinked(np.array(links, np.int64)))
 
 
 BlockMaker = Callable[[Structure, Projection, int], Block | None]

@@ -15,7 +15,6 @@ from nestgraph.errors import EditError
 from nestgraph.graph.pinning import pinned, why_pinned
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.projection import is_gate
 
 
 def chosen_units(structure: Structure, layer: str, units: Sequence[int] | AnyArray) -> AnyArray:
@@ -86,7 +85,7 @@ def check_gates(structure: Structure, who: str, strand: Mapping[str, AnyArray]) 
         EditError: a unit of the strand gates one that is not in it, such as an output.
     """
     for layer, units in strand.items():
-        for gate in filter(is_gate, structure.outgoing(layer)):
+        for gate in (projection for projection in structure.outgoing(layer) if projection.gates):
             links = live_links(structure, gate.name)
             links = links[np.isin(links[:, 0], units) & ~np.isin(links[:, 1], strand.get(gate.target, units[:0]))]
             if len(links):
@@ -103,7 +102,7 @@ def held_units(structure: Structure) -> dict[str, AnyArray]:
     They are those that an opaque layer freezes, those that gate an output, and all that is coupled to them.
     """
     chosen = [(layer, structure.units(layer)) for layer in sorted(pinned(structure))]
-    gates = (p for p in structure.projections_by_name.values() if is_gate(p))
+    gates = (p for p in structure.projections_by_name.values() if p.gates)
     chosen += [(p.source, live_links(structure, p.name)[:, 0]) for p in gates if structure.layer(p.target).output]
     held: dict[str, AnyArray] = {}
     for layer, ids in chosen:
@@ -127,6 +126,9 @@ def _partners(structure: Structure, layer: str, ids: AnyArray) -> Iterable[tuple
 
 
 def live_links(structure: Structure, projection: str) -> AnyArray:
-    """(links, 2): the links of a projection that an active connection makes; none if it is not one-to-one."""
-    columns = structure.connection_columns(projection)
-    return np.zeros((0, 2), np.int64) if columns.links is None else columns.links[columns.live]
+    """(links, 2): ids of sources and targets that active connections of a projection couple; none if it does not."""
+    if not structure.projection(projection).couples:
+        return np.zeros((0, 2), np.int64)
+    columns, ends = structure.wired(projection)
+    targets, sources = columns.listed(columns.edges, ends)
+    return np.stack([ends.source.ids[sources], ends.target.ids[targets]], 1)

@@ -21,7 +21,6 @@ from nestgraph.graph.matching import same_area, same_record
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.projection import Argument
 
 
 @recipe_function
@@ -62,7 +61,7 @@ def _outdated(old: Structure, new: Structure) -> list[AnyEdit]:
         or not new.has_projection(p.name)
         or not same_record(new.projection(p.name), p)
         or not _same_form(old, new, p.name)
-        or (isinstance(p, Argument) and not np.array_equal(old.units(p.source), new.units(p.source)))  # it freezes them
+        or (not p.weighted and not np.array_equal(old.units(p.source), new.units(p.source)))  # it freezes them
     ]
     return [
         *(RemoveProjection(projection=name) for name in sorted(projections)),
@@ -85,9 +84,7 @@ def _same_layer(old: Structure, new: Structure, name: str) -> bool:
 def _same_form(old: Structure, new: Structure, name: str) -> bool:
     """Whether a projection keeps its links, or the extent of its weights beside the units."""
     before, after = old.connection_columns(name), new.connection_columns(name)
-    if before.links is not None and after.links is not None:
-        return np.array_equal(before.links, after.links)
-    return before.weight.shape[2:] == after.weight.shape[2:]
+    return before.joins_as(after)
 
 
 def _layers(old: Structure, new: Structure) -> list[AnyEdit]:

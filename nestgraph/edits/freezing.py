@@ -10,7 +10,6 @@ from nestgraph.errors import EditError
 from nestgraph.graph.body import parameters_of
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.layer import TRAINED_COLUMNS, Layer
-from nestgraph.spec.projection import Argument, is_frozen, is_trained
 
 
 @preserving(1e-5)
@@ -54,7 +53,7 @@ def _set(structure: Structure, layers: str | Collection[str], frozen: bool) -> B
         if columns != record.frozen:
             edits.append(SetOperations(layer=name, operations=record.operations, bias=record.bias, frozen=columns))
         for projection in structure.incoming(name):
-            if isinstance(projection, Argument) or not is_trained(projection) or is_frozen(projection) == frozen:
+            if not (projection.weighted and projection.learns) or projection.held == frozen:
                 continue
             block = Block.of(structure.connection_columns(projection.name))
             changed = projection.model_copy(update={"frozen": frozen})

@@ -17,7 +17,7 @@ from nestgraph.edits.units import AddUnits
 from nestgraph.errors import EditError
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.projection import OneToOne, Projection, is_gate
+from nestgraph.spec.projection import Projection
 
 
 @preserving(1e-12)
@@ -148,7 +148,7 @@ class _Growth:
     def _projections(self, layer: str, axis: int) -> list[str]:
         """The names of the projections at a side of a layer whose weights can be given."""
         sides = (self.structure.incoming, self.structure.outgoing)
-        return [p.name for p in sides[axis](layer) if not isinstance(p, OneToOne)]
+        return [p.name for p in sides[axis](layer) if not p.couples]
 
     def _refuse(self, problem: str) -> NoReturn:
         raise EditError(f"grow_unit on {self.layer!r}: {problem}")
@@ -165,8 +165,7 @@ def _joined(structure: Structure, edits: Sequence[AddUnits]) -> tuple[set[tuple[
         for name, block in edit.blocks.items():
             projection = structure.projection(name)
             if block.links is not None:
-                gated = is_gate(projection)
-                fed |= set() if gated else {(projection.target, unit) for unit in block.links[:, 1].tolist()}
+                fed |= set() if projection.gates else {(projection.target, unit) for unit in block.links[:, 1].tolist()}
                 read |= {(projection.source, unit) for unit in block.links[:, 0].tolist()}
                 continue
             axis = 0 if projection.target == edit.layer else 1
@@ -193,7 +192,7 @@ def restore_inputs(structure: Structure, layer: str, units: Sequence[int] | AnyA
     if not fits or not np.isin(given, absent).all() or len(np.unique(given)) < len(given):
         got = str(given.tolist())[:80]
         raise EditError(f"restore_inputs on {layer!r}: expected distinct absent features of an input layer, got {got}")
-    readers = [p.name for p in structure.outgoing(layer) if not isinstance(p, OneToOne)]
+    readers = [p.name for p in structure.outgoing(layer) if not p.couples]
     if not readers:
         raise EditError(f"restore_inputs on {layer!r}: expected a dense projection or convolution out of it, got none")
     if not len(given):

@@ -32,6 +32,20 @@ class IndexMap:
         return IndexMap({name: _through(self.old_positions.get(name), at) for name, at in later.old_positions.items()})
 
     @checked(EditError)
+    def of_connections(self, old: Structure, new: Structure, projection: str) -> tuple[AnyArray, ...]:
+        """For each leading axis of a projection's weights in `new`, the place in those of `old`; -1 of what is new.
+
+        It is over targets and over sources, or over links.
+        """
+        (columns, ends), (older, older_ends), record = (
+            new.wired(projection),
+            old.wired(projection),
+            new.projection(projection),
+        )
+        places = self.old_positions[record.target], self.old_positions[record.source]
+        return columns.follow(older, places, ends, older_ends)
+
+    @checked(EditError)
     def is_identity(self, layer: str, old_count: int) -> bool:
         """Whether the units of a layer, of which there were `old_count`, all stayed in place."""
         return np.array_equal(self.old_positions[layer], np.arange(old_count))

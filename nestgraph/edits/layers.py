@@ -1,6 +1,6 @@
 """Edits of whole layers and projections."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
 import numpy as np
 from pydantic import Field, PrivateAttr, Strict
@@ -8,15 +8,17 @@ from pydantic import Field, PrivateAttr, Strict
 from nestgraph.edits.edit import Edit
 from nestgraph.graph.body import Body
 from nestgraph.graph.columns import NEUTRAL, ConnectionColumns, UnitColumns
+from nestgraph.graph.projections import MEANINGS, meaning_of
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray, Booleans, Floats, Integers
 from nestgraph.spec.interface import Interface
 from nestgraph.spec.layer import ColumnName, FreezableName, Layer
 from nestgraph.spec.operations import Chain
-from nestgraph.spec.projection import Argument, Conv, OneToOne, Projection
+from nestgraph.spec.projection import AnyProjection, Projection
 from nestgraph.spec.record import ArrayRecord, Extent, Name, absent
 
 UnitValues = dict[ColumnName, Floats]
+C = TypeVar("C", bound=ConnectionColumns)
 
 
 class Block(ArrayRecord):
@@ -30,7 +32,15 @@ class Block(ArrayRecord):
     @classmethod
     def of(cls, columns: ConnectionColumns) -> "Block":
         """The block of all connections of a projection."""
-        return cls(weight=columns.weight, mask=columns.mask, area=columns.area, links=columns.links)
+        return cls(**columns.arrays)
+
+    def columns(self, kind: type[C]) -> C:
+        """The connections, of a kind.
+
+        Raises:
+            ValueError: it has other arrays than that kind.
+        """
+        return kind.made_of(self.weight, self.mask, {"area": self.area, "links": self.links})
 
 
 def neutral_values(layer: Layer, count: int) -> UnitValues:
@@ -58,7 +68,7 @@ def check_area(edit: Edit, structure: Structure, projection: Projection, area: A
     """
     if area is None:
         return
-    if not isinstance(projection, Conv):
+    if not projection.areas:
         edit.refuse(f"expected a convolution, got {projection.name!r}: only convolutions have areas")
     out, into = len(structure.units(projection.target)), len(structure.units(projection.source))
     size = structure.layer(projection.target).size or ()
@@ -131,7 +141,7 @@ class AddProjection(Edit):
     """Add a projection with its connections."""
 
     kind: Literal["add_projection"] = "add_projection"
-    projection: Projection
+    projection: AnyProjection
     connections: Block
 
     @property
@@ -141,32 +151,30 @@ class AddProjection(Edit):
 
     def change(self, structure: Structure) -> tuple[Structure, Edit]:
         """Add the projection."""
-        name, block = self.projection.name, self.connections
+        name = self.projection.name
         if structure.has_projection(name):
             self.refuse(f"expected a new name, got {name!r}, which a projection has: choose another")
-        self._check(structure)
-        columns = ConnectionColumns.of(block.weight, block.mask, block.area, block.links)
+        try:
+            columns = self.connections.columns(MEANINGS[type(self.projection)].kind)
+        except ValueError as error:
+            self.refuse(str(error))
         changed = structure.replace(projections={name: self.projection}, connections={name: columns})
+        self._check(changed, columns)
         return changed, RemoveProjection(projection=name)
 
-    def _check(self, structure: Structure) -> None:
+    def _check(self, structure: Structure, columns: ConnectionColumns) -> None:
         """Refuse arrays that do not fit the units; whether the grids fit is verified after the whole batch."""
-        projection, block = self.projection, self.connections
-        ends = (len(structure.units(projection.target)), len(structure.units(projection.source)))
-        units = ends
-        on_grid: object = structure.layer(projection.source).size
-        if isinstance(projection, OneToOne):
-            links = np.zeros((0, 2)) if block.links is None else block.links
-            units, on_grid = (links.shape[0] if links.shape[1:] == (2,) else -1,), projection.kernel
-        elif isinstance(projection, Argument):
-            units, on_grid = (0,), None
-        grid = ("height", "width") if on_grid else ()
-        shape = block.weight.shape
-        if len(shape) != len(units + grid) or shape[: len(units)] != units or block.mask.shape != shape:
-            expected = "(links)" if len(units) == 1 else str(units)
-            where = f"{expected} and height and width" if grid else expected
-            self.refuse(f"expected weights and mask of shape {where}, got {shape} and {block.mask.shape}")
-        check_area(self, structure, projection, block.area)
+        shape, block = meaning_of(structure, self.projection).shape if columns.formed else (), columns.weight.shape
+        units = shape[: columns.axes]
+        if (
+            not columns.formed
+            or len(block) != len(shape)
+            or block[: columns.axes] != units
+            or columns.mask.shape != block
+        ):
+            where = f"{units} and height and width" if len(shape) > columns.axes else str(units)
+            self.refuse(f"expected weights and mask of shape {where}, got {block} and {columns.mask.shape}")
+        check_area(self, structure, self.projection, columns.area)
 
 
 class RemoveProjection(Edit):

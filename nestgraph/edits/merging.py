@@ -44,7 +44,7 @@ def merge_twins(structure: Structure, layer: str) -> Batch:
     sums: list[AnyEdit] = []
     later: list[AnyEdit] = []
     for projection in structure.outgoing(layer):
-        if structure.connection_columns(projection.name).links is None:
+        if not projection.couples:
             sums.append(_summed(structure, projection.name, first, gone))
         else:
             sums.append(RemoveProjection(projection=projection.name))
@@ -60,19 +60,14 @@ def _first_of_each(structure: Structure, layer: str) -> AnyArray:
     for name in sorted(columns.values):
         _absorb(states, name, columns.values[name])
     for projection in structure.incoming(layer):
-        incoming = structure.connection_columns(projection.name)
-        if incoming.links is None:
-            rows, known = np.arange(len(states)), [incoming.weight, incoming.mask]
-            known += [] if incoming.area is None else [incoming.area]
-        else:
-            rows = columns.positions(incoming.links[:, 1])
-            known = [incoming.links[:, 0], incoming.weight, incoming.mask]
+        incoming, ends = structure.wired(projection.name)
+        places, known = incoming.by_target(ends)
         for array in known:
-            _absorb([states[row] for row in rows], projection.name, array)
+            _absorb([states[place] for place in places], projection.name, array)
     for projection in structure.outgoing(layer):
-        outgoing = structure.connection_columns(projection.name)
-        if outgoing.area is not None and outgoing.area.shape[1] == outgoing.weight.shape[1]:
-            _absorb(states, projection.name, outgoing.area.swapaxes(0, 1))
+        areas = structure.connection_columns(projection.name).areas_of_sources
+        if areas is not None:
+            _absorb(states, projection.name, areas)
     firsts: dict[bytes, int] = {}
     return np.array([firsts.setdefault(state.digest(), place) for place, state in enumerate(states)], np.int64)
 
@@ -85,21 +80,29 @@ def _absorb(states: Sequence[Any], what: str, rows: AnyArray) -> None:
 
 def _summed(structure: Structure, projection: str, first: AnyArray, gone: AnyArray) -> SetMask:
     """Each first unit's outgoing weights with those of its twins added."""
-    columns = structure.connection_columns(projection)
-    weight, mask = columns.weight.copy(), columns.mask.copy()
-    for place in gone.tolist():
-        weight[:, first[place]] += columns.weight[:, place]
-        mask[:, first[place]] |= columns.mask[:, place]
-    changed = np.zeros(mask.shape, bool)
-    changed[:, first[gone]] = mask[:, first[gone]]
-    entries = np.flatnonzero(changed)
-    live = np.ones(len(entries), bool)
-    return SetMask(projection=projection, entries=entries, active=live, weights=weight.flat[entries])
+    columns, ends = structure.wired(projection)
+    weight, mask = columns.weight.flatten(), columns.mask.flatten()
+    entries = np.flatnonzero(columns.mask & columns.spread(_among(gone, len(first)), 1, ends))
+    addresses = columns.addresses(entries, ends)
+    addresses[:, 1] = ends.source.ids[first[ends.source.find(addresses[:, 1])]]
+    heirs = columns.entries(addresses, ends)
+    np.add.at(weight, heirs, columns.weight.reshape(-1)[entries])
+    mask[heirs] = True
+    changed = np.flatnonzero(
+        mask.reshape(columns.mask.shape) & columns.spread(_among(first[gone], len(first)), 1, ends)
+    )
+    return SetMask(projection=projection, entries=changed, active=np.ones(len(changed), bool), weights=weight[changed])
+
+
+def _among(places: AnyArray, count: int) -> AnyArray:
+    """Bool (count,): whether each place is one of those given."""
+    marks = np.zeros(count, bool)
+    marks[places] = True
+    return marks
 
 
 def _relinked(structure: Structure, projection: Projection, heirs: Mapping[int, int]) -> AddProjection:
     """A one-to-one projection with the links of some sources led from others."""
-    block = Block.of(structure.connection_columns(projection.name))
-    assert block.links is not None
-    links = np.array([(heirs.get(source, source), target) for source, target in block.links.tolist()], np.int64)
-    return AddProjection(projection=projection, connections=block.model_copy(update={"links": links.reshape(-1, 2)}))
+    columns, _ = structure.linked(projection.name)
+    links = np.array([(heirs.get(source, source), target) for source, target in columns.links.tolist()], np.int64)
+    return AddProjection(projection=projection, connections=Block.of(columns.relinked(links)))

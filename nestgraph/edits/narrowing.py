@@ -16,7 +16,6 @@ from nestgraph.graph.groups import block_groups
 from nestgraph.graph.pinning import why_pinned
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.projection import Conv, is_trained
 
 
 @recipe_function
@@ -110,22 +109,15 @@ def _families(structure: Structure, strands: Strands) -> dict[tuple[Site, ...], 
 
 def _squares(structure: Structure, layer: str) -> Iterator[AnyArray]:
     """By incoming trained projection, the sum of the squares of each unit's weights."""
-    for projection in filter(is_trained, structure.incoming(layer)):
-        columns = structure.connection_columns(projection.name)
-        if not columns.weight.size:
-            continue
-        squares = np.square(columns.weight, dtype=np.float64).reshape(len(columns.weight), -1).sum(axis=1)
-        if columns.links is None:
-            yield squares
-        else:
-            total = np.zeros(len(structure.unit_columns(layer)))
-            np.add.at(total, structure.unit_columns(layer).positions(columns.links[:, 1]), squares)
-            yield total
+    for projection in structure.incoming(layer):
+        if projection.learns:
+            columns, ends = structure.wired(projection.name)
+            yield columns.total(np.square(columns.weight, dtype=np.float64), 0, ends)
 
 
 def _groups(structure: Structure, layer: str) -> list[tuple[int, ...]]:
     """For each unit the groups that it is in, of the grouped convolutions into the layer and out of it."""
     count = len(structure.unit_columns(layer))
     sides = (*structure.incoming(layer), *structure.outgoing(layer))
-    found = [block_groups(structure.connection_columns(p.name).edges) for p in sides if isinstance(p, Conv)]
+    found = [block_groups(structure.connection_columns(p.name).edges) for p in sides if p.grouped]
     return [tuple(position * groups // count for groups in found if groups > 1) for position in range(count)]

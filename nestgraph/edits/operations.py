@@ -11,7 +11,6 @@ from nestgraph.errors import EditError
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.operations import Activation, ActivationFunction, BatchNorm
-from nestgraph.spec.projection import OneToOne
 
 
 @recipe_function
@@ -95,21 +94,19 @@ def fold_batch_norm(structure: Structure, layer: str) -> Batch:
         EditError: the layer does not begin with a batch normalisation, or a fixed projection feeds it, or a gate or a
             body stands between the sum and it.
     """
-    record, columns = structure.layer(layer), structure.unit_columns(layer)
+    record = structure.layer(layer)
     if not record.operations or record.operations[0].kind != "batch_norm":
         raise EditError(f"fold_batch_norm on {layer!r}: expected batch normalisation as its first operation, got none")
     if structure.gates(layer) or record.opaque is not None:
         got = "an opaque layer" if record.opaque is not None else f"gate {structure.gates(layer)[0].name!r}"
         raise EditError(f"fold_batch_norm on {layer!r}: expected a plain sum to fold into, got {got}")
-    factor, values = normalisation_factor(structure, layer), columns.values
+    factor, values = normalisation_factor(structure, layer), structure.unit_columns(layer).values
     weights: dict[str, AnyArray] = {}
     for projection in structure.incoming(layer):
-        old = structure.connection_columns(projection.name)
-        if isinstance(projection, OneToOne) and not projection.trained:
+        old, ends = structure.wired(projection.name)
+        if not projection.learns:
             raise EditError(f"fold_batch_norm on {layer!r}: fixed projection {projection.name!r} cannot be scaled")
-        rows = factor if old.links is None else factor[columns.positions(old.links[:, 1])]
-        scaled = old.weight * rows.reshape(-1, *([1] * (old.weight.ndim - 1)))
-        weights[projection.name] = scaled[old.mask]
+        weights[projection.name] = (old.weight * old.spread(factor, 0, ends))[old.mask]
     bias = factor * (values.get("bias", np.float32(0)) - values["mean"]) + values["beta"]
     return Batch(
         edits=(

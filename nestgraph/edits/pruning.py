@@ -13,11 +13,10 @@ from nestgraph.edits.layers import RemoveProjection
 from nestgraph.edits.preserving import preserving
 from nestgraph.edits.units import RemoveUnits
 from nestgraph.errors import EditError
-from nestgraph.graph.columns import ConnectionColumns
+from nestgraph.graph.columns import ConnectionColumns, Ends
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.projection import Argument, is_gate
 
 
 @recipe_function
@@ -35,7 +34,7 @@ def prune_connections(structure: Structure, entries: Mapping[str, AnyArray]) -> 
     edits: list[SetMask] = []
     for name, chosen in entries.items():
         live = chosen_entries(structure, name, chosen)
-        if len(live) and is_gate(structure.projection(name)):
+        if len(live) and structure.projection(name).gates:
             raise EditError(
                 f"prune_connections expected connections that a sum adds up, got those of gate {name!r}: remove a unit "
                 "at its ends, or the whole projection"
@@ -78,7 +77,7 @@ def remove_projection(structure: Structure, projection: str) -> Batch:
     Raises:
         EditError: it is an argument of an opaque layer, or an output unit would lose its last path from an input.
     """
-    if isinstance(structure.projection(projection), Argument):
+    if not structure.projection(projection).weighted:
         raise EditError(
             f"remove_projection expected a projection with weights, got {projection!r}: the body of opaque layer "
             f"{structure.projection(projection).target!r} reads it"
@@ -113,25 +112,25 @@ def _unties(network: Network, edit: AnyEdit) -> bool:
     It is cheaper to ask than to carry the edit out, for which all weights are copied.
     """
     if isinstance(edit, SetMask):
-        columns = network.connection_columns(edit.projection)
-        if not len(edit.entries):
-            return False
+        columns, ends = network.wired(edit.projection)
         mask = columns.mask.copy()
         mask.reshape(-1)[edit.entries] = False
-        after = np.asarray(mask.any(axis=tuple(range(2, mask.ndim))))
-        return columns.links is not None or any(_loses(columns.edges, after, axis) for axis in (0, 1))
+        after = columns.of_pairs(mask)
+        return any(_loses(columns, after, end, ends) for end in (0, 1))
     if isinstance(edit, RemoveUnits):
         kept = ~np.isin(network.units(edit.layer), edit.units)
         sides = [(p.name, 0) for p in network.incoming(edit.layer)]
         sides += [(p.name, 1) for p in network.outgoing(edit.layer)]
-        return any(_loses_units(network.connection_columns(name), kept, axis) for name, axis in sides)
+        return any(_loses_units(*network.wired(name), kept, end) for name, end in sides)
     return True
 
 
-def _loses_units(columns: ConnectionColumns, kept: AnyArray, axis: int) -> bool:
-    return columns.links is not None or _loses(columns.edges, columns.edges.compress(kept, axis), axis)
+def _loses_units(columns: ConnectionColumns, ends: Ends, kept: AnyArray, end: int) -> bool:
+    """Whether a unit loses its last edge when others at an end go."""
+    return _loses(columns, columns.edges & columns.beside(kept, end, ends), 1 - end, ends)
 
 
-def _loses(before: AnyArray, after: AnyArray, axis: int) -> bool:
-    """Whether a unit at the far side of `axis` had edges (out, in) and has none."""
-    return bool((before.any(axis) & ~after.any(axis)).any())
+def _loses(columns: ConnectionColumns, after: AnyArray, end: int, ends: Ends) -> bool:
+    """Whether a unit of an end had edges and has none after an edit."""
+    had, has = (columns.touched(edges, end, ends) for edges in (columns.edges, after))
+    return bool((had & ~has).any())

@@ -202,16 +202,10 @@ class ConnectionSelection(Selection):
 
     def __iter__(self) -> Iterator[Edge]:
         for name, mask in self.masks.items():
-            projection, columns = self.network.projection(name), self.network.connection_columns(name)
-            inner = tuple(range(1 if columns.links is not None else 2, mask.ndim))
-            lit = mask.any(axis=inner) if inner else mask
-            if columns.links is not None:
-                pairs = columns.links[lit]
-            else:
-                rows, places = np.nonzero(lit)
-                sources, targets = self.network.units(projection.source), self.network.units(projection.target)
-                pairs = np.stack([sources[places], targets[rows]], 1)
-            for source, target in pairs.tolist():
+            projection, (columns, ends) = self.network.projection(name), self.network.wired(name)
+            targets, sources = columns.listed(columns.of_pairs(mask), ends)
+            pairs = zip(ends.source.ids[sources].tolist(), ends.target.ids[targets].tolist(), strict=True)
+            for source, target in pairs:
                 yield (projection.source, source), (projection.target, target)
 
     @property
@@ -284,8 +278,7 @@ def _check_units(old: Structure, new: Structure, layer: str) -> None:
 
 
 def _check_links(old: Structure, new: Structure, projection: str) -> None:
-    before, after = old.connection_columns(projection).links, new.connection_columns(projection).links
-    if before is not None and after is not None and not np.array_equal(before, after):
+    if not old.connection_columns(projection).joins_as(new.connection_columns(projection)):
         raise EditError(f"a selection in projection {projection!r} expected its links, got others: select again")
 
 

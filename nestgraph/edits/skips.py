@@ -2,8 +2,6 @@
 
 from typing import NoReturn
 
-import numpy as np
-
 from nestgraph.edits.batch import Batch
 from nestgraph.edits.edit import recipe_function
 from nestgraph.edits.layers import AddProjection, Block
@@ -11,6 +9,7 @@ from nestgraph.edits.naming import free_name
 from nestgraph.edits.preserving import preserving
 from nestgraph.errors import EditError
 from nestgraph.graph.geometry import Size, output_size
+from nestgraph.graph.projections import meaning_of
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.projection import Conv, Dense, OneToOne, Projection
 
@@ -36,7 +35,8 @@ def insert_skip(
         _refuse(source, target, f"expected a target that reads and does not lead to {source!r}, got {target!r}")
     chosen = free_name(structure, f"{source}_to_{target}") if name is None else name
     projection = _record(structure, source, target, one_to_one, chosen)
-    edit = AddProjection(projection=projection, connections=_zeros(structure, projection))
+    unconnected = meaning_of(structure, projection).unconnected()
+    edit = AddProjection(projection=projection, connections=Block.of(unconnected))
     edit.change(structure)  # says if the name is taken
     return Batch(edits=(edit,), title=f"insert skip from {source} to {target}")
 
@@ -64,20 +64,6 @@ def _stride(given: Size, wanted: Size) -> Size | None:
         for extent, goal in zip(given, wanted, strict=True)
     ]
     return None if fits[0] is None or fits[1] is None else (fits[0], fits[1])
-
-
-def _zeros(structure: Structure, projection: Projection) -> Block:
-    sources, targets = structure.units(projection.source), structure.units(projection.target)
-    if isinstance(projection, OneToOne):
-        pairs = sorted(zip(targets.tolist(), sources.tolist(), strict=False))
-        links = np.array([(source, unit) for unit, source in pairs], np.int64)
-        shape = (len(links), *(projection.kernel or ()))
-        return Block(weight=np.zeros(shape, np.float32), mask=np.ones(shape, bool), links=links)
-    kernel = (
-        projection.kernel if isinstance(projection, Conv) else output_size(structure.layer(projection.source)) or ()
-    )
-    shape = (len(targets), len(sources), *kernel)
-    return Block(weight=np.zeros(shape, np.float32), mask=np.ones(shape, bool))
 
 
 def _reached(structure: Structure, layer: str) -> set[str]:

@@ -8,7 +8,7 @@ import numpy as np
 from nestgraph.edits.batch import Batch
 from nestgraph.edits.connections import SetMask
 from nestgraph.edits.copying import Copies, check_apart
-from nestgraph.edits.coupling import check_free, coupled, live_links
+from nestgraph.edits.coupling import check_free, coupled
 from nestgraph.edits.edit import recipe_function
 from nestgraph.edits.layers import Block, UnitValues
 from nestgraph.edits.preserving import preserving
@@ -16,7 +16,7 @@ from nestgraph.errors import EditError
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.limits import MAX_UNITS, MAX_WEIGHTS
-from nestgraph.spec.projection import OneToOne, Projection
+from nestgraph.spec.projection import Projection
 
 
 @preserving(1e-6)
@@ -75,7 +75,7 @@ def widen(structure: Structure, layer: str, count: int, rng: np.random.Generator
 
 def _strands(structure: Structure, layer: str) -> list[int]:
     """The first unit of each coupled set that passes a layer."""
-    if not any(isinstance(p, OneToOne) for p in structure.projections_by_name.values()):
+    if not any(p.couples for p in structure.projections_by_name.values()):
         return structure.units(layer).tolist()
     first: list[int] = []
     known: set[int] = set()
@@ -119,10 +119,9 @@ def _check_read(structure: Structure, recipe: str, strands: Iterable[Mapping[str
             places = structure.unit_columns(layer).positions(units)
             read = np.zeros(len(units), bool)
             for projection in structure.outgoing(layer):
-                if not isinstance(projection, OneToOne):
-                    read |= structure.connection_columns(projection.name).edges[:, places].any(axis=0)
-                elif not structure.layer(projection.target).output:
-                    read |= np.isin(units, live_links(structure, projection.name)[:, 0])
+                if not projection.couples or not structure.layer(projection.target).output:
+                    columns, ends = structure.wired(projection.name)
+                    read |= columns.touched(columns.edges, 1, ends)[places]
             if not read.all():
                 unit = int(units[~read][0])
                 raise EditError(
@@ -146,9 +145,9 @@ def _scaled(structure: Structure, layer: str, factor: AnyArray) -> list[SetMask]
     """Multiply what leaves each unit of a layer, but for one-to-one links: they lead on to shared units."""
     edits: list[SetMask] = []
     for projection in structure.outgoing(layer):
-        columns = structure.connection_columns(projection.name)
-        if columns.links is None and (factor != 1).any():
-            per_source = factor.reshape(1, -1, *([1] * (columns.weight.ndim - 2)))
+        columns, ends = structure.wired(projection.name)
+        if not projection.couples and (factor != 1).any():
+            per_source = columns.spread(factor, 1, ends)
             entries = np.flatnonzero(columns.mask & (per_source != 1))
             weights = (columns.weight * per_source).flat[entries]
             live = np.ones(len(entries), bool)
@@ -172,12 +171,9 @@ class _Sharing:
     def block(self, grown: Structure, projection: Projection, axis: int) -> Block:
         """Incoming connections as the models have them; of outgoing ones the share."""
         layer = projection.target if axis == 0 else projection.source
-        old = (grown if axis == 0 else self.structure).connection_columns(projection.name)
-        places = self.copies.places(self.structure, layer)
-        weight, mask, area = old.weight.take(places, axis), old.mask.take(places, axis), None
+        columns, ends = (grown if axis == 0 else self.structure).wired(projection.name)
+        part = columns.own(self.copies.places(self.structure, layer), axis, ends)
         if axis == 1:
             share = np.array([self.shares[copy] for copy, _ in self.copies.models[layer]], np.float32)
-            weight = weight * share.reshape(1, -1, *([1] * (weight.ndim - 2)))
-        if old.area is not None and old.area.shape[axis] == old.weight.shape[axis]:
-            area = old.area.take(places, axis)
-        return Block(weight=weight, mask=mask, area=area)
+            part = part.with_weight(part.weight * part.spread(share, 1, ends))
+        return Block.of(part)

@@ -1,6 +1,6 @@
 """The network as a value: columns, laws, graph views, cost, and the NumPy reference of its meaning."""
 
-from nestgraph.graph.columns import NEUTRAL, ConnectionColumns, UnitColumns
+from nestgraph.graph.columns import NEUTRAL, ConnectionColumns, Ends, Grid, Links, UnitColumns, Whole
 from nestgraph.graph.cost import Cost, NetworkCost, cost
 from nestgraph.graph.difference import Difference, difference
 from nestgraph.graph.explicit import plain_graph
@@ -20,7 +20,10 @@ __all__ = [
     "Cost",
     "Counts",
     "Difference",
+    "Ends",
+    "Grid",
     "LayerDifference",
+    "Links",
     "Network",
     "NetworkCost",
     "Node",
@@ -32,6 +35,7 @@ __all__ = [
     "UnitColumns",
     "Values",
     "Violation",
+    "Whole",
     "cost",
     "difference",
     "plain_graph",

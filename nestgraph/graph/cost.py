@@ -10,15 +10,14 @@ counted; the others are named.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from nestgraph.errors import StructureError
 from nestgraph.graph.body import flops_of, parameters_of
 from nestgraph.graph.geometry import output_size
+from nestgraph.graph.projections import meaning_of
 from nestgraph.graph.structure import Structure
 from nestgraph.graph.tally import Added
 from nestgraph.spec.arguments import checked
-from nestgraph.spec.projection import Conv, Projection, is_gate, is_trained
+from nestgraph.spec.projection import Projection
 
 
 @dataclass(frozen=True)
@@ -81,24 +80,11 @@ def projection_cost(structure: Structure, name: str) -> Cost:
     return Cost(
         connections=columns.active,
         possible=columns.mask.size,
-        parameters=columns.active if is_trained(projection) else 0,
-        flops=flops_each(projection) * _applications(structure, projection),
+        parameters=columns.active if projection.learns else 0,
+        flops=flops_each(projection) * meaning_of(structure, projection).applications,
     )
 
 
 def flops_each(projection: Projection) -> int:
     """FLOPs of one application of a connection."""
-    return 2 if is_trained(projection) and not is_gate(projection) else 1
-
-
-def _applications(structure: Structure, projection: Projection) -> int:
-    """How many times a connection is applied in one forward pass, summed over the connections."""
-    columns = structure.connection_columns(projection.name)
-    size = structure.layer(projection.target).size
-    if size is None:
-        return columns.active
-    if columns.area is None or not isinstance(projection, Conv):
-        return columns.active * size[0] * size[1]
-    kept = columns.area.sum(axis=(2, 3), dtype=np.int64)
-    entries = columns.mask.sum(axis=(2, 3), dtype=np.int64)
-    return int((kept * entries).sum())
+    return 2 if projection.learns and not projection.gates else 1

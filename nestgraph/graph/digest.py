@@ -13,7 +13,7 @@ from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.interface import Interface
 from nestgraph.spec.layer import Layer
-from nestgraph.spec.projection import Projection, is_trained
+from nestgraph.spec.projection import Projection
 
 
 def digest(structure: Structure) -> str:
@@ -41,7 +41,7 @@ def fingerprint(structure: Structure) -> bytes:
         columns = structure.connection_columns(name)
         _absorb_mask(state, columns)
         _absorb_places(state, columns)
-        if not is_trained(structure.projection(name)):
+        if not structure.projection(name).learns:
             _absorb_active(state, columns)
     return state.digest()
 
@@ -84,10 +84,17 @@ def _absorb_mask(state: Any, columns: ConnectionColumns) -> None:
 
 
 def _absorb_places(state: Any, columns: ConnectionColumns) -> None:
-    """Absorb areas and links."""
-    area = columns.area
-    _absorb(state, b"" if area is None else np.asarray(area.shape, "<i8").tobytes() + np.packbits(area).tobytes())
-    _absorb(state, b"" if columns.links is None else columns.links.astype("<i8").tobytes())
+    """Absorb the area and the links, which may be nothing, then other arrays of the kind."""
+    parts = columns.parts
+    for name in dict.fromkeys(("area", "links", *columns.names)):
+        _absorb(state, _bytes(parts[name]) if name in parts else b"")
+
+
+def _bytes(array: AnyArray) -> bytes:
+    """Truth values with their shape, ids in their order."""
+    if array.dtype == bool:
+        return np.asarray(array.shape, "<i8").tobytes() + np.packbits(array).tobytes()
+    return array.astype("<i8").tobytes()
 
 
 def _absorb_active(state: Any, columns: ConnectionColumns) -> None:

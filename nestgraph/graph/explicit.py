@@ -12,7 +12,7 @@ from pydantic_core import from_json
 from nestgraph.errors import RecordError, StructureError
 from nestgraph.graph.annotations import NESTED, Edge, check_sums, check_unit, present, read_edge, table
 from nestgraph.graph.columns import NEUTRAL, ConnectionColumns, UnitColumns
-from nestgraph.graph.geometry import weight_shape
+from nestgraph.graph.projections import meaning_of
 from nestgraph.graph.structure import Structure
 from nestgraph.graph.topology import Node
 from nestgraph.graph.view import UnitGraph
@@ -22,7 +22,7 @@ from nestgraph.spec.interface import Interface
 from nestgraph.spec.layer import Layer
 from nestgraph.spec.limits import MAX_LAYERS, MAX_PROJECTIONS
 from nestgraph.spec.operations import Activation
-from nestgraph.spec.projection import Argument, Conv, Dense, OneToOne, Projection
+from nestgraph.spec.projection import AnyProjection, Dense, Projection
 from nestgraph.spec.record import Record
 from nestgraph.spec.wording import plain_problem, quoted
 
@@ -30,7 +30,7 @@ Pairs = dict[tuple[str, str], list[tuple[Node, Node, Mapping[str, Any]]]]
 """Edges with their attributes, by the layers that they join."""
 RECORDS: Mapping[str, TypeAdapter[Any]] = {
     "layers": TypeAdapter(tuple[Layer, ...]),
-    "projections": TypeAdapter(tuple[Projection, ...]),
+    "projections": TypeAdapter(tuple[AnyProjection, ...]),
     "interface": TypeAdapter(Interface | None),
 }
 
@@ -182,7 +182,7 @@ def _edges(pairs: Pairs, structure: Structure) -> dict[str, list[Edge]]:
             edge = read_edge(*ends, between[source, target])
             blocks = [_block(structure, structure.projection(name), edge) for name in edge.carriers]
             total = float(sum(weight.sum(dtype=np.float64) for weight, _ in blocks))
-            arguments = any(isinstance(structure.projection(name), Argument) for name in edge.carriers)
+            arguments = any(not structure.projection(name).weighted for name in edge.carriers)
             check_sums(edge, total, sum(int(active.sum()) for _, active in blocks), arguments)
             for name in edge.carriers:
                 found[name].append(edge)
@@ -230,41 +230,32 @@ def _numbers(values: Any, what: str) -> AnyArray:
 
 
 def _connection_columns(structure: Structure, projection: Projection, edges: Sequence[Edge]) -> ConnectionColumns:
-    units = structure.unit_columns(projection.source), structure.unit_columns(projection.target)
-    if isinstance(projection, Argument):
-        if len(edges) != len(units[0]) * len(units[1]):
-            raise StructureError(
-                f"argument {projection.name!r} expected an edge from each unit of {projection.source!r} to each of "
-                f"{projection.target!r}, got {len(edges)}"
-            )
-        return ConnectionColumns.of(np.zeros(0))
-    if isinstance(projection, OneToOne):
-        return _linked(structure, projection, sorted(edges, key=lambda edge: edge.target[1]))
-    shape = weight_shape(structure, projection)
-    sources, targets = units[0].position, units[1].position
-    weight, mask = np.zeros(shape, np.float32), np.zeros(shape, bool)
-    for edge in edges:
-        place = (targets[edge.target[1]], sources[edge.source[1]])
-        weight[place], mask[place] = _block(structure, projection, edge)
-    return ConnectionColumns.of(weight, mask, _area(structure, projection, edges))
-
-
-def _linked(structure: Structure, projection: OneToOne, edges: Sequence[Edge]) -> ConnectionColumns:
-    links = np.array([(edge.source[1], edge.target[1]) for edge in edges], np.int64).reshape(-1, 2)
-    kernel = projection.kernel or ()
-    blocks = [_block(structure, projection, edge) for edge in edges]
-    weight = np.array([block[0] for block in blocks], np.float32).reshape(len(edges), *kernel)
-    mask = np.array([block[1] for block in blocks], bool).reshape(len(edges), *kernel)
-    return ConnectionColumns.of(weight, mask, links=links)
+    meaning, (target, source) = meaning_of(structure, projection), structure.ends(projection.name)
+    if not projection.weighted and len(edges) != len(target) * len(source):
+        raise StructureError(
+            f"argument {projection.name!r} expected an edge from each unit of {projection.source!r} to each of "
+            f"{projection.target!r}, got {len(edges)}"
+        )
+    targets = target.positions(np.array([edge.target[1] for edge in edges], np.int64))
+    sources = source.positions(np.array([edge.source[1] for edge in edges], np.int64))
+    columns = meaning.kind.between(targets, sources, meaning.ends, meaning.inner)
+    if projection.weighted and edges:
+        at, blocks = (
+            columns.index(targets, sources, meaning.ends),
+            [_block(structure, projection, edge) for edge in edges],
+        )
+        weight, mask = columns.weight.copy(), columns.mask.copy()
+        weight[at], mask[at] = (np.stack(arrays) for arrays in zip(*blocks, strict=True))
+        columns = columns.with_weight(weight, mask)
+    return columns.with_area(_area(structure, projection, edges)) if projection.areas else columns
 
 
 def _block(structure: Structure, projection: Projection, edge: Edge) -> tuple[AnyArray, AnyArray]:
     """The weights and the mask that a projection carries of an edge."""
-    if isinstance(projection, Argument):
+    if not projection.weighted:
         return np.zeros((), np.float32), np.zeros((), bool)
-    linked = isinstance(projection, OneToOne)
-    shape = (projection.kernel or ()) if linked else weight_shape(structure, projection)[2:]
-    if projection.name in table(edge.data, "areas") and not isinstance(projection, Conv):
+    shape = meaning_of(structure, projection).inner
+    if projection.name in table(edge.data, "areas") and not projection.areas:
         edge.refuse(f"expected areas of convolutions, got one of {projection.name!r}")
     values = _objects(edge.block(projection.name))
     active = np.asarray(values != None)  # noqa: E711  (elementwise)
@@ -284,7 +275,7 @@ def _objects(nested: Any) -> AnyArray:
 def _area(structure: Structure, projection: Projection, edges: Sequence[Edge]) -> AnyArray | None:
     """(out, in, P, Q), or (out, 1, P, Q) where the edges into each map agree; None where no edge has one."""
     given = {(e.source[1], e.target[1]): table(e.data, "areas").get(projection.name) for e in edges}
-    if all(area is None for area in given.values()) or not isinstance(projection, Conv):
+    if all(area is None for area in given.values()):
         return None
     rows: list[AnyArray] = []
     size = structure.layer(projection.target).size

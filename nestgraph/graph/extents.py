@@ -1,10 +1,10 @@
 """The shapes of what a network takes and gives, and which extents are free: where another size means something."""
 
 from nestgraph.graph.geometry import output_size
+from nestgraph.graph.projections import meaning_of
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.interface import InputPort, OutputPort
 from nestgraph.spec.operations import AdaptivePooling, Upsampling
-from nestgraph.spec.projection import Argument, Dense, Projection
 
 
 def sample_shape(structure: Structure, port: InputPort | OutputPort) -> tuple[int | None, ...]:
@@ -48,7 +48,7 @@ def _held(structure: Structure, layer: str) -> bool:
         reached.add(name)
         if _settles(structure, name):
             continue
-        if any(_holds(structure, projection) for projection in structure.outgoing(name)):
+        if any(meaning_of(structure, projection).settled for projection in structure.outgoing(name)):
             return True
         if any(port.layer == name and port.shape is not None for port in structure.outputs):
             return True
@@ -63,11 +63,3 @@ def _settles(structure: Structure, layer: str) -> bool:
         for operation in structure.layer(layer).operations
     )
     return output_size(structure.layer(layer)) is None or any(settling)
-
-
-def _holds(structure: Structure, projection: Projection) -> bool:
-    """Whether a projection from maps fits one size of them alone."""
-    if isinstance(projection, Dense) or structure.connection_columns(projection.name).area is not None:
-        return True
-    sizes = output_size(structure.layer(projection.source)), structure.layer(projection.target).size
-    return not isinstance(projection, Argument) and sizes[0] == (1, 1) != sizes[1]

@@ -1,10 +1,8 @@
-"""Shapes: what size a kernel or a pooling chain gives, and which shape a projection's weights have."""
+"""Sizes: what a kernel or a chain of operations gives for maps of one."""
 
 from nestgraph.errors import StructureError
-from nestgraph.graph.structure import Structure
 from nestgraph.spec.layer import Layer
 from nestgraph.spec.operations import Pooling, Resizing, Upsampling
-from nestgraph.spec.projection import Argument, Conv, Dense, OneToOne, Projection
 
 Size = tuple[int, int]
 
@@ -58,31 +56,3 @@ def output_size(layer: Layer) -> Size | None:
             grown = upsampled_size(before, operation)
             raise StructureError(f"layer {layer.name!r}: expected an upsampling of {before} to {grown}, got {size}")
     return size
-
-
-def target_size(structure: Structure, projection: Projection) -> Size | None:
-    """(height, width) that a projection gives to its target's sum; None where it gives scalars."""
-    source, target = output_size(structure.layer(projection.source)), structure.layer(projection.target).size
-    if isinstance(projection, Argument):
-        return target  # what the body gives, whatever it reads
-    if isinstance(projection, OneToOne) and projection.kernel is None:
-        fits = projection.gate or target in (None, (1, 1))
-        return target if fits and source in (None, (1, 1)) else source
-    if isinstance(projection, Dense) or source is None:
-        return None
-    kernel = projection.kernel
-    assert kernel is not None
-    return swept_size(source, kernel, projection.stride, projection.padding, projection.dilation)
-
-
-def weight_shape(structure: Structure, projection: Projection) -> tuple[int, ...]:
-    """The shape of a projection's weights, from its record and the units at both ends."""
-    if isinstance(projection, Argument):
-        return (0,)
-    if isinstance(projection, OneToOne):
-        links = structure.connection_columns(projection.name).links
-        return (0 if links is None else len(links), *(projection.kernel or ()))
-    units = (len(structure.unit_columns(projection.target)), len(structure.unit_columns(projection.source)))
-    if isinstance(projection, Conv):
-        return units + projection.kernel
-    return units + (output_size(structure.layer(projection.source)) or ())

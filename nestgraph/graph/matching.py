@@ -5,22 +5,20 @@ them. Parts are compared as digests are made: floats bit by bit, records by thei
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from nestgraph.graph.columns import ConnectionColumns
+from nestgraph.graph.columns import Common
 from nestgraph.graph.structure import Structure
 from nestgraph.graph.tally import Fate
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.record import Record
 
 R = TypeVar("R", bound=Record)
-Places = tuple[Any, ...]
-"""What indexes the first axes of a projection's arrays."""
 
 
 def same_record(before: Record | None, after: Record | None) -> bool:
@@ -71,9 +69,7 @@ def same_make(old: Structure, new: Structure, name: str) -> bool:
     before, after = old.projection(name), new.projection(name)
     if (before.source, before.target, before.kind) != (after.source, after.target, after.kind):
         return False
-    axes = 1 if before.kind == "one_to_one" else 2
-    shapes = [network.connection_columns(name).weight.shape[axes:] for network in (old, new)]
-    return shapes[0] == shapes[1]
+    return old.connection_columns(name).inner == new.connection_columns(name).inner
 
 
 def same_area(before: AnyArray | None, after: AnyArray | None) -> bool:
@@ -86,72 +82,7 @@ def unequal(values: AnyArray, later: AnyArray) -> AnyArray:
     return values.view(np.uint32) != later.view(np.uint32)
 
 
-@dataclass(frozen=True, eq=False)
-class Common:
-    """The edges that a projection could have in both of two networks.
-
-    Attributes:
-        here: where they are in the arrays of the old one.
-        there: where they are in those of the new one.
-        ends: ids of the targets and of the sources, one an index of the first two axes; or, of links, one a link.
-    """
-
-    here: Places
-    there: Places
-    ends: tuple[AnyArray, AnyArray]
-
-
-def common_edges(old: Structure, new: Structure, name: str) -> Common:
-    """Match the edges of a projection that has the same make in both networks."""
-    before, after = old.connection_columns(name), new.connection_columns(name)
-    if before.links is not None and after.links is not None:
-        _, rows, later_rows = np.intersect1d(before.links[:, 1], after.links[:, 1], return_indices=True)
-        same = before.links[rows, 0] == after.links[later_rows, 0]
-        links = before.links[rows[same]]
-        return Common((rows[same],), (later_rows[same],), (links[:, 1], links[:, 0]))
-    projection = old.projection(name)
-    ends = old.units(projection.target), old.units(projection.source)
-    later = new.units(projection.target), new.units(projection.source)
-    if all(np.array_equal(*ids) for ids in zip(ends, later, strict=True)):
-        return Common((...,), (...,), ends)  # the arrays as they are, without a copy
-    targets, rows, later_rows = np.intersect1d(ends[0], later[0], return_indices=True)
-    sources, columns, later_columns = np.intersect1d(ends[1], later[1], return_indices=True)
-    return Common(np.ix_(rows, columns), np.ix_(later_rows, later_columns), (targets, sources))
-
-
-def other_areas(before: ConnectionColumns, after: ConnectionColumns, common: Common) -> AnyArray:
-    """Bool (targets, sources): where both can have an edge, whether its area differs; None is the whole map."""
-    if before.area is None and after.area is None:
-        return np.zeros((1, 1), bool)
-    first, second = _positions(before, common.here), _positions(after, common.there)
-    return (first != second).any(axis=(2, 3))
-
-
-def _positions(columns: ConnectionColumns, places: Places) -> AnyArray:
-    """Bool (targets, sources, P, Q), or one that broadcasts to it."""
-    area = columns.area
-    if area is None:
-        return np.ones((1, 1, 1, 1), bool)
-    if places[0] is ...:
-        return area
-    return area[places[0][:, 0]] if area.shape[1] == 1 else area[places]
-
-
-def connection_ends(
-    at: AnyArray, shape: Sequence[int], ends: tuple[AnyArray, AnyArray], linked: bool
-) -> tuple[AnyArray, AnyArray, AnyArray]:
-    """Ids of target and source of connections, and their places between the two.
-
-    Args:
-        at: (connections,) flat indices of an array of a projection's weights.
-        shape: of that array.
-        ends: ids of the targets and of the sources: one an index of the first two axes, or one a link.
-        linked: whether the first axis counts links.
-    """
-    targets, sources = ends
-    if len(shape) < 2 and not linked:  # an argument
-        return targets[:0], sources[:0], at[:0]
-    inner = int(np.prod(shape[1 if linked else 2 :], dtype=np.int64))
-    edge, place = np.divmod(at, max(inner, 1))
-    row, column = (edge, edge) if linked else np.divmod(edge, max(shape[1], 1))
-    return targets[row], sources[column], place
+def common_pairs(old: Structure, new: Structure, name: str) -> Common:
+    """The pairs that a projection of the same make may join in both networks."""
+    (before, ends), (after, later) = old.wired(name), new.wired(name)
+    return before.common(after, ends, later)

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.projection import Argument, Projection
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +24,15 @@ class Matrix:
     def back(self, targets: AnyArray) -> AnyArray:
         """Bool (sources,): joined to any of the chosen targets, a bool array."""
         return np.any(self.edges if targets.all() else self.edges[targets], axis=0)
+
+    def beyond(self, place: int, forward: bool) -> AnyArray:
+        """(k,): the targets of a source, or the sources of a target."""
+        return np.flatnonzero(self.edges[:, place] if forward else self.edges[place])
+
+    def among(self, targets: AnyArray, sources: AnyArray) -> tuple[AnyArray, AnyArray]:
+        """(k,) twice: targets and sources of the pairs between places that are given in ascending order."""
+        rows, columns = np.nonzero(self.edges[np.ix_(targets, sources)])
+        return targets[rows], sources[columns]
 
     def lead(self, sources: AnyArray) -> tuple[AnyArray, AnyArray]:
         """For each target how many of the sources, positions in an order, lead to it, and which is the last of them.
@@ -55,7 +62,7 @@ class Matrix:
 
 
 @dataclass(frozen=True, eq=False)
-class Links:
+class PairList:
     """Pairs of a one-to-one projection: positions of the targets and of their sources, and how many there could be."""
 
     targets: AnyArray
@@ -69,6 +76,15 @@ class Links:
     def back(self, targets: AnyArray) -> AnyArray:
         """As `Matrix.back`."""
         return _marked(self.sources[targets[self.targets]], self.shape[1])
+
+    def beyond(self, place: int, forward: bool) -> AnyArray:
+        """As `Matrix.beyond`."""
+        return self.targets[self.sources == place] if forward else self.sources[self.targets == place]
+
+    def among(self, targets: AnyArray, sources: AnyArray) -> tuple[AnyArray, AnyArray]:
+        """As `Matrix.among`."""
+        kept = np.isin(self.targets, targets) & np.isin(self.sources, sources)
+        return self.targets[kept], self.sources[kept]
 
     def lead(self, sources: AnyArray) -> tuple[AnyArray, AnyArray]:
         """As `Matrix.lead`."""
@@ -115,6 +131,14 @@ class Complete:
         """As `Matrix.back`."""
         return np.full(self.shape[1], bool(targets.any()))
 
+    def beyond(self, place: int, forward: bool) -> AnyArray:  # noqa: ARG002
+        """As `Matrix.beyond`."""
+        return np.arange(self.shape[0] if forward else self.shape[1])
+
+    def among(self, targets: AnyArray, sources: AnyArray) -> tuple[AnyArray, AnyArray]:
+        """As `Matrix.among`."""
+        return np.repeat(targets, len(sources)), np.tile(sources, len(targets))
+
     def lead(self, sources: AnyArray) -> tuple[AnyArray, AnyArray]:
         """As `Matrix.lead`."""
         return np.full(self.shape[0], len(sources)), np.full(self.shape[0], len(sources) - 1)
@@ -136,19 +160,7 @@ class Complete:
         return np.broadcast_to(np.True_, self.shape)
 
 
-Pairs = Matrix | Links | Complete
-
-
-def joined_by(structure: Structure, projection: Projection) -> Pairs:
-    """The pairs that a projection joins by at least one active connection; an argument joins all."""
-    columns = structure.connection_columns(projection.name)
-    source, target = structure.unit_columns(projection.source), structure.unit_columns(projection.target)
-    if isinstance(projection, Argument):
-        return Complete((len(target), len(source)))
-    if columns.links is None:
-        return Matrix(columns.edges)
-    links = columns.links[columns.live]
-    return Links(target.positions(links[:, 1]), source.positions(links[:, 0]), (len(target), len(source)))
+Pairs = Matrix | PairList | Complete
 
 
 def united(several: Sequence[Pairs]) -> Pairs:
@@ -158,11 +170,11 @@ def united(several: Sequence[Pairs]) -> Pairs:
     complete = next((pairs for pairs in several if isinstance(pairs, Complete)), None)
     if complete is not None:
         return complete
-    links = [pairs for pairs in several if isinstance(pairs, Links)]
+    links = [pairs for pairs in several if isinstance(pairs, PairList)]
     if len(links) < len(several):
         return Matrix(np.logical_or.reduce([pairs.matrix() for pairs in several]))
     every = np.unique(np.concatenate([np.stack([pairs.targets, pairs.sources]) for pairs in links], axis=1), axis=1)
-    return Links(every[0], every[1], links[0].shape)
+    return PairList(every[0], every[1], links[0].shape)
 
 
 def _marked(places: AnyArray, count: int) -> AnyArray:

@@ -1,12 +1,11 @@
 """Which layers have the units that they have for good: what a body takes and gives, and what a port has a shape for."""
 
 from nestgraph.graph.structure import Structure
-from nestgraph.spec.projection import Argument
 
 
 def pinned(structure: Structure) -> frozenset[str]:
     """The layers whose units can neither come nor go: opaque ones, those that they read, outputs in another shape."""
-    arguments = (p for p in structure.projections_by_name.values() if isinstance(p, Argument))
+    arguments = (p for p in structure.projections_by_name.values() if not p.weighted)
     opaque = (name for name, layer in structure.layers_by_name.items() if layer.opaque is not None)
     shaped = (port.layer for port in structure.outputs if port.shape is not None)
     return frozenset((*opaque, *shaped, *(argument.source for argument in arguments)))
@@ -16,7 +15,7 @@ def why_pinned(structure: Structure, layer: str) -> str:
     """What freezes the units of a layer, to end a message; empty where nothing does."""
     if structure.layer(layer).opaque is not None:
         return f"{layer!r}, which is opaque ({structure.layer(layer).opaque}) and frozen"
-    readers = [p.target for p in structure.outgoing(layer) if isinstance(p, Argument)]
+    readers = [p.target for p in structure.outgoing(layer) if not p.weighted]
     if readers:
         return f"{layer!r}, all of which the opaque layer {readers[0]!r} reads"
     shape = next((port.shape for port in structure.outputs if port.layer == layer and port.shape is not None), None)

@@ -2,17 +2,14 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
-from nestgraph.graph.columns import ConnectionColumns
+from nestgraph.graph.columns import Common, ConnectionColumns, Ends
 from nestgraph.graph.matching import (
-    Common,
     Matched,
-    Places,
-    common_edges,
-    connection_ends,
-    other_areas,
+    common_pairs,
     same_make,
     same_record,
     unequal,
@@ -67,7 +64,7 @@ class ProjectionDifference(Matched[Projection]):
             return before.area is not after.area
         if before.weight.shape[1] == after.weight.shape[1] and before.area.shape[1] != after.area.shape[1]:
             return True  # one a map, and one a pair of maps
-        return bool(other_areas(before, after, self._common).any())
+        return bool(before.other_areas(after, self._common).any())
 
     @property
     def rewritten(self) -> bool:
@@ -120,9 +117,8 @@ class ProjectionDifference(Matched[Projection]):
             return _NONE
         before, after = self._columns
         at = np.flatnonzero(self._moved)
-        ends = connection_ends(at, self._moved.shape, self._common.ends, before.links is not None)
         weights = (c.weight[p].reshape(-1)[at] for c, p in zip((before, after), self._sides, strict=True))
-        return Connections(*ends, *weights)
+        return Connections(*_named(self._common.block, at, self._common.ends), *weights)
 
     @cached_property
     def edges(self) -> AnyArray:
@@ -131,18 +127,14 @@ class ProjectionDifference(Matched[Projection]):
         Of a pair all counts: a connection that came, went or has another weight, and where its kernel is computed.
         """
         columns = self._old.connection_columns(self.name)
-        live = columns.live if columns.links is not None else columns.edges
-        marks = np.zeros(live.shape, bool)
-        if not self._compared or self._columns[0] is self._columns[1] or not live.ndim or columns.mask.ndim < live.ndim:
+        marks = np.zeros(columns.edges.shape, bool)
+        if not self._compared or self._columns[0] is self._columns[1]:
             return marks
         before, after = self._columns
         here, there = self._sides
-        differs = self._moved | (before.mask[here] != after.mask[there])
-        differs = differs.any(axis=tuple(range(live.ndim, differs.ndim)))
-        if before.links is None:
-            differs = differs | other_areas(before, after, self._common)
-        later = after.live if after.links is not None else after.edges
-        marks[here] = differs & live[here] & later[there]
+        differs = before.of_pairs(self._moved | (before.mask[here] != after.mask[there]))
+        differs = differs | before.other_areas(after, self._common)
+        marks[here] = differs & before.edges[here] & after.edges[there]
         return marks
 
     # -- what both networks have -----------------------------------------------------------------------
@@ -157,10 +149,10 @@ class ProjectionDifference(Matched[Projection]):
 
     @cached_property
     def _common(self) -> Common:
-        return common_edges(self._old, self._new, self.name)
+        return common_pairs(self._old, self._new, self.name)
 
     @property
-    def _sides(self) -> tuple[Places, Places]:
+    def _sides(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         return self._common.here, self._common.there
 
     @property
@@ -189,14 +181,16 @@ class ProjectionDifference(Matched[Projection]):
             alone = columns.mask.copy()
             alone[mine] &= ~other.mask[others]
         at = np.flatnonzero(alone)
-        linked = columns.links is not None
-        ends = structure.units(record.target), structure.units(record.source)
-        if columns.links is not None:
-            ends = columns.links[:, 1], columns.links[:, 0]
         weights = columns.weight.reshape(-1)[at]
         nothing = np.zeros_like(weights)
         sides = (nothing, weights) if new else (weights, nothing)
-        return Connections(*connection_ends(at, alone.shape, ends, linked), *sides)
+        return Connections(*_named(columns, at, structure.ends(self.name)), *sides)
+
+
+def _named(columns: ConnectionColumns, at: AnyArray, ends: Ends) -> tuple[AnyArray, AnyArray, AnyArray]:
+    """Ids of targets and of sources of entries, and their places between the two."""
+    target, source, place = columns.addresses(at, ends).T
+    return target, source, place
 
 
 _NONE = Connections(*(np.zeros(0, np.int64) for _ in range(3)), *(np.zeros(0, np.float32) for _ in range(2)))

@@ -8,11 +8,12 @@ from nestgraph.errors import StructureError
 from nestgraph.graph.body import Body
 from nestgraph.graph.extents import fits, sample_shape, shape_words
 from nestgraph.graph.geometry import output_size
-from nestgraph.graph.operating import activate, by_unit, windows_of
+from nestgraph.graph.operating import activate, by_unit
+from nestgraph.graph.projections import meaning_of
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.interface import InputPort
-from nestgraph.spec.projection import Argument, Conv, Dense, OneToOne, Projection
+from nestgraph.spec.projection import Projection
 
 Inputs = AnyArray | Mapping[str, AnyArray] | tuple[AnyArray, ...]
 
@@ -150,33 +151,4 @@ def project(structure: Structure, projection: Projection, source: AnyArray) -> A
 
     A gate's factors may be (batch, units, 1, 1), for all positions of a map.
     """
-    columns = structure.connection_columns(projection.name)
-    if isinstance(projection, Argument):
-        raise StructureError(f"expected a projection with weights, got argument {projection.name!r}")
-    weight = np.where(columns.mask, columns.weight, 0).astype(source.dtype)
-    if isinstance(projection, Dense):
-        return np.tensordot(source, weight, (range(1, source.ndim), range(1, weight.ndim)))
-    if isinstance(projection, Conv):
-        windows = windows_of(source, projection.kernel, projection.stride, projection.padding, projection.dilation)
-        if columns.area is None:
-            return np.einsum("bipqhw,oihw->bopq", windows, weight, optimize=True)
-        responses = np.einsum("bipqhw,oihw->boipq", windows, weight, optimize=True)
-        return (responses * columns.area).sum(axis=2)
-    return _project_links(structure, projection, source, weight)
-
-
-def _project_links(structure: Structure, projection: OneToOne, source: AnyArray, weight: AnyArray) -> AnyArray:
-    links = structure.connection_columns(projection.name).links
-    assert links is not None
-    sources, targets = structure.unit_columns(projection.source), structure.unit_columns(projection.target)
-    read = source[:, sources.positions(links[:, 0])]
-    if projection.kernel is None:
-        values = read * by_unit(weight, read)
-    else:
-        windows = windows_of(read, projection.kernel, projection.stride, projection.padding, projection.dilation)
-        values = np.einsum("bkpqhw,khw->bkpq", windows, weight)
-    if (values.ndim > 2) != (structure.layer(projection.target).size is not None):  # neurons and maps of size (1, 1)
-        values = values[..., None, None] if values.ndim == 2 else values[..., 0, 0]
-    total = np.full((len(source), len(targets), *values.shape[2:]), float(projection.gate), source.dtype)
-    total[:, targets.positions(links[:, 1])] = values
-    return total
+    return meaning_of(structure, projection).project(source)

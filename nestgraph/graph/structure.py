@@ -10,15 +10,17 @@ from functools import cached_property, lru_cache
 from typing import Any, Self, TypeVar
 
 import networkx as nx
+import numpy as np
 
 from nestgraph.errors import StructureError
 from nestgraph.graph.body import Body
-from nestgraph.graph.columns import ConnectionColumns, UnitColumns
+from nestgraph.graph.columns import ConnectionColumns, Ends, Links, UnitColumns
+from nestgraph.graph.pairs import Pairs
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.interface import InputPort, Interface, OutputPort
 from nestgraph.spec.layer import Layer
-from nestgraph.spec.projection import Argument, Conv, Dense, OneToOne, Projection, Weighted, is_gate
+from nestgraph.spec.projection import Argument, Projection
 from nestgraph.spec.wording import quoted
 
 T = TypeVar("T")
@@ -39,7 +41,7 @@ class Structure:
         interface: Interface | None = None,
     ) -> None:
         self._layers = _by_name(layers, "layers", Layer)
-        self._projections = _by_name(projections, "projections", Dense | Conv | OneToOne | Argument)
+        self._projections = _by_name(projections, "projections", Projection)
         self._units = dict(units)
         self._connections = dict(connections)
         self._bodies = dict(bodies or {})
@@ -160,13 +162,13 @@ class Structure:
         """The projections into a layer, by name."""
         return _found(self._by_target, layer, "layer")
 
-    def summed(self, layer: str) -> tuple[Weighted, ...]:
+    def summed(self, layer: str) -> tuple[Projection, ...]:
         """The projections that a layer's sum adds up, by name: neither gates nor arguments."""
-        return tuple(p for p in self.incoming(layer) if not isinstance(p, Argument) and not is_gate(p))
+        return tuple(p for p in self.incoming(layer) if p.adds)
 
-    def gates(self, layer: str) -> tuple[OneToOne, ...]:
+    def gates(self, layer: str) -> tuple[Projection, ...]:
         """The projections that multiply a layer's sum, by name."""
-        return tuple(p for p in self.incoming(layer) if isinstance(p, OneToOne) and p.gate)
+        return tuple(p for p in self.incoming(layer) if p.gates)
 
     def arguments(self, layer: str) -> tuple[Argument, ...]:
         """The arguments of an opaque layer's body, in their order."""
@@ -217,6 +219,39 @@ class Structure:
     def connection_columns(self, projection: str) -> ConnectionColumns:
         """The columns of a projection's connections."""
         return _found(self._connections, projection, "projection")
+
+    def ends(self, projection: str) -> Ends:
+        """The units at both ends of a projection."""
+        record = self.projection(projection)
+        return Ends(self.unit_columns(record.target), self.unit_columns(record.source))
+
+    def wired(self, projection: str) -> tuple[ConnectionColumns, Ends]:
+        """The connections of a projection, and the units at both of its ends."""
+        return self.connection_columns(projection), self.ends(projection)
+
+    def linked(self, projection: str) -> tuple[Links, Ends]:
+        """As `wired`, of a projection whose pairs are listed.
+
+        Raises:
+            StructureError: they are not.
+        """
+        columns, ends = self.wired(projection)
+        if not isinstance(columns, Links):
+            raise StructureError(f"projection {projection!r}: expected one-to-one links, got a {columns.what}")
+        return columns, ends
+
+    def pairs(self, projection: str) -> Pairs:
+        """The pairs of units that a projection joins by at least one active connection; an argument joins all."""
+        columns, ends = self.wired(projection)
+        return columns.pairs(ends)
+
+    def fans(self, layer: str) -> tuple[AnyArray, AnyArray]:
+        """(units,) int64 each: how many active connections lead into and out of the units of a layer."""
+        into, out = (np.zeros(len(self.unit_columns(layer)), np.int64) for _ in range(2))
+        for found, end, projections in ((into, 0, self.incoming(layer)), (out, 1, self.outgoing(layer))):
+            for columns, ends in (self.wired(projection.name) for projection in projections):
+                found += columns.total(columns.mask, end, ends)
+        return into, out
 
     def units(self, layer: str) -> AnyArray:
         """The ids of a layer's units, (units,) int64, in the order of their positions."""

@@ -7,7 +7,7 @@ from nestgraph.graph.geometry import output_size
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.layer import Layer
 from nestgraph.spec.operations import Activation, AdaptivePooling, Operation, Pooling, Upsampling
-from nestgraph.spec.projection import Projection, is_frozen, is_gate
+from nestgraph.spec.projection import Projection
 
 HEADINGS = ("layer", "from", "units", "output", "operations", "connections", "possible", "live", "parameters", "FLOPs")
 LEFT = 5  # columns of text are aligned left, counts right
@@ -50,8 +50,8 @@ def summary(structure: Structure) -> str:
 
 def _source(projection: Projection) -> str:
     """What a layer reads: `x` before a gate, and behind it whether the weights train."""
-    words = f"x {projection.source}" if is_gate(projection) else projection.source
-    return f"{words} (frozen)" if is_frozen(projection) else words
+    words = f"x {projection.source}" if projection.gates else projection.source
+    return f"{words} (frozen)" if projection.held else words
 
 
 def _foot(unmeasured: Sequence[str], uncounted: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from typing import cast
 import numpy as np
 
 from nestgraph.errors import StructureError
-from nestgraph.graph.pairs import Pairs, joined_by, united
+from nestgraph.graph.pairs import Pairs, united
 from nestgraph.graph.structure import Structure
 from nestgraph.graph.verify import fed_units, read_units
 from nestgraph.spec.arrays import AnyArray, frozen
@@ -49,7 +49,7 @@ class Topology:
         """In the order of their target layers, so that one pass carries a mark all the way."""
         projections = [self._structure.projection(name) for name in self._structure.projection_names]
         return tuple(
-            _Step(self._places[p.source], self._places[p.target], joined_by(self._structure, p)) for p in projections
+            _Step(self._places[p.source], self._places[p.target], self._structure.pairs(p.name)) for p in projections
         )
 
     # -- names ---------------------------------------------------------------------------------------

@@ -4,19 +4,20 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from nestgraph.errors import StructureError
-from nestgraph.graph.columns import ConnectionColumns, UnitColumns
-from nestgraph.graph.geometry import output_size, target_size, weight_shape
-from nestgraph.graph.pairs import joined_by
+from nestgraph.graph.columns import UnitColumns
+from nestgraph.graph.geometry import output_size
+from nestgraph.graph.projections import Meaning, meaning_of
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.interface import InputPort, OutputPort
 from nestgraph.spec.layer import Layer
 from nestgraph.spec.limits import MAX_LAYERS, MAX_PROJECTIONS, MAX_UNITS
-from nestgraph.spec.projection import Argument, Conv, OneToOne, Projection, is_gate
+from nestgraph.spec.projection import Projection
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def _check_arguments(structure: Structure, layer: Layer) -> Iterator[Violation]:
         places = [argument.place for argument in arguments]
         if not places or places != list(range(len(incoming))):
             expected = "an opaque layer to read arguments at places from 0 up, each once, and nothing else"
-            names = ", ".join(p.name for p in incoming if not isinstance(p, Argument))
+            names = ", ".join(p.name for p in incoming if p.weighted)
             yield Violation("records", layer.name, f"expected {expected}, got places {places}{names and f', {names}'}")
 
 
@@ -167,77 +168,40 @@ def _check_values(name: str, columns: UnitColumns) -> Iterator[Violation]:
 
 def _check_shapes(structure: Structure) -> Iterator[Violation]:
     for name in structure.projection_names:
-        projection, columns = structure.projection(name), structure.connection_columns(name)
-        yield from _check_kinds(structure, projection)
-        if not _has_its_links(projection, columns):
-            yield Violation("shapes", name, "expected links (links, 2) for a one-to-one projection, and only there")
-            continue
-        shape = weight_shape(structure, projection)
-        if columns.weight.shape != shape or columns.mask.shape != shape:
+        meaning, columns = meaning_of(structure, structure.projection(name)), structure.connection_columns(name)
+        yield from _check_ends(structure, meaning)
+        if not isinstance(columns, meaning.kind) or not columns.formed:
+            got = f"{columns.what} of shapes {', '.join(str(array.shape) for array in columns.arrays.values())}"
+            yield Violation(
+                "shapes", name, f"expected {meaning.kind.what} for a {meaning.record.kind} projection, got {got}"
+            )
+        elif columns.weight.shape != meaning.shape or columns.mask.shape != meaning.shape:
             got = f"{columns.weight.shape} and {columns.mask.shape}"
-            yield Violation("shapes", name, f"expected weight and mask of shape {shape}, got {got}")
-            continue
-        yield from _check_area(structure, projection, columns)
-        yield from _check_links(structure, projection, columns)
-        if not columns.sound:
-            yield _unsound(structure, projection, columns)
+            yield Violation("shapes", name, f"expected weight and mask of shape {meaning.shape}, got {got}")
+        else:
+            yield from (Violation(*fault) for fault in meaning.faults())
+            if not columns.sound:
+                yield _unsound(structure, meaning.record)
 
 
-def _has_its_links(projection: Projection, columns: ConnectionColumns) -> bool:
-    if columns.links is None or not isinstance(projection, OneToOne):
-        return columns.links is None and not isinstance(projection, OneToOne)
-    return columns.links.ndim == 2 and columns.links.shape[1] == 2
+def _check_ends(structure: Structure, meaning: Meaning[Any, Any]) -> Iterator[Violation]:
+    record = meaning.record
+    source, target = structure.layer(record.source), structure.layer(record.target)
+    if not meaning.leads:
+        ends = f"{source.name!r} ({_form(source)}) to {target.name!r} ({_form(target)})"
+        yield Violation("shapes", record.name, f"a {record.kind} projection cannot lead from {ends}")
+    elif target.size != meaning.size:
+        yield Violation("shapes", record.name, f"expected to give maps of size {target.size}, got {meaning.size}")
 
 
-def _check_kinds(structure: Structure, projection: Projection) -> Iterator[Violation]:
-    source, target = structure.layer(projection.source), structure.layer(projection.target)
-    maps, given = (source.size is not None, target.size is not None), target_size(structure, projection)
-    single = isinstance(projection, Argument) or (isinstance(projection, OneToOne) and projection.kernel is None)
-    alike = maps[0] == maps[1] or (single and given == target.size)
-    fits = {"dense": not maps[1], "conv": maps == (True, True)}.get(projection.kind, alike)
-    if not fits:
-        ends = f"{source.name!r} ({_form(maps[0])}) to {target.name!r} ({_form(maps[1])})"
-        yield Violation("shapes", projection.name, f"a {projection.kind} projection cannot lead from {ends}")
-    elif target.size != given:
-        yield Violation("shapes", projection.name, f"expected to give maps of size {target.size}, got {given}")
+def _form(layer: Layer) -> str:
+    return "neurons" if layer.size is None else "maps"
 
 
-def _form(has_maps: bool) -> str:
-    return "maps" if has_maps else "neurons"
-
-
-def _check_area(structure: Structure, projection: Projection, columns: ConnectionColumns) -> Iterator[Violation]:
-    if columns.area is None:
-        return
-    size = structure.layer(projection.target).size or ()
-    out, into = columns.weight.shape[:2] if isinstance(projection, Conv) else (0, 0)
-    if not isinstance(projection, Conv) or columns.area.shape not in ((out, into, *size), (out, 1, *size)):
-        expected = f"an area of shape {(out, into, *size)}, or one for each output map, on a convolution"
-        yield Violation("shapes", projection.name, f"expected {expected}, got {columns.area.shape}")
-
-
-def _check_links(structure: Structure, projection: Projection, columns: ConnectionColumns) -> Iterator[Violation]:
-    if columns.links is None:
-        return
-    for side, layer in enumerate((projection.source, projection.target)):
-        ids = columns.links[:, side]
-        dead = ids[structure.unit_columns(layer).find(ids) < 0]
-        if len(dead):
-            yield Violation("links", (layer, int(dead.min())), f"is linked by {projection.name!r} but does not live")
-    if (np.diff(columns.links[:, 1]) <= 0).any():
-        yield Violation("links", projection.name, "expected links in ascending order of target ids, at most one each")
-    if is_gate(projection) and not columns.mask.all():
-        problem = "expected all links of a gate to be active, got a dormant one: it would multiply by 0"
-        yield Violation("links", projection.name, problem)
-
-
-def _unsound(structure: Structure, projection: Projection, columns: ConnectionColumns) -> Violation:
+def _unsound(structure: Structure, projection: Projection) -> Violation:
+    columns, ends = structure.wired(projection.name)
     bad = ~np.isfinite(columns.weight) | ((columns.weight != 0) & ~columns.mask)
-    first = np.argwhere(bad)[0]
-    if columns.links is not None:
-        unit = int(columns.links[first[0], 1])
-    else:
-        unit = int(structure.units(projection.target)[first[0]])
+    unit = int(columns.addresses(np.flatnonzero(bad)[:1], ends)[0, 0])
     problem = "finite weights, and 0 where dormant"
     return Violation("finite", (projection.target, unit), f"expected {problem}, in projection {projection.name!r}")
 
@@ -264,7 +228,7 @@ def fed_units(structure: Structure) -> dict[str, AnyArray]:
     for name in structure.layer_names:
         here = np.full(len(structure.unit_columns(name)), structure.layer(name).kind == "input")
         for projection in (*structure.summed(name), *structure.arguments(name)):
-            here |= joined_by(structure, projection).onward(reached[projection.source])
+            here |= structure.pairs(projection.name).onward(reached[projection.source])
         reached[name] = _together(structure.layer(name), here)
     return reached
 
@@ -288,9 +252,9 @@ def read_units(structure: Structure, fed: Mapping[str, AnyArray] | None = None) 
         here = np.full(len(structure.unit_columns(name)), structure.layer(name).output)
         for projection in structure.outgoing(name):
             heeds = reached[projection.target]
-            if fed is not None and is_gate(projection):
+            if fed is not None and projection.gates:
                 heeds = heeds & fed[projection.target]
-            here |= joined_by(structure, projection).back(heeds)
+            here |= structure.pairs(projection.name).back(heeds)
         reached[name] = _together(structure.layer(name), here)
     return reached
 

@@ -15,11 +15,10 @@ import numpy as np
 
 from nestgraph.errors import NestgraphError
 from nestgraph.graph.dispatch import asked_backend
-from nestgraph.graph.pairs import joined_by
 from nestgraph.graph.structure import Structure
 from nestgraph.graph.topology import Node, Topology, position_of
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.projection import Argument, OneToOne, Projection
+from nestgraph.spec.projection import Projection
 
 
 class ReadOnlyGraphError(NestgraphError, nx.NetworkXError):
@@ -232,14 +231,7 @@ class _Neighbours(Mapping[Node, dict[str, Any]]):
         return [(far, projection, self._across(projection, self._structure.units(far))) for far, projection in ends]
 
     def _across(self, projection: Projection, far_ids: AnyArray) -> AnyArray:
-        columns = self._structure.connection_columns(projection.name)
-        if columns.links is not None:
-            near, far = (0, 1) if self._forward else (1, 0)
-            chosen = columns.live & (columns.links[:, near] == self._node[1])
-            return columns.links[chosen, far]
-        edges = joined_by(self._structure, projection).matrix()
-        row = edges[:, self._position] if self._forward else edges[self._position]
-        return far_ids[row]
+        return far_ids[self._structure.pairs(projection.name).beyond(self._position, self._forward)]
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self._touched)
@@ -276,27 +268,20 @@ def edge_block(structure: Structure, projection: Projection, source: int, target
 
     An argument joins units without a connection: weight 0 and dormant.
     """
-    columns = structure.connection_columns(projection.name)
-    if isinstance(projection, Argument):
+    columns, ends = structure.wired(projection.name)
+    index = columns.index(np.array([ends.target.position[target]]), np.array([ends.source.position[source]]), ends)
+    if not len(index[0]):
         return np.zeros((), np.float32), np.zeros((), bool)
-    if isinstance(projection, OneToOne):
-        assert columns.links is not None
-        place: Any = int(np.flatnonzero((columns.links == (source, target)).all(axis=1))[0])
-    else:
-        place = (
-            structure.unit_columns(projection.target).position[target],
-            structure.unit_columns(projection.source).position[source],
-        )
-    return np.asarray(columns.weight[place]), np.asarray(columns.mask[place])
+    return np.asarray(columns.weight[index][0]), np.asarray(columns.mask[index][0])
 
 
 def edge_area(structure: Structure, projection: Projection, source: int, target: int) -> AnyArray | None:
     """(P, Q): where a convolution between two units given by id is computed; None where it is everywhere."""
-    area = structure.connection_columns(projection.name).area
+    area, ends = structure.connection_columns(projection.name).area, structure.ends(projection.name)
     if area is None:
         return None
-    row = area[structure.unit_columns(projection.target).position[target]]
-    return row[0 if len(row) == 1 else structure.unit_columns(projection.source).position[source]]
+    row = area[ends.target.position[target]]
+    return row[0 if len(row) == 1 else ends.source.position[source]]
 
 
 def _nested(weight: AnyArray, mask: AnyArray) -> Any:

@@ -116,15 +116,13 @@ def _revived(structure: Structure) -> Iterator[tuple[str, ConnectionColumns]]:
     """Connections of units that cannot go though the module has pruned all their weights: those weights, as zeros."""
     kept = pinned(structure) | set(structure.output_names)
     for layer in sorted(name for name in kept if structure.layer(name).opaque is None):
-        fed = {p.name: structure.connection_columns(p.name) for p in structure.incoming(layer)}
-        full = {name: columns for name, columns in fed.items() if columns.links is None}
-        if not full or len(full) < len(fed):
+        incoming = structure.incoming(layer)
+        if not incoming or any(projection.couples for projection in incoming):
             continue
-        dead = ~np.logical_or.reduce([columns.edges.any(axis=1) for columns in full.values()])
-        for name, columns in full.items() if dead.any() else ():
-            mask = columns.mask.copy()
-            mask[dead] = True
-            yield name, columns.with_weight(columns.weight, mask)
+        fed = {projection.name: structure.wired(projection.name) for projection in incoming}
+        dead = ~np.logical_or.reduce([columns.touched(columns.edges, 0, ends) for columns, ends in fed.values()])
+        for name, (columns, ends) in fed.items() if dead.any() else ():
+            yield name, columns.with_weight(columns.weight, columns.mask | columns.spread(dead, 0, ends))
 
 
 def _columns(draft: Draft) -> UnitColumns:

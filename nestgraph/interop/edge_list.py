@@ -17,7 +17,7 @@ from nestgraph.interop.tables import Row, Table, read_rows
 from nestgraph.interop.wiring import Edge, Neuron, Wiring, wire
 from nestgraph.snapshot import write_all_own
 from nestgraph.snapshot.disk import shown
-from nestgraph.spec import Activation, Dropout, Layer, is_gate
+from nestgraph.spec import Activation, Dropout, Layer
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.operations import ActivationFunction
 
@@ -235,7 +235,7 @@ def _shortest(value: float) -> float:
 
 
 def _check_plain(network: Network) -> None:
-    gates = {projection.target for projection in network.projections_by_name.values() if is_gate(projection)}
+    gates = {projection.target for projection in network.projections_by_name.values() if projection.gates}
     for name in network.layer_names:
         problem = "gates: products" if name in gates else _beyond_neurons(network.layer(name))
         if problem:

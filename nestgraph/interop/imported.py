@@ -184,15 +184,10 @@ class Imported:
         if self._slots[key].is_body:
             same = module_body(old, owner).make == module_body(network, owner).make
             return () if same else None
-        index_map = IndexMap.between(old, network).old_positions
+        index_map = IndexMap.between(old, network)
         if column != "weight":
-            return (index_map[owner],)
-        links = [each.connection_columns(owner).links for each in (old, network)]
-        if links[0] is not None and links[1] is not None:
-            row = {tuple(link): number for number, link in enumerate(links[0].tolist())}
-            return (np.array([row.get(tuple(link), -1) for link in links[1].tolist()], np.int64),)
-        projection = network.projection(owner)
-        return np.ix_(index_map[projection.target], index_map[projection.source])
+            return (index_map.old_positions[owner],)
+        return np.ix_(*index_map.of_connections(old, network, owner))
 
     def _brought_back(self, network: Network, key: Key, slot: Slot | None) -> AnyArray:
         """A column of a network where its units stood at the import."""

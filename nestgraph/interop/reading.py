@@ -5,7 +5,6 @@ import operator
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor, fx, nn
 from torch.fx.node import map_arg
@@ -14,7 +13,7 @@ from torch.nn.utils.parametrize import type_before_parametrizations
 
 from nestgraph.errors import InteropError, NestgraphError
 from nestgraph.graph import Structure
-from nestgraph.graph.columns import ConnectionColumns
+from nestgraph.graph.columns import Whole
 from nestgraph.interop.drafts import plain_text
 from nestgraph.interop.elements import Elements, UncoveredError
 from nestgraph.interop.modules import MODULES, MOVING_MODULES
@@ -226,7 +225,7 @@ class Reading:
         name = self._weaver.layer(units, size, opaque=plain_text(reason))
         for place, layer in enumerate(arguments.layers):
             record = Argument(source=layer, target=name, place=place)
-            self._weaver.drafts.join(record, ConnectionColumns.of(np.zeros(0)))
+            self._weaver.drafts.join(record, Whole())
         body = ModuleBody(Excerpt(gathers, inner, (units, *size)))
         for parameter in body.module.parameters():  # of a module for inference none trains, which says nothing
             parameter.requires_grad_(parameter.requires_grad or not self._weaver.half_frozen)

@@ -8,7 +8,6 @@ from nestgraph.errors import InteropError
 from nestgraph.graph import Structure, cost
 from nestgraph.graph.cost import NetworkCost
 from nestgraph.graph.extents import sample_shape, shape_words
-from nestgraph.spec import Argument, OneToOne
 from nestgraph.spec.arguments import checked
 
 
@@ -116,11 +115,11 @@ def _obstacle(structure: Structure, name: str, unit: int) -> str:
     """Why a unit that is kept can neither go nor get a twin."""
     for near in coupled(structure, name, [unit]):
         together = "" if near == name else f"coupled to {near!r}, "
-        if readers := [p.target for p in structure.outgoing(near) if isinstance(p, Argument)]:
+        if readers := [p.target for p in structure.outgoing(near) if not p.weighted]:
             return f"{together}read by the opaque layer {readers[0]!r}"
         if structure.layer(near).opaque is not None:
             return f"coupled to the opaque layer {near!r}"
-        linked = [p.target for p in structure.outgoing(near) if isinstance(p, OneToOne)]
+        linked = [p.target for p in structure.outgoing(near) if p.couples]
         outputs = [target for target in linked if structure.layer(target).output]
         if outputs:
             return f"{together}repeated by the output {outputs[0]!r}"

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nestgraph.graph.columns import ConnectionColumns
+from nestgraph.graph.columns import Grid, Links
 from nestgraph.graph.geometry import swept_size
 from nestgraph.interop.drafts import Drafts, Size
 from nestgraph.interop.elements import SAMPLE, Elements, Ledger, Refs, UncoveredError, in_turn
@@ -88,7 +88,7 @@ class Weaver:
             mask = np.zeros(columns.shape, bool)
             columns[:, places[chosen]], mask[:, places[chosen]] = matrix[:, chosen], kept[:, chosen]
             shape = (len(matrix), region.units, *region.size)
-            joined = ConnectionColumns.of(columns.reshape(shape), mask.reshape(shape))
+            joined = Grid.of(columns.reshape(shape), mask.reshape(shape))
             record = Dense(source=region.layer, target=name, frozen=frozen or self.is_frozen(weight))
             self.drafts.join(record, joined)
         return self.output(name)
@@ -141,7 +141,7 @@ class Weaver:
             mask = np.zeros(columns.shape, bool)
             columns[:, units] = full[:, channels]
             mask[:, units] = reads[:, channels]
-            self.drafts.join(Conv(source=region.layer, **record), ConnectionColumns.of(columns, mask))
+            self.drafts.join(Conv(source=region.layer, **record), Grid.of(columns, mask))
 
     def _depthwise(self, refs: Refs, kernels: AnyArray, active: AnyArray, record: Mapping[str, Any]) -> None:
         each = len(kernels) // len(refs.units)
@@ -150,7 +150,7 @@ class Weaver:
             targets = (channels[:, None] * each + np.arange(each)).reshape(-1)
             links = np.stack([np.repeat(units, each), targets], 1)
             projection = OneToOne(source=self.ledger.regions[number].layer, trained=True, **record)
-            self.drafts.join(projection, ConnectionColumns.of(kernels[targets], active[targets], links=links))
+            self.drafts.join(projection, Links.of(kernels[targets], active[targets], links=links))
 
     def _pointwise_convolution(
         self,
@@ -225,7 +225,7 @@ class Weaver:
             source = self.ledger.regions[number].layer
             record = OneToOne(source=source, target=target, trained=trained, gate=gate, frozen=frozen)
             links = np.stack([units, channels], 1)
-            self.drafts.join(record, ConnectionColumns.of(weights[channels], links=links))
+            self.drafts.join(record, Links.of(weights[channels], links=links))
 
     # -- operations ----------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from nestgraph.errors import InteropError
-from nestgraph.graph.columns import ConnectionColumns, UnitColumns
+from nestgraph.graph.columns import ConnectionColumns, Grid, Links, UnitColumns
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.spec import Activation, Dense, Layer, OneToOne
@@ -261,7 +261,7 @@ def _dense(wiring: Wiring, ids: Ids, homes: Mapping[str, str]) -> dict[tuple[str
         mask = np.zeros(weight.shape, bool)
         with np.errstate(over="ignore"):  # infinity, which verification reports
             weight[rows, columns], mask[rows, columns] = [edge.weight for edge in edges], True
-        matrices[source, target] = ConnectionColumns.of(weight, mask)
+        matrices[source, target] = Grid.of(weight, mask)
     return matrices
 
 
@@ -272,7 +272,7 @@ def _links(ids: Ids, homes: Mapping[str, str]) -> dict[str, ConnectionColumns]:
         if homes[node] != OUTPUT:
             pairs.setdefault(homes[node], []).append((ids[homes[node]][node], target))
     return {
-        layer: ConnectionColumns.of(np.ones(len(links), np.float32), links=np.array(links, np.int64))
+        layer: Links.of(np.ones(len(links), np.float32), links=np.array(links, np.int64))
         for layer, links in pairs.items()
     }
 

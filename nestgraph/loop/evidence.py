@@ -17,7 +17,6 @@ from nestgraph.loop.means import batch_loss, mass
 from nestgraph.lowering import layer_nodes, lower, slots
 from nestgraph.policies import Evidence, EvidenceKind, bridged_layers, possible_skips
 from nestgraph.spec.arguments import AtLeastOne, checked
-from nestgraph.spec.projection import Conv
 from nestgraph.spec.randomness import Seed
 from nestgraph.spec.wording import quoted
 from nestgraph.tasks.task import Task
@@ -199,13 +198,13 @@ def _responses(network: Network, recorder: Recorder) -> Means:
     weights = {slot.owner: slot.tensor(recorder.module).detach() for slot in slots(network) if slot.is_weight}
     for name, weight in weights.items():
         projection = network.projection(name)
-        if isinstance(projection, Conv):
+        if projection.areas:
             mean = _mean_responses(projection, recorder.layer_output(projection.source), weight)
             area = network.connection_columns(name).area
             yield name, mean if area is None else mean * torch.tensor(area, device=mean.device)
 
 
-def _mean_responses(projection: Conv, source: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+def _mean_responses(projection: Any, source: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """(out, in, P, Q): the mean |response| of each pair of maps over the samples of a batch.
 
     A convolution with a group for each input map, on so many samples at once that memory stays bounded.

@@ -139,6 +139,6 @@ def _unit(network: Network, slot: Slot, row: int) -> tuple[str, int]:
     """The unit that a row of a column belongs to: of weights, the unit that they feed."""
     if not slot.is_weight:
         return slot.owner, int(network.units(slot.owner)[row])
-    links = network.connection_columns(slot.owner).links
-    target = network.projection(slot.owner).target
-    return target, int(network.units(target)[row] if links is None else links[row, 1])
+    columns, ends = network.wired(slot.owner)
+    entry = np.ravel_multi_index((row, *(0,) * (columns.mask.ndim - 1)), columns.mask.shape)
+    return network.projection(slot.owner).target, int(columns.addresses(np.array([entry]), ends)[0, 0])

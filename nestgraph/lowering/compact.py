@@ -16,10 +16,9 @@ from nestgraph.lowering.operations import OPERATIONS
 from nestgraph.lowering.ports import Nodes, emit_results, emit_samples
 from nestgraph.lowering.slots import as_tensor
 from nestgraph.lowering.terms import CompactEmission, by_place, rows_of
-from nestgraph.spec import BatchNorm, Layer, OneToOne, Projection
+from nestgraph.spec import BatchNorm, Layer, Projection
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.projection import is_gate
 
 
 @checked(LoweringError)
@@ -111,7 +110,7 @@ def _emit_term(
     emission: CompactEmission, projection: Projection, source: fx.Node, rows: AnyArray, bias: AnyArray
 ) -> fx.Node:
     """Emit what a projection adds to rows, with their bias where it can take it; of that, `bias` keeps nothing."""
-    own = rows_of(emission, projection) if isinstance(projection, OneToOne) else rows
+    own = rows_of(emission, projection) if projection.couples else rows
     offered = bias[rows] if len(own) == len(rows) and bias[rows].any() else None
     term = TERMS[projection.kind](emission, projection, source, own, offered)
     if term.biased:
@@ -119,7 +118,7 @@ def _emit_term(
     if len(own) == len(rows):
         return term.node
     axes_behind = 0 if emission.network.layer(projection.target).size is None else 2
-    padded = emission.call(functional.pad, term.node, (0, 0) * axes_behind + (0, 1), value=float(is_gate(projection)))
+    padded = emission.call(functional.pad, term.node, (0, 0) * axes_behind + (0, 1), value=float(projection.gates))
     places = np.full(len(rows), len(own))
     places[own] = np.arange(len(own))
     return emission.choose(padded, f"{emission.projections[projection.name]}_targets", places, len(own) + 1)

@@ -36,9 +36,8 @@ def emit_one_to_one(
 ) -> Term:
     """Linked units: chosen from the source, and weighted where their weights are not 1."""
     network, path = emission.network, emission.projections[projection.name]
-    columns, sources = network.connection_columns(projection.name), network.unit_columns(projection.source)
-    assert columns.links is not None
-    values = emission.choose(source, f"{path}_sources", sources.positions(columns.links[:, 0]), len(sources))
+    columns, ends = network.linked(projection.name)
+    values = emission.choose(source, f"{path}_sources", columns.at(1, ends), len(ends.source))
     if (output_size(network.layer(projection.source)) is None) != (network.layer(projection.target).size is None):
         values = _reshaped(emission, projection.target, values)
     if projection.kernel is not None:

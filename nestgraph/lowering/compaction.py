@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from nestgraph.graph import ConnectionColumns, Structure, UnitColumns
-from nestgraph.lowering.liveness import Liveness, adds, first_scale, in_inference, is_identity, liveness
-from nestgraph.spec import Layer, OneToOne, Projection
+from nestgraph.lowering.liveness import Liveness, first_scale, in_inference, is_identity, liveness
+from nestgraph.spec import Layer, Projection
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.projection import Argument
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +43,7 @@ def compacted(network: Structure) -> Compaction:
         projection = network.projection(name)
         if projection.source in units and projection.target in units:
             columns = _connection_columns(alive, projection, scales[projection.target])
-            if columns.active or isinstance(projection, Argument):
+            if columns.active or not projection.weighted:
                 projections.append(projection)
                 connections[name] = columns
     structure = Structure(layers, projections, units, connections, bodies)
@@ -55,7 +54,7 @@ def compacted(network: Structure) -> Compaction:
 def _folded_scale(structure: Structure, name: str) -> AnyArray | None:
     """The factors of a normalisation that the layer's incoming weights can take over."""
     incoming = [(p, structure.connection_columns(p.name)) for p in structure.incoming(name)]
-    if any(is_identity(p, columns) or not adds(p) for p, columns in incoming):
+    if any(is_identity(p, columns) or not p.adds for p, columns in incoming):
         return None
     return first_scale(structure, name)
 
@@ -86,31 +85,11 @@ def _unit_columns(alive: Liveness, name: str, scale: AnyArray | None) -> tuple[U
 
 
 def _connection_columns(alive: Liveness, projection: Projection, scale: AnyArray | None) -> ConnectionColumns:
-    columns = alive.structure.connection_columns(projection.name)
-    if isinstance(projection, OneToOne):
-        return _links(alive, projection, columns, scale)
-    if isinstance(projection, Argument):
-        return columns
-    into, out = alive.kept[projection.source], alive.kept[projection.target]
-    weight, mask, area = columns.weight, columns.mask, columns.area
-    if not (into.all() and out.all()):
-        weight, mask = weight[out][:, into], mask[out][:, into]
-        area = None if area is None else (area[out] if area.shape[1] == 1 else area[out][:, into])
+    """The connections of the units that stay, scaled; links that are dormant are left out."""
+    columns, ends = alive.structure.wired(projection.name)
     if scale is not None:
-        weight = weight * scale[out].reshape(-1, *([1] * (weight.ndim - 1)))
-    return ConnectionColumns.of(weight, mask, area)
-
-
-def _links(
-    alive: Liveness, projection: OneToOne, columns: ConnectionColumns, scale: AnyArray | None
-) -> ConnectionColumns:
-    assert columns.links is not None
-    sources, targets = (alive.structure.unit_columns(end) for end in (projection.source, projection.target))
-    from_, to = sources.positions(columns.links[:, 0]), targets.positions(columns.links[:, 1])
-    alive_links = columns.live & alive.kept[projection.source][from_] & alive.kept[projection.target][to]
-    stay = np.flatnonzero(alive_links)
-    stay = stay[np.argsort(to[stay])]
-    weight = columns.weight[stay]
-    if scale is not None:
-        weight = weight * scale[to[stay]].reshape(-1, *([1] * (weight.ndim - 1)))
-    return ConnectionColumns.of(weight, columns.mask[stay], None, columns.links[stay])
+        columns = columns.with_weight(columns.weight * columns.spread(scale, 0, ends))
+    for end, layer in enumerate((projection.target, projection.source)):
+        if not alive.kept[layer].all():
+            columns = columns.take(np.flatnonzero(alive.kept[layer]), end, ends)
+    return columns.joined_only(ends)

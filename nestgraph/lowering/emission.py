@@ -16,7 +16,7 @@ from nestgraph.graph import Structure
 from nestgraph.lowering.blocks import Blocks
 from nestgraph.lowering.masking import MaskedWeight
 from nestgraph.lowering.slots import as_tensor, layer_paths, projection_paths
-from nestgraph.spec import Projection, is_trained
+from nestgraph.spec import Projection
 from nestgraph.spec.arrays import AnyArray
 
 Place = tuple[int, bytes]
@@ -119,7 +119,7 @@ class Emission:
         """
         columns = self.network.connection_columns(projection.name)
         path = self.projections[projection.name]
-        if not is_trained(projection):
+        if not projection.learns:
             return self.keep(f"{path}.weight", as_tensor(columns.weight))
         weight = self.parameter(columns.weight, blocks)
         held = columns.mask.size if blocks is None else blocks.real.size * columns.mask[0, 0].size

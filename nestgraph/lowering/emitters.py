@@ -102,18 +102,14 @@ def emit_joined(emission: Emission, projections: Sequence[OneToOne], sources: Se
 
 def linked_targets(emission: Emission, projection: OneToOne) -> AnyArray:
     """The ids of the targets that a projection links, in the order of its links."""
-    links = emission.network.connection_columns(projection.name).links
-    assert links is not None
-    return links[:, 1]
+    return emission.network.linked(projection.name)[0].ids(0)
 
 
 def _carried(emission: Emission, projection: OneToOne, source: fx.Node) -> fx.Node:
     """What the links of a projection carry, in their order: chosen from the source and weighted."""
     network, path = emission.network, emission.projections[projection.name]
-    links = network.connection_columns(projection.name).links
-    assert links is not None
-    sources = network.unit_columns(projection.source)
-    values = emission.select(source, f"{path}.sources", sources.positions(links[:, 0]), len(sources))
+    columns, ends = network.linked(projection.name)
+    values = emission.select(source, f"{path}.sources", columns.at(1, ends), len(ends.source))
     sizes = output_size(network.layer(projection.source)), network.layer(projection.target).size
     if sizes[0] is not None and sizes[1] is None:  # from maps of size (1, 1)
         values = emission.call(torch.flatten, values, 1)

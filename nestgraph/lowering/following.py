@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -219,12 +218,9 @@ def _origins(old: Network, new: Network, index_map: IndexMap, key: Key) -> tuple
     projection = new.projection(owner)
     before, after = old.connection_columns(owner), new.connection_columns(owner)
     thawed = [one.model_copy(update={"frozen": False}) for one in (old.projection(owner), projection)]
-    if thawed[0] != thawed[1] or before.weight.shape[2:] != after.weight.shape[2:]:
+    if thawed[0] != thawed[1] or before.inner != after.inner:
         return None
-    if before.links is not None and after.links is not None:
-        row = {tuple(link): number for number, link in enumerate(before.links.tolist())}
-        return (np.array([row.get(tuple(link), -1) for link in after.links.tolist()], np.int64),)
-    return index_map.old_positions[projection.target], index_map.old_positions[projection.source]
+    return index_map.of_connections(old, new, owner)
 
 
 def _dormant(network: Network, key: Key, parameter: nn.Parameter) -> Tensor | None:

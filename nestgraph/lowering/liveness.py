@@ -6,11 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from nestgraph.graph import ConnectionColumns, Structure
-from nestgraph.graph.pairs import joined_by
 from nestgraph.graph.reference import forward, project
-from nestgraph.spec import BatchNorm, Dropout, OneToOne, Operation, Projection
+from nestgraph.spec import BatchNorm, Dropout, Operation, Projection
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.projection import Argument, is_gate
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,28 +56,24 @@ def _tightened(network: Structure) -> Structure:
     changed: dict[str, ConnectionColumns] = {}
     for name in network.projection_names:
         projection, columns = network.projection(name), network.connection_columns(name)
-        if not adds(projection):
+        if not projection.adds:
             continue
-        rows = _reached_rows(network, projection.target, columns)
+        rows = _reached_rows(network, projection)
         if np.count_nonzero(columns.weight) == columns.active and rows is None and columns.area is None:
             continue
         mask: AnyArray = np.logical_and(columns.mask, columns.weight)
         if rows is not None:
-            mask &= _along(rows, mask)
+            mask &= rows
         if columns.area is not None:
             mask &= np.any(columns.area, axis=(2, 3), keepdims=True)
         changed[name] = columns.with_weight(np.where(mask, columns.weight, 0), mask)
     return network.replace(connections=changed) if changed else network
 
 
-def _reached_rows(network: Structure, target: str, columns: ConnectionColumns) -> AnyArray | None:
-    """Bool by row of a projection's weights: whether the target's normalisation lets it through; None where all are."""
-    scale = first_scale(network, target)
-    if scale is None or scale.all():
-        return None
-    if columns.links is None:
-        return scale != 0
-    return scale[network.unit_columns(target).positions(columns.links[:, 1])] != 0
+def _reached_rows(network: Structure, projection: Projection) -> AnyArray | None:
+    """Bool, broadcasting to its weights: whether the target's normalisation lets them through; None if all."""
+    scale, (columns, ends) = first_scale(network, projection.target), network.wired(projection.name)
+    return None if scale is None or scale.all() else columns.spread(scale, 0, ends) != 0
 
 
 def _along(rows: AnyArray, like: AnyArray) -> AnyArray:
@@ -88,14 +82,9 @@ def _along(rows: AnyArray, like: AnyArray) -> AnyArray:
 
 def _pinned(structure: Structure) -> frozenset[str]:
     """Layers of which every unit stays, as something reads them together or by their number."""
-    readers = [p for p in structure.projections_by_name.values() if not adds(p)]
+    readers = [p for p in structure.projections_by_name.values() if not p.adds]
     whole = {name for name, layer in structure.layers_by_name.items() if layer.output or layer.mixes_units}
     return frozenset(whole | {p.source for p in readers})
-
-
-def adds(projection: Projection) -> bool:
-    """Whether a projection adds weighted outputs, of which those that are constant can be taken out."""
-    return not is_gate(projection) and not isinstance(projection, Argument)
 
 
 def _varying(structure: Structure, pinned: frozenset[str]) -> dict[str, AnyArray]:
@@ -105,7 +94,7 @@ def _varying(structure: Structure, pinned: frozenset[str]) -> dict[str, AnyArray
         whole = name in pinned or structure.layer(name).kind == "input"
         found[name] = np.full(len(structure.unit_columns(name)), whole)
         for projection in () if whole else structure.incoming(name):
-            found[name] |= joined_by(structure, projection).onward(found[projection.source])
+            found[name] |= structure.pairs(projection.name).onward(found[projection.source])
     return found
 
 
@@ -116,7 +105,7 @@ def _used(structure: Structure, pinned: frozenset[str], varying: dict[str, AnyAr
         found[name] = np.full(len(structure.unit_columns(name)), name in pinned)
         for projection in () if name in pinned else structure.outgoing(name):
             target = projection.target
-            found[name] |= joined_by(structure, projection).back(found[target] & varying[target])
+            found[name] |= structure.pairs(projection.name).back(found[target] & varying[target])
     return found
 
 
@@ -139,4 +128,4 @@ def _offsets(
 
 def is_identity(projection: Projection, columns: ConnectionColumns) -> bool:
     """Whether a projection passes on outputs as they are."""
-    return isinstance(projection, OneToOne) and projection.kernel is None and bool((columns.weight == 1).all())
+    return projection.couples and not columns.inner and bool((columns.weight == 1).all())

@@ -47,7 +47,7 @@ class Origin:
                 )
         for name in structure.projection_names:
             here, there = self.network.connection_columns(name), structure.connection_columns(name)
-            if here.links is not None and not np.array_equal(here.links, there.links):  # type: ignore[arg-type]
+            if not here.joins_as(there):
                 raise LoweringError(f"projection {name!r}: expected a module of the same links, got others: {remedy}")
             if here.mask is not there.mask and not np.array_equal(here.mask, there.mask):
                 raise LoweringError(

@@ -8,7 +8,6 @@ from nestgraph.graph import Network
 from nestgraph.lowering.opaque import PREFIX
 from nestgraph.lowering.origin import lowered
 from nestgraph.lowering.slots import BODY, module_body, slots
-from nestgraph.spec.projection import is_frozen
 
 Lowered = tuple[Network, nn.Module]
 Key = tuple[str, str]
@@ -60,7 +59,7 @@ def inherit(before: Lowered, after: Lowered) -> None:
 def _is_frozen(network: Network, key: Key) -> bool:
     owner, column = key
     if column == "weight":
-        return is_frozen(network.projection(owner))
+        return network.projection(owner).held
     return (BODY if column.startswith(PREFIX) else column) in network.layer(owner).frozen
 
 

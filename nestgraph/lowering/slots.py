@@ -12,7 +12,7 @@ from nestgraph.errors import LoweringError
 from nestgraph.graph import Structure
 from nestgraph.lowering.blocks import Blocks, trained_blocks
 from nestgraph.lowering.opaque import PREFIX, ModuleBody
-from nestgraph.spec import ColumnName, is_trained
+from nestgraph.spec import ColumnName
 from nestgraph.spec.arrays import AnyArray
 
 COLUMN_PATHS: Mapping[ColumnName, str] = {
@@ -101,7 +101,7 @@ def slots(structure: Structure) -> tuple[Slot, ...]:
     weights = [
         Slot(f"{projections[name]}.weight", name, "weight", trained_blocks(structure, name))
         for name in structure.projection_names
-        if is_trained(structure.projection(name)) and structure.connection_columns(name).weight.size
+        if structure.projection(name).learns and structure.connection_columns(name).weight.size
     ]
     columns = [
         Slot(f"{layers[name]}.{COLUMN_PATHS[column]}", name, column)

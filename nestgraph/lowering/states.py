@@ -98,14 +98,14 @@ class OptimizerState:
                     held = {f"{place}.{number}": part for number, part in parts if isinstance(part, Tensor)}
                     arrays |= {name: _shared(name, _array(part), like) for name, part in held.items()}
                     numbers[place] = tuple(None if isinstance(part, Tensor) else part for _, part in parts)
-        links = {name: network.connection_columns(name).links for name in network.projection_names}
+        parts = {name: network.connection_columns(name).parts for name in network.projection_names}
         try:
             record = StateRecord(
                 optimizer=type(optimizer).__name__,
                 groups=_groups(optimizer, parameters),
                 numbers=numbers,
                 units={name: network.units(name) for name in network.layer_names},
-                links={name: ends for name, ends in links.items() if ends is not None},
+                links={name: found["links"] for name, found in parts.items() if "links" in found},
             )
         except RecordError as error:
             raise LoweringError(
@@ -164,12 +164,12 @@ class OptimizerState:
         )
 
     def _check(self, network: Network, parameters: Parameters) -> None:
-        links = {name: network.connection_columns(name).links for name in network.projection_names}
+        parts = {name: network.connection_columns(name).parts for name in network.projection_names}
         same = self.record.units.keys() == set(network.layer_names) and all(
             np.array_equal(ids, network.units(name)) for name, ids in self.record.units.items()
         )
         for name, ends in self.record.links.items():
-            there = links.get(name)
+            there = parts[name].get("links") if name in parts else None
             same = same and there is not None and np.array_equal(ends, there)
         if not (same and all(key in parameters for group in self.record.groups for key in group.parameters)):
             raise LoweringError(

@@ -62,10 +62,8 @@ class Term:
 
 def rows_of(emission: Emission, projection: Projection) -> AnyArray:
     """The positions of the target units that a projection feeds, ascending."""
-    columns = emission.network.connection_columns(projection.name)
-    if columns.links is None:
-        return np.flatnonzero(columns.edges.any(axis=1))
-    return emission.network.unit_columns(projection.target).positions(columns.links[:, 1])
+    columns, ends = emission.network.wired(projection.name)
+    return np.flatnonzero(columns.touched(columns.edges, 0, ends))
 
 
 def by_place(emission: Emission, layer: str, values: AnyArray) -> Tensor:

@@ -16,7 +16,6 @@ from nestgraph.policies.policy import Policy, last_chosen, proposal
 from nestgraph.policies.pruning import keeps_units
 from nestgraph.policies.ranking import NEVER, Fraction, Scope, largest
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.projection import Conv
 
 RESPONSE = "mean |response|"
 """What positions are ranked by."""
@@ -44,7 +43,7 @@ class AreaPruning(Policy):
     @proposal
     def propose(self, network: Network, evidence: Evidence, rng: np.random.Generator, scale: float = 1.0) -> Batch:  # noqa: ARG002
         """Shrink the areas; the strongest position of each output map of the network stays."""
-        names = [name for name in network.projection_names if isinstance(network.projection(name), Conv)]
+        names = [name for name in network.projection_names if network.projection(name).areas]
         computed = {name: _computed(network, name, self.granularity) for name in names}
         strengths = {name: _strength(network, name, evidence) for name in names}
         scores = {name: _weakness(network, name, strengths[name], computed[name]) for name in names}
@@ -78,8 +77,7 @@ def _pairs(structure: Structure, name: str) -> tuple[int, ...]:
 def _computed(structure: Structure, name: str, granularity: str) -> AnyArray:
     """Bool (out, in, P, Q), or (out, 1, P, Q) by map: where a pair of maps, or any pair of a map, is computed."""
     columns, size = structure.connection_columns(name), structure.layer(structure.projection(name).target).size
-    area = np.ones((1, 1, *(size or ())), bool) if columns.area is None else columns.area
-    computed = np.logical_and(columns.edges[:, :, None, None], area)
+    computed = np.logical_and(columns.edges[:, :, None, None], columns.kept(size or ()))
     return np.any(computed, axis=1, keepdims=True) if granularity == "map" else computed
 
 

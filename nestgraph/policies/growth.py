@@ -11,8 +11,8 @@ from nestgraph.edits.batch import Batch, Reason
 from nestgraph.edits.growing import added_unit
 from nestgraph.edits.layers import Block, UnitValues
 from nestgraph.edits.units import AddUnits
-from nestgraph.graph.geometry import weight_shape
 from nestgraph.graph.network import Network
+from nestgraph.graph.projections import meaning_of
 from nestgraph.graph.structure import Structure
 from nestgraph.policies.evidence import Evidence, EvidenceKind
 from nestgraph.policies.idle import idle
@@ -165,5 +165,5 @@ def rank_one_neuron(bridge: AnyArray, count: int, rng: np.random.Generator) -> t
 def _bridge(network: Network, evidence: Evidence, layer: str, ends: tuple[Dense, Dense]) -> AnyArray:
     """The bridging gradient past a layer, float64 (units after it, outputs before it); 0 where it is not finite."""
     before, after = ends
-    shape = (len(network.units(after.target)), math.prod(weight_shape(network, before)[1:]))
+    shape = (len(network.units(after.target)), math.prod(meaning_of(network, before).shape[1:]))
     return np.nan_to_num(evidence.of("bridges", layer, shape).astype(np.float64), posinf=0.0, neginf=0.0)

@@ -21,7 +21,6 @@ from nestgraph.policies.ranking import Fraction, groups
 from nestgraph.policies.waking import Factor
 from nestgraph.seeds.sparse import sparse_mask
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.projection import OneToOne
 
 
 class MapGrowth(Policy):
@@ -102,7 +101,7 @@ class MapGrowth(Policy):
         for name in structure.projection_names:
             projection = structure.projection(name)
             inside = (projection.target == layer, projection.source in strand, projection.target in strand)
-            if any(inside) and not isinstance(projection, OneToOne):
+            if any(inside) and not projection.couples:
                 axis = 0 if inside[0] or not inside[1] else 1
                 weights[name] = self._kernels(structure, name, axis, rng).weight.squeeze(axis)
         return grow_unit(structure, layer, weights)
@@ -166,5 +165,5 @@ def tied_layers(structure: Structure, layer: str) -> tuple[str, ...]:
 def _held(structure: Structure, layer: str) -> bool:
     """Whether one-to-one projections join a layer to an input or an output."""
     around = (*structure.incoming(layer), *structure.outgoing(layer))
-    ends = {end for p in around if isinstance(p, OneToOne) for end in (p.source, p.target)}
+    ends = {end for p in around if p.couples for end in (p.source, p.target)}
     return any(structure.layer(end).kind == "input" or structure.layer(end).output for end in ends)

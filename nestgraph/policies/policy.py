@@ -17,7 +17,7 @@ from nestgraph.policies.evidence import Evidence, EvidenceKind
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.options import Options
-from nestgraph.spec.projection import Dense, Projection, is_gate, is_trained
+from nestgraph.spec.projection import Dense, Projection
 from nestgraph.spec.record import Name
 
 
@@ -81,7 +81,7 @@ def plastic_projections(structure: Structure, names: Collection[str] | None = No
     """
     chosen = (name for name in structure.projection_names if names is None or name in names)
     records = (structure.projection(name) for name in chosen)
-    trained = (p for p in records if is_trained(p) and not is_gate(p))
+    trained = (p for p in records if p.learns and not p.gates)
     return tuple(p for p in trained if structure.connection_columns(p.name).mask.size)
 
 

@@ -95,11 +95,10 @@ class MagnitudePruning(ConnectionPruning):
 @checked(StructureError)
 def effective_weight(structure: Structure, projection: str) -> AnyArray:
     """A projection's weights times what batch normalisation multiplies them by, in the shape of the weights."""
-    columns, target = structure.connection_columns(projection), structure.projection(projection).target
-    factor = normalisation_factor(structure, target)
-    if columns.links is not None:
-        factor = factor[structure.unit_columns(target).positions(columns.links[:, 1])]
-    return columns.weight * factor.reshape(-1, *([1] * (columns.weight.ndim - 1)))
+    columns, ends = structure.wired(projection)
+    return columns.weight * columns.spread(
+        normalisation_factor(structure, structure.projection(projection).target), 0, ends
+    )
 
 
 def lamp(weight: AnyArray) -> AnyArray:
@@ -117,10 +116,10 @@ def lamp(weight: AnyArray) -> AnyArray:
 
 def weakness(structure: Structure, projection: str, strength: AnyArray) -> AnyArray:
     """-strength where a connection may be pruned, `NEVER` elsewhere."""
-    columns = structure.connection_columns(projection)
+    columns, record = structure.connection_columns(projection), structure.projection(projection)
     scores = np.negative(strength)
     np.copyto(scores, NEVER, where=~columns.mask)
-    if keeps_units(structure, structure.projection(projection).target) and columns.links is None:
+    if keeps_units(structure, record.target) and not record.couples:
         strongest = np.where(columns.mask, strength, -1.0).reshape(len(scores), -1).argmax(axis=1)
         scores.reshape(len(scores), -1)[np.arange(len(scores)), strongest] = NEVER
     return scores

@@ -7,8 +7,8 @@ from pydantic import PositiveInt
 
 from nestgraph.edits.batch import Batch
 from nestgraph.edits.layers import AddProjection, Block
-from nestgraph.graph.geometry import weight_shape
 from nestgraph.graph.network import Network
+from nestgraph.graph.projections import meaning_of
 from nestgraph.policies.evidence import Evidence, EvidenceKind
 from nestgraph.policies.idle import idle
 from nestgraph.policies.policy import Policy, last_chosen, possible_skips, proposal
@@ -44,7 +44,7 @@ class SkipGrowth(Policy):
         count = max(1, round(self.connections * scale))
         possible = possible_skips(network)
         room = [p for p in possible if self.limit is None or len(network.incoming(p.target)) < self.limit]
-        measured = {p.name: evidence.of("skips", p.name, weight_shape(network, p)) for p in room}
+        measured = {p.name: evidence.of("skips", p.name, meaning_of(network, p).shape) for p in room}
         sizes = {name: _sizes(gradient) for name, gradient in measured.items()}
         found = {p: top(sizes[p.name], count) for p in room}
         best = max(room, key=lambda p: sizes[p.name].flat[found[p]].sum(), default=None)

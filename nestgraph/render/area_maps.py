@@ -21,7 +21,6 @@ from nestgraph.render.chart import write_chart
 from nestgraph.render.style import FAINT, HEAT, INK, MUTED, OFF, ON, PAPER
 from nestgraph.render.theme import Theme
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.projection import Conv
 
 MOST_OUTPUTS, MOST_INPUTS, MOST_BLOCKS = 20, 12, 12
 TILE, LEFT, TOP, RIGHT, BOTTOM, GAP = 0.42, 0.75, 0.56, 0.15, 0.72, 0.06  # inches
@@ -66,7 +65,7 @@ def area_maps(
     Raises:
         RenderError: there is no convolution, the suffix or theme is unknown, or the file cannot be written.
     """
-    names = [name for name in network.projection_names if isinstance(network.projection(name), Conv)]
+    names = [name for name in network.projection_names if network.projection(name).areas]
     if not names:
         raise RenderError("area_maps expected a network with a convolution, got none: draw its input_heat_map")
     blocks = [area_block(network, name) for name in names[:MOST_BLOCKS]]
@@ -79,7 +78,7 @@ def area_block(structure: Structure, name: str) -> Block:
     projection, columns = structure.projection(name), structure.connection_columns(name)
     outputs, inputs = structure.units(projection.target), structure.units(projection.source)
     positions = structure.layer(projection.target).size or ()
-    whole = np.ones((1, 1, *positions), bool) if columns.area is None else columns.area
+    whole = columns.kept(positions)
     computed = np.broadcast_to(columns.edges[:, :, None, None] & whole, (*columns.edges.shape, *positions))
     kernels = columns.edges.sum(axis=1)
     share = np.where(kernels == 0, np.nan, computed.sum(axis=1).T / np.maximum(kernels, 1)).T

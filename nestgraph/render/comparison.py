@@ -8,22 +8,18 @@ import numpy as np
 from nestgraph.graph.columns import ConnectionColumns, UnitColumns
 from nestgraph.graph.difference import Difference, difference
 from nestgraph.graph.layer_difference import LayerDifference
-from nestgraph.graph.projection_difference import ProjectionDifference
 from nestgraph.graph.structure import Structure
 from nestgraph.render.encoding import Fate
 from nestgraph.render.union import (
     Part,
-    link_keys,
-    link_strengths,
-    links_of,
-    matrix_strengths,
+    in_union,
     parts,
-    spread,
+    strengths,
+    united_block,
     united_layers,
     united_units,
 )
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.projection import Argument
 
 Units = dict[str, UnitColumns]
 
@@ -89,18 +85,17 @@ def _unit_fates(change: LayerDifference, ids: AnyArray) -> Mapping[int, Fate]:
 
 
 def _coded(part: Part, change: Difference, units: Units) -> ConnectionColumns:
-    if isinstance(part.projection, Argument):
-        return ConnectionColumns.of(np.zeros(0))
+    union = united_block(part, units)
     before, after = (v if _holds(part, v) else None for v in (change.old, change.new))
-    both = change.projections[part.name] if before is not None and after is not None else None
-    if part.projection.kind == "one_to_one":
-        return _coded_links(part, before, after, both, units)
-    shape = len(units[part.projection.target]), len(units[part.projection.source])
-    nothing = np.broadcast_to(np.float32(0), shape)
-    was, now = (nothing if v is None else matrix_strengths(v, part, units) for v in (before, after))
-    changed = np.broadcast_to(np.False_, shape) if both is None else spread(both.edges, change.old, part, units)
+    was, now = (
+        np.zeros(union[0].edges.shape, np.float32) if v is None else in_union(strengths(v, part), v, part, union)
+        for v in (before, after)
+    )
+    changed = np.zeros(union[0].edges.shape, bool)
+    if before is not None and after is not None:
+        changed = in_union(change.projections[part.name].edges, before, part, union)
     codes = _codes(was, now, changed)
-    return ConnectionColumns.of(codes, codes != 0)
+    return union[0].with_weight(codes, codes != 0)
 
 
 def _codes(was: AnyArray, now: AnyArray, changed: AnyArray) -> AnyArray:
@@ -108,19 +103,3 @@ def _codes(was: AnyArray, now: AnyArray, changed: AnyArray) -> AnyArray:
     gone = np.where(was > 0, -two - was, np.float32(0))
     come = np.where(was > 0, now + changed.astype(np.float32), two + now)
     return np.where(now > 0, come, gone)
-
-
-def _coded_links(
-    part: Part, old: Structure | None, new: Structure | None, both: ProjectionDifference | None, units: Units
-) -> ConnectionColumns:
-    none = np.zeros(0, np.int64), np.zeros(0, np.float32)
-    (old_keys, was), (new_keys, now) = (none if v is None else link_strengths(v, part, units) for v in (old, new))
-    every = np.union1d(old_keys, new_keys)
-    first, second = np.zeros(len(every), np.float32), np.zeros(len(every), np.float32)
-    first[np.searchsorted(every, old_keys)] = was
-    second[np.searchsorted(every, new_keys)] = now
-    changed = np.zeros(len(every), bool)
-    if both is not None and old is not None:
-        changed[np.searchsorted(every, link_keys(old, part, units)[both.edges])] = True
-    codes = _codes(first, second, changed)
-    return ConnectionColumns.of(codes, links=links_of(every, part, units))

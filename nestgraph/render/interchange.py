@@ -23,9 +23,9 @@ from nestgraph.graph.explicit import plain_graph
 from nestgraph.graph.network import Network
 from nestgraph.graph.summary import operation_words
 from nestgraph.render.folding import runs
-from nestgraph.render.style import MUTED, plain, projection_words, size_words
+from nestgraph.render.style import MUTED, plain, size_words
 from nestgraph.snapshot import write_all_own
-from nestgraph.spec.projection import Argument, Projection
+from nestgraph.spec.projection import Projection
 
 Format = Literal["model-explorer", "graphml", "node-link"]
 Detail = Literal["layers", "units"]
@@ -103,7 +103,7 @@ def layer_graph_data(network: Network) -> "nx.DiGraph[str]":
 def _joined(given: Mapping[str, Any], projection: Projection, entry: Cost) -> dict[str, Any]:
     counts = {"connections": entry.connections, "possible": entry.possible, "flops": entry.flops}
     names = f"{given['projections']} {projection.name}" if given else projection.name
-    words = f"{given['words']}; {projection_words(projection)}" if given else projection_words(projection)
+    words = f"{given['words']}; {projection.words}" if given else projection.words
     return {"projections": names, "words": words} | {key: given.get(key, 0) + n for key, n in counts.items()}
 
 
@@ -147,7 +147,7 @@ def _node(network: Network, table: NetworkCost, name: str, namespace: str) -> di
         for place, p in enumerate(incoming)
     ]
     metadata = [
-        {"id": str(place), "attrs": _pairs({"__tensor_tag": p.name, "words": projection_words(p), **_counts(table, p)})}
+        {"id": str(place), "attrs": _pairs({"__tensor_tag": p.name, "words": p.words, **_counts(table, p)})}
         for place, p in enumerate(incoming)
     ]
     return {
@@ -161,7 +161,7 @@ def _node(network: Network, table: NetworkCost, name: str, namespace: str) -> di
 
 
 def _counts(table: NetworkCost, projection: Projection) -> dict[str, Any]:
-    if isinstance(projection, Argument):
+    if not projection.weighted:
         return {}
     entry = table.by_projection[projection.name]
     return {"live": entry.connections, "possible": entry.possible, "flops": entry.flops}

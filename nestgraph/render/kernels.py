@@ -10,26 +10,24 @@ from nestgraph.render.scene import Mark, Squares
 from nestgraph.render.selection import edge_norms
 from nestgraph.render.style import BLUE, VERMILION
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.projection import Argument, Dense
 
 
 def strongest_kernels(structure: Structure, layer: str) -> dict[int, AnyArray]:
     """For each map of a layer that a kernel feeds, by id: the kernel of its strongest edge, (height, width)."""
     found: dict[int, tuple[float, AnyArray]] = {}
     for projection in structure.incoming(layer):
-        columns = structure.connection_columns(projection.name)
-        if isinstance(projection, Dense | Argument) or projection.kernel is None:
+        if getattr(projection, "kernel", None) is None:
             continue
-        norms = edge_norms(columns)
-        if columns.links is not None:
-            rows = zip(columns.links[:, 1], norms, columns.weight, strict=True)
-        else:
-            best = norms.argmax(axis=1)
-            every = np.arange(len(best))
-            rows = zip(structure.units(layer), norms[every, best], columns.weight[every, best], strict=True)
-        for unit, norm, kernel in rows:
-            if norm > found.get(int(unit), (0.0, None))[0]:
-                found[int(unit)] = (float(norm), kernel)
+        columns, ends = structure.wired(projection.name)
+        targets, sources = columns.listed(columns.edges, ends)
+        place = columns.index(targets, sources, ends)
+        norms = edge_norms(columns)[place]
+        order = np.lexsort((-norms, targets))
+        best = order[np.unique(targets[order], return_index=True)[1]]
+        units, kernels = ends.target.ids[targets[best]].tolist(), columns.weight[place][best]
+        for unit, norm, kernel in zip(units, norms[best].tolist(), kernels, strict=True):
+            if norm > found.get(unit, (0.0, None))[0]:
+                found[unit] = (norm, kernel)
     return {unit: kernel for unit, (_, kernel) in found.items()}
 
 

@@ -23,11 +23,10 @@ from nestgraph.render.style import (
     PAPER,
     fitted,
     plain,
-    projection_words,
     size_words,
     unit_words,
 )
-from nestgraph.spec.projection import Argument, OneToOne, Projection
+from nestgraph.spec.projection import Projection
 
 LABEL_WIDTH = 230
 MOST_LABELS, MOST_EDGES = 60, 1500
@@ -129,9 +128,9 @@ def joined_boxes(structure: Structure, boxes: tuple[Run, ...]) -> dict[tuple[str
 
 def _edge(network: Structure, projection: Projection) -> dict[str, str]:
     live = f"{network.connection_columns(projection.name).active:,} live"
-    lines = (projection_words(projection), *(() if isinstance(projection, Argument) else (live,)))
+    lines = (projection.words, *((live,) if projection.weighted else ()))
     label = r"\n".join(map(graphviz.escape, lines))
-    return {"label": label} | ({"style": "dashed"} if isinstance(projection, OneToOne) else {})
+    return {"label": label} | ({"style": "dashed"} if projection.couples else {})
 
 
 def add_edge(

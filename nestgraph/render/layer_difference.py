@@ -25,7 +25,7 @@ from nestgraph.render.layer_diagram import (
     joined_boxes,
     run_words,
 )
-from nestgraph.render.style import INK, MUTED, fitted, projection_words, unit_words
+from nestgraph.render.style import INK, MUTED, fitted, unit_words
 from nestgraph.spec.projection import Projection
 
 STYLES: Mapping[Fate, str] = {"added": "solid", "removed": "dashed", "changed": "solid", "unchanged": "solid"}
@@ -138,6 +138,6 @@ def _edge(comparison: Comparison, projection: Projection) -> dict[str, str]:
         became = "added" if after else "removed"
         tally = Tally(added=tally.added) if after else Tally(removed=tally.removed)
     look, counts = LOOKS[became], signed(tally.added, tally.removed, tally.changed)
-    lines = [f"{look.sign} {projection_words(projection)}".strip(), counts]
+    lines = [f"{look.sign} {projection.words}".strip(), counts]
     label = r"\n".join(graphviz.escape(line) for line in lines if line)
     return {"label": label, "color": look.colour, "style": STYLES[became], "fontcolor": INK if look.sign else MUTED}

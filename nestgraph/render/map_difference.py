@@ -12,7 +12,6 @@ from nestgraph.render.panels import Block, Panel, fate_panel, panel_scene
 from nestgraph.render.scene import Scene
 from nestgraph.render.style import INK, PAPER
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.projection import Conv
 
 
 def input_difference(old: Network, new: Network) -> Scene:
@@ -50,7 +49,7 @@ def area_difference(old: Network, new: Network) -> Scene:
     names = [
         name
         for name in new.projection_names
-        if isinstance(new.projection(name), Conv) and old.has_projection(name) and same_make(old, new, name)
+        if new.projection(name).areas and old.has_projection(name) and same_make(old, new, name)
     ]
     if not names:
         raise RenderError("a difference of areas expected a convolution that both networks have, got none")

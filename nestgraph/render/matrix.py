@@ -10,7 +10,7 @@ from nestgraph.render.comparison import compare
 from nestgraph.render.encoding import Fate, signed
 from nestgraph.render.panels import MOST_BLOCKS, Block, Panel, fate_panel, panel_scene, raster_side, reduced, shares
 from nestgraph.render.scene import Scene
-from nestgraph.render.style import BLUE, INK, PAPER, VERMILION, projection_words
+from nestgraph.render.style import BLUE, INK, PAPER, VERMILION
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.projection import Projection
 
@@ -58,7 +58,7 @@ def _words(projection: Projection, active: int, mask: AnyArray, side: int) -> st
     steps = [-(-extent // side) for extent in mask.shape]
     pixel = f"; a pixel is {steps[0]} x {steps[1]}" if max(steps) > 1 else ""
     live = f"{active:,} of {mask.size:,} live ({active / max(mask.size, 1):.1%})"
-    return f"{projection_words(projection)}, {rows:,} x {columns:,}: {live}{pixel}"
+    return f"{projection.words}, {rows:,} x {columns:,}: {live}{pixel}"
 
 
 def flat(structure: Structure, projection: Projection, values: AnyArray) -> AnyArray:

@@ -23,7 +23,7 @@ from nestgraph.render.scene import (
     Scene,
     Words,
 )
-from nestgraph.render.selection import fans, select
+from nestgraph.render.selection import select
 from nestgraph.render.style import (
     BLUE,
     FAINT,
@@ -40,7 +40,6 @@ from nestgraph.render.style import (
 )
 from nestgraph.render.svg import svg
 from nestgraph.render.union import union
-from nestgraph.spec.projection import Argument, is_gate
 
 MAX_UNITS = 300
 MAX_EDGES = 2000
@@ -131,10 +130,10 @@ def _edges(places: Plan) -> Iterator[Mark]:
     arguments: list[Curve] = []
     for stroke in places.strokes:
         curve = stroke.curve if places.roomy else replace(stroke.curve, title="")
-        if isinstance(stroke.projection, Argument):
+        if not stroke.projection.weighted:
             arguments.append(curve)
         else:
-            style = stroke.level, stroke.value >= 0, is_gate(stroke.projection)
+            style = stroke.level, stroke.value >= 0, stroke.projection.gates
             groups.setdefault(style, []).append(curve)
     if arguments:
         yield Curves(GREY, 0.8, 0.9, DOTTED, tuple(arguments))
@@ -188,7 +187,7 @@ def _fan_bars(network: Structure, column: Column) -> Iterator[Mark]:
     """Bars left and right of each unit: its connections in and out, relative to the layer's largest."""
     position = network.unit_columns(column.layer.name).position
     thickness = min(5.0, column.pitch * 0.5)
-    for fan, side in zip(fans(network, column.layer.name), (-1, 1), strict=True):
+    for fan, side in zip(network.fans(column.layer.name), (-1, 1), strict=True):
         largest = int(np.max(fan, initial=0))
         for unit, y in column.places.items():
             count = int(fan[position[unit]])
@@ -224,9 +223,9 @@ def _legend(places: Plan) -> Iterator[Mark]:
     if places.bars:
         notes.append("grey bars: connections in (left) and out (right)")
     kinds = [edges.projection for edges in places.selection.edges]
-    if any(map(is_gate, kinds)):
+    if any(kind.gates for kind in kinds):
         notes.append("dash-dotted: a gate, which multiplies")
-    if any(isinstance(kind, Argument) for kind in kinds):
+    if not all(kind.weighted for kind in kinds):
         notes.append("dotted grey: read by an opaque layer")
     yield Words(left, y + 59, "; ".join(notes), 10, MUTED)
 

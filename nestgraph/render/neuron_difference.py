@@ -8,7 +8,6 @@ import numpy as np
 
 from nestgraph.graph.difference import Difference
 from nestgraph.graph.network import Network
-from nestgraph.graph.pairs import joined_by
 from nestgraph.graph.structure import Structure
 from nestgraph.render.comparison import Comparison, compare, fate
 from nestgraph.render.encoding import LOOKS, Fate, growth_words, signed
@@ -27,7 +26,6 @@ from nestgraph.render.scene import Box, Curve, Curves, Disc, Mark, Scene, Words
 from nestgraph.render.selection import select
 from nestgraph.render.style import FAINT, INK, MUTED, PANEL, PAPER
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.projection import Argument
 
 MOST_DORMANT = 400  # pairs of units of a projection whose dormant edges are drawn
 MOST_SIGNED = 80  # edges that carry their sign
@@ -91,7 +89,7 @@ def _edges(comparison: Comparison, places: Plan) -> Iterator[Mark]:
 
 
 def _told(stroke: Stroke) -> tuple[Fate, int, Curve]:
-    if isinstance(stroke.projection, Argument):
+    if not stroke.projection.weighted:
         return "unchanged", 1, stroke.curve
     became, strength = fate(stroke.value)
     level = max(1, int(np.ceil(LEVELS * strength - 1e-6)))
@@ -113,11 +111,11 @@ def _dormant(union: Structure, places: Plan) -> Iterator[Curve]:
     column_of = {column.layer.name: column for column in places.columns}
     for name in union.projection_names:
         projection, columns = union.projection(name), union.connection_columns(name)
-        if columns.links is not None or isinstance(projection, Argument) or columns.mask.size > MOST_DORMANT:
+        if projection.couples or not projection.weighted or columns.mask.size > MOST_DORMANT:
             continue
         start, end = column_of[projection.source], column_of[projection.target]
         sources, targets = union.units(projection.source), union.units(projection.target)
-        for row, place in np.argwhere(~joined_by(union, projection).matrix()):
+        for row, place in np.argwhere(~union.pairs(projection.name).matrix()):
             y1, y2 = start.places[int(sources[place])], end.places[int(targets[row])]
             yield Curve(start.x + start.clearance, y1, end.x - end.clearance, y2)
 
@@ -181,18 +179,10 @@ def _fans(union: Structure, layer: str) -> tuple[dict[Fate, AnyArray], dict[Fate
     count = len(union.unit_columns(layer))
     into: dict[Fate, AnyArray] = {became: np.zeros(count, np.int64) for became in reversed(ORDER[1:])}
     out: dict[Fate, AnyArray] = {became: np.zeros(count, np.int64) for became in reversed(ORDER[1:])}
-    for counts, projections, axis in ((into, union.incoming(layer), 1), (out, union.outgoing(layer), 0)):
-        for projection in projections:
-            if isinstance(projection, Argument):
-                continue
-            columns = union.connection_columns(projection.name)
+    for counts, projections, end in ((into, union.incoming(layer), 0), (out, union.outgoing(layer), 1)):
+        for columns, ends in (union.wired(projection.name) for projection in projections):
             for became, tally in counts.items():
-                marked = columns.mask & _is(columns.weight, became)
-                if columns.links is None:
-                    tally += np.count_nonzero(marked, axis=axis)
-                else:
-                    ends = columns.links[marked, axis]
-                    np.add.at(tally, union.unit_columns(layer).positions(ends), 1)
+                tally += columns.total(columns.mask & _is(columns.weight, became), end, ends)
     return into, out
 
 

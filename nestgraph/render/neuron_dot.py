@@ -11,7 +11,6 @@ from nestgraph.render.neuron_diagram import MAX_EDGES, MAX_UNITS
 from nestgraph.render.neuron_plan import Column, Plan, Stroke, plan
 from nestgraph.render.selection import select
 from nestgraph.render.style import BLUE, GREY, INK, MUTED, PAPER, VERMILION, plain, unit_words
-from nestgraph.spec.projection import Argument, is_gate
 
 POINTS_PER_INCH = 72
 
@@ -50,7 +49,7 @@ def _key(node: Node) -> str:
 
 def _look(stroke: Stroke) -> dict[str, str]:
     tooltip = graphviz.escape(stroke.curve.title)
-    if isinstance(stroke.projection, Argument):
+    if not stroke.projection.weighted:
         return {"color": GREY, "style": "dotted", "tooltip": tooltip}
     positive = stroke.value >= 0
     style = "solid" if positive else "dashed"
@@ -59,7 +58,7 @@ def _look(stroke: Stroke) -> dict[str, str]:
         "style": style,
         "penwidth": f"{0.3 + 0.4 * stroke.level:.1f}",
         "tooltip": tooltip,
-    } | ({"arrowhead": "odot"} if is_gate(stroke.projection) else {})
+    } | ({"arrowhead": "odot"} if stroke.projection.gates else {})
 
 
 def _add_column(dot: graphviz.Digraph, places: Plan, column: Column) -> None:

@@ -13,10 +13,9 @@ import numpy as np
 
 from nestgraph.errors import RenderError
 from nestgraph.graph.columns import ConnectionColumns
-from nestgraph.graph.pairs import joined_by
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.projection import Argument, Projection
+from nestgraph.spec.projection import Projection
 
 MOST_NEURONS = 40  # of a layer, in a diagram that leaves units out
 MOST_MAPS = 24
@@ -123,7 +122,7 @@ def select(
 
 def edge_total(structure: Structure) -> int:
     """The number of edges: pairs of units joined by a projection, whatever block of weights each carries."""
-    every = (joined_by(structure, structure.projection(name)) for name in structure.projection_names)
+    every = (structure.pairs(name) for name in structure.projection_names)
     return sum(int(pairs.degrees()[0].sum()) for pairs in every)
 
 
@@ -176,28 +175,19 @@ def _scores(structure: Structure) -> dict[str, AnyArray]:
     """For each unit the sum of the strengths of its edges in and out."""
     scores = {name: np.zeros(len(structure.unit_columns(name))) for name in structure.layer_names}
     for name in structure.projection_names:
-        projection, columns = structure.projection(name), structure.connection_columns(name)
-        if isinstance(projection, Argument):
-            continue
+        projection, (columns, ends) = structure.projection(name), structure.wired(name)
         strength = edge_norms(columns)
         strength = strength / (float(strength.max(initial=0)) or 1.0)
-        if columns.links is None:
-            scores[projection.target] += strength.sum(axis=1)
-            scores[projection.source] += strength.sum(axis=0)
-            continue
-        sources, targets = _link_positions(structure, projection, columns)
-        np.add.at(scores[projection.source], sources, strength)
-        np.add.at(scores[projection.target], targets, strength)
+        scores[projection.target] += columns.total(strength, 0, ends)
+        scores[projection.source] += columns.total(strength, 1, ends)
     return scores
 
 
 def edge_norms(columns: ConnectionColumns) -> AnyArray:
-    """The Euclidean norm of every edge's weights: (out, in), or (links,) for one-to-one."""
-    axes = columns.weight.ndim - (1 if columns.links is not None else 2)
-    if not axes:
+    """The Euclidean norm of every pair's weights, as `edges`."""
+    if not columns.inner:
         return np.abs(columns.weight)
-    flat = columns.weight.reshape(*columns.weight.shape[:-axes], math.prod(columns.weight.shape[-axes:]))
-    return _norms(flat)
+    return _norms(columns.weight.reshape(*columns.weight.shape[: columns.axes], math.prod(columns.inner)))
 
 
 def _norms(rows: AnyArray) -> AnyArray:
@@ -216,21 +206,14 @@ def _sums(rows: AnyArray) -> AnyArray:
 
 def _edges(structure: Structure, name: str, shown: Mapping[str, AnyArray]) -> Edges:
     """All edges of a projection between shown units."""
-    projection, columns = structure.projection(name), structure.connection_columns(name)
-    sources, targets = structure.units(projection.source), structure.units(projection.target)
-    if columns.links is None:
-        rows = np.flatnonzero(np.isin(targets, shown[projection.target]))
-        cells = np.flatnonzero(np.isin(sources, shown[projection.source]))
-        row, cell = np.nonzero(joined_by(structure, projection).matrix()[np.ix_(rows, cells)])
-        place = (rows[row], cells[cell])
-        source, target = sources[place[1]], targets[place[0]]
-        if isinstance(projection, Argument):
-            nothing = np.zeros(len(row))
-            return Edges(projection, source, target, nothing, nothing, nothing.astype(np.int64))
-    else:
-        kept = columns.live & np.isin(columns.links[:, 0], shown[projection.source])
-        place = np.flatnonzero(kept & np.isin(columns.links[:, 1], shown[projection.target]))
-        source, target = columns.links[place].T
+    projection, (columns, ends) = structure.projection(name), structure.wired(name)
+    chosen = (np.flatnonzero(np.isin(end.ids, shown[layer])) for end, layer in zip(ends, projection.ends, strict=True))
+    targets, sources = structure.pairs(name).among(*chosen)
+    source, target = ends.source.ids[sources], ends.target.ids[targets]
+    if not projection.weighted:
+        nothing = np.zeros(len(source))
+        return Edges(projection, source, target, nothing, nothing, nothing.astype(np.int64))
+    place = columns.index(targets, sources, ends)
     weight = _blocks(columns.weight[place])
     largest = float(edge_norms(columns).max(initial=0)) or 1.0
     return Edges(
@@ -258,35 +241,3 @@ def _strongest(edges: Edges, count: int) -> Edges:
         edges.strength[order],
         edges.connections[order],
     )
-
-
-def fans(structure: Structure, layer: str) -> tuple[AnyArray, AnyArray]:
-    """Active connections into and out of each unit of a layer, in the order of positions: two of (units,)."""
-    into, out = (np.zeros(len(structure.unit_columns(layer)), np.int64) for _ in range(2))
-    for projection in structure.incoming(layer):
-        into += _fan(structure, projection, axis=0)
-    for projection in structure.outgoing(layer):
-        out += _fan(structure, projection, axis=1)
-    return into, out
-
-
-def _fan(structure: Structure, projection: Projection, axis: int) -> AnyArray:
-    columns = structure.connection_columns(projection.name)
-    if isinstance(projection, Argument):
-        return np.zeros(len(structure.units(projection.source if axis else projection.target)), np.int64)
-    if columns.links is None:
-        others = tuple(other for other in range(columns.mask.ndim) if other != axis)
-        return columns.mask.sum(axis=others)
-    sources, targets = _link_positions(structure, projection, columns)
-    counts = _blocks(columns.mask).sum(axis=1)
-    units = structure.unit_columns(projection.source if axis else projection.target)
-    return np.bincount(sources if axis else targets, weights=counts, minlength=len(units)).astype(np.int64)
-
-
-def _link_positions(
-    structure: Structure, projection: Projection, columns: ConnectionColumns
-) -> tuple[AnyArray, AnyArray]:
-    assert columns.links is not None
-    ends = ((projection.source, columns.links[:, 0]), (projection.target, columns.links[:, 1]))
-    source, target = (structure.unit_columns(layer).positions(ids) for layer, ids in ends)
-    return source, target

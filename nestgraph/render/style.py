@@ -6,7 +6,6 @@ from matplotlib.colors import LinearSegmentedColormap
 
 from nestgraph.graph.geometry import output_size
 from nestgraph.spec.layer import Layer
-from nestgraph.spec.projection import Argument, Conv, OneToOne, Projection, is_frozen, is_gate
 
 BLUE = "#0072B2"
 VERMILION = "#D55E00"
@@ -56,22 +55,3 @@ def size_words(layer: Layer) -> str:
     """The size of a unit's output, such as `12x12`; empty for scalars."""
     size = output_size(layer)
     return "" if size is None else f"{size[0]}x{size[1]}"
-
-
-def projection_words(projection: Projection) -> str:
-    """Kind and kernel of a projection, such as `conv 3x3, stride 2`; `x` for a gate."""
-    if is_gate(projection):
-        return "x"
-    words = [projection.kind.replace("_", " ")]
-    if isinstance(projection, Argument):
-        words[0] += f" {projection.place}"
-    if isinstance(projection, Conv | OneToOne) and projection.kernel is not None:
-        words[0] += f" {projection.kernel[0]}x{projection.kernel[1]}"
-        if projection.stride != (1, 1):
-            height, width = projection.stride
-            words.append(f"stride {height}" if height == width else f"stride {height}x{width}")
-    if isinstance(projection, OneToOne) and not projection.trained:
-        words.append("fixed")
-    elif is_frozen(projection):
-        words.append("frozen")
-    return ", ".join(words)

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import networkx as nx
 import numpy as np
 
-from nestgraph.graph.columns import ConnectionColumns, UnitColumns
+from nestgraph.graph.columns import ConnectionColumns, Ends, UnitColumns
 from nestgraph.graph.matching import same_make
 from nestgraph.graph.structure import Structure
 from nestgraph.render.selection import edge_norms
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.layer import Layer
-from nestgraph.spec.projection import Argument, Projection
+from nestgraph.spec.projection import Projection
 
 WEAKEST = 1e-3  # the strength of a live edge whose weights are 0
 
@@ -75,12 +75,9 @@ def parts(versions: Sequence[Structure]) -> tuple[tuple[Part, ...], int]:
 def _fits(part: Part, version: Structure, name: str) -> bool:
     if part.name != name:
         return False
-    if isinstance(part.projection, Argument):
-        other = version.projection(name)
-        return isinstance(other, Argument) and (other.source, other.target) == (
-            part.projection.source,
-            part.projection.target,
-        )
+    if not part.projection.weighted:
+        other, own = version.projection(name), part.projection
+        return not other.weighted and (other.source, other.target) == (own.source, own.target)
     return same_make(version, part.versions[-1], name)
 
 
@@ -97,63 +94,41 @@ def union(versions: Sequence[Structure]) -> Structure:
 
 
 def _joined(part: Part, units: dict[str, UnitColumns]) -> ConnectionColumns:
-    if isinstance(part.projection, Argument):
-        return ConnectionColumns.of(np.zeros(0))
-    if part.projection.kind == "one_to_one":
-        keys, weights = zip(*(link_strengths(v, part, units) for v in part.versions), strict=True)
-        every, place = np.unique(np.concatenate(keys), return_inverse=True)
-        strength = np.zeros(len(every), np.float32)
-        np.maximum.at(strength, place, np.concatenate(weights))
-        return ConnectionColumns.of(strength, links=links_of(every, part, units))
-    strength = matrix_strengths(part.versions[0], part, units)
-    for version in part.versions[1:]:
-        strength = np.maximum(strength, matrix_strengths(version, part, units))
-    return ConnectionColumns.of(strength, strength > 0)
+    block, ends = united_block(part, units)
+    strength = np.zeros(block.edges.shape, np.float32)
+    for version in part.versions:
+        strength = np.maximum(strength, in_union(strengths(version, part), version, part, (block, ends)))
+    return block.with_weight(strength, strength > 0)
 
 
-def places(version: Structure, part: Part, units: dict[str, UnitColumns]) -> tuple[AnyArray, AnyArray]:
-    """Where a version's targets and sources of a part are among those of the union."""
-    ends = part.projection.target, part.projection.source
-    rows, columns = (units[layer].positions(version.units(layer)) for layer in ends)
-    return rows, columns
+Wired = tuple[ConnectionColumns, Ends]
 
 
-def spread(values: AnyArray, version: Structure, part: Part, units: dict[str, UnitColumns]) -> AnyArray:
-    """Values (out, in) of a version in the places of the union, and 0 elsewhere."""
-    rows, columns = places(version, part, units)
-    shape = len(units[part.projection.target]), len(units[part.projection.source])
-    if values.shape == shape and (np.diff(rows) > 0).all() and (np.diff(columns) > 0).all():
+def united_block(part: Part, units: dict[str, UnitColumns]) -> Wired:
+    """Dormant connections, one an edge that any version has, and the units of the union at their ends."""
+    ends = Ends(units[part.projection.target], units[part.projection.source])
+    wired = [version.wired(part.name) for version in part.versions]
+    return type(wired[0][0]).united(wired, ends), ends
+
+
+def in_union(values: AnyArray, version: Structure, part: Part, union: Wired) -> AnyArray:
+    """Values of the edges of a version in the places of the union's, and 0 elsewhere."""
+    (columns, own), (block, ends) = version.wired(part.name), union
+    old = own.target.find(ends.target.ids), own.source.find(ends.source.ids)
+    places = block.follow(columns, old, ends, own)
+    if all(np.array_equal(place, np.arange(len(place))) for place in places) and values.shape == block.edges.shape:
         return values
-    full = np.zeros(shape, values.dtype)
-    full[np.ix_(rows, columns)] = values
-    return full
+    for axis, place in enumerate(places):
+        kept = (place >= 0).reshape([-1 if other == axis else 1 for other in range(values.ndim)])
+        taken = values.take(place, axis) if values.shape[axis] else np.zeros((1,) * values.ndim, values.dtype)
+        values = np.where(kept, taken, values.dtype.type(0))
+    return values
 
 
-def matrix_strengths(version: Structure, part: Part, units: dict[str, UnitColumns]) -> AnyArray:
-    """Float32 (out, in): the strength of each edge relative to the strongest, 0 where there is none."""
+def strengths(version: Structure, part: Part) -> AnyArray:
+    """Float32, as `edges`: the strength of each edge relative to the strongest, 0 where there is none."""
     columns = version.connection_columns(part.name)
-    return spread(_relative(edge_norms(columns), columns.edges), version, part, units)
-
-
-def link_strengths(version: Structure, part: Part, units: dict[str, UnitColumns]) -> tuple[AnyArray, AnyArray]:
-    """The live links of a version as places `target * sources + source` in the union, and their strengths."""
-    columns = version.connection_columns(part.name)
-    keys = link_keys(version, part, units)
-    return keys[columns.live], _relative(edge_norms(columns), columns.live)[columns.live]
-
-
-def link_keys(version: Structure, part: Part, units: dict[str, UnitColumns]) -> AnyArray:
-    """(links,): all links of a version, live or not, as places `target * sources + source` in the union."""
-    links = version.connection_columns(part.name).links
-    assert links is not None
-    target, source = units[part.projection.target], units[part.projection.source]
-    return target.positions(links[:, 1]) * len(source) + source.positions(links[:, 0])
-
-
-def links_of(keys: AnyArray, part: Part, units: dict[str, UnitColumns]) -> AnyArray:
-    """The ids (links, 2) of places `target * sources + source`."""
-    target, source = units[part.projection.target], units[part.projection.source]
-    return np.stack([source.ids[keys % len(source)], target.ids[keys // len(source)]], axis=1)
+    return _relative(edge_norms(columns), columns.edges)
 
 
 def _relative(norms: AnyArray, live: AnyArray) -> AnyArray:

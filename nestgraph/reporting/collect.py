@@ -11,7 +11,7 @@ from nestgraph.graph.difference import difference
 from nestgraph.graph.geometry import output_size
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
-from nestgraph.render.style import projection_words, size_words
+from nestgraph.render.style import size_words
 from nestgraph.reporting.frames import Frames, Units
 from nestgraph.reporting.moments import Moment, moments
 from nestgraph.reporting.packing import Bundle
@@ -108,7 +108,7 @@ def _projection(projection: Projection, units: Units, frames: Frames, bundle: Bu
         "name": projection.name,
         "source": projection.source,
         "target": projection.target,
-        "words": projection_words(projection),
+        "words": projection.words,
         "inner": inner,
         "of": of,
         "area": frames.write_areas(projection, units, bundle),

@@ -18,7 +18,7 @@ from nestgraph.render.heat_map import pixel_readings
 from nestgraph.reporting.packing import Bundle, Carried, Numbers, active_rows, numbered
 from nestgraph.reporting.parts import layer_part, projection_part, unit_parts
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.projection import Conv, Projection
+from nestgraph.spec.projection import Projection
 
 ENTRIES = 8_000_000
 """Weights of all moments together at most: with 200 moments, those of 40,000 connections."""
@@ -70,7 +70,7 @@ class Frames:
             self._part(f"projection/{name}", projection_part(network, name, rows, weights))
             self._carried[name].add(self._seen, network.connection_columns(name), (rows, weights, edges))
             projection = network.projection(name)
-            if isinstance(projection, Conv):
+            if projection.areas:
                 self._add_area(network, projection)
         self._add_pixels(network)
         self._seen += 1
@@ -78,14 +78,13 @@ class Frames:
     def _part(self, key: str, part: bytes) -> None:
         self._parts.setdefault(key, {})[self._seen] = self._numbers.of(part)
 
-    def _add_area(self, network: Network, projection: Conv) -> None:
+    def _add_area(self, network: Network, projection: Projection) -> None:
         columns, size = network.connection_columns(projection.name), network.layer(projection.target).size or (1, 1)
         if math.prod((*columns.edges.shape, *size)) * self.count > CELLS:
             if columns.area is not None:
                 self._omit(f"{projection.name}: areas are left out, as they have too many positions")
             return
-        area = np.ones((1, 1, *size), bool) if columns.area is None else columns.area
-        cells = np.where(columns.edges[:, :, None, None], 1 + area.astype(np.uint8), 0).astype(np.uint8)
+        cells = np.where(columns.edges[:, :, None, None], 1 + columns.kept(size).astype(np.uint8), 0).astype(np.uint8)
         found = network.units(projection.target), network.units(projection.source), cells
         self._areas.setdefault(projection.name, {})[self._seen] = found
 
@@ -175,5 +174,4 @@ class Frames:
 
 def inner_shape(network: Network, projection: str) -> tuple[int, ...]:
     """The shape of the weights of one edge."""
-    columns = network.connection_columns(projection)
-    return columns.mask.shape[1 if columns.links is not None else 2 :]
+    return network.connection_columns(projection).inner

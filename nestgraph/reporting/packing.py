@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from nestgraph.graph.columns import ConnectionColumns, UnitColumns
-from nestgraph.graph.matching import connection_ends
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
 
@@ -189,11 +188,7 @@ def _places(ids: AnyArray, places: Mapping[int, int]) -> AnyArray:
 
 def active_rows(structure: Structure, name: str) -> Rows:
     """(connections, 3) ids of target and source and place within the edge's weights; the weights; which edge it is."""
-    projection, columns = structure.projection(name), structure.connection_columns(name)
+    columns, ends = structure.wired(name)
     flat = np.flatnonzero(columns.mask)
-    ends = structure.units(projection.target), structure.units(projection.source)
-    if columns.links is not None:
-        ends = columns.links[:, 1], columns.links[:, 0]
-    rows = np.column_stack(connection_ends(flat, columns.mask.shape, ends, columns.links is not None))
-    inner = math.prod(columns.mask.shape[1 if columns.links is not None else 2 :])
-    return rows, columns.weight.reshape(-1)[flat][: len(rows)], (flat // max(inner, 1))[: len(rows)]
+    edges = flat // max(math.prod(columns.inner), 1)
+    return columns.addresses(flat, ends), columns.weight.reshape(-1)[flat], edges

@@ -42,7 +42,7 @@ def projection_part(structure: Structure, name: str, rows: AnyArray, weights: An
     order = np.lexsort(rows.T[::-1])
     ends = projection.target, projection.source
     places = [np.argsort(structure.units(layer)) for layer in ends]
-    shape = str(columns.mask.shape[1 if columns.links is not None else 2 :]).encode()
+    shape = str(columns.inner).encode()
     parts = projection.model_dump_json().encode(), shape, rows[order].tobytes(), weights[order].tobytes()
     return _hashed(*parts, *_area(columns, places))
 

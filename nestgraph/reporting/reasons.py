@@ -13,7 +13,6 @@ from nestgraph.edits.units import AddUnits, RemoveUnits
 from nestgraph.graph.structure import Structure
 from nestgraph.policies.pruning import LAMP, WEIGHT, effective_weight
 from nestgraph.reporting.moments import Moment, Part
-from nestgraph.spec.arrays import AnyArray
 
 
 @dataclass
@@ -68,7 +67,7 @@ class Reasons:
                 if life.died is None:
                     life.died, life.cause = number, part.proposal.title
         elif isinstance(edit, RemoveUnits):
-            reads, feeds = ends_of(part.before, edit.layer)
+            reads, feeds = part.before.fans(edit.layer)
             reasons = _words(part.proposal, edit.layer, "below the threshold of {}")
             for unit in edit.units.tolist():
                 place = part.before.unit_columns(edit.layer).position[unit]
@@ -117,28 +116,6 @@ def _born_with(structure: Structure, edit: AddUnits) -> tuple[int, int]:
     counts = {name: int(np.count_nonzero(block.mask)) for name, block in edit.blocks.items()}
     reads = sum(count for name, count in counts.items() if name in into)
     return reads, sum(counts.values()) - reads
-
-
-def ends_of(structure: Structure, layer: str) -> tuple[AnyArray, AnyArray]:
-    """(units,) each: how many active connections lead into and out of the units of a layer."""
-    reads, feeds = (np.zeros(len(structure.unit_columns(layer)), np.int64) for _ in range(2))
-    for projection in structure.incoming(layer):
-        reads += _along(structure, projection.name, 0, layer)
-    for projection in structure.outgoing(layer):
-        feeds += _along(structure, projection.name, 1, layer)
-    return reads, feeds
-
-
-def _along(structure: Structure, projection: str, axis: int, layer: str) -> AnyArray:
-    """(units,): active connections of a projection by unit at one of its ends: 0 the target, 1 the source."""
-    columns, units = structure.connection_columns(projection), structure.unit_columns(layer)
-    counts = np.zeros(len(units), np.int64)
-    if columns.links is not None:
-        by_link = columns.mask.reshape(len(columns.links), -1).sum(axis=1) if len(columns.links) else ()
-        np.add.at(counts, units.positions(columns.links[:, 1 - axis]), by_link)
-    elif columns.mask.ndim > 1:
-        counts += columns.mask.sum(axis=tuple(a for a in range(columns.mask.ndim) if a != axis), dtype=np.int64)
-    return counts
 
 
 def _end(reads: int, feeds: int, is_input: bool) -> str:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from nestgraph.errors import RecordError, StructureError
-from nestgraph.graph.columns import ConnectionColumns, UnitColumns
-from nestgraph.graph.geometry import Size, output_size, swept_size, weight_shape
+from nestgraph.graph.columns import ConnectionColumns, Links, UnitColumns
+from nestgraph.graph.geometry import Size, output_size, swept_size
 from nestgraph.graph.network import Network
+from nestgraph.graph.projections import meaning_of
 from nestgraph.graph.structure import Structure
 from nestgraph.seeds.choices import check_density
 from nestgraph.seeds.sparse import he_connections
@@ -128,7 +129,7 @@ class Plan:
         bare = Structure(layers, projections, units, self._links, interface=self._interface())
         rng = np.random.default_rng(seed)
         drawn = {
-            name: he_connections(weight_shape(bare, record), density, rng, self._groups.get(name, 1))
+            name: he_connections(meaning_of(bare, record).shape, density, rng, self._groups.get(name, 1))
             for name, record in bare.projections_by_name.items()
             if name not in self._links
         }
@@ -153,7 +154,7 @@ class Plan:
             raise StructureError(f"a seed expected at most {MAX_UNITS:,} units a layer, got {width:,} in {name!r}")
 
     def _weights(self, record: Projection) -> int:
-        if isinstance(record, OneToOne):
+        if record.couples:
             return self._widths[record.source]
         inner = record.kernel if isinstance(record, Conv) else output_size(self._layers[record.source]) or ()
         return self._widths[record.source] * self._widths[record.target] * math.prod(inner)
@@ -165,9 +166,7 @@ class Plan:
         records = [OneToOne(source=source, target=name) for source in starts]
         for record, start in zip(records, starts.values(), strict=True):
             units = np.arange(self._widths[record.source])
-            self._links[record.name] = ConnectionColumns.of(
-                np.ones(len(units)), links=np.stack([units, units + start], 1)
-            )
+            self._links[record.name] = Links.of(np.ones(len(units)), links=np.stack([units, units + start], 1))
         size = self.size(records[0].source)
         return self._add(self._map_layer(name, size, operations), width, *records)
 

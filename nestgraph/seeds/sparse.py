@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nestgraph.graph.columns import ConnectionColumns
+from nestgraph.graph.columns import ConnectionColumns, Grid
 from nestgraph.spec.arrays import AnyArray
 
 COARSE = 2**22
@@ -83,4 +83,4 @@ def he_connections(
     np.putmask(weight, ~mask, 0)
     for array in (weight, mask):
         array.flags.writeable = False  # given away: the columns need no copy
-    return ConnectionColumns.of(weight, mask)
+    return Grid.of(weight, mask)

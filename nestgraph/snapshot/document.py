@@ -23,13 +23,14 @@ from pydantic import (
 from nestgraph.errors import StructureError, VerificationError
 from nestgraph.graph.columns import PART, ConnectionColumns, UnitColumns
 from nestgraph.graph.network import Network
+from nestgraph.graph.projections import MEANINGS
 from nestgraph.graph.structure import Structure
 from nestgraph.snapshot.limits import LIMITS, Limits
 from nestgraph.spec.arrays import AnyArray, Booleans, Floats, Integers, owned
 from nestgraph.spec.interface import Interface
 from nestgraph.spec.layer import ColumnName, Layer
 from nestgraph.spec.limits import MAX_LAYERS, MAX_PROJECTIONS
-from nestgraph.spec.projection import Projection
+from nestgraph.spec.projection import AnyProjection
 from nestgraph.spec.record import ArrayRecord, absent
 
 VERSION = 2
@@ -102,7 +103,7 @@ class ProjectionDocument(ArrayRecord):
 
     needed: ClassVar = 1
 
-    projection: Projection
+    projection: AnyProjection
     shape: Shape
     live: Annotated[Booleans | None, Field(exclude_if=absent)] = None
     weights: Annotated[Floats | None, Field(exclude_if=absent)] = None
@@ -135,7 +136,7 @@ class ProjectionDocument(ArrayRecord):
             raise ValueError(f"expected links of shape (links, 2), got {self.links.shape}")
 
     @classmethod
-    def of(cls, projection: Projection, columns: ConnectionColumns) -> Self:
+    def of(cls, projection: AnyProjection, columns: ConnectionColumns) -> Self:
         """The document of a projection."""
         mask, area = columns.mask, columns.area
         dense = columns.active == mask.size
@@ -146,7 +147,7 @@ class ProjectionDocument(ArrayRecord):
             weights=columns.weight.reshape(-1) if dense else np.compress(mask.reshape(-1), columns.weight.reshape(-1)),
             area_shape=None if area is None else area.shape,
             area=None if area is None else area.reshape(-1),
-            links=columns.links,
+            links=columns.parts.get("links"),
         )
 
     @property
@@ -164,7 +165,11 @@ class ProjectionDocument(ArrayRecord):
         else:
             weight, mask = _spread(self.weights, self.live).reshape(self.shape), self.live.reshape(self.shape)
         area = None if self.area is None or self.area_shape is None else self.area.reshape(self.area_shape)
-        return ConnectionColumns.of(weight, mask, area, self.links)
+        kind = MEANINGS[type(self.projection)].kind
+        try:
+            return kind.made_of(weight, mask, {"area": area, "links": self.links})
+        except ValueError as error:
+            raise StructureError(f"projection {self.projection.name!r}: {error}") from None
 
     @property
     def entries(self) -> int:

@@ -12,7 +12,7 @@ from nestgraph.spec.operations import (
     Pooling,
     Upsampling,
 )
-from nestgraph.spec.projection import Argument, Conv, Dense, OneToOne, Projection, Weighted, is_gate, is_trained
+from nestgraph.spec.projection import AnyProjection, Argument, Conv, Dense, OneToOne, Projection
 from nestgraph.spec.record import Name, Record, Text
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "NORMALISATION_COLUMNS",
     "Activation",
     "AdaptivePooling",
+    "AnyProjection",
     "Argument",
     "BatchNorm",
     "ColumnName",
@@ -39,7 +40,4 @@ __all__ = [
     "Record",
     "Text",
     "Upsampling",
-    "Weighted",
-    "is_gate",
-    "is_trained",
 ]

@@ -1,9 +1,12 @@
 """The records of projections: how the units of one layer feed the units of another."""
 
+import json
 import operator
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
-from pydantic import Field, model_validator
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
+from pydantic_core import CoreSchema, core_schema
 
 from nestgraph.spec.operations import Padding, Pair
 from nestgraph.spec.record import Extent, Name, Record
@@ -16,24 +19,73 @@ def _default_name(data: dict[str, Any]) -> str:
 Frozen = Annotated[bool, Field(exclude_if=operator.not_)]
 
 
-class _Projection(Record):
+class Projection(Record):
+    """How the units of one layer feed those of another.
+
+    Attributes:
+        source: the layer that is read.
+        target: the layer that reads.
+        name: of the projection.
+        kind: the tag of the record.
+        weighted: whether it has connections, which add to the sum of its target or multiply it.
+        couples: whether it joins units one to one, so that they come and go together.
+        areas: whether it can be computed at some positions of a map only.
+        grouped: whether blocks of its mask are groups, of which all keep as many units.
+    """
+
     source: Name
     target: Name
     name: Name = Field(default_factory=_default_name, validate_default=True)
+    kind: str
+
+    weighted: ClassVar[bool] = True
+    couples: ClassVar[bool] = False
+    areas: ClassVar[bool] = False
+    grouped: ClassVar[bool] = False
+
+    @property
+    def ends(self) -> tuple[str, str]:
+        """The layers at its ends: its target and its source."""
+        return self.target, self.source
+
+    @property
+    def learns(self) -> bool:
+        """Whether training changes its weights."""
+        return True
+
+    @property
+    def held(self) -> bool:
+        """Whether its weights are a parameter that does not train."""
+        return bool(getattr(self, "frozen", False))
+
+    @property
+    def gates(self) -> bool:
+        """Whether it multiplies what it leads to, rather than adds to it."""
+        return False
+
+    @property
+    def adds(self) -> bool:
+        """Whether it adds to the sum of what it leads to."""
+        return self.weighted and not self.gates
+
+    @property
+    def words(self) -> str:
+        """Kind and kernel, such as `conv 3x3, stride 2`; `x` for a gate."""
+        return ", ".join([self.kind.replace("_", " "), *(["frozen"] if self.held else [])])
 
 
-class Dense(_Projection):
+class Dense(Projection):
     """Any unit to any neuron. Weights are (out, in) from neurons, (out, maps, height, width) from maps.
 
     Attributes:
         frozen: as of `Conv`.
     """
 
-    kind: Literal["dense"] = "dense"
+    kind: Literal["dense"] = "dense"  # pyright: ignore[reportIncompatibleVariableOverride]
     frozen: Frozen = False
 
 
-class Conv(_Projection):
+class Conv(Projection):
     """Maps to maps by a kernel: weights (out, in, kernel height, kernel width).
 
     A grouped convolution is one whose mask is block diagonal: groups need no field, and survive edits.
@@ -42,15 +94,23 @@ class Conv(_Projection):
         frozen: whether the weights are a parameter that does not train (`requires_grad` is off). It changes no value.
     """
 
-    kind: Literal["conv"] = "conv"
+    kind: Literal["conv"] = "conv"  # pyright: ignore[reportIncompatibleVariableOverride]
     kernel: Pair
     stride: Pair = (1, 1)
     padding: Padding = (0, 0)
     dilation: Pair = (1, 1)
     frozen: Frozen = False
 
+    areas: ClassVar[bool] = True
+    grouped: ClassVar[bool] = True
 
-class OneToOne(_Projection):
+    @property
+    def words(self) -> str:
+        """See `Projection.words`."""
+        return ", ".join([_swept("conv", self.kernel, self.stride), *(["frozen"] if self.held else [])])
+
+
+class OneToOne(Projection):
     """Each linked target unit reads one source unit: skips, concatenations, depthwise kernels, gates.
 
     Weights are (links,), or (links, kernel height, kernel width) where a kernel is given (depthwise). Without a kernel,
@@ -64,7 +124,7 @@ class OneToOne(_Projection):
             (1, 1) gate maps of any size. All links of a gate are active, as dormant ones would be links of weight 0.
     """
 
-    kind: Literal["one_to_one"] = "one_to_one"
+    kind: Literal["one_to_one"] = "one_to_one"  # pyright: ignore[reportIncompatibleVariableOverride]
     kernel: Pair | None = None
     stride: Pair = (1, 1)
     padding: Padding = (0, 0)
@@ -73,6 +133,26 @@ class OneToOne(_Projection):
     frozen: Frozen = False
     gate: Annotated[bool, Field(exclude_if=operator.not_)] = False  # left out of older records, so digests stay
 
+    couples: ClassVar[bool] = True
+
+    @property
+    def learns(self) -> bool:
+        """See `Projection.learns`."""
+        return self.trained
+
+    @property
+    def gates(self) -> bool:
+        """See `Projection.gates`."""
+        return self.gate
+
+    @property
+    def words(self) -> str:
+        """See `Projection.words`."""
+        if self.gate:
+            return "x"
+        state = ["fixed"] if not self.trained else ["frozen"] if self.frozen else []
+        return ", ".join([_swept("one to one", self.kernel, self.stride), *state])
+
     @model_validator(mode="after")
     def _check_gate(self) -> Self:
         if self.gate and self.kernel is not None:
@@ -80,33 +160,64 @@ class OneToOne(_Projection):
         return self
 
 
-class Argument(_Projection):
+class Argument(Projection):
     """The body of an opaque layer reads all of another layer, as its argument number `place`, from 0 up.
 
     It has no connections: its weights and mask have shape (0,). Each unit of the source is joined to each of the
     target.
     """
 
-    kind: Literal["argument"] = "argument"
+    kind: Literal["argument"] = "argument"  # pyright: ignore[reportIncompatibleVariableOverride]
     place: Extent
 
+    weighted: ClassVar[bool] = False
 
-Weighted = Dense | Conv | OneToOne
-"""A projection with connections."""
-
-Projection = Annotated[Weighted | Argument, Field(discriminator="kind")]
-
-
-def is_trained(projection: Projection) -> bool:
-    """Whether training changes a projection's weights."""
-    return not isinstance(projection, OneToOne) or projection.trained
+    @property
+    def words(self) -> str:
+        """See `Projection.words`."""
+        return f"argument {self.place}"
 
 
-def is_frozen(projection: Projection) -> bool:
-    """Whether a projection's weights are a parameter that does not train."""
-    return not isinstance(projection, Argument) and projection.frozen
+def _swept(kind: str, kernel: tuple[int, int] | None, stride: tuple[int, int]) -> str:
+    """A kind with its kernel and stride in words."""
+    if kernel is None:
+        return kind
+    steps = {(1, 1): ""}.get(stride, f", stride {stride[0]}" + (f"x{stride[1]}" if stride[0] != stride[1] else ""))
+    return f"{kind} {kernel[0]}x{kernel[1]}{steps}"
 
 
-def is_gate(projection: Projection) -> bool:
-    """Whether a projection multiplies what it leads to, rather than adds to it."""
-    return isinstance(projection, OneToOne) and projection.gate
+_BuiltIn = Annotated[Dense | Conv | OneToOne | Argument, Field(discriminator="kind")]
+RECORDS: dict[str, type[Projection]] = {}
+"""The kinds that others have registered, by the tag of their records; see `graph.projections.register`."""
+
+
+class _ByKind:
+    """Reads and writes projections by their `kind`: those of this package, and those that are registered."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        def read(value: Any, within: Callable[[Any], Any], info: core_schema.ValidationInfo) -> Any:
+            kind = (
+                cast("dict[str, Any]", value).get("kind") if isinstance(value, dict) else getattr(value, "kind", None)
+            )
+            record = RECORDS.get(kind) if isinstance(kind, str) else None
+            if record is None:
+                return within(value)
+            if isinstance(value, record):
+                return value
+            return (
+                record.model_validate_json(json.dumps(value)) if info.mode == "json" else record.model_validate(value)
+            )
+
+        def written(value: Any, within: Callable[[Any], Any], info: core_schema.SerializationInfo) -> Any:
+            return value.model_dump(mode=info.mode) if type(value) in RECORDS.values() else within(value)
+
+        inner = handler.generate_schema(_BuiltIn)
+        writing = core_schema.wrap_serializer_function_ser_schema(written, info_arg=True, schema=inner)
+        return core_schema.with_info_wrap_validator_function(read, inner, serialization=writing)
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return handler(core)
+
+
+AnyProjection = Annotated[Projection, _ByKind()]
+"""Any projection, told apart by its `kind`."""

@@ -10,7 +10,7 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from nestgraph.graph import ConnectionColumns, Network, violations
+from nestgraph.graph import Grid, Network, violations
 from nestgraph.seeds import NEST_ALEXNET, alexnet, mlp
 
 MEMORY, SECONDS, HASHING = 1.3, 2.0, 2.5
@@ -47,7 +47,7 @@ def forgetful(network):
     columns = {name: network.connection_columns(name) for name in network.projection_names}
     return network.replace(
         units={name: dataclasses.replace(network.unit_columns(name)) for name in network.layer_names},
-        connections={name: ConnectionColumns.of(old.weight.copy(), old.mask.copy()) for name, old in columns.items()},
+        connections={name: Grid.of(old.weight.copy(), old.mask.copy()) for name, old in columns.items()},
     )
 
 

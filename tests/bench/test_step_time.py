@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from nestgraph.graph import ConnectionColumns, Network, Structure, UnitColumns
+from nestgraph.graph import Grid, Network, Structure, UnitColumns
 from nestgraph.interop import import_module
 from nestgraph.lowering import lower
 from nestgraph.seeds import alexnet as alexnet_seed
@@ -30,7 +30,7 @@ def network_of(layers, projections, counts, shapes, density, rng):
         sources = np.arange(shape[1])
         mask[sources % shape[0], sources] = True  # no island
         weight = rng.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))
-        connections[projection.name] = ConnectionColumns.of(np.where(mask, weight, 0), mask)
+        connections[projection.name] = Grid.of(np.where(mask, weight, 0), mask)
     return Network.of(Structure(layers, projections, units, connections))
 
 

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 import nestgraph as ng
 from nestgraph.cli.app import app
-from nestgraph.graph import ConnectionColumns, Network
+from nestgraph.graph import Grid, Network
 from nestgraph.snapshot.document import VERSION, LayerDocument, NetworkDocument, ProjectionDocument
 from nestgraph.spec import Activation, Layer
 
@@ -74,7 +74,7 @@ def island_json() -> str:
     columns = before().connection_columns("fc1_to_output")
     mask = columns.mask & (np.arange(3) != 1)
     weight = np.where(mask, columns.weight, 0)
-    broken = before().replace(connections={"fc1_to_output": ConnectionColumns.of(weight, mask)})
+    broken = before().replace(connections={"fc1_to_output": Grid.of(weight, mask)})
     units = (LayerDocument.of(broken.layer(name), broken.unit_columns(name)) for name in broken.layer_names)
     links = (
         ProjectionDocument.of(broken.projection(name), broken.connection_columns(name))

@@ -18,7 +18,7 @@ from nestgraph.edits import (
     widen,
 )
 from nestgraph.errors import EditError
-from nestgraph.graph import ConnectionColumns, Network, Structure, UnitColumns
+from nestgraph.graph import Grid, Links, Network, Structure, UnitColumns
 from nestgraph.seeds import densenet, resnet
 from nestgraph.spec import Activation, Dense, Layer, OneToOne
 from tests.edits.test_islands import everywhere_the_same, units_apart
@@ -37,7 +37,7 @@ def strands(network):
     for name in network.projection_names:
         projection, columns = network.projection(name), network.connection_columns(name)
         for (source, target), live in zip(
-            columns.links if columns.links is not None else (), columns.live, strict=False
+            columns.links if isinstance(columns, Links) else (), columns.edges, strict=False
         ):
             ends = (projection.source, int(source)), (projection.target, int(target))
             if live and all(end in graph for end in ends):
@@ -52,7 +52,7 @@ def silenced(network, strand):
         for projection in network.outgoing(layer):
             columns = changed.get(projection.name) or network.connection_columns(projection.name)
             weight = columns.weight.copy()
-            if columns.links is None:
+            if not isinstance(columns, Links):
                 weight[:, np.isin(network.units(layer), units)] = 0
             else:
                 weight[np.isin(columns.links[:, 0], units)] = 0
@@ -182,10 +182,8 @@ def stream(output=False):
     ]
     units = {layer.name: UnitColumns.neutral(1 if layer.name == "y" else 2, layer.column_names) for layer in layers}
     shapes = {"xa": (2, 2), "ab": (2, 2), "by": (1, 2)}
-    connections = {
-        p.name: ConnectionColumns.of(np.ones(shapes.get(p.name, 2))) for p in projections if p.name != "skip"
-    }
-    connections["skip"] = ConnectionColumns.of(np.ones(2), links=[[0, 0], [1, 1]])
+    connections = {p.name: Grid.of(np.ones(shapes.get(p.name, 2))) for p in projections if p.name != "skip"}
+    connections["skip"] = Links.of(np.ones(2), links=[[0, 0], [1, 1]])
     return Network.of(Structure(layers, projections, units, connections))
 
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from nestgraph.edits import RemoveProjection, SetMask, drop_islands, prune_connections, remove_units
 from nestgraph.errors import EditError
-from nestgraph.graph import ConnectionColumns, Network, Structure, UnitColumns, violations
+from nestgraph.graph import Grid, Network, Structure, UnitColumns, violations
+from nestgraph.graph.columns import Links
 from nestgraph.graph.reference import forward
 from nestgraph.spec import Activation, BatchNorm, Conv, Dense, Layer, LocalResponseNorm, Pooling
 from tests.laws import check_laws, outputs_of, quick, unless_refused
@@ -34,7 +35,7 @@ def starved(network, layer, unit):
     place, edits = network.unit_columns(layer).position[unit], {}
     for projection in network.summed(layer):
         columns = network.connection_columns(projection.name)
-        rows = columns.links[:, 1] == unit if columns.links is not None else np.arange(len(columns.mask)) == place
+        rows = columns.links[:, 1] == unit if isinstance(columns, Links) else np.arange(len(columns.mask)) == place
         entries = np.flatnonzero(columns.mask & rows.reshape(-1, *([1] * (columns.mask.ndim - 1))))
         edits[projection.name] = entries
     structure = network
@@ -84,9 +85,9 @@ def chain(padding, operations=(), bias=True, width=9):
     units["x"] = UnitColumns.neutral(2, ())
     units["a"] = UnitColumns.of([0, 1], {"bias": [1.0, 1.0]})
     connections = {
-        "xa": ConnectionColumns.of(np.eye(2)[:, :, None, None], np.eye(2, dtype=bool)[:, :, None, None]),
-        "ab": ConnectionColumns.of(np.ones((1, 2, 3, 3))),
-        "by": ConnectionColumns.of(np.ones((1, 1, inner, inner))),
+        "xa": Grid.of(np.eye(2)[:, :, None, None], np.eye(2, dtype=bool)[:, :, None, None]),
+        "ab": Grid.of(np.ones((1, 2, 3, 3))),
+        "by": Grid.of(np.ones((1, 1, inner, inner))),
     }
     return Network.of(Structure(layers, projections, units, connections))
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from nestgraph.edits import PRESERVING, SetMask, drop_islands
 from nestgraph.graph import Network, UnitColumns, operating
+from nestgraph.graph.columns import Links
 from nestgraph.graph.operating import activate
 from nestgraph.spec import (
     Activation,
@@ -21,7 +22,6 @@ from nestgraph.spec import (
     Pooling,
     Upsampling,
 )
-from nestgraph.spec.projection import is_gate
 from tests.laws import assert_same_outputs, outputs_of, quick, unless_refused
 from tests.strategies import SEEDS, inputs_for, networks
 from tests.strategies.networks import FUNCTIONS, columns_for
@@ -67,9 +67,9 @@ def cut_off(network, layer, unit, axis):
     structure, place = network, network.unit_columns(layer).position[unit]
     for projection in network.summed(layer) if axis == 0 else network.outgoing(layer):
         columns = network.connection_columns(projection.name)
-        if not columns.mask.size or is_gate(projection):  # no gate is ever dormant
+        if not columns.mask.size or projection.gates:  # no gate is ever dormant
             return None
-        if columns.links is not None:
+        if isinstance(columns, Links):
             chosen = columns.links[:, 1 - axis] == unit
         else:
             chosen = (np.arange(columns.mask.shape[axis]) == place).reshape((-1, 1) if axis == 0 else (1, -1))

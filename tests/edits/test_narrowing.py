@@ -38,7 +38,7 @@ def test_both_sides_of_a_residual_sum_lose_the_same_maps():
     network = ng.seeds.resnet(blocks=(1, 1), maps=(6, 10), size=(8, 8), seed=0)
     left = narrow(network, 0.5).apply(network).network
     for name in left.projection_names:
-        links = left.connection_columns(name).links
+        links = left.connection_columns(name).parts.get("links")
         if links is not None:
             assert len(links) == len(left.units(left.projection(name).target))
 

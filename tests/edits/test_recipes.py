@@ -25,7 +25,6 @@ from nestgraph.errors import EditError
 from nestgraph.graph import Network
 from nestgraph.graph.geometry import output_size
 from nestgraph.spec import Activation, Argument, BatchNorm, Conv, Dense, OneToOne
-from nestgraph.spec.projection import is_gate
 from tests.edits.test_coupling import stream
 from tests.edits.test_islands import chain, everywhere_the_same
 from tests.edits.test_refusals import small_network
@@ -49,7 +48,7 @@ def test_bypassing_takes_back_deepening(network, data):
 
 def is_no_product(network, projection):
     """Whether a projection with a dense one before it is none: a gate, an argument, or links that flatten maps."""
-    if isinstance(projection, Argument) or is_gate(projection):
+    if isinstance(projection, Argument) or projection.gates:
         return True
     links = isinstance(projection, OneToOne) and projection.kernel is None
     return links and output_size(network.layer(projection.source)) != network.layer(projection.target).size

@@ -27,7 +27,7 @@ from nestgraph.edits import (
     wake_connections,
 )
 from nestgraph.errors import EditError, NestgraphError
-from nestgraph.graph import ConnectionColumns, Network, Structure, UnitColumns
+from nestgraph.graph import Grid, Links, Network, Structure, UnitColumns
 from nestgraph.spec import Conv, Dense, Layer, OneToOne, Pooling
 from tests.laws import quick
 from tests.strategies import SEEDS, edits_for, networks
@@ -49,9 +49,9 @@ def small_network():
     counts = {"x": 2, "c": 3, "d": 3, "y": 2}
     units = {layer.name: UnitColumns.neutral(counts[layer.name], layer.column_names) for layer in layers}
     connections = {
-        "xc": ConnectionColumns.of(np.ones((3, 2, 3, 3)), area=np.ones((3, 2, 2, 2), bool)),
-        "cd": ConnectionColumns.of(np.ones(3), links=[[0, 0], [1, 1], [2, 2]]),
-        "dy": ConnectionColumns.of(np.ones((2, 3, 2, 2))),
+        "xc": Grid.of(np.ones((3, 2, 3, 3)), area=np.ones((3, 2, 2, 2), bool)),
+        "cd": Links.of(np.ones(3), links=[[0, 0], [1, 1], [2, 2]]),
+        "dy": Grid.of(np.ones((2, 3, 2, 2))),
     }
     return Network.of(Structure(layers, projections, units, connections))
 
@@ -179,7 +179,7 @@ def test_areas_come_back_bit_for_bit_when_sources_do(area, gone):
     ]
     rng = np.random.default_rng(0)
     mask = None if area is None else rng.random(area) < 0.5
-    columns = ConnectionColumns.of(rng.standard_normal((2, 2, 1, 1)), area=mask)
+    columns = Grid.of(rng.standard_normal((2, 2, 1, 1)), area=mask)
     units = {"x": UnitColumns.neutral(2, ()), "y": UnitColumns.neutral(2, ("bias",))}
     network = Network.of(
         Structure(layers, [Conv(source="x", target="y", kernel=(1, 1), name="xy")], units, {"xy": columns})
@@ -193,7 +193,7 @@ def test_units_added_to_a_single_source_share_the_area_of_the_map():
         Layer(name="x", kind="input", features=2, size=(1, 2)),
         Layer(name="y", kind="feature_maps", size=(1, 2), output=True),
     ]
-    columns = ConnectionColumns.of(np.ones((1, 1, 1, 1)), area=[[[[True, False]]]])
+    columns = Grid.of(np.ones((1, 1, 1, 1)), area=[[[[True, False]]]])
     units = {"x": UnitColumns.neutral(1, ()), "y": UnitColumns.neutral(1, ("bias",))}
     network = Network.of(
         Structure(layers, [Conv(source="x", target="y", kernel=(1, 1), name="xy")], units, {"xy": columns})

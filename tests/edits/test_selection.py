@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nestgraph.edits import Editor, coupled, remove_units
 from nestgraph.errors import EditError
-from nestgraph.graph.columns import ConnectionColumns, UnitColumns
+from nestgraph.graph.columns import Grid, Links, UnitColumns
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.spec import Activation, Dense, Layer, OneToOne
@@ -34,8 +34,8 @@ def residual(width=3):
     )
     shapes = {"x_to_a": (width, 2), "a_to_b": (width, width), "b_to_y": (2, width)}
     rng = np.random.default_rng(0)
-    connections = {name: ConnectionColumns.of(rng.standard_normal(shape)) for name, shape in shapes.items()}
-    connections["skip"] = ConnectionColumns.of(np.ones(width), links=np.stack([np.arange(width)] * 2, 1))
+    connections = {name: Grid.of(rng.standard_normal(shape)) for name, shape in shapes.items()}
+    connections["skip"] = Links.of(np.ones(width), links=np.stack([np.arange(width)] * 2, 1))
     widths = zip(layers, (2, width, width, 2), strict=True)
     units = {layer.name: UnitColumns.neutral(count, layer.column_names) for layer, count in widths}
     return Network.of(Structure(layers, projections, units, connections))

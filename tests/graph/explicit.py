@@ -3,6 +3,7 @@
 import networkx as nx
 import numpy as np
 
+from nestgraph.graph.columns import Links
 from nestgraph.spec import Argument
 
 
@@ -14,7 +15,7 @@ def connections_of(network, projection):
             for source in network.units(projection.source).tolist():
                 yield source, target, np.float32(0), np.False_, None
         return
-    if columns.links is not None:
+    if isinstance(columns, Links):
         for place, (source, target) in enumerate(columns.links.tolist()):
             yield source, target, columns.weight[place], columns.mask[place], None
         return

@@ -6,14 +6,14 @@ from hypothesis import given
 from nestgraph.edits import freeze
 from nestgraph.graph import Cost, cost
 from nestgraph.seeds import mlp
-from nestgraph.spec import Argument, OneToOne, is_gate
+from nestgraph.spec import Argument, OneToOne
 from tests.graph.explicit import connections_of
 from tests.laws import quick
 from tests.strategies import networks
 
 
 def counted(network, projection):
-    trained, each = getattr(projection, "trained", True), 1 if is_gate(projection) else 2
+    trained, each = getattr(projection, "trained", True), 1 if projection.gates else 2
     if isinstance(projection, Argument):
         return Cost()
     size = network.layer(projection.target).size or (1, 1)

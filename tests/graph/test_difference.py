@@ -9,7 +9,7 @@ import nestgraph as ng
 from nestgraph.edits import Batch, Preview, RemoveUnits, SetMask, SetValues, diff
 from nestgraph.errors import EditError
 from nestgraph.graph import Network, Tally, difference
-from nestgraph.graph.columns import ConnectionColumns
+from nestgraph.graph.columns import Grid, Links
 from nestgraph.spec import Activation, BatchNorm, InputPort, Interface, Layer, OneToOne, OutputPort
 from tests.laws import quick
 from tests.strategies import EDIT_CASES, edits_for, networks
@@ -42,7 +42,7 @@ def connections(network, name):
     targets, sources = network.units(record.target).tolist(), network.units(record.source).tolist()
     found = {}
     for index in np.argwhere(columns.mask).tolist():
-        if columns.links is not None:
+        if isinstance(columns, Links):
             source, target = columns.links[index[0]].tolist()
             inner, shape = index[1:], columns.mask.shape[1:]
         else:
@@ -216,7 +216,7 @@ def test_every_bit_that_a_digest_absorbs_counts_and_no_other():
         "order": network.replace(
             units={"a": type(units).of(units.ids[::-1], units.values)},
             connections={
-                "x_to_a": ConnectionColumns.of(columns.weight[::-1], columns.mask[::-1]),
+                "x_to_a": Grid.of(columns.weight[::-1], columns.mask[::-1]),
                 "a_to_y": network.connection_columns("a_to_y"),
             },
         ),
@@ -248,7 +248,7 @@ def test_a_projection_that_leads_elsewhere_takes_from_one_layer_and_adds_to_the_
     )
     old = Network.from_graph(graph)
     skip = OneToOne(source="a", target="y", name="skip")
-    links = {"skip": ConnectionColumns.of(np.ones(1), links=np.array([[0, 0]]))}
+    links = {"skip": Links.of(np.ones(1), links=np.array([[0, 0]]))}
     first = Network.of(old.replace(projections={"skip": skip}, connections=links))
     second = Network.of(old.replace(projections={"skip": skip.model_copy(update={"target": "b"})}, connections=links))
     found = difference(first, second)

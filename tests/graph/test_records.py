@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from nestgraph.edits import EDIT, Batch, RemoveUnits, SetValues
 from nestgraph.edits.layers import Block
 from nestgraph.errors import RecordError
-from nestgraph.graph import ConnectionColumns, UnitColumns
+from nestgraph.graph import Grid, UnitColumns
 from nestgraph.spec import (
     Activation,
     AdaptivePooling,
@@ -234,7 +234,7 @@ def test_a_default_name_is_a_name_even_of_long_ends():
 
 def test_columns_do_not_change_with_the_array_they_came_from():
     ids, weight, mask = np.arange(3), np.ones((3, 3), np.float32), np.ones((3, 3), bool)
-    units, columns = UnitColumns.of(ids, {"bias": weight[0]}), ConnectionColumns.of(weight[:2], mask.T[:2])
+    units, columns = UnitColumns.of(ids, {"bias": weight[0]}), Grid.of(weight[:2], mask.T[:2])
     edit = RemoveUnits(layer="a", units=ids)
     block = Block(weight=weight, mask=mask)
     ids[:], weight[:], mask[:] = 7, 7, False

@@ -9,7 +9,7 @@ import scipy.special
 from hypothesis import given
 
 from nestgraph.errors import StructureError
-from nestgraph.graph import ConnectionColumns, Network, Structure, UnitColumns
+from nestgraph.graph import Grid, Network, Structure, UnitColumns
 from nestgraph.graph.geometry import output_size
 from nestgraph.graph.reference import forward, predict
 from nestgraph.spec import (
@@ -23,7 +23,6 @@ from nestgraph.spec import (
     LocalResponseNorm,
     Pooling,
     Upsampling,
-    is_gate,
 )
 from tests.graph.explicit import connections_of
 from tests.laws import quick
@@ -54,12 +53,12 @@ def slow_forward(network, sample):
                 continue
             values = {column: float(array[place]) for column, array in columns.values.items()}
             total = np.zeros(layer.size or ()) + values.get("bias", 0.0)
-            for projection in sorted(network.incoming(name), key=is_gate):
+            for projection in sorted(network.incoming(name), key=lambda each: each.gates):
                 for source, target, weight, mask, area in connections_of(network, projection):
                     if target == unit and not isinstance(projection, Argument):
                         given = slow_project(projection, outputs[projection.source, source], weight * mask, layer.size)
                         given = given * (1 if area is None else area)
-                        total = total * given if is_gate(projection) else total + given
+                        total = total * given if projection.gates else total + given
             if layer.opaque is not None:
                 total = slow_body(network, name, outputs)[0, place]
             outputs[name, unit] = total
@@ -192,7 +191,7 @@ def one_conv(weight, kernel, size, given_size, bias=0.0, area=None, operations=(
     projection = Conv(source="x", target="y", name="k", kernel=kernel, **how)
     units = {layer.name: UnitColumns.neutral(weight.shape[1 - place], ()) for place, layer in enumerate(layers)}
     units["y"] = UnitColumns.of(np.arange(len(weight)), {"bias": np.full(len(weight), bias)})
-    return Network.of(Structure(layers, [projection], units, {"k": ConnectionColumns.of(weight, area=area)}))
+    return Network.of(Structure(layers, [projection], units, {"k": Grid.of(weight, area=area)}))
 
 
 def test_convolution_is_scipys_correlation():
@@ -240,7 +239,7 @@ def test_batch_normalisation_and_bias_by_hand():
         "variance": [3.75, 3.75],
     }
     units = {"x": UnitColumns.neutral(1, ()), "y": UnitColumns.of([0, 1], values)}
-    columns = {"w": ConnectionColumns.of(np.array([[4.0], [4.0]]))}
+    columns = {"w": Grid.of(np.array([[4.0], [4.0]]))}
     network = Network.of(Structure(layers, [Dense(source="x", target="y", name="w")], units, columns))
     assert predict(network, np.array([[1.0]])).tolist() == [[2 * (4 + 1 - 3) / 2 + 0.5, 0.0]]
 
@@ -268,7 +267,7 @@ def test_as_many_samples_for_each_input_and_one_output():
     layers += [Layer(name=name, kind="neurons", output=True) for name in "yz"]
     projections = [Dense(source=a, target=y, name=a + y) for a in "ab" for y in "yz"]
     units = {layer.name: UnitColumns.neutral(1, layer.column_names) for layer in layers}
-    columns = {p.name: ConnectionColumns.of(np.ones((1, 1))) for p in projections}
+    columns = {p.name: Grid.of(np.ones((1, 1))) for p in projections}
     network = Network.of(Structure(layers, projections, units, columns))
     with pytest.raises(StructureError, match="as many samples"):
         forward(network, {"a": np.zeros((1, 1)), "b": np.zeros((2, 1))})

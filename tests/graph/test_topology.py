@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nestgraph.errors import StructureError
-from nestgraph.graph import ConnectionColumns, Network, Structure
+from nestgraph.graph import Grid, Links, Network, Structure
 from nestgraph.graph.topology import Topology
-from nestgraph.spec import Dense, OneToOne, is_gate
+from nestgraph.spec import Dense, OneToOne
 from tests.graph.explicit import explicit_graph
 from tests.laws import quick
 from tests.strategies import SEEDS, networks
@@ -71,7 +71,7 @@ def test_parts_depth_and_degrees(structure):
     assert topology.out_degrees.tolist() == [degree for _, degree in graph.out_degree()]
     inputs = [node for node in graph if structure.layer(node[0]).kind == "input"]
     outputs = [node for node in graph if structure.layer(node[0]).output]
-    gates = {name for name, projection in structure.projections_by_name.items() if is_gate(projection)}
+    gates = {name for name, projection in structure.projections_by_name.items() if projection.gates}
     joined = graph.edges.data("projections")
     summed = graph.edge_subgraph((u, v) for u, v, names in joined if not gates.issuperset(names))
     tied = graph.copy()
@@ -112,13 +112,13 @@ def joined_twice(first, second, dense=None):
     graph = nx.DiGraph([(("x", i), ("y", i)) for i in range(3)])
     network = Network.from_graph(graph, projections=[OneToOne(source="x", target="y", name="first")])
     columns = {
-        name: ConnectionColumns.of(np.ones(len(links)), links=np.array(links))
+        name: Links.of(np.ones(len(links)), links=np.array(links))
         for name, links in (("first", first), ("second", second))
     }
     projections = {"second": OneToOne(source="x", target="y", name="second")}
     if dense is not None:
         projections["all"] = Dense(source="x", target="y", name="all")
-        columns["all"] = ConnectionColumns.of(np.array(dense, float), np.array(dense, bool))
+        columns["all"] = Grid.of(np.array(dense, float), np.array(dense, bool))
     return network.replace(projections=projections, connections=columns)
 
 

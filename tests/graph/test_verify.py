@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from nestgraph.errors import StructureError, VerificationError
-from nestgraph.graph import ConnectionColumns, Network, Structure, UnitColumns, violations
+from nestgraph.graph import Grid, Links, Network, Structure, UnitColumns, violations
 from nestgraph.spec import BatchNorm, Conv, Dense, Layer, OneToOne, Pooling
 from tests.laws import quick
 from tests.strategies import networks
@@ -32,9 +32,9 @@ PROJECTIONS = {
 def sound():
     units = {name: UnitColumns.neutral(2, layer.column_names) for name, layer in LAYERS.items()}
     connections = {
-        "xc": ConnectionColumns.of(np.ones((2, 2, 3, 3))),
-        "cd": ConnectionColumns.of(np.ones(2), links=[[0, 0], [1, 1]]),
-        "dy": ConnectionColumns.of(np.ones((2, 2, 2, 2))),
+        "xc": Grid.of(np.ones((2, 2, 3, 3))),
+        "cd": Links.of(np.ones(2), links=[[0, 0], [1, 1]]),
+        "dy": Grid.of(np.ones((2, 2, 2, 2))),
     }
     return Structure(LAYERS.values(), PROJECTIONS.values(), units, connections)
 
@@ -53,6 +53,10 @@ def connections(name, **changes):
     old = sound().connection_columns(name)
     arrays = {field: None if value is None else np.asarray(value) for field, value in changes.items()}
     return sound().replace(connections={name: dataclasses.replace(old, **arrays)})
+
+
+def exchanged(name, columns):
+    return sound().replace(connections={name: columns})
 
 
 def at(array, place, value):
@@ -80,7 +84,7 @@ BROKEN = {
             projections={"hx": OneToOne(source="h", target="x", name="hx")},
             layers={"h": Layer(name="h", kind="input", features=2, size=(4, 4))},
             units={"h": UnitColumns.neutral(2, ())},
-            connections={"hx": ConnectionColumns.of(np.ones(2), links=[[0, 0], [1, 1]])},
+            connections={"hx": Links.of(np.ones(2), links=[[0, 0], [1, 1]])},
         ),
         "records",
         "x",
@@ -91,8 +95,8 @@ BROKEN = {
             units={"h": UnitColumns.neutral(1, ("bias",))},
             projections={p.name: p for p in CYCLE},
             connections={
-                "yh": ConnectionColumns.of(np.ones((1, 2))),
-                "hy": ConnectionColumns.of(np.ones((2, 1))),
+                "yh": Grid.of(np.ones((1, 2))),
+                "hy": Grid.of(np.ones((2, 1))),
             },
         ),
         "acyclic",
@@ -119,8 +123,8 @@ BROKEN = {
     "a mask of a wrong shape": (connections("dy", mask=np.ones((2, 2), bool)), "shapes", "dy"),
     "an area of a wrong shape": (connections("xc", area=np.ones((2, 2, 4, 4), bool)), "shapes", "xc"),
     "an area on a dense projection": (connections("dy", area=np.ones((2, 2, 2, 2), bool)), "shapes", "dy"),
-    "links on a convolution": (connections("xc", links=[[0, 0]]), "shapes", "xc"),
-    "no links": (connections("cd", links=None), "shapes", "cd"),
+    "links on a convolution": (exchanged("xc", Links.of(np.ones(1), links=[[0, 0]])), "shapes", "xc"),
+    "no links": (exchanged("cd", Grid.of(np.ones(2))), "shapes", "cd"),
     "links that are no pairs": (connections("cd", links=[0, 1]), "shapes", "cd"),
     "links in triples": (connections("cd", links=[[0, 0, 0], [1, 1, 1]]), "shapes", "cd"),
     "more links than weights": (connections("cd", links=[[0, 0], [1, 1], [1, 2]]), "shapes", "cd"),
@@ -185,7 +189,7 @@ def test_a_unit_cut_off_is_named(network, data):
     for projection in network.incoming(name):
         columns = network.connection_columns(projection.name)
         mask = columns.mask.copy()
-        mask[columns.links[:, 1] == unit if columns.links is not None else place] = False
+        mask[columns.links[:, 1] == unit if isinstance(columns, Links) else place] = False
         changed[projection.name] = columns.with_weight(columns.weight * mask, mask)
     found = violations(network.replace(connections=changed))
     assert (name, unit) in [violation.place for violation in found]
@@ -217,7 +221,7 @@ def stated_digest(network):
         columns = network.connection_columns(name)
         pieces += [network.projection(name).model_dump_json().encode(), np.array(columns.mask.shape, "<i8").tobytes()]
         pieces += [np.packbits(columns.mask).tobytes(), columns.weight[columns.mask].astype("<f4").tobytes()]
-        area, links = columns.area, columns.links
+        area, links = columns.area, columns.parts.get("links")
         pieces += [b"" if area is None else np.array(area.shape, "<i8").tobytes() + np.packbits(area).tobytes()]
         pieces += [b"" if links is None else links.astype("<i8").tobytes()]
     pieces += [] if network.interface is None else [network.interface.model_dump_json().encode()]
@@ -241,7 +245,7 @@ def test_weights_looked_at_in_parts_are_sound_where_all_are(size, part, data):
     weight = np.array(data.draw(st.lists(st.one_of(st.just(0.0), values), min_size=size, max_size=size)))
     sound = np.isfinite(weight).all() and not weight[~mask].any()
     with mock.patch("nestgraph.graph.columns.PART", part):
-        assert ConnectionColumns.of(weight, mask).sound == sound
+        assert Grid.of(weight, mask).sound == sound
 
 
 @quick(30)
@@ -265,6 +269,6 @@ def test_no_way_of_making_a_network_skips_the_laws():
     structure = Network.from_graph(nx.DiGraph([(("x", 0), ("y", 0))]))
     lonely = UnitColumns.of(np.array([0, 1]), {"bias": np.zeros(2)})
     arguments = ([structure.layer(n) for n in ("x", "y")], [structure.projection("x_to_y")])
-    connections = {"x_to_y": ConnectionColumns.of(np.ones((2, 1)), np.array([[True], [False]]))}
+    connections = {"x_to_y": Grid.of(np.ones((2, 1)), np.array([[True], [False]]))}
     with pytest.raises(VerificationError, match=r"\('y', 1\)"):
         Network(*arguments, {"x": structure.unit_columns("x"), "y": lonely}, connections)

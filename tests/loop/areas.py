@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 
 from nestgraph.graph import Network, Structure, UnitColumns
-from nestgraph.graph.geometry import weight_shape
+from nestgraph.graph.projections import meaning_of
 from nestgraph.seeds.sparse import he_connections
 from nestgraph.spec import Activation, BatchNorm, Conv, Dense, Layer, Pooling
 
@@ -28,7 +28,7 @@ def conv_net(density=0.7, seed=0):
     units = {layer.name: UnitColumns.neutral(widths[layer.name], layer.column_names) for layer in layers}
     bare = Structure(layers, projections, units, {})
     rng = np.random.default_rng(seed)
-    connections = {p.name: he_connections(weight_shape(bare, p), density, rng) for p in projections}
+    connections = {p.name: he_connections(meaning_of(bare, p).shape, density, rng) for p in projections}
     return Network.of(bare.replace(connections=connections))
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from nestgraph.data.samples import Dataset, Samples
 from nestgraph.graph import Network, Structure, UnitColumns
-from nestgraph.graph.geometry import weight_shape
+from nestgraph.graph.projections import meaning_of
 from nestgraph.graph.reference import predict
 from nestgraph.loop.trainer import Trainer
 from nestgraph.recipes.recipe import TrainingOptions
@@ -62,7 +62,7 @@ def conv_network(batch_norm=False, dropout=0.0, density=0.5, seed=0):
     units = {layer.name: UnitColumns.neutral(widths[layer.name], layer.column_names) for layer in layers}
     bare = Structure(layers, projections, units, {})
     rng = np.random.default_rng(seed)
-    connections = {p.name: he_connections(weight_shape(bare, p), density, rng) for p in projections}
+    connections = {p.name: he_connections(meaning_of(bare, p).shape, density, rng) for p in projections}
     return Network.of(bare.replace(connections=connections))
 
 

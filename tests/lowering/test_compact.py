@@ -9,7 +9,7 @@ from hypothesis import given
 from torch import fx, nn
 
 from nestgraph.errors import LoweringError
-from nestgraph.graph import ConnectionColumns, Network, UnitColumns, reference
+from nestgraph.graph import ConnectionColumns, Grid, Links, Network, UnitColumns, Whole, reference
 from nestgraph.lowering import layer_nodes, lower
 from nestgraph.lowering.blocks import blocks_of
 from nestgraph.lowering.compact import compact
@@ -70,7 +70,7 @@ def with_zeros(network, rng):
         area = (
             None if columns.area is None else columns.area & (rng.random(columns.area.shape[:2]) < 0.7)[..., None, None]
         )
-        connections[name] = ConnectionColumns.of(weight, columns.mask, area, columns.links)
+        connections[name] = columns.with_weight(weight).with_area(area)
     return Network.of(network.replace(units=units, connections=connections))
 
 
@@ -128,7 +128,7 @@ def built(layers, projections, arrays, counts, values=None, bodies=None):
     connections = {
         p.name: arrays[p.name]
         if isinstance(arrays[p.name], ConnectionColumns)
-        else ConnectionColumns.of(arrays[p.name], arrays[p.name] != 0)
+        else Grid.of(arrays[p.name], arrays[p.name] != 0)
         for p in projections
     }
     return Network(layers, projections, units, connections, bodies)
@@ -136,7 +136,7 @@ def built(layers, projections, arrays, counts, values=None, bodies=None):
 
 def links(*pairs, weight=None):
     pairs = np.array(pairs)
-    return ConnectionColumns.of(np.ones(len(pairs)) if weight is None else weight, links=pairs)
+    return Links.of(np.ones(len(pairs)) if weight is None else weight, links=pairs)
 
 
 def functions(module):
@@ -175,7 +175,7 @@ def test_constant_and_unused_units_are_gone():
         Layer(name="y", kind="neurons", output=True),
     )
     weights = rng.standard_normal((2, 4))
-    out = ConnectionColumns.of(weights * [1, 1, 0, 1])
+    out = Grid.of(weights * [1, 1, 0, 1])
     network = built(
         layers,
         (Dense(source="x", target="h"), Dense(source="h", target="y")),
@@ -197,7 +197,7 @@ def test_a_constant_map_behind_padding_leaves_what_differs_by_position():
         Layer(name="c", kind="feature_maps", size=(4, 4)),
         Layer(name="y", kind="feature_maps", size=(4, 4), output=True),
     )
-    first = ConnectionColumns.of(rng.standard_normal((2, 1, 3, 3)) * np.array([1, 0]).reshape(2, 1, 1, 1))
+    first = Grid.of(rng.standard_normal((2, 1, 3, 3)) * np.array([1, 0]).reshape(2, 1, 1, 1))
     network = built(
         layers,
         (Conv(source="x", target="c", **same), Conv(source="c", target="y", **same)),
@@ -213,7 +213,7 @@ def test_a_constant_map_behind_padding_leaves_what_differs_by_position():
 
 def test_an_output_that_nothing_feeds_any_more_is_its_bias():
     layers = (Layer(name="x", kind="input", features=2), Layer(name="y", kind="neurons", output=True))
-    zero = ConnectionColumns.of(np.zeros((3, 2)))
+    zero = Grid.of(np.zeros((3, 2)))
     network = built(
         layers, (Dense(source="x", target="y"),), {"x_to_y": zero}, {"x": 2, "y": 3}, {"y": {"bias": np.arange(3.0)}}
     )
@@ -287,7 +287,7 @@ def convolution(edges, area=None, size=(5, 5), seed=5):
         Layer(name="y", kind="feature_maps", size=size, output=True, operations=(RELU,)),
     )
     weight = rng.standard_normal((out, into, 3, 3)) * edges[:, :, None, None]
-    columns = ConnectionColumns.of(weight, weight != 0, area)
+    columns = Grid.of(weight, weight != 0, area)
     values = {"y": {"bias": rng.standard_normal(out)}}
     conv = Conv(source="x", target="y", kernel=(3, 3), padding=(1, 1))
     return built(layers, (conv,), {"x_to_y": columns}, {"x": into, "y": out}, values)
@@ -440,7 +440,7 @@ def gated(body=None, unlinked=False):
     if body is not None:
         layers.append(Layer(name="o", kind="feature_maps", size=size, opaque="reversal", bias=False))
         projections.append(Argument(source="g", target="o", place=0))
-        arrays["g_to_o"] = ConnectionColumns.of(np.zeros(0))
+        arrays["g_to_o"] = Whole.of(np.zeros(0))
         last = "o"
     projections.append(Dense(source=last, target="y"))
     bodies = {"o": ModuleBody(body)} if body is not None else None

@@ -10,7 +10,7 @@ from torch import nn
 
 from nestgraph.edits import AddUnits, Editor, RemoveUnits, SetMask, drop_islands, prune_connections, remove_units
 from nestgraph.errors import EditError, LoweringError, StructureError
-from nestgraph.graph import ConnectionColumns, Network, Structure, UnitColumns, cost
+from nestgraph.graph import Grid, Links, Network, Structure, UnitColumns, Whole, cost
 from nestgraph.graph.pinning import pinned
 from nestgraph.graph.reference import predict
 from nestgraph.lowering import Workbench, lower
@@ -50,12 +50,12 @@ def built(layers, joined, values, bodies=()):
     connections = {}
     for record, block in joined:
         if isinstance(record, Argument):
-            connections[record.name] = ConnectionColumns.of(np.zeros(0))
+            connections[record.name] = Whole.of(np.zeros(0))
         elif isinstance(record, OneToOne):
             links = np.stack([np.arange(block)] * 2, 1)
-            connections[record.name] = ConnectionColumns.of(np.ones(block), links=links)
+            connections[record.name] = Links.of(np.ones(block), links=links)
         else:
-            connections[record.name] = ConnectionColumns.of(block)
+            connections[record.name] = Grid.of(block)
     network = Network.of(Structure(layers, [record for record, _ in joined], units, connections))
     return network.with_bodies(dict(bodies))
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from torch import fx
 
 from nestgraph.errors import LoweringError
-from nestgraph.graph import ConnectionColumns, Network, Structure, UnitColumns, reference
+from nestgraph.graph import Grid, Links, Network, Structure, UnitColumns, reference
 from nestgraph.lowering import layer_nodes, lower, slots
 from nestgraph.lowering.emitters import PROJECTIONS
 from nestgraph.lowering.operations import ACTIVATIONS, OPERATIONS
@@ -47,12 +47,12 @@ def two_maps(area=None):
     connections = {}
     for projection, shape in zip(projections, shapes, strict=True):
         mask = rng.random(shape) < 0.7
-        connections[projection.name] = ConnectionColumns.of(
-            rng.standard_normal(shape) * mask,
-            mask,
-            area if projection.kind == "conv" else None,
-            np.stack([np.arange(3)] * 2, 1) if projection.kind == "one_to_one" else None,
-        )
+        weight = rng.standard_normal(shape) * mask
+        if projection.kind == "one_to_one":
+            columns = Links.of(weight, mask, np.stack([np.arange(3)] * 2, 1))
+        else:
+            columns = Grid.of(weight, mask, area if projection.kind == "conv" else None)
+        connections[projection.name] = columns
     return Network.of(Structure(layers, projections, units, connections))
 
 
@@ -169,8 +169,8 @@ def test_a_plain_skip_keeps_its_gradient_apart():
     skip = OneToOne(source="h", target="b")
     projections = (Dense(source="a", target="h"), skip, Dense(source="b", target="y"), Dense(source="h", target="y"))
     units = {layer.name: UnitColumns.neutral(1 if layer.output else 2, layer.column_names) for layer in layers}
-    connections = {p.name: ConnectionColumns.of(np.ones((1 if p.target == "y" else 2, 2))) for p in projections}
-    connections[skip.name] = ConnectionColumns.of(np.ones(2), links=np.array([[0, 0], [1, 1]]))
+    connections = {p.name: Grid.of(np.ones((1 if p.target == "y" else 2, 2))) for p in projections}
+    connections[skip.name] = Links.of(np.ones(2), links=np.array([[0, 0], [1, 1]]))
     watch = Watch(lower(Network.of(Structure(layers, projections, units, connections))))
     watch.run(torch.ones(1, 2)).sum().backward()
     assert watch.sum_of("b").grad.tolist() == [[1.0, 1.0]]
@@ -180,7 +180,7 @@ def test_a_plain_skip_keeps_its_gradient_apart():
 def test_a_one_to_one_projection_without_links_adds_nothing():
     network = two_maps()
     empty = OneToOne(source="c", target="d", name="empty", kernel=(3, 3), padding=(1, 1), trained=True)
-    columns = ConnectionColumns.of(np.zeros((0, 3, 3)), links=np.zeros((0, 2)))
+    columns = Links.of(np.zeros((0, 3, 3)), links=np.zeros((0, 2)))
     wider = Network.of(network.replace(projections={"empty": empty}, connections={"empty": columns}))
     inputs = {"x": np.ones((1, 2, 4, 4), np.float32)}
     assert torch.equal(results(lower(wider), wider, inputs)["y"], results(lower(network), network, inputs)["y"])

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from nestgraph.edits import RemoveUnits, SetMask, duplicate_unit, merge_twins, split_unit, widen
 from nestgraph.errors import EditError, RecordError, StructureError
-from nestgraph.graph import ConnectionColumns, Network, Structure, UnitColumns, reference
+from nestgraph.graph import Grid, Links, Network, Structure, UnitColumns, reference
 from nestgraph.graph.geometry import output_size
 from nestgraph.lowering import lower
 from nestgraph.snapshot import from_bytes, to_bytes
@@ -63,7 +63,7 @@ def applying(operation, size, ids=(0, 1, 2)):
     units = {"x": UnitColumns.neutral(len(ids), ()), "y": UnitColumns.of(ids, {})}
     order = np.argsort(ids)
     links = np.stack([order, np.array(ids)[order]], 1)
-    connections = {"x_to_y": ConnectionColumns.of(np.ones(len(ids)), links=links)}
+    connections = {"x_to_y": Links.of(np.ones(len(ids)), links=links)}
     return Network.of(Structure(layers, (OneToOne(source="x", target="y"),), units, connections))
 
 
@@ -248,8 +248,8 @@ def normalised(count=4, alpha=1.0):
     kernels = rng.uniform(0.5, 1.0, (count, 2, 1, 1))
     kernels[2] = kernels[1]
     connections = {
-        "x_to_a": ConnectionColumns.of(kernels),
-        "a_to_y": ConnectionColumns.of(rng.standard_normal((2, count, 2, 2))),
+        "x_to_a": Grid.of(kernels),
+        "a_to_y": Grid.of(rng.standard_normal((2, count, 2, 2))),
     }
     counts = {"x": 2, "a": count, "y": 2}
     units = {layer.name: UnitColumns.neutral(counts[layer.name], layer.column_names) for layer in layers}

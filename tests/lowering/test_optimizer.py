@@ -28,8 +28,8 @@ def entries(network, slot, values):
         make = network.layer(slot.owner).name
     else:
         projection = network.projection(slot.owner)
-        make = (projection, network.connection_columns(slot.owner).weight.shape[2:])
-        links = network.connection_columns(slot.owner).links
+        make = (projection, network.connection_columns(slot.owner).inner)
+        links = network.connection_columns(slot.owner).parts.get("links")
         if links is not None:
             ids = [(int(target), int(source)) for source, target in links]
         else:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nestgraph.edits import SetMask
-from nestgraph.graph import ConnectionColumns
+from nestgraph.graph import Grid
 from nestgraph.policies import (
     ConnectionGrowth,
     Evidence,
@@ -151,7 +151,7 @@ def test_random_growth_reaches_every_dormant_connection_alike():
 
 def test_a_projection_without_entries_is_passed_over():
     network = mlp((4, 3, 2), 0.5)
-    bare = network.replace(connections={"fc1_to_output": ConnectionColumns.of(np.zeros((2, 0)))})
+    bare = network.replace(connections={"fc1_to_output": Grid.of(np.zeros((2, 0)))})
     assert [p.name for p in plastic_projections(bare)] == ["input_to_fc1"]
 
 

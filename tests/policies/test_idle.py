@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nestgraph.edits import prune_connections
 from nestgraph.errors import EditError
-from nestgraph.graph import ConnectionColumns, Network, Structure, UnitColumns
+from nestgraph.graph import Grid, Links, Network, Structure, UnitColumns
 from nestgraph.policies import (
     AreaPruning,
     ConnectionGrowth,
@@ -57,10 +57,8 @@ def gated():
         OneToOne(source="g", target="y", gate=True),
     )
     links = np.stack([np.arange(2)] * 2, 1)
-    columns = (np.ones((2, 2, 3, 3)), None), (np.ones((2, 2, 3, 3)), None), (np.ones(2), links)
-    connections = {
-        p.name: ConnectionColumns.of(weight, links=ends) for p, (weight, ends) in zip(projections, columns, strict=True)
-    }
+    columns = Grid.of(np.ones((2, 2, 3, 3))), Grid.of(np.ones((2, 2, 3, 3))), Links.of(np.ones(2), links=links)
+    connections = {p.name: found for p, found in zip(projections, columns, strict=True)}
     units = {layer.name: UnitColumns.neutral(2, layer.column_names) for layer in layers}
     return Network.of(Structure(layers, projections, units, connections))
 

@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from nestgraph.errors import EditError
-from nestgraph.graph import ConnectionColumns, Network, UnitColumns
+from nestgraph.graph import Grid, Links, Network, UnitColumns
 from nestgraph.graph.reference import predict
 from nestgraph.loop.trainer import cpu_threads
 from nestgraph.lowering import lower
@@ -126,8 +126,8 @@ def test_maps_that_are_tied_to_the_input_cannot_grow():
     projections = (OneToOne(source="x", target="copy"), Dense(source="copy", target="y"))
     units = {name: UnitColumns.neutral(2, layer.column_names) for name, layer in zip("xcy", layers, strict=True)}
     connections = {
-        "x_to_copy": ConnectionColumns.of(np.ones(2), links=np.array([[0, 0], [1, 1]])),
-        "copy_to_y": ConnectionColumns.of(np.ones((2, 2, 4, 4))),
+        "x_to_copy": Links.of(np.ones(2), links=np.array([[0, 0], [1, 1]])),
+        "copy_to_y": Grid.of(np.ones((2, 2, 4, 4))),
     }
     units = {layer.name: units[layer.name[0]] for layer in layers}
     tied = Network(layers, projections, units, connections)

@@ -6,8 +6,8 @@ import numpy as np
 
 from nestgraph.edits import Batch
 from nestgraph.edits.islands import island_edits
-from nestgraph.graph import ConnectionColumns, Network, Structure, UnitColumns
-from nestgraph.graph.geometry import weight_shape
+from nestgraph.graph import Grid, Links, Network, Structure, UnitColumns, Whole
+from nestgraph.graph.projections import meaning_of
 from nestgraph.spec import Activation, Argument, BatchNorm, Conv, Dense, Layer, OneToOne, Pooling
 
 RELU = (Activation(function="relu"),)
@@ -24,13 +24,13 @@ def built(layers, projections, widths, density=1.0):
     for projection in projections:
         if isinstance(projection, OneToOne):
             same = np.arange(widths[projection.target])
-            connections[projection.name] = ConnectionColumns.of(np.ones(len(same)), links=np.stack([same, same], 1))
+            connections[projection.name] = Links.of(np.ones(len(same)), links=np.stack([same, same], 1))
             continue
-        shape = weight_shape(structure, projection)
+        shape = meaning_of(structure, projection).shape
         place = np.arange(np.prod(shape)).reshape(shape)
         mask = (place * 37) % 100 < 100 * density
         weight = ((place * 29) % 17 - 8.5) / 8
-        connections[projection.name] = ConnectionColumns.of(np.where(mask, weight, 0).astype(np.float32), mask)
+        connections[projection.name] = Grid.of(np.where(mask, weight, 0).astype(np.float32), mask)
     structure = structure.replace(connections=connections)
     return Network.of(Batch(edits=island_edits(structure)).change(structure)[0])
 
@@ -119,11 +119,11 @@ def gated(*labels):
         Dense(source="m", target="y"),
     ]
     connections = {
-        record.name: ConnectionColumns.of(np.zeros(0))
+        record.name: Whole.of(np.zeros(0))
         if record.kind == "argument"
-        else ConnectionColumns.of(np.ones(2), links=same)
+        else Links.of(np.ones(2), links=same)
         if record.kind == "one_to_one"
-        else ConnectionColumns.of(np.linspace(-1, 1, 2 * len(units[record.source])).reshape(2, -1))
+        else Grid.of(np.linspace(-1, 1, 2 * len(units[record.source])).reshape(2, -1))
         for record in records
     }
     return Network(layers, records, units, connections)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from nestgraph.edits import Editor, deepen, freeze, remove_units
 from nestgraph.errors import EditError, RenderError
 from nestgraph.graph import Network, difference
-from nestgraph.graph.pairs import joined_by
+from nestgraph.graph.columns import Links
 from nestgraph.render import draw_difference, layer_diagram, layer_difference
 from nestgraph.render.boxes import BAR
 from nestgraph.render.comparison import compare, fate
@@ -52,12 +52,12 @@ def edges(network):
         if projection.kind == "argument":
             continue
         sources, targets = network.units(projection.source).tolist(), network.units(projection.target).tolist()
-        if columns.links is not None:
+        if isinstance(columns, Links):
             for place, (source, target) in enumerate(columns.links.tolist()):
                 if columns.mask[place].any():
                     found[name, source, target] = columns.weight[place].tobytes() + columns.mask[place].tobytes()
             continue
-        for row, column in np.argwhere(joined_by(network, projection).matrix()):
+        for row, column in np.argwhere(network.pairs(projection.name).matrix()):
             bits = columns.weight[row, column].tobytes() + columns.mask[row, column].tobytes()
             if columns.area is not None:
                 area = columns.area[row, column % columns.area.shape[1]]
@@ -88,7 +88,7 @@ def test_what_became_of_every_edge_and_unit(versions):
         if projection.kind == "argument":
             continue
         ids = comparison.union.units(projection.source), comparison.union.units(projection.target)
-        if columns.links is not None:
+        if isinstance(columns, Links):
             entries = zip(columns.links.tolist(), columns.weight, strict=True)
         else:
             entries = (((ids[0][c], ids[1][r]), columns.weight[r, c]) for r, c in np.argwhere(columns.mask))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from nestgraph.edits import remove_units
 from nestgraph.edits.areas import shrink_areas
 from nestgraph.errors import RenderError
+from nestgraph.graph.columns import Links
 from nestgraph.graph.geometry import output_size
 from nestgraph.graph.readings import readings
 from nestgraph.render import heat_map, input_heat_map
@@ -31,7 +32,7 @@ def counted(network, name, strength):
         if isinstance(projection, Dense):
             total[tuple(at[1:])] += worth
             continue
-        source = at[1] if columns.links is None else places[int(columns.links[at[0], 0])]
+        source = at[1] if not isinstance(columns, Links) else places[int(columns.links[at[0], 0])]
         if projection.kernel is None:  # a single value that gates a map is read at each of its positions
             sizes = network.layer(projection.target).size or (), size
             total[source] += worth * (math.prod(sizes[0]) // math.prod(sizes[1]))

@@ -11,7 +11,7 @@ from nestgraph.errors import RenderError
 from nestgraph.render import neuron_diagram, neuron_dot
 from nestgraph.render.kernels import strongest_kernels
 from nestgraph.render.neuron_plan import plan
-from nestgraph.render.selection import fans, select, shares
+from nestgraph.render.selection import select, shares
 from tests.counting import calls_of
 from tests.laws import quick
 from tests.render.samples import chain, lenet_5, mlp, residual
@@ -129,7 +129,7 @@ def test_units_stand_in_the_order_of_their_ids_without_overlap(network):
 @given(networks())
 def test_fans_count_connections(network):
     for name in network.layer_names:
-        into, out = fans(network, name)
+        into, out = network.fans(name)
         for place, unit in enumerate(network.units(name).tolist()):
             node = (name, unit)
             assert into[place] == sum(data["connections"] for _, _, data in network.graph.in_edges(node, data=True))

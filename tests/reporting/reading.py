@@ -7,6 +7,8 @@ import zlib
 
 import numpy as np
 
+from nestgraph.graph.columns import Links
+
 
 def embedded(text):
     """What the page carries as JSON."""
@@ -44,7 +46,7 @@ def connections(network, projection):
     targets, sources = network.units(record.target).tolist(), network.units(record.source).tolist()
     found = {}
     for index in np.argwhere(columns.mask):
-        if columns.links is not None:
+        if isinstance(columns, Links):
             source, target = columns.links[index[0]].tolist()
             shape, rest = columns.mask.shape[1:], tuple(index[1:])
         else:

@@ -8,13 +8,12 @@ import numpy as np
 
 from nestgraph.edits import Batch, Editor, Reason, SetValues, grow_unit, prune_connections, remove_units, shrink_areas
 from nestgraph.graph import Network, cost
-from nestgraph.graph.geometry import weight_shape
+from nestgraph.graph.projections import meaning_of
 from nestgraph.policies import Evidence, MagnitudePruning
 from nestgraph.runs.run import Measurement, Result, StageResult
 from nestgraph.seeds import mlp
 from nestgraph.snapshot import JournalWriter, Proposal, save
 from nestgraph.spec import Activation, BatchNorm, Conv, Dense, Layer, Pooling
-from nestgraph.spec.projection import is_trained
 from tests.render.samples import built
 
 RECIPE = {
@@ -31,7 +30,7 @@ def training(network, rng):
     for name in network.projection_names:
         columns = network.connection_columns(name)
         live = columns.weight[columns.mask]
-        if is_trained(network.projection(name)) and live.size:
+        if network.projection(name).learns and live.size:
             weights[name] = (live * rng.uniform(0.7, 1.4, live.shape) + 0.01).astype(np.float32)
     return SetValues(weights=weights)
 
@@ -142,7 +141,7 @@ def conv_seed(label=""):
 
 def grown(network):
     """A new neuron that reads and feeds some."""
-    shape = weight_shape(network, network.projection("conv1_to_fc1"))[1:]
+    shape = meaning_of(network, network.projection("conv1_to_fc1")).shape[1:]
     weights = {"conv1_to_fc1": np.full(shape, 0.25), "fc1_to_digit": np.array([0.5, 0, -0.5])}
     (unit,) = network.fresh_ids("fc1", 1)
     reason = Reason(place="fc1", unit=unit, measure="sum of 2 |bridging gradients|", value=1.5, bound=0.125)

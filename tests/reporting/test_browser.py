@@ -16,7 +16,6 @@ from nestgraph.graph import difference
 from nestgraph.policies import effective_weight
 from nestgraph.render.comparison import compare, fate
 from nestgraph.reporting import report
-from nestgraph.reporting.reasons import ends_of
 from nestgraph.seeds import lenet_5
 from tests.render.samples import chain, mlp, residual
 from tests.reporting.reading import connections
@@ -113,7 +112,7 @@ def check_fans(view, network):
 
 def sides(network, name):
     """("in" or "out", (units,) connections) of the sides of a layer that have any."""
-    return [(side, counts) for side, counts in zip(("in", "out"), ends_of(network, name), strict=True) if counts.any()]
+    return [(side, counts) for side, counts in zip(("in", "out"), network.fans(name), strict=True) if counts.any()]
 
 
 def test_where_edges_are_left_out_bars_count_all_connections_of_a_unit(opened, run):
@@ -122,7 +121,7 @@ def test_where_edges_are_left_out_bars_count_all_connections_of_a_unit(opened, r
     view.page.evaluate("report.most = 10")
     view.draw_all()
     assert "Bars at a unit" in view.text("#neurons")
-    into, out = ends_of(kept[-1], "fc1")
+    into, out = kept[-1].fans("fc1")
     titles = view.page.eval_on_selector_all("#neurons rect title", "nodes => nodes.map(node => node.textContent)")
     for unit, reads, feeds in zip(kept[-1].units("fc1").tolist(), into.tolist(), out.tolist(), strict=True):
         for count, side in ((reads, "in"), (feeds, "out")):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from nestgraph.errors import SnapshotError, VerificationError
-from nestgraph.graph import ConnectionColumns, Network, Structure, UnitColumns
+from nestgraph.graph import Grid, Network, Structure, UnitColumns
 from nestgraph.snapshot import MAX_BYTES, NETWORK, Limits, NetworkDocument, from_bytes, load, save, to_bytes
 from nestgraph.spec import BatchNorm, Dense, Layer
 from tests.counting import calls_of
@@ -43,7 +43,7 @@ def chain(widths, density=1.0):
             mask[0], mask[:, 0] = True, True
             weight = np.where(mask, rng.standard_normal(mask.shape), 0)
             projections.append(projection)
-            connections[projection.name] = ConnectionColumns.of(weight, mask)
+            connections[projection.name] = Grid.of(weight, mask)
     return Network.of(Structure(layers, projections, units, connections))
 
 

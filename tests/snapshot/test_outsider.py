@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from nestgraph.graph import Network
+from nestgraph.graph.columns import Links
 from nestgraph.graph.operating import pointwise
 from nestgraph.graph.reference import forward
 from nestgraph.snapshot import from_bytes, to_bytes
@@ -59,7 +60,7 @@ def described(network):
         columns = network.connection_columns(name)
         one = {"record": plain(network.projection(name)), "weight": columns.weight, "mask": columns.mask}
         one |= {} if columns.area is None else {"area": columns.area}
-        projections.append(one | ({} if columns.links is None else {"links": columns.links}))
+        projections.append(one | ({} if not isinstance(columns, Links) else {"links": columns.links}))
     interface = network.interface
     return layers, projections, None if interface is None else plain(interface)
 

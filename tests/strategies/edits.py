@@ -24,8 +24,10 @@ from nestgraph.edits import (
 )
 from nestgraph.edits.islands import island_edits
 from nestgraph.errors import EditError
-from nestgraph.graph.geometry import output_size, weight_shape
+from nestgraph.graph.columns import Links
+from nestgraph.graph.geometry import output_size
 from nestgraph.graph.pinning import pinned
+from nestgraph.graph.projections import meaning_of
 from nestgraph.spec import Argument, Conv, Dense, Layer, OneToOne
 from nestgraph.spec.operations import Resizing
 from tests.strategies.networks import SEEDS, areas, chains, columns_for, interfaces, sparse
@@ -81,7 +83,7 @@ def add_layer(draw, network, rng):
     if into is None:
         return None
     for projection in (into, onward):
-        block = _block(weight_shape(grown, projection), rng)
+        block = _block(meaning_of(grown, projection).shape, rng)
         edits.append(AddProjection(projection=projection, connections=block))
     return Batch(edits=tuple(edits))
 
@@ -97,7 +99,7 @@ def remove_layer(draw, network, rng):
     for place, (source, target) in enumerate((s.source, t.target) for s in sources for t in targets):
         projection = _bridge(draw, network, source, target, fresh_name(network, f"joined_{place}_"))
         if projection is not None:
-            block = _block(weight_shape(network, projection), rng)
+            block = _block(meaning_of(network, projection).shape, rng)
             edits.append(AddProjection(projection=projection, connections=block))
     return swept(network, edits)
 
@@ -118,7 +120,7 @@ def add_projection(draw, network, rng):
     projection = _bridge(draw, network, source, target, name)
     if projection is None:
         return None
-    return AddProjection(projection=projection, connections=_block(weight_shape(network, projection), rng))
+    return AddProjection(projection=projection, connections=_block(meaning_of(network, projection).shape, rng))
 
 
 def remove_projection(draw, network, rng):
@@ -153,7 +155,7 @@ def _grow(draw, structure, layer, links, rng):
             continue
         axis = 0 if projection.target == layer else 1
         old = structure.connection_columns(projection.name)
-        if old.links is None:
+        if not isinstance(old, Links):
             shape = [len(ids) if place == axis else extent for place, extent in enumerate(old.weight.shape)]
             blocks[projection.name] = _block(tuple(shape), rng, axis)
             if old.area is not None and old.area.shape[axis] == old.weight.shape[axis]:

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from nestgraph.edits import Batch
 from nestgraph.edits.islands import island_edits
-from nestgraph.graph import ConnectionColumns, Network, Structure, UnitColumns
-from nestgraph.graph.geometry import output_size, swept_size, weight_shape
+from nestgraph.graph import Grid, Links, Network, Structure, UnitColumns, Whole
+from nestgraph.graph.geometry import output_size, swept_size
+from nestgraph.graph.projections import meaning_of
 from nestgraph.spec import (
     Activation,
     AdaptivePooling,
@@ -69,21 +70,21 @@ class Sketch:
     def project(self, projection, links=None):
         """A projection in which every target unit keeps a connection, possibly with areas."""
         if isinstance(projection, Argument):
-            columns = ConnectionColumns.of(np.zeros(0))
+            columns = Whole.of(np.zeros(0))
         elif links is not None:
             links = np.asarray(links)[np.argsort(np.asarray(links)[:, 1])]
             weight = self.rng.standard_normal((len(links), *(projection.kernel or ()))) if projection.trained else None
             weight = np.ones(len(links)) if weight is None else weight
-            columns = ConnectionColumns.of(weight, links=links)
+            columns = Links.of(weight, links=links)
         else:
-            shape = weight_shape(self.structure, projection)
+            shape = meaning_of(self.structure, projection).shape
             columns = sparse(shape, self.draw(sampled_from((0.3, 0.7, 1.0))), self.rng)
             if isinstance(projection, Conv):
                 if self.draw(st.booleans()):
                     columns = grouped(columns, self.rng)
                 size = self.structure.layer(projection.target).size
                 area = self.draw(areas(shape, size, self.rng))
-                columns = ConnectionColumns.of(columns.weight, columns.mask, area)
+                columns = Grid.of(columns.weight, columns.mask, area)
         name = projection.name
         self.structure = self.structure.replace(projections={name: projection}, connections={name: columns})
 
@@ -129,7 +130,7 @@ def sparse(shape, density, rng):
     mask = rng.random(shape) < density
     rows = mask.reshape(shape[0], -1)
     rows[np.arange(shape[0]), rng.integers(0, rows.shape[1], shape[0])] = True
-    return ConnectionColumns.of(np.where(mask, rng.standard_normal(shape), 0).astype(np.float32), mask)
+    return Grid.of(np.where(mask, rng.standard_normal(shape), 0).astype(np.float32), mask)
 
 
 def grouped(columns, rng):
@@ -139,7 +140,7 @@ def grouped(columns, rng):
     within = np.equal.outer(rng.integers(0, count, out), rng.integers(0, count, into))
     mask = columns.mask & within[:, :, None, None]
     mask = np.where(mask.any(axis=(1, 2, 3), keepdims=True), mask, columns.mask)
-    return ConnectionColumns.of(np.where(mask, columns.weight, 0), mask)
+    return Grid.of(np.where(mask, columns.weight, 0), mask)
 
 
 def areas(shape, size, rng):

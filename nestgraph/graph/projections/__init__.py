@@ -1,0 +1,44 @@
+"""What each kind of projection means: a room each, found by the class of the record."""
+
+from typing import Any
+
+from nestgraph.errors import StructureError
+from nestgraph.graph.projections.argument import ArgumentMeaning
+from nestgraph.graph.projections.conv import ConvMeaning
+from nestgraph.graph.projections.dense import DenseMeaning
+from nestgraph.graph.projections.meaning import Meaning
+from nestgraph.graph.projections.one_to_one import OneToOneMeaning
+from nestgraph.graph.structure import Structure
+from nestgraph.spec.projection import RECORDS, Argument, Conv, Dense, OneToOne, Projection
+
+MEANINGS: dict[type[Projection], type[Meaning[Any, Any]]] = {
+    Dense: DenseMeaning,
+    Conv: ConvMeaning,
+    OneToOne: OneToOneMeaning,
+    Argument: ArgumentMeaning,
+}
+
+
+def register(record: type[Projection], meaning: type[Meaning[Any, Any]]) -> None:
+    """Let a kind of projections be used by the tag of its record, as those of this package are.
+
+    How it is lowered is said in `lowering.emitters.PROJECTIONS` and `lowering.compact_emitters.TERMS`.
+
+    Raises:
+        StructureError: the tag is another record's.
+    """
+    kind = record.model_fields["kind"].default
+    known = next((each for each in MEANINGS if each.model_fields["kind"].default == kind), record)
+    if known is not record or not isinstance(kind, str):
+        raise StructureError(
+            f"register expected a record with a kind of its own, got {kind!r}, which {known.__name__} has"
+        )
+    RECORDS[kind], MEANINGS[record] = record, meaning
+
+
+def meaning_of(structure: Structure, projection: Projection) -> Meaning[Any, Any]:
+    """What a projection means where it stands."""
+    return MEANINGS[type(projection)](structure, projection)
+
+
+__all__ = ["MEANINGS", "Meaning", "meaning_of", "register"]

@@ -1,0 +1,68 @@
+"""Convolutions: maps to maps by a kernel, at all positions or at those of an area."""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import numpy as np
+
+from nestgraph.graph.columns import ConnectionColumns, Grid
+from nestgraph.graph.geometry import Size, swept_size
+from nestgraph.graph.operating import windows_of
+from nestgraph.graph.projections.meaning import Meaning
+from nestgraph.graph.projections.sweeping import swept
+from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.projection import Conv
+
+
+class ConvMeaning(Meaning[Conv, Grid]):
+    """A map adds up what kernels give that sweep over the maps it reads."""
+
+    kind: ClassVar[type[ConnectionColumns]] = Grid
+
+    @property
+    def inner(self) -> tuple[int, ...]:
+        """See `Meaning.inner`."""
+        return self.record.kernel
+
+    @property
+    def size(self) -> Size | None:
+        """See `Meaning.size`."""
+        kernel, source = self.record, self.source_size
+        return source and swept_size(source, kernel.kernel, kernel.stride, kernel.padding, kernel.dilation)
+
+    @property
+    def leads(self) -> bool:
+        """See `Meaning.leads`."""
+        return self.source_size is not None and self.target_size is not None
+
+    @property
+    def pointwise(self) -> bool:
+        """See `Meaning.pointwise`."""
+        return (self.record.kernel, self.record.stride, self.record.padding) == ((1, 1), (1, 1), (0, 0))
+
+    def faults(self) -> Iterator[tuple[str, str | tuple[str, int], str]]:
+        """See `Meaning.faults`: an area of another shape."""
+        area, (out, into), size = self.columns.area, self.ends.shape, self.target_size or ()
+        if area is not None and area.shape not in ((out, into, *size), (out, 1, *size)):
+            expected = f"an area of shape {(out, into, *size)}, or one for each output map, on a convolution"
+            yield "shapes", self.record.name, f"expected {expected}, got {area.shape}"
+
+    def project(self, source: AnyArray) -> AnyArray:
+        """See `Meaning.project`."""
+        kernel, weight, area = self.record, self.living(source.dtype), self.columns.area
+        windows = windows_of(source, kernel.kernel, kernel.stride, kernel.padding, kernel.dilation)
+        if area is None:
+            return np.einsum("bipqhw,oihw->bopq", windows, weight, optimize=True)
+        return (np.einsum("bipqhw,oihw->boipq", windows, weight, optimize=True) * area).sum(axis=2)
+
+    def read(self, entries: AnyArray) -> AnyArray:
+        """See `Meaning.read`: a place of a map is read once for every position kept that covers it."""
+        return swept(self.record, entries, self.columns.kept(self.size or ()), self.source_size or (1, 1))
+
+    @property
+    def applications(self) -> int:
+        """See `Meaning.applications`: at the positions of the area."""
+        area, mask = self.columns.area, self.columns.mask
+        if area is None:
+            return super().applications
+        return int((area.sum(axis=(2, 3), dtype=np.int64) * mask.sum(axis=(2, 3), dtype=np.int64)).sum())

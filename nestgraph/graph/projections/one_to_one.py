@@ -1,0 +1,101 @@
+"""One-to-one projections: each linked target reads one source, and adds or multiplies what it gives."""
+
+import math
+from collections.abc import Iterator
+from typing import ClassVar
+
+import numpy as np
+
+from nestgraph.graph.columns import ConnectionColumns, Links
+from nestgraph.graph.geometry import Size, swept_size
+from nestgraph.graph.operating import by_unit, windows_of
+from nestgraph.graph.projections.meaning import Meaning
+from nestgraph.graph.projections.sweeping import swept
+from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.projection import OneToOne
+
+
+class OneToOneMeaning(Meaning[OneToOne, Links]):
+    """A unit reads its partner, by a number or by a kernel of its own."""
+
+    kind: ClassVar[type[ConnectionColumns]] = Links
+
+    @property
+    def inner(self) -> tuple[int, ...]:
+        """See `Meaning.inner`."""
+        return self.record.kernel or ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """See `Meaning.shape`."""
+        return (len(self.columns.links), *self.inner)
+
+    @property
+    def size(self) -> Size | None:
+        """See `Meaning.size`."""
+        record, source, target = self.record, self.source_size, self.target_size
+        if record.kernel is None:
+            fits = record.gate or target in (None, (1, 1))
+            return target if fits and source in (None, (1, 1)) else source
+        return source and swept_size(source, record.kernel, record.stride, record.padding, record.dilation)
+
+    @property
+    def leads(self) -> bool:
+        """See `Meaning.leads`: without a kernel single values and maps of size (1, 1) lead to each other."""
+        alike = (self.source_size is None) == (self.target_size is None)
+        return alike or (self.record.kernel is None and self.size == self.target_size)
+
+    @property
+    def pointwise(self) -> bool:
+        """See `Meaning.pointwise`."""
+        return self.record.kernel is None or (self.record.kernel, self.record.stride, self.record.padding) == (
+            (1, 1),
+            (1, 1),
+            (0, 0),
+        )
+
+    def faults(self) -> Iterator[tuple[str, str | tuple[str, int], str]]:
+        """See `Meaning.faults`: links of units that do not live, out of order, or dormant ones of a gate."""
+        columns, ends, name = self.columns, self.ends, self.record.name
+        for end, layer in ((1, self.record.source), (0, self.record.target)):
+            dead = columns.ids(end)[ends[end].find(columns.ids(end)) < 0]
+            if len(dead):
+                yield "links", (layer, int(dead.min())), f"is linked by {name!r} but does not live"
+        if (np.diff(columns.ids(0)) <= 0).any():
+            yield "links", name, "expected links in ascending order of target ids, at most one each"
+        if self.record.gate and not columns.mask.all():
+            yield "links", name, "expected all links of a gate to be active, got a dormant one: it would multiply by 0"
+
+    def project(self, source: AnyArray) -> AnyArray:
+        """See `Meaning.project`. A gate's factors may be (batch, targets, 1, 1), for all positions of a map."""
+        record, columns, ends = self.record, self.columns, self.ends
+        weight, read = self.living(source.dtype), source[:, columns.at(1, ends)]
+        if record.kernel is None:
+            values = read * by_unit(weight, read)
+        else:
+            windows = windows_of(read, record.kernel, record.stride, record.padding, record.dilation)
+            values = np.einsum("bkpqhw,khw->bkpq", windows, weight)
+        if (values.ndim > 2) != (self.target_size is not None):  # neurons and maps of size (1, 1)
+            values = values[..., None, None] if values.ndim == 2 else values[..., 0, 0]
+        total = np.full((len(source), len(ends.target), *values.shape[2:]), float(record.gate), source.dtype)
+        total[:, columns.at(0, ends)] = values
+        return total
+
+    def read(self, entries: AnyArray) -> AnyArray:
+        """See `Meaning.read`. A gate reads a single value once for every position of the map that it multiplies."""
+        size, given = self.source_size or (), self.size or ()
+        if self.record.kernel is None:
+            times = math.prod(given) // math.prod(size)
+            by_link = np.broadcast_to(times * entries.reshape(-1, *(1 for _ in size)), (len(entries), *size))
+        else:
+            by_link = swept(self.record, entries[None], np.ones((1, 1, *given), bool), self.source_size or (1, 1))
+        total = np.zeros((len(self.ends.source), *size))
+        np.add.at(total, self.columns.at(1, self.ends), by_link)
+        return total
+
+    def unconnected(self) -> ConnectionColumns:
+        """See `Meaning.unconnected`: each target reads the source at its place, as far as both have units."""
+        ends = self.ends
+        pairs = sorted(zip(ends.target.ids.tolist(), ends.source.ids.tolist(), strict=False))
+        links = np.array([(source, target) for target, source in pairs], np.int64).reshape(-1, 2)
+        return Links.of(np.zeros((len(links), *self.inner), np.float32), links=links)
