@@ -1,6 +1,7 @@
 """Many edits as one: carried out in order, verified once, undone together."""
 
 import operator
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, Strict
@@ -16,8 +17,10 @@ from nestgraph.edits.layers import (
     SetInterface,
     SetOperations,
 )
+from nestgraph.edits.three_ways import Conflict, ConflictError
 from nestgraph.edits.units import AddUnits, RemoveUnits
 from nestgraph.graph.structure import Structure
+from nestgraph.graph.way import Way
 from nestgraph.spec.record import Extent, Form, Name, Record, Text
 
 
@@ -69,6 +72,56 @@ class Batch(Edit):
             inverses.append(inverse)  # type: ignore[arg-type]  # every inverse is one of the kinds below
         return structure, Batch(edits=tuple(reversed(inverses)), title=f"undo {self.words}"[:256])
 
+    def moved(self, way: Way) -> Edit | None:
+        """Its parts in order, each by the way from where it stood to where it now stands: all of them or none."""
+        found: list[AnyEdit] = []
+        conflicts: list[Conflict] = []
+        for place, part in enumerate(self.edits):
+            later = self.edits[place + 1 :]
+            try:
+                mapped: Any = part.map(way)
+            except ConflictError as error:
+                conflicts += error.conflicts
+                mapped = self.nothing  # to find what else clashes
+            found.append(mapped)
+            if later and (conflicts or any(_looks_at(each, part) for each in later)):
+                way = past(way, part, mapped)
+        if conflicts:
+            raise ConflictError(self.words, tuple(conflicts))
+        edits = tuple(each for each in found if each != self.nothing)
+        return self.model_copy(update={"edits": edits}) if edits or not self.edits else None
+
+
+def _looks_at(later: "AnyEdit", part: "AnyEdit") -> bool:
+    """Whether an edit is merged by what a part before it did: others are not carried out, as that is dear."""
+    if isinstance(later, Batch):
+        return any(_looks_at(each, part) for each in later.edits)
+    if isinstance(part, SetMask | SetArea):
+        if isinstance(later, SetMask | SetArea):
+            return later.projection == part.projection
+        return not isinstance(later, RemoveUnits)
+    return True
+
+
+def past(way: Way, part: Edit, mapped: Edit) -> Way:
+    """The way from where an edit leads to where what it was mapped to leads."""
+    base, here = part.change(way.base)[0], mapped.change(way.here)[0]
+    born = {}
+    if isinstance(part, AddUnits) and isinstance(mapped, AddUnits):
+        born = {part.layer: (part.ids, mapped.ids)}
+    return way.on(base, here, born, removed_by(part))
+
+
+def removed_by(edit: Edit) -> Iterator[str]:
+    """The names of layers and projections that an edit removes."""
+    if isinstance(edit, RemoveLayer):
+        yield edit.layer
+    elif isinstance(edit, RemoveProjection):
+        yield edit.projection
+    elif isinstance(edit, Batch):
+        for each in edit.edits:
+            yield from removed_by(each)
+
 
 AnyEdit = Annotated[
     AddLayer
@@ -88,5 +141,6 @@ AnyEdit = Annotated[
 """Any edit, told apart by its `kind`."""
 
 Batch.model_rebuild()
+Edit.nothing = Batch(edits=())
 EDIT: Form[AnyEdit] = Form(AnyEdit)
 """Reads and writes edits as JSON."""

@@ -1,5 +1,6 @@
 """Edits of connections and values that leave the units as they are."""
 
+import math
 import operator
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, Self
@@ -9,10 +10,12 @@ from pydantic import Field, PrivateAttr
 
 from nestgraph.edits.edit import Edit
 from nestgraph.edits.layers import UnitValues, check_area, check_columns
+from nestgraph.edits.three_ways import Merging
 from nestgraph.errors import EditError
 from nestgraph.graph.body import Body
-from nestgraph.graph.columns import ConnectionColumns, UnitColumns
+from nestgraph.graph.columns import ConnectionColumns, UnitColumns, gathered
 from nestgraph.graph.structure import Structure
+from nestgraph.graph.way import Way
 from nestgraph.spec.arrays import AnyArray, Booleans, Floats, Integers, owned
 from nestgraph.spec.layer import Layer
 from nestgraph.spec.record import Extent, Name
@@ -35,6 +38,12 @@ def chosen_entries(structure: Structure, projection: str, entries: Sequence[int]
         got = f"{chosen.dtype.name} of shape {chosen.shape}"
         raise EditError(f"connections of {projection!r}: expected positions from 0 to {size - 1}, got {got}")
     return chosen.astype(np.int64)
+
+
+def _unmoved(way: Way, projection: str) -> bool:
+    """Whether the units at both ends of a projection are those of the base, all of them and in their order."""
+    layers = way.base.projection(projection).ends
+    return all(way.twins[layer] is way.here.units(layer) for layer in layers)
 
 
 class SetMask(Edit):
@@ -83,6 +92,26 @@ class SetMask(Edit):
         changed = columns.with_weight(owned(weight), owned(mask))
         return structure.replace(connections={self.projection: changed}), inverse
 
+    def moved(self, way: Way) -> Edit | None:
+        """The same connections by the units at their ends; their states and weights merged three ways."""
+        if not self.kept(way, self.projection):
+            return None
+        (base, ends), (here, here_ends) = way.base.wired(self.projection), way.here.wired(self.projection)
+        at = self.entries
+        if not (base.joins_as(here) and _unmoved(way, self.projection)):
+            addresses = base.addresses(self.entries, ends)
+            for end, layer in enumerate(way.base.projection(self.projection).ends):
+                addresses[:, end] = way.twin(layer, addresses[:, end])
+            at = here.entries(addresses, here_ends)
+        left = at >= 0
+        old, at, active, weights = self.entries[left], at[left], self.active[left], self.weights[left]
+        merging = Merging(self.words, self.projection, lambda clash: here.addresses(at[clash], here_ends)[:, 0])
+        before, now = ((c.mask.reshape(-1)[e], c.weight.reshape(-1)[e]) for c, e in ((base, old), (here, at)))
+        mask = merging("state", before[0], now[0], active)
+        known = (np.where(mask, values, 0) for values in (before[1], now[1], weights))
+        values = np.where(mask, merging("weight", *known), 0).astype(np.float32)
+        return SetMask(projection=self.projection, entries=at, active=mask, weights=values) if len(at) else None
+
 
 class SetArea(Edit):
     """Set the positions at which a convolution is computed; None for all of them."""
@@ -103,6 +132,31 @@ class SetArea(Edit):
         changed = columns.with_area(self.area)
         inverse = SetArea(projection=self.projection, area=columns.area)
         return structure.replace(connections={self.projection: changed}), inverse
+
+    def moved(self, way: Way) -> Edit | None:
+        """The area of the same pairs of maps, merged three ways in the finer of the forms; new pairs keep theirs."""
+        if not self.kept(way, self.projection):
+            return None
+        (base, _), (here, ends) = way.base.wired(self.projection), way.here.wired(self.projection)
+        given = (base.area, here.area, self.area)
+        if all(area is None for area in given):
+            return self
+        by_pair = any(area is not None and area.shape[1] > 1 for area in given)
+        size = next(area for area in given if area is not None).shape[2:]
+        sides = zip(given, (base, here, base), strict=True)
+        old, now, ours = (
+            np.broadcast_to(
+                np.True_ if area is None else area,
+                (columns.edges.shape[0], columns.edges.shape[1] if by_pair else 1, *size),
+            )
+            for area, columns in sides
+        )
+        places = way.follow(self.projection)[: 2 if by_pair else 1]
+        old, ours = (gathered(area, places, now) for area in (old, ours))
+        pairs = max(math.prod(now.shape[1:]), 1)
+        merging = Merging(self.words, self.projection, lambda clash: ends.target.ids[clash // pairs])
+        area = merging("area", old, now, ours)
+        return SetArea(projection=self.projection, area=None if self.area is None and area.all() else area)
 
 
 class SetValues(Edit):
@@ -163,6 +217,39 @@ class SetValues(Edit):
             batches={name: norm.batches for name in counted if (norm := structure.layer(name).batch_norm)},
         ).with_bodies(self._replaced(structure))
         return structure.replace(layers=counted, units=units, connections=connections).with_bodies(self.bodies), inverse
+
+    def moved(self, way: Way) -> Edit | None:
+        """The values of units that still live and of connections that are live here, merged three ways.
+
+        What training changed on one side is taken from it; two trainings of the same values do not merge.
+        """
+        units = {name: self._columns(way, name) for name in self.units if self.kept(way, name, layer=True)}
+        weights = {name: self._living(way, name) for name in self.weights if self.kept(way, name)}
+        batches = {name: count for name, count in self.batches.items() if self.kept(way, name, layer=True)}
+        bodies = {name: body for name, body in self.bodies.items() if self.kept(way, name, layer=True)}
+        moved = SetValues(units=units, weights=weights, batches=batches).with_bodies(bodies)
+        return moved if units or weights or batches or bodies else None
+
+    def _columns(self, way: Way, layer: str) -> UnitValues:
+        base, here, old = way.base.unit_columns(layer), way.here.unit_columns(layer), (way.old(layer),)
+        merging = Merging(self.words, layer, lambda clash: here.ids[clash])
+        return {
+            name: merging(name, gathered(base.values[name], old, now), now, gathered(values, old, now))
+            for name, values in self.units[layer].items()
+            if (now := here.values.get(name)) is not None
+        }
+
+    def _living(self, way: Way, projection: str) -> AnyArray:
+        base, (here, ends) = way.base.connection_columns(projection), way.here.wired(projection)
+        places = way.follow(projection)
+        ours = base.with_living(self.weights[projection]).weight
+        both = here.mask & gathered(base.mask, places, False)
+        at = np.flatnonzero(both)
+        merging = Merging(self.words, projection, lambda clash: here.addresses(at[clash], ends)[:, 0])
+        before, given = (gathered(weight, places, 0)[both] for weight in (base.weight, ours))
+        weight = here.weight.copy()
+        weight[both] = merging("weight", before, here.weight[both], given)
+        return here.living(weight)
 
     def _replaced(self, structure: Structure) -> dict[str, Body]:
         """The bodies before the edit, of those that it exchanges."""

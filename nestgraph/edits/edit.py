@@ -3,12 +3,13 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NoReturn
+from typing import ClassVar, NoReturn
 
 from nestgraph.edits.index_map import IndexMap
 from nestgraph.errors import EditError, RecordError, StructureError, VerificationError
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
+from nestgraph.graph.way import Way
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.record import ArrayRecord
 
@@ -29,7 +30,13 @@ class Applied:
 
 
 class Edit(ArrayRecord, ABC):
-    """The only way to change a network. Edits are equal when their JSON forms are."""
+    """The only way to change a network. Edits are equal when their JSON forms are.
+
+    Attributes:
+        nothing: the edit that does nothing.
+    """
+
+    nothing: ClassVar["Edit"]
 
     @checked(EditError)
     def apply(self, network: Network) -> Applied:
@@ -55,6 +62,48 @@ class Edit(ArrayRecord, ABC):
         Raises:
             EditError: the edit does not fit the structure.
         """
+
+    @checked(EditError)
+    def map(self, way: Way) -> "Edit":
+        """The edit that does at the end of a way what this one does at its beginning, for which it was made.
+
+        Positions and entries go with the units that they mean. What both sides changed is merged three ways: liveness
+        and areas are yes or no, so only values, records and names can clash. What is gone needs no edit any more. The
+        result is no promise: `apply` verifies it, and one that preserved the function need not do so here.
+
+        Args:
+            way: from the network that the edit was made for; see `Way.between` and `way_over`.
+
+        Returns:
+            The edit; an empty batch where nothing is left to do.
+
+        Raises:
+            ConflictError: both sides changed the same thing otherwise.
+            EditError: what the edit builds on is gone or was made anew.
+        """
+        if way.is_identity:
+            return self
+        try:
+            return self.moved(way) or self.nothing
+        except (StructureError, RecordError) as error:
+            raise EditError(f"{self.words}: {error}") from error
+
+    @abstractmethod
+    def moved(self, way: Way) -> "Edit | None":
+        """See `map`; None where nothing is left to do."""
+
+    def kept(self, way: Way, name: str, layer: bool = False) -> bool:
+        """Whether a projection, or a layer, is still there at the end of a way.
+
+        Raises:
+            EditError: it is another one of that name.
+        """
+        there = way.here.has_layer(name) if layer else way.here.has_projection(name)
+        what = "layer" if layer else "projection"
+        other = there and not layer and way.here.projection(name).joint != way.base.projection(name).joint
+        if there and (name in way.remade or other):
+            self.refuse(f"expected {what} {name!r} as it was, got another of that name: make the edit anew")
+        return there
 
     @property
     @abstractmethod

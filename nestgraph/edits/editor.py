@@ -8,6 +8,7 @@ import nestgraph.display as notebook
 from nestgraph.edits.choosing import ChosenConnections, ChosenUnits, lit, selected_connections, selected_units
 from nestgraph.edits.edit import Applied, Edit, recipe_function
 from nestgraph.edits.history import History, Moment
+from nestgraph.edits.joining import carried, moved_on, way_over
 from nestgraph.edits.preview import Preview, preview_of
 from nestgraph.edits.selection import ConnectionSelection, UnitSelection
 from nestgraph.errors import EditError
@@ -104,6 +105,54 @@ class Editor:
         twin._history = copy(self._history)
         return twin
 
+    @recipe_function
+    def merge(self, branch: "Editor") -> Applied:
+        """Do here, as one edit, what a branch did since both parted.
+
+        Units that lose their last path to both sides together go as well.
+
+        Args:
+            branch: an editor that `branch` gave, or this one was branched from.
+
+        Raises:
+            ConflictError: both sides changed the same thing otherwise; its `conflicts` list the units and reasons.
+            EditError: the editors have no moment in common, or one side builds on what the other took away.
+        """
+        parted, mine, theirs = self._parted(branch)
+        return self.apply(carried(parted, self.network, mine, theirs))
+
+    @recipe_function
+    def rebase(self, onto: "Editor") -> Network:
+        """Do what was done here since a branch parted again, edit by edit, on top of what the branch did.
+
+        The way as it was stays in the history: `mark` before leads back to it.
+
+        Raises:
+            EditError: one edit cannot be done there, a conflict say, or the editors have no moment in common; then
+                nothing changed.
+        """
+        was = self.mark()
+        parted, mine, theirs = self._parted(onto)
+        moved = list(moved_on(mine, way_over(parted, theirs)))
+        try:
+            self.back_to(self._history.shared(onto._history))
+            return self.replay([*theirs, *(edit for edit in moved if edit != edit.nothing)])
+        except EditError:
+            self.back_to(was)
+            raise
+
+    @recipe_function
+    def take_back(self, moment: Moment) -> Applied:
+        """Undo the edit that led to a moment, out of order, as a new edit; what came after it stays.
+
+        Raises:
+            EditError: a later edit builds on it or changed the same, or it is no moment on the way to the present one.
+        """
+        after = self._history.since(moment)
+        here = self._at(moment)
+        step = self._history.step_to(moment)
+        return self.apply(carried(here, self.network, [each.edit for each in after], [step.inverse]))
+
     @checked(EditError)
     def preview(self, edit: Edit, sample: Inputs | None = None, named: Iterable[Node] = ()) -> Preview:
         """What `edit` would do, without doing it.
@@ -159,6 +208,17 @@ class Editor:
 
     def _repr_mimebundle_(self, **chosen: Any) -> dict[str, str]:  # noqa: ARG002  (notebooks pass include and exclude)
         return notebook.shown(self)
+
+    def _parted(self, other: "Editor") -> tuple[Network, list[Edit], list[Edit]]:
+        """The network at which another editor parted from this one, and what each of both did since."""
+        moment = self._history.shared(other._history)
+        mine, theirs = ([step.edit for step in each._history.since(moment)] for each in (self, other))
+        return self._at(moment), mine, theirs
+
+    def _at(self, moment: Moment) -> Network:
+        """The network at a moment before now."""
+        twin = self.branch()
+        return twin.back_to(moment)
 
     def _advance(self, edit: Edit, applied: Applied) -> Applied:
         self._history.add(edit, applied.inverse)

@@ -109,6 +109,43 @@ class History:
         self._ahead[earlier] = later
         self.now = moment
 
+    def shared(self, other: "History") -> Moment:
+        """The last moment on the way to now that lies on the other history's way to its now, too.
+
+        Raises:
+            EditError: there is none.
+        """
+        there = set(other._back(other.now))
+        for moment in self._back(self.now):
+            if moment in there:
+                return moment
+        raise EditError("expected an editor with a moment in common, got one of another network: branch() gives one")
+
+    def step_to(self, moment: Moment) -> Step:
+        """What led to a moment.
+
+        Raises:
+            EditError: nothing did: it is the first, or of another editor.
+        """
+        self.check(moment)
+        if moment not in self._steps:
+            raise EditError("expected a moment that an edit led to, got the first one, to which none did")
+        return self._steps[moment]
+
+    def since(self, moment: Moment) -> tuple[Step, ...]:
+        """The steps that led from a moment to now.
+
+        Raises:
+            EditError: now does not come after it.
+        """
+        steps = list[Step]()
+        for each in self._back(self.now):
+            if each is moment:
+                return tuple(reversed(steps))
+            if each in self._steps:
+                steps.append(self._steps[each])
+        raise EditError("expected a moment on the way to the present one, got one of another branch")
+
     def forget(self, moment: Moment) -> None:
         """Let go of all but a moment and what came after it.
 

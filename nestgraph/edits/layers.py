@@ -1,15 +1,17 @@
 """Edits of whole layers and projections."""
 
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import numpy as np
 from pydantic import Field, PrivateAttr, Strict
 
 from nestgraph.edits.edit import Edit
+from nestgraph.edits.three_ways import Conflict, ConflictError
 from nestgraph.graph.body import Body
-from nestgraph.graph.columns import NEUTRAL, ConnectionColumns, UnitColumns
+from nestgraph.graph.columns import NEUTRAL, ConnectionColumns, Ends, UnitColumns, gathered
 from nestgraph.graph.projections import MEANINGS, meaning_of
 from nestgraph.graph.structure import Structure
+from nestgraph.graph.way import Way
 from nestgraph.spec.arrays import AnyArray, Booleans, Floats, Integers
 from nestgraph.spec.interface import Interface
 from nestgraph.spec.layer import ColumnName, FreezableName, Layer
@@ -117,6 +119,12 @@ class AddLayer(Edit):
         added = structure.replace(layers={name: self.layer}, units={name: columns})
         return added if self._body is None else added.with_bodies({name: self._body}), RemoveLayer(layer=name)
 
+    def moved(self, way: Way) -> Edit:
+        """The same layer; nothing of its name may be there."""
+        if way.here.has_layer(self.layer.name):
+            self.refuse(f"expected a free name, got {self.layer.name!r}, which a layer of the other side has")
+        return self
+
 
 class RemoveLayer(Edit):
     """Remove a layer that no projection touches any more."""
@@ -135,6 +143,10 @@ class RemoveLayer(Edit):
         if touching:
             self.refuse(f"expected no projection at the layer, got {', '.join(touching)}: remove them first")
         return structure.replace(layers={self.layer: None}), AddLayer.of(structure, self.layer)
+
+    def moved(self, way: Way) -> Edit | None:
+        """The same, if it is still there."""
+        return self if self.kept(way, self.layer, layer=True) else None
 
 
 class AddProjection(Edit):
@@ -176,6 +188,20 @@ class AddProjection(Edit):
             self.refuse(f"expected weights and mask of shape {where}, got {block} and {columns.mask.shape}")
         check_area(self, structure, self.projection, columns.area)
 
+    def moved(self, way: Way) -> Edit:
+        """The same between the units that live; those that are new at its ends have no connections through it."""
+        record = self.projection
+        if way.here.has_projection(record.name):
+            self.refuse(f"expected a free name, got {record.name!r}, which a projection of the other side has")
+        for layer in record.ends:
+            if not self.kept(way, layer, layer=True):
+                self.refuse(f"expected layer {layer!r} to be there, got none: it was removed")
+        kind = MEANINGS[type(record)].kind
+        ends, here = (Ends(*(side.unit_columns(layer) for layer in record.ends)) for side in (way.base, way.here))
+        target, source = record.ends
+        part = self.connections.columns(kind).carried(ends, here, (way.old(target), way.old(source)))
+        return AddProjection(projection=record, connections=Block.of(part))
+
 
 class RemoveProjection(Edit):
     """Remove a projection and all its connections."""
@@ -193,6 +219,10 @@ class RemoveProjection(Edit):
         block = Block.of(structure.connection_columns(self.projection))
         inverse = AddProjection(projection=structure.projection(self.projection), connections=block)
         return structure.replace(projections={self.projection: None}), inverse
+
+    def moved(self, way: Way) -> Edit | None:
+        """The same, if it is still there."""
+        return self if self.kept(way, self.projection) else None
 
 
 class SetOperations(Edit):
@@ -235,6 +265,29 @@ class SetOperations(Edit):
         inverse = SetOperations(layer=self.layer, operations=old.operations, bias=old.bias, values=lost, frozen=before)
         return structure.replace(layers={self.layer: new}, units={self.layer: changed}), inverse
 
+    def moved(self, way: Way) -> Edit | None:
+        """The same chain, if only one side changed it, with neutral columns for units that are new."""
+        if not self.kept(way, self.layer, layer=True):
+            return None
+        base, here = way.base.layer(self.layer), way.here.layer(self.layer)
+        frozen = base.frozen if self.frozen is None else self.frozen
+        sides = {
+            "operations": (base.operations, here.operations, self.operations),
+            "bias": (base.bias, here.bias, self.bias),
+            "frozen": (base.frozen, here.frozen, frozen),
+        }
+        merged: dict[str, Any] = {}
+        for what, (before, theirs, mine) in sides.items():
+            if before not in (theirs, mine) and theirs != mine:
+                conflict = Conflict(self.layer, what, (), str(mine), str(theirs))
+                raise ConflictError(self.words, (conflict,))
+            merged[what] = theirs if mine == before else mine
+        old, count = (way.old(self.layer),), len(way.here.units(self.layer))
+        values = {n: gathered(v, old, np.full(count, NEUTRAL[n], np.float32)) for n, v in self.values.items()}
+        if self.frozen is None:
+            merged["frozen"] = None  # leaves them as they are
+        return SetOperations(layer=self.layer, values=values, **merged)
+
 
 class SetInterface(Edit):
     """Exchange what a network says of the tensors that it takes and gives: their order, form and names.
@@ -256,3 +309,13 @@ class SetInterface(Edit):
     def change(self, structure: Structure) -> tuple[Structure, Edit]:
         """Exchange the interface."""
         return structure.with_interface(self.interface), SetInterface(interface=structure.interface)
+
+    def moved(self, way: Way) -> Edit | None:
+        """The same, if only one side changed it."""
+        base, here = way.base.interface, way.here.interface
+        if here == self.interface:
+            return None
+        if here != base:
+            conflict = Conflict("network", "interface", (), str(self.interface), str(here))
+            raise ConflictError(self.words, (conflict,))
+        return self

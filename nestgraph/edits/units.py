@@ -7,9 +7,10 @@ from pydantic import Field
 
 from nestgraph.edits.edit import Edit
 from nestgraph.edits.layers import Block, UnitValues, check_columns
-from nestgraph.graph.columns import NEUTRAL, ConnectionColumns, UnitColumns
+from nestgraph.graph.columns import NEUTRAL, ConnectionColumns, Ends, UnitColumns
 from nestgraph.graph.pinning import why_pinned
 from nestgraph.graph.structure import Structure
+from nestgraph.graph.way import Way
 from nestgraph.spec.arrays import AnyArray, Integers
 from nestgraph.spec.record import Name
 
@@ -52,6 +53,46 @@ class AddUnits(Edit):
         units = UnitColumns.of(np.concatenate([columns.ids, self.ids])[order], values, columns.next_id)
         connections = {name: self._grown(structure, name, end, order) for name, end in _sides(structure, self.layer)}
         return structure.replace(units={self.layer: units}, connections=connections), inverse
+
+    def moved(self, way: Way) -> Edit:
+        """The same units behind the same neighbours; what they join elsewhere follows its units.
+
+        Ids of units that never lived in the base, but may be another's here, are exchanged for fresh ones.
+        """
+        if not self.kept(way, self.layer, layer=True):
+            self.refuse(f"expected layer {self.layer!r} to be there, got none: it was removed")
+        base, here = way.base.unit_columns(self.layer), way.here.unit_columns(self.layer)
+        ids = self._ids(base, here, way.here.layer(self.layer).kind == "input")
+        blocks = {name: Block.of(self._part(way, name, ids)) for name in self.blocks if self.kept(way, name)}
+        values = {name: column for name, column in self.values.items() if name in here.values}
+        places = None if self.positions is None else _behind(self.positions, here.find(way.twins[self.layer]))
+        return AddUnits(layer=self.layer, ids=ids, positions=places, values=values, blocks=blocks)
+
+    def _ids(self, base: UnitColumns, here: UnitColumns, is_input: bool) -> AnyArray:
+        new = self.ids >= base.next_id
+        if not is_input and (new & (self.ids < here.next_id)).any():
+            return np.where(new, here.next_id + np.arange(len(self.ids)), self.ids)
+        living = self.ids[here.find(self.ids) >= 0]
+        if len(living):
+            self.refuse(f"expected units that do not live yet, got {_some(living.tolist())}: the other side has them")
+        return self.ids
+
+    def _part(self, way: Way, name: str, ids: AnyArray) -> ConnectionColumns:
+        """The connections of the new units through a projection, at the end of a way."""
+        record, columns = way.here.projection(name), way.here.connection_columns(name)
+        end = record.ends.index(self.layer)
+        far = record.ends[1 - end]
+        sides = ((self.ids, way.base.unit_columns(far)), (ids, way.here.unit_columns(far)))
+        pairs = ((UnitColumns.of(born, {}), units) for born, units in sides)
+        ends, here = (Ends(*(pair if end == 0 else reversed(pair))) for pair in pairs)
+        own, others = np.arange(len(ids)), way.old(far)
+        part = (
+            self.blocks[name].columns(type(columns)).carried(ends, here, (own, others) if end == 0 else (others, own))
+        )
+        try:
+            return columns.adapted(part, end)
+        except ValueError as error:
+            self.refuse(f"{name!r}: {error}")
 
     def _check(self, structure: Structure) -> None:
         ids, columns = self.ids, structure.unit_columns(self.layer)
@@ -130,6 +171,21 @@ class RemoveUnits(Edit):
         values = {name: column[kept] for name, column in columns.values.items()}
         units = UnitColumns.of(columns.ids[kept], values, columns.next_id)
         return structure.replace(units={self.layer: units}, connections=connections), inverse
+
+    def moved(self, way: Way) -> Edit | None:
+        """Those of the units that still live."""
+        if not self.kept(way, self.layer, layer=True):
+            return None
+        units = way.twin(self.layer, self.units)
+        units = units[units >= 0]
+        return RemoveUnits(layer=self.layer, units=units) if len(units) else None
+
+
+def _behind(positions: AnyArray, survivors: AnyArray) -> AnyArray:
+    """Where units stand behind the same old ones as before, of which `survivors` are the new positions or -1."""
+    before = positions - np.arange(len(positions))  # how many old units stand before each
+    reach = np.maximum.accumulate(np.append(-1, survivors))
+    return reach[before] + 1 + np.arange(len(positions))
 
 
 def _check_free(edit: AddUnits | RemoveUnits, structure: Structure) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import networkx as nx
 import numpy as np
 
-from nestgraph.graph.columns import ConnectionColumns, Ends, UnitColumns
+from nestgraph.graph.columns import ConnectionColumns, Ends, UnitColumns, gathered
 from nestgraph.graph.matching import same_make
 from nestgraph.graph.structure import Structure
 from nestgraph.render.selection import edge_norms
@@ -116,13 +116,7 @@ def in_union(values: AnyArray, version: Structure, part: Part, union: Wired) -> 
     (columns, own), (block, ends) = version.wired(part.name), union
     old = own.target.find(ends.target.ids), own.source.find(ends.source.ids)
     places = block.follow(columns, old, ends, own)
-    if all(np.array_equal(place, np.arange(len(place))) for place in places) and values.shape == block.edges.shape:
-        return values
-    for axis, place in enumerate(places):
-        kept = (place >= 0).reshape([-1 if other == axis else 1 for other in range(values.ndim)])
-        taken = values.take(place, axis) if values.shape[axis] else np.zeros((1,) * values.ndim, values.dtype)
-        values = np.where(kept, taken, values.dtype.type(0))
-    return values
+    return gathered(values, places, 0)
 
 
 def strengths(version: Structure, part: Part) -> AnyArray:

@@ -49,6 +49,11 @@ class Projection(Record):
         return self.target, self.source
 
     @property
+    def joint(self) -> "Projection":
+        """The record but for whether its weights train: what its connections mean."""
+        return self.model_copy(update={"frozen": False}) if self.held else self
+
+    @property
     def learns(self) -> bool:
         """Whether training changes its weights."""
         return True

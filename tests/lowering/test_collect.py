@@ -153,7 +153,7 @@ def test_a_network_of_other_parts():
     network = two_maps()
     columns = network.connection_columns("c_to_d")
     crossed = np.stack([columns.links[[1, 0, 2], 0], columns.links[:, 1]], 1)
-    other = type(columns).of(columns.weight, columns.mask, None, crossed)
+    other = columns.relinked(crossed)
     with pytest.raises(LoweringError, match="projection 'c_to_d': expected a module of the same links"):
         collect(Network.of(network.replace(connections={"c_to_d": other})), lower(network))
     with pytest.raises(LoweringError, match="expected a module with the layers"):

@@ -11,10 +11,11 @@ from torch import fx
 
 from nestgraph.errors import LoweringError
 from nestgraph.graph import Grid, Links, Network, Structure, UnitColumns, reference
+from nestgraph.graph.projections import MEANINGS
 from nestgraph.lowering import layer_nodes, lower, slots
 from nestgraph.lowering.emitters import PROJECTIONS
 from nestgraph.lowering.operations import ACTIVATIONS, OPERATIONS
-from nestgraph.spec import Activation, Conv, Dense, Layer, OneToOne, Operation, Pooling, Projection
+from nestgraph.spec import Activation, Conv, Dense, Layer, OneToOne, Operation, Pooling
 from nestgraph.spec.operations import ActivationFunction
 from tests.laws import quick
 from tests.lowering.running import Watch, close, results, tensors, without_dropout
@@ -265,6 +266,7 @@ def test_every_kind_has_a_row():
     def kinds(union):
         return {record.model_fields["kind"].default for record in get_args(get_args(union)[0])}
 
-    assert PROJECTIONS.keys() == kinds(Projection) - {"argument"}  # which is read by a body
+    records = {record.model_fields["kind"].default: record for record in MEANINGS}
+    assert PROJECTIONS.keys() == {kind for kind, record in records.items() if record.weighted}  # others bodies read
     assert OPERATIONS.keys() == kinds(Operation)
     assert {*ACTIVATIONS, "leaky_relu", "elu", "clamp"} == set(get_args(ActivationFunction))

@@ -4,10 +4,22 @@ All arrays are read-only, so that networks can share them between versions; fact
 computed once and kept beside them.
 """
 
-from nestgraph.graph.columns.connections import PART, Address, Common, ConnectionColumns, Ends
+from nestgraph.graph.columns.connections import PART, Address, Common, ConnectionColumns, Ends, gathered
 from nestgraph.graph.columns.grid import Grid
 from nestgraph.graph.columns.links import Links
 from nestgraph.graph.columns.units import NEUTRAL, UnitColumns
 from nestgraph.graph.columns.whole import Whole
 
-__all__ = ["NEUTRAL", "PART", "Address", "Common", "ConnectionColumns", "Ends", "Grid", "Links", "UnitColumns", "Whole"]
+__all__ = [
+    "NEUTRAL",
+    "PART",
+    "Address",
+    "Common",
+    "ConnectionColumns",
+    "Ends",
+    "Grid",
+    "Links",
+    "UnitColumns",
+    "Whole",
+    "gathered",
+]

@@ -36,6 +36,26 @@ class Ends(NamedTuple):
         return len(self.target), len(self.source)
 
 
+def gathered(values: AnyArray, places: Sequence[AnyArray], new: AnyArray | float | bool) -> AnyArray:
+    """Values at the places that are given for each of the first axes, and those of `new` where a place is -1.
+
+    Where nothing moves they are the values as they are, not a copy.
+    """
+    moved = [
+        axis
+        for axis, place in enumerate(places)
+        if values.shape[axis] != len(place) or not np.array_equal(place, np.arange(len(place)))
+    ]
+    for axis in moved:
+        place = places[axis]
+        shape = (*values.shape[:axis], len(place), *values.shape[axis + 1 :])
+        values = values.take(np.maximum(place, 0), axis) if values.shape[axis] else np.zeros(shape, values.dtype)
+    for axis in moved:
+        kept = (places[axis] >= 0).reshape([-1 if other == axis else 1 for other in range(values.ndim)])
+        values = values if kept.all() else np.where(kept, values, np.asarray(new, values.dtype))
+    return values
+
+
 @dataclass(frozen=True, eq=False)
 class Common:
     """The pairs that two blocks have in common.
@@ -243,6 +263,13 @@ class ConnectionColumns(ABC):
         `old` are, for each end, the old places of its units, -1 of those that are new.
         """
 
+    @abstractmethod
+    def carried(self, ends: Ends, here: Ends, old: tuple[AnyArray, AnyArray]) -> Self:
+        """The same connections between other units: dormant at those that are new, without those that are gone.
+
+        `old` are, for each end, the places that the units `here` had at the `ends`, -1 of those that are new.
+        """
+
     def other_areas(self, later: Any, common: "Common") -> AnyArray:  # noqa: ARG002
         """Bool, as `edges` of what is common: whether a pair is computed at other positions."""
         return np.zeros((), bool)
@@ -260,6 +287,14 @@ class ConnectionColumns(ABC):
     @abstractmethod
     def dormant(self, count: int, end: int) -> Self:
         """A part for `count` units of an end that nothing connects."""
+
+    def adapted(self, part: Any, end: int) -> Self:  # noqa: ARG002
+        """A part that was made for another network, as it can be joined to this one.
+
+        Raises:
+            ValueError: it cannot.
+        """
+        return part
 
     @abstractmethod
     def joined(self, part: Any, end: int, order: AnyArray) -> Self:

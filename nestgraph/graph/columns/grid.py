@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from nestgraph.graph.columns.connections import Address, Common, ConnectionColumns, Ends
+from nestgraph.graph.columns.connections import Address, Common, ConnectionColumns, Ends, gathered
 from nestgraph.graph.columns.units import UnitColumns
 from nestgraph.graph.pairs import Matrix, Pairs
 from nestgraph.spec.arrays import AnyArray, frozen, owned
@@ -108,6 +108,11 @@ class Grid(ConnectionColumns):
         """See `ConnectionColumns.follow`."""
         return old
 
+    def carried(self, ends: Ends, here: Ends, old: tuple[AnyArray, AnyArray]) -> Self:  # noqa: ARG002
+        """See `ConnectionColumns.carried`. Where each pair has an area, that of a new one is full."""
+        area = None if self.area is None else gathered(self.area, old if self.by_unit(1) else old[:1], True)
+        return self.of(gathered(self.weight, old, 0), gathered(self.mask, old, False), area)
+
     def other_areas(self, later: Self, common: Common) -> AnyArray:
         """See `ConnectionColumns.other_areas`."""
         if self.area is None and later.area is None:
@@ -142,6 +147,20 @@ class Grid(ConnectionColumns):
         """See `ConnectionColumns.dormant`."""
         shape = _resized(self.weight, end, count)
         return self.of(owned(np.zeros(shape, np.float32)), owned(np.zeros(shape, bool)))
+
+    def adapted(self, part: Self, end: int) -> Self:
+        """See `ConnectionColumns.adapted`: an area in the form that there is here."""
+        if part.area is None:
+            return part
+        if self.area is None or not self.by_unit(end):
+            if part.area.all():
+                return replace(part, area=None)
+            raise ValueError("expected areas for each pair of maps, got none: the other side set them")
+        if end == 0 and part.area.shape[1] != self.area.shape[1]:
+            wide = self.area.shape[1] > 1
+            area = np.repeat(part.area, self.area.shape[1], 1) if wide else part.area.any(axis=1, keepdims=True)
+            return replace(part, area=frozen(area, bool))
+        return part
 
     def joined(self, part: Self, end: int, order: AnyArray) -> Self:
         """See `ConnectionColumns.joined`. An area shared by a single source stays shared unless the part has one."""

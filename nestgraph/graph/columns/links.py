@@ -147,6 +147,12 @@ class Links(ConnectionColumns):
         """See `ConnectionColumns.follow`."""
         return (older._rows(old[0][self.at(0, ends)], old[1][self.at(1, ends)], older_ends),)
 
+    def carried(self, ends: Ends, here: Ends, old: tuple[AnyArray, AnyArray]) -> Self:
+        """See `ConnectionColumns.carried`."""
+        links = np.stack([_renamed(self.at(end, ends), here[end].ids, old[end], len(ends[end])) for end in (1, 0)], 1)
+        kept = np.flatnonzero((links >= 0).all(axis=1))
+        return type(self)(self.weight, self.mask, owned(links)).chosen(kept[np.argsort(links[kept, 1], kind="stable")])
+
     # -- parts ---------------------------------------------------------------------------------------
 
     def chosen(self, which: AnyArray) -> Self:
@@ -160,6 +166,13 @@ class Links(ConnectionColumns):
     def dormant(self, count: int, end: int) -> Self:  # noqa: ARG002
         """See `ConnectionColumns.dormant`."""
         return self.chosen(np.zeros(0, np.int64))
+
+    def adapted(self, part: Self, end: int) -> Self:
+        """See `ConnectionColumns.adapted`."""
+        taken = part.ids(0)[np.isin(part.ids(0), self.ids(0))]
+        if end == 1 and len(taken):
+            raise ValueError(f"expected targets without a link, got unit {int(taken[0])}, which the other side linked")
+        return part
 
     def joined(self, part: Self, end: int, order: AnyArray) -> Self:  # noqa: ARG002
         """See `ConnectionColumns.joined`: in ascending order of targets, whatever that of the units."""
@@ -196,3 +209,10 @@ class Links(ConnectionColumns):
         row = self._rows(ends.target.find(addresses[:, 0]), ends.source.find(addresses[:, 1]), ends)
         size = math.prod(self.inner)
         return np.where((row >= 0) & (addresses[:, 2] < size), row * size + addresses[:, 2], -1)
+
+
+def _renamed(places: AnyArray, ids: AnyArray, old: AnyArray, count: int) -> AnyArray:
+    """The ids of units, given by their old places, of which there were so many; -1 of those that are gone."""
+    now = np.full(count + 1, -1)
+    now[old] = ids  # those that are new go into the last place
+    return now[:-1][places] if count else places

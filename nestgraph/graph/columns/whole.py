@@ -85,6 +85,10 @@ class Whole(ConnectionColumns):
         """See `ConnectionColumns.spread_out`."""
         return np.zeros(ends.shape, np.float32), np.zeros(ends.shape, bool)
 
+    def carried(self, ends: Ends, here: Ends, old: tuple[AnyArray, AnyArray]) -> Self:  # noqa: ARG002
+        """See `ConnectionColumns.carried`."""
+        return self
+
     def take(self, places: AnyArray, end: int, ends: Ends) -> Self:  # noqa: ARG002
         """See `ConnectionColumns.take`."""
         return self

@@ -1,0 +1,80 @@
+"""What two sides made of one thing, merged: what only one of them changed is taken from it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from nestgraph.errors import EditError
+from nestgraph.spec.arrays import AnyArray
+
+MOST_NAMED = 32
+"""Units that a conflict names; of others it says how many there are."""
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """What both sides changed, each otherwise.
+
+    Attributes:
+        place: the layer or projection.
+        what: of it that both changed, such as `weight`.
+        units: ids of the units of the layer, or of the target, for up to 32 entries; empty where it is the whole place.
+        ours: what the edit makes of it, in words; of the first unit.
+        theirs: what it is here.
+        count: how many entries both changed.
+        reasons: what policies chose them by, in words: those of the edit, then those of what is here.
+    """
+
+    place: str
+    what: str
+    units: tuple[int, ...]
+    ours: str
+    theirs: str
+    count: int = 1
+    reasons: tuple[tuple[str, ...], ...] = ()
+
+    def __str__(self) -> str:
+        units = ", ".join(map(str, self.units[:5])) + (" and more" if self.count > 5 else "")
+        whose = f" at unit{'s' if len(self.units) > 1 else ''} {units}" if self.units else ""
+        given = ("".join(f" ({reason})" for reason in side[:1]) for side in (self.reasons or ((), ())))
+        one, other = (f"{value}{why}" for value, why in zip((self.ours, self.theirs), given, strict=True))
+        return f"{self.what} of {self.place!r}{whose}: {one} in the edit, {other} in the network"
+
+
+class ConflictError(EditError):
+    """An edit that does to a network what the network's own edits did otherwise; `conflicts` lists it."""
+
+    def __init__(self, words: str, conflicts: tuple[Conflict, ...]) -> None:
+        self.conflicts = conflicts
+        listed = "; ".join(map(str, conflicts[:8])) + (f"; and {len(conflicts) - 8} more" if len(conflicts) > 8 else "")
+        super().__init__(f"{words}: expected what only one side changed, got what both did: {listed}: make it anew")
+
+
+@dataclass(frozen=True)
+class Merging:
+    """Where an edit merges values, to name what clashes.
+
+    Attributes:
+        words: of the edit.
+        place: the layer or projection.
+        units: gives the ids of the units of entries, by their flat positions in the arrays.
+    """
+
+    words: str
+    place: str
+    units: Callable[[AnyArray], AnyArray]
+
+    def __call__(self, what: str, base: AnyArray, here: AnyArray, ours: AnyArray) -> AnyArray:
+        """`ours` where it differs from the base, else what is `here`; all of one shape.
+
+        Raises:
+            ConflictError: both differ from the base, and from each other.
+        """
+        mine = ours != base
+        clash = np.flatnonzero(mine & (here != base) & (ours != here))
+        if len(clash):
+            units = tuple(dict.fromkeys(self.units(clash[:MOST_NAMED]).tolist()))
+            one, other = (str(array.reshape(-1)[clash[0]]) for array in (ours, here))
+            raise ConflictError(self.words, (Conflict(self.place, what, units, one, other, len(clash)),))
+        return np.where(mine, ours, here)
