@@ -1,17 +1,13 @@
 """Edits that are carried over to other networks: the laws of `Edit.map`, counted by pairs of kinds."""
 
-from collections import Counter
-
 import numpy as np
 import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
 import nestgraph as ng
-from nestgraph.edits import AddUnits, Batch, RemoveUnits, SetMask, SetValues
-from nestgraph.edits.batch import EDIT, removed_by
-from nestgraph.edits.three_ways import ConflictError
-from nestgraph.errors import EditError
+from nestgraph.edits import Batch
+from nestgraph.edits.batch import removed_by
 from nestgraph.graph.way import Way
 from tests.laws import quick, unless_refused
 from tests.strategies import EDIT_CASES, edits_for, networks

@@ -59,7 +59,7 @@ def test_every_verb_of_the_face_is_called(tmp_path):
     called = {getattr(verb, "__name__", "") for part in calls(0, tmp_path) for verb, _ in part}
     modules = [ng, ng.edits, ng.seeds, ng.policies, ng.spec]
     verbs = {name for module in modules for name in module.__all__ if inspect.isfunction(getattr(module, name))}
-    assert verbs - called == {"run_sweep", "is_gate", "is_trained"}
+    assert verbs - called == {"run_sweep"}
     kinds = {
         kind
         for module in modules
@@ -67,4 +67,4 @@ def test_every_verb_of_the_face_is_called(tmp_path):
         if inspect.isclass(kind)
     }
     records = {kind.__name__ for kind in kinds if issubclass(kind, ng.spec.Record) and not inspect.isabstract(kind)}
-    assert records - called == {"Record"}
+    assert records - called == {"Projection", "Record"}  # what others are kinds of
