@@ -40,7 +40,7 @@ from nestgraph.snapshot.document import Shape
 from nestgraph.snapshot.limits import LIMITS
 from nestgraph.snapshot.packing import Places, Singles, ascending, empty, no_places, no_values
 from nestgraph.spec.arrays import AnyArray, Booleans, Integers, owned
-from nestgraph.spec.projection import Projection
+from nestgraph.spec.projection import AnyProjection
 from nestgraph.spec.record import ArrayRecord, Name, Text, absent
 
 
@@ -172,7 +172,7 @@ class CompactProjection(ArrayRecord):
     """`AddProjection`, with a compact block."""
 
     kind: Literal["compact_projection"] = "compact_projection"
-    projection: Projection
+    projection: AnyProjection
     connections: CompactBlock
 
     @classmethod
