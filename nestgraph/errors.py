@@ -45,6 +45,21 @@ class EditError(NestgraphError):
     """An edit that cannot be applied to this network."""
 
 
+class ConflictError(EditError):
+    """An edit that changes what the edits of another side changed otherwise.
+
+    `conflicts` holds one record for each layer or projection and what of it both changed, with the units.
+    """
+
+    def __init__(self, words: str, conflicts: "tuple[object, ...]") -> None:
+        self.words, self.conflicts = words, conflicts
+        listed = "; ".join(map(str, conflicts[:8])) + (f"; and {len(conflicts) - 8} more" if len(conflicts) > 8 else "")
+        super().__init__(f"{words}: expected what only one side changed, got what both did: {listed}: choose one side")
+
+    def __reduce__(self) -> "tuple[type[ConflictError], tuple[str, tuple[object, ...]]]":
+        return type(self), (self.words, self.conflicts)
+
+
 class SnapshotError(NestgraphError):
     """A snapshot, journal or schema file that cannot be read or written."""
 

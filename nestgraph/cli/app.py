@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from nestgraph.cli.editing import EDIT_EXAMPLE, edit_network
+from nestgraph.cli.merging import MERGE_EXAMPLE, merge_networks
 from nestgraph.cli.models import EXPORT_EXAMPLE, IMPORT_EXAMPLE, export_model, import_model
 from nestgraph.cli.options import (
     Device,
@@ -325,6 +326,7 @@ def diff(
 
 app.command("predict", cls=Verb, epilog=PREDICT_EXAMPLE)(predict_rows)
 app.command("edit", cls=Verb, epilog=EDIT_EXAMPLE)(edit_network)
+app.command("merge", cls=Verb, epilog=MERGE_EXAMPLE)(merge_networks)
 
 
 app.command("data", cls=Verb, epilog=DATA_EXAMPLE)(show_data)

@@ -12,6 +12,7 @@ from nestgraph.edits.editor import Editor
 from nestgraph.edits.freezing import freeze, thaw
 from nestgraph.edits.growing import grow_unit, restore_inputs, wake_connections
 from nestgraph.edits.index_map import IndexMap
+from nestgraph.edits.joining import merge, side_by_side, way_over
 from nestgraph.edits.layers import (
     AddLayer,
     AddProjection,
@@ -35,8 +36,10 @@ from nestgraph.edits.preview import Preview
 from nestgraph.edits.pruning import drop_islands, prune_connections, remove_projection, remove_units
 from nestgraph.edits.selection import ConnectionSelection, UnitSelection
 from nestgraph.edits.skips import insert_skip
+from nestgraph.edits.three_ways import Conflict
 from nestgraph.edits.units import AddUnits, RemoveUnits
 from nestgraph.edits.widening import duplicate_unit, split_unit, widen
+from nestgraph.graph.way import Way
 
 __all__ = [
     "EDIT",
@@ -48,6 +51,7 @@ __all__ = [
     "Applied",
     "Batch",
     "Block",
+    "Conflict",
     "ConnectionSelection",
     "Edit",
     "Editor",
@@ -63,6 +67,7 @@ __all__ = [
     "SetOperations",
     "SetValues",
     "UnitSelection",
+    "Way",
     "bypass_layer",
     "coupled",
     "deepen",
@@ -74,6 +79,7 @@ __all__ = [
     "grow_unit",
     "insert_batch_norm",
     "insert_skip",
+    "merge",
     "merge_twins",
     "narrow",
     "normalisation_factor",
@@ -84,8 +90,10 @@ __all__ = [
     "restore_inputs",
     "shift_activations",
     "shrink_areas",
+    "side_by_side",
     "split_unit",
     "thaw",
     "wake_connections",
+    "way_over",
     "widen",
 ]

@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, Strict
 
@@ -17,8 +17,9 @@ from nestgraph.edits.layers import (
     SetInterface,
     SetOperations,
 )
-from nestgraph.edits.three_ways import Conflict, ConflictError
+from nestgraph.edits.three_ways import Conflict
 from nestgraph.edits.units import AddUnits, RemoveUnits
+from nestgraph.errors import ConflictError
 from nestgraph.graph.structure import Structure
 from nestgraph.graph.way import Way
 from nestgraph.spec.record import Extent, Form, Name, Record, Text
@@ -61,6 +62,11 @@ class Batch(Edit):
         """What the edit does."""
         return self.title or f"Batch of {len(self.edits)} edits"
 
+    @property
+    def idle(self) -> bool:
+        """See `Edit.idle`."""
+        return all(edit.idle for edit in self.edits)
+
     def _repr_mimebundle_(self, **chosen: Any) -> dict[str, str]:  # noqa: ARG002  (notebooks pass include and exclude)
         return notebook.shown(self)
 
@@ -74,36 +80,69 @@ class Batch(Edit):
 
     def moved(self, way: Way) -> Edit | None:
         """Its parts in order, each by the way from where it stood to where it now stands: all of them or none."""
-        found: list[AnyEdit] = []
-        conflicts: list[Conflict] = []
-        for place, part in enumerate(self.edits):
-            later = self.edits[place + 1 :]
-            try:
-                mapped: Any = part.map(way)
-            except ConflictError as error:
-                conflicts += error.conflicts
-                mapped = self.nothing  # to find what else clashes
-            found.append(mapped)
-            if later and (conflicts or any(_looks_at(each, part) for each in later)):
-                way = past(way, part, mapped)
-        if conflicts:
-            raise ConflictError(self.words, tuple(conflicts))
-        edits = tuple(each for each in found if each != self.nothing)
-        return self.model_copy(update={"edits": edits}) if edits or not self.edits else None
+        moved, _ = carry(self, way, onward=False)
+        return None if moved.idle else moved
 
 
-def _looks_at(later: "AnyEdit", part: "AnyEdit") -> bool:
-    """Whether an edit is merged by what a part before it did: others are not carried out, as that is dear."""
-    if isinstance(later, Batch):
-        return any(_looks_at(each, part) for each in later.edits)
-    if isinstance(part, SetMask | SetArea):
-        if isinstance(later, SetMask | SetArea):
-            return later.projection == part.projection
-        return not isinstance(later, RemoveUnits)
-    return True
+def carry(edit: Edit, way: Way, onward: bool = True) -> tuple[Edit, Way]:
+    """An edit carried over, and the way from where it leads to where the one that was carried over does.
+
+    Args:
+        edit: made for the beginning of the way.
+        way: to where it is carried.
+        onward: whether the way after it is asked for; without, what no part looks at is not carried out, as it is dear.
+
+    Raises:
+        ConflictError: what clashes, of all its parts.
+        EditError: a part cannot be carried over.
+    """
+    conflicts: list[Conflict] = []
+    needed = iter(_needed(list(_leaves(edit)), onward))
+
+    def through(part: Any) -> Edit:
+        nonlocal way
+        if isinstance(part, Batch):
+            parts = [through(each) for each in part.edits]
+            return part.model_copy(update={"edits": tuple(each for each in parts if not each.idle)})
+        wanted = next(needed)
+        try:
+            mapped = part.map(way)
+        except ConflictError as error:
+            conflicts.extend(cast("tuple[Conflict, ...]", error.conflicts))
+            mapped = part.nothing  # to find what else clashes
+        if wanted:
+            way = _past(way, part, mapped)
+        return mapped
+
+    moved = through(edit)
+    if conflicts:
+        raise ConflictError(edit.words, tuple(conflicts))
+    return moved, way
 
 
-def past(way: Way, part: Edit, mapped: Edit) -> Way:
+def _leaves(edit: Edit) -> Iterator[Edit]:
+    """The edits of a batch and of the batches in it, in order."""
+    if isinstance(edit, Batch):
+        for each in edit.edits:
+            yield from _leaves(each)
+    else:
+        yield edit
+
+
+def _needed(leaves: list[Edit], onward: bool) -> list[bool]:
+    """For each edit whether where one after it leads, or what it is merged by, depends on what it did."""
+    masks: set[str] = set()
+    found, any_later, others = [onward] * len(leaves), onward, onward
+    for place in reversed(range(len(leaves))):
+        leaf = leaves[place]
+        found[place] = others or leaf.projection in masks if isinstance(leaf, SetMask | SetArea) else any_later
+        if isinstance(leaf, SetMask | SetArea):
+            masks.add(leaf.projection)
+        others, any_later = others or not isinstance(leaf, SetMask | SetArea | RemoveUnits), True
+    return found
+
+
+def _past(way: Way, part: Edit, mapped: Edit) -> Way:
     """The way from where an edit leads to where what it was mapped to leads."""
     base, here = part.change(way.base)[0], mapped.change(way.here)[0]
     born = {}

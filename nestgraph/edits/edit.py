@@ -106,6 +106,11 @@ class Edit(ArrayRecord, ABC):
         return there
 
     @property
+    def idle(self) -> bool:
+        """Whether it has nothing to do on any network."""
+        return False
+
+    @property
     @abstractmethod
     def words(self) -> str:
         """What the edit does, in a few words, for messages and histories."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from copy import copy
+from dataclasses import replace
 from typing import Any, Self
 
 import nestgraph.display as notebook
@@ -12,8 +13,10 @@ from nestgraph.edits.joining import carried, moved_on, way_over
 from nestgraph.edits.preview import Preview, preview_of
 from nestgraph.edits.selection import ConnectionSelection, UnitSelection
 from nestgraph.errors import EditError
+from nestgraph.graph.columns import UnitColumns
 from nestgraph.graph.network import Network
 from nestgraph.graph.reference import Inputs
+from nestgraph.graph.structure import Structure
 from nestgraph.graph.view import Node
 from nestgraph.spec.arguments import checked
 
@@ -48,7 +51,7 @@ class Editor:
         Raises:
             EditError: the edit is not legal; the current network stays.
         """
-        return self._advance(edit, edit.apply(self.network))
+        return self._advance(edit.apply(self.network))
 
     @checked(EditError)
     def replay(self, edits: Iterable[Edit]) -> Network:
@@ -136,7 +139,7 @@ class Editor:
         moved = list(moved_on(mine, way_over(parted, theirs)))
         try:
             self.back_to(self._history.shared(onto._history))
-            return self.replay([*theirs, *(edit for edit in moved if edit != edit.nothing)])
+            return self.replay([*theirs, *(edit for edit in moved if not edit.idle)])
         except EditError:
             self.back_to(was)
             raise
@@ -209,19 +212,22 @@ class Editor:
     def _repr_mimebundle_(self, **chosen: Any) -> dict[str, str]:  # noqa: ARG002  (notebooks pass include and exclude)
         return notebook.shown(self)
 
-    def _parted(self, other: "Editor") -> tuple[Network, list[Edit], list[Edit]]:
+    def _parted(self, other: "Editor") -> tuple[Structure, list[Edit], list[Edit]]:
         """The network at which another editor parted from this one, and what each of both did since."""
         moment = self._history.shared(other._history)
-        mine, theirs = ([step.edit for step in each._history.since(moment)] for each in (self, other))
-        return self._at(moment), mine, theirs
+        mine, theirs = (each._history.since(moment) for each in (self, other))
+        base: Structure = self._at(moment)
+        for step in (*mine[:1], *theirs[:1]):
+            base = base.replace(units={name: _numbered(base, name, step.fresh[name]) for name in base.layers_by_name})
+        return base, [step.edit for step in mine], [step.edit for step in theirs]
 
     def _at(self, moment: Moment) -> Network:
         """The network at a moment before now."""
         twin = self.branch()
         return twin.back_to(moment)
 
-    def _advance(self, edit: Edit, applied: Applied) -> Applied:
-        self._history.add(edit, applied.inverse)
+    def _advance(self, applied: Applied) -> Applied:
+        self._history.add(applied)
         self._network = applied.network
         return applied
 
@@ -234,3 +240,8 @@ class Editor:
         """Go to a moment right before or after the present one."""
         self._network = self._history.leading_to(moment).apply(self._network).network
         self._history.go(moment)
+
+
+def _numbered(structure: Structure, layer: str, next_id: int) -> UnitColumns:
+    """The units of a layer, with the smallest id that none of them ever had: an undo does not lower it again."""
+    return replace(structure.unit_columns(layer), next_id=min(next_id, structure.unit_columns(layer).next_id))

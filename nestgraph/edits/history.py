@@ -1,9 +1,9 @@
 """The history of a network under edit: a tree of moments, in which an edit after an undo begins a branch."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from nestgraph.edits.edit import Edit
+from nestgraph.edits.edit import Applied, Edit
 from nestgraph.errors import EditError
 
 
@@ -20,11 +20,19 @@ class Moment:
 
 @dataclass(frozen=True)
 class Step:
-    """What leads from one moment to the next, and back."""
+    """What leads from one moment to the next, and back.
+
+    Attributes:
+        before: the moment before.
+        edit: leads on from it.
+        inverse: leads back to it.
+        fresh: by layer, the smallest id that no unit had at the moment before: an undo does not lower it again.
+    """
 
     before: Moment
     edit: Edit
     inverse: Edit
+    fresh: Mapping[str, int]
 
 
 class History:
@@ -66,10 +74,11 @@ class History:
         """The moment after now that was left last; None where there is none."""
         return self._ahead.get(self.now)
 
-    def add(self, edit: Edit, inverse: Edit) -> Moment:
+    def add(self, applied: Applied) -> Moment:
         """An edit led from now to a new moment, which is now from here on."""
-        moment = Moment(edit.words)
-        self._steps[moment] = Step(self.now, edit, inverse)
+        moment, before = Moment(applied.edit.words), applied.before
+        fresh = {name: before.unit_columns(name).next_id for name in before.layers_by_name}
+        self._steps[moment] = Step(self.now, applied.edit, applied.inverse, fresh)
         self._ahead[self.now] = moment
         self.now = moment
         return moment

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import cast
 
-from nestgraph.edits.batch import AnyEdit, Batch, Reason, past, removed_by
+from nestgraph.edits.batch import AnyEdit, Batch, Reason, carry, removed_by
 from nestgraph.edits.difference import diff
 from nestgraph.edits.edit import Edit, recipe_function
 from nestgraph.edits.islands import island_edits
-from nestgraph.edits.three_ways import Conflict, ConflictError
-from nestgraph.errors import EditError
+from nestgraph.edits.three_ways import Conflict
+from nestgraph.errors import ConflictError, EditError
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.graph.way import Way
@@ -26,8 +27,6 @@ def way_over(network: Structure, edits: Iterable[Edit]) -> Way:
     for edit in edits:
         here, _ = edit.change(here)
         gone |= set(removed_by(edit))
-    if isinstance(network, Network):
-        here = network if here is network else Network.of(here)
     way = Way.between(network, here)
     return Way(way.base, way.here, way.twins, frozenset(gone))
 
@@ -79,14 +78,16 @@ def carried(base: Structure, ours: Network, mine: Sequence[Edit], others: Sequen
     try:
         moved = theirs.map(way)
     except ConflictError as error:
-        raise ConflictError("merge", tuple(_reasoned(each, mine, others) for each in error.conflicts)) from None
+        raise ConflictError(
+            "merge", tuple(_reasoned(each, mine, others) for each in cast("tuple[Conflict, ...]", error.conflicts))
+        ) from None
     return _swept(ours, [moved], "merge")  # type: ignore[list-item]
 
 
 def _swept(network: Structure, edits: Sequence[AnyEdit], title: str) -> Batch:
     """Edits, then the removal of the islands that they leave together."""
     after, _ = Batch(edits=tuple(edits)).change(network)
-    parts = tuple(edit for edit in edits if edit != edit.nothing)
+    parts = tuple(edit for edit in edits if not edit.idle)
     return Batch(edits=(*parts, *island_edits(after)), title=title)
 
 
@@ -119,6 +120,5 @@ def moved_on(edits: Sequence[Edit], way: Way) -> Iterator[Edit]:
         EditError: one of them cannot be.
     """
     for edit in edits:
-        moved = edit.map(way)
+        moved, way = carry(edit, way)
         yield moved
-        way = past(way, edit, moved)

@@ -6,7 +6,8 @@ import numpy as np
 from pydantic import Field, PrivateAttr, Strict
 
 from nestgraph.edits.edit import Edit
-from nestgraph.edits.three_ways import Conflict, ConflictError
+from nestgraph.edits.three_ways import Conflict
+from nestgraph.errors import ConflictError
 from nestgraph.graph.body import Body
 from nestgraph.graph.columns import NEUTRAL, ConnectionColumns, Ends, UnitColumns, gathered
 from nestgraph.graph.projections import MEANINGS, meaning_of

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nestgraph.errors import EditError
+from nestgraph.errors import ConflictError
 from nestgraph.spec.arrays import AnyArray
 
 MOST_NAMED = 32
@@ -40,15 +40,6 @@ class Conflict:
         given = ("".join(f" ({reason})" for reason in side[:1]) for side in (self.reasons or ((), ())))
         one, other = (f"{value}{why}" for value, why in zip((self.ours, self.theirs), given, strict=True))
         return f"{self.what} of {self.place!r}{whose}: {one} in the edit, {other} in the network"
-
-
-class ConflictError(EditError):
-    """An edit that does to a network what the network's own edits did otherwise; `conflicts` lists it."""
-
-    def __init__(self, words: str, conflicts: tuple[Conflict, ...]) -> None:
-        self.conflicts = conflicts
-        listed = "; ".join(map(str, conflicts[:8])) + (f"; and {len(conflicts) - 8} more" if len(conflicts) > 8 else "")
-        super().__init__(f"{words}: expected what only one side changed, got what both did: {listed}: make it anew")
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,7 @@ class Workbench(Editor):
         if pending is None:
             return None
         values, state = pending
-        return self._record(values, values.apply(self._network), state)
+        return self._record(values.apply(self._network), state)
 
     def drop(self) -> None:
         """Forget what was trained since the last edit: back to it, to the bit."""
@@ -180,7 +180,7 @@ class Workbench(Editor):
             optimizer.state.update(followed_states(present, before, (applied.network, module)))
         state = BenchState.of(made, applied.network, module, self._kept)
         self._follow(applied.network, module, state)
-        return self._record(edit, applied, state)
+        return self._record(applied, state)
 
     def undo(self) -> Network:
         """Take the last edit back, a training being one; a training that broke down is dropped.
@@ -274,8 +274,8 @@ class Workbench(Editor):
         values = trained_values(self._network, self._module, changed=True)
         return (values, state) if _any(values) or not state.same(self._kept) else None
 
-    def _record(self, edit: Edit, applied: Applied, state: BenchState) -> Applied:
-        advanced = self._advance(edit, applied)
+    def _record(self, applied: Applied, state: BenchState) -> Applied:
+        advanced = self._advance(applied)
         self._states[self._history.now] = state
         return advanced
 

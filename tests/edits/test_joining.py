@@ -1,0 +1,229 @@
+"""Merges, rebases and edits taken back out of order."""
+
+import json
+
+import numpy as np
+import pytest
+
+import nestgraph as ng
+from nestgraph.edits import SetValues, merge, side_by_side
+from nestgraph.errors import ConflictError, EditError
+from nestgraph.snapshot import JournalWriter, read_journal, replay
+from tests.cli.running import run
+
+
+def digits():
+    return ng.seeds.mlp([64, 12, 10], 0.5, seed=1)
+
+
+def lenet_5():
+    return ng.seeds.lenet_5(seed=1)
+
+
+def trained(network, *names, by=0.125):
+    """Other weights of some projections: what a training gives."""
+    columns = {name: network.connection_columns(name) for name in names}
+    return SetValues(weights={name: each.living(each.weight) + np.float32(by) for name, each in columns.items()})
+
+
+def pruned(network, name, count, first=0):
+    """Some connections pruned, far apart, so that no unit goes with them."""
+    live = np.flatnonzero(network.connection_columns(name).mask)
+    return ng.edits.prune_connections(
+        network, {name: np.random.default_rng(0).permutation(live)[first : first + count]}
+    )
+
+
+def grown(network, layer, value):
+    """A unit that all sources feed and that feeds all."""
+    weights = {}
+    for projection in (*network.incoming(layer), *network.outgoing(layer)):
+        shape = list(network.connection_columns(projection.name).weight.shape)
+        del shape[0 if projection.target == layer else 1]
+        weights[projection.name] = np.full(shape, value, np.float32)
+    return ng.edits.grow_unit(network, layer, weights)
+
+
+def sides(network, ours, theirs):
+    """Two editors of one network after what each did; each step is made for the network at hand."""
+    editor = ng.Editor(network)
+    branch = editor.branch()
+    for who, steps in ((editor, ours), (branch, theirs)):
+        for step in steps:
+            who.apply(step(who.network))
+    return editor, branch
+
+
+CASES = {
+    "digits, different layers": (
+        digits,
+        [lambda n: pruned(n, "input_to_fc1", 40), lambda n: trained(n, "input_to_fc1")],
+        [lambda n: grown(n, "fc1", 0.5), lambda n: pruned(n, "fc1_to_output", 9)],
+    ),
+    "digits, the same layer": (
+        digits,
+        [lambda n: pruned(n, "input_to_fc1", 40), lambda n: grown(n, "fc1", 0.25)],
+        [lambda n: pruned(n, "input_to_fc1", 60, first=20), lambda n: grown(n, "fc1", 0.5)],
+    ),
+    "LeNet-5, different layers": (
+        lenet_5,
+        [lambda n: grown(n, "conv1", 0.5), lambda n: pruned(n, "fc1_to_output", 9)],
+        [lambda n: pruned(n, "conv2_to_fc1", 200), lambda n: trained(n, "fc1_to_output")],
+    ),
+    "LeNet-5, the same layer": (
+        lenet_5,
+        [lambda n: pruned(n, "conv1_to_conv2", 90), lambda n: grown(n, "conv2", 0.25)],
+        [lambda n: ng.edits.remove_units(n, "conv2", n.units("conv2")[:2]), lambda n: grown(n, "conv2", 0.5)],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_a_merge_keeps_what_both_did_and_its_journal_replays(case, tmp_path):
+    make, ours, theirs = case
+    base = make()
+    editor, branch = sides(base, ours, theirs)
+    mine, other = editor.network, branch.network
+    editor.merge(branch)
+    merged = editor.network
+    for network, before in ((mine, other), (other, mine)):  # in either order, but for ids
+        assert network.unit_count <= merged.unit_count or before.unit_count < base.unit_count
+    for layer in merged.layer_names:
+        born = len(np.setdiff1d(mine.units(layer), base.units(layer))) + len(
+            np.setdiff1d(other.units(layer), base.units(layer))
+        )
+        gone = np.setdiff1d(base.units(layer), np.intersect1d(mine.units(layer), other.units(layer)))
+        assert len(merged.units(layer)) == len(base.units(layer)) - len(gone) + born
+    for name in merged.projection_names:
+        assert lost(base, merged, name) >= lost(base, mine, name) | lost(base, other, name)
+    with JournalWriter(tmp_path / "journal.jsonl") as journal:
+        again = ng.Editor(base)
+        for edit in editor.history:
+            journal.append("apply", again.apply(edit).network.digest, edit)
+    assert replay(base, read_journal(tmp_path / "journal.jsonl")).network == merged
+
+
+def lost(base, network, name):
+    """The connections of a network's base that it lacks, by the ids at their ends."""
+    columns, ends = base.wired(name)
+    addresses = {tuple(each) for each in columns.addresses(np.flatnonzero(columns.mask), ends).tolist()}
+    here, there = network.wired(name)
+    return addresses - {tuple(each) for each in here.addresses(np.flatnonzero(here.mask), there).tolist()}
+
+
+def test_three_snapshots_merge_as_their_editors_do():
+    base = digits()
+    editor, branch = sides(base, *CASES["digits, different layers"][1:])
+    mine, other = editor.network, branch.network
+    edit = merge(base, mine, other)
+    editor.merge(branch)
+    assert edit.apply(mine).network == editor.network
+
+
+@pytest.mark.parametrize("make", [digits, lenet_5])
+def test_two_trainings_of_one_layer_are_a_conflict(make, tmp_path):
+    base = make()
+    name = base.incoming(base.output_names[0])[0].name
+    mine, other = (trained(base, name, by=by).apply(base).network for by in (0.125, 0.25))
+    with pytest.raises(ConflictError, match=f"merge: expected what only one side changed.*weight of '{name}'") as both:
+        merge(base, mine, other)
+    (conflict,) = both.value.conflicts
+    assert conflict.count == base.connection_columns(name).active
+    paths = [tmp_path / f"{each}.json" for each in ("base", "ours", "theirs")]
+    for network, path in zip((base, mine, other), paths, strict=True):
+        ng.save(network, path)
+    result = run("merge", *paths, "--out", tmp_path / "merged.json", "--draw", tmp_path / "clash.svg", "--json")
+    assert result.exit_code == 1
+    assert not (tmp_path / "merged.json").exists()
+    told = json.loads(result.stdout)
+    assert told["merged"] is False
+    assert told["conflicts"][0]["place"] == name
+    assert told["conflicts"][0]["units"]
+    assert (tmp_path / "clash.svg").read_text("utf-8").endswith("</svg>\n")
+
+
+def test_the_verb_merges_files(tmp_path):
+    base = digits()
+    editor, branch = sides(base, *CASES["digits, the same layer"][1:])
+    for name, network in (("base", base), ("ours", editor.network), ("theirs", branch.network)):
+        ng.save(network, tmp_path / f"{name}.json")
+    files = [tmp_path / f"{name}.json" for name in ("base", "ours", "theirs")]
+    result = run("merge", *files, "--out", tmp_path / "merged.json")
+    assert result.exit_code == 0, result.output
+    merged = merge(base, editor.network, branch.network).apply(editor.network).network
+    assert ng.load(tmp_path / "merged.json") == merged
+
+
+def test_a_branch_is_rebased_edit_by_edit():
+    base = digits()
+    editor, branch = sides(base, *CASES["digits, different layers"][1:])
+    before, mine = editor.mark(), editor.network
+    steps = len(editor.history)
+    after = editor.rebase(branch)
+    assert len(editor.history) == steps + len(branch.history)
+    assert editor.history[: len(branch.history)] == branch.history
+    assert editor.back_to(before) == mine
+    other = ng.Editor(branch.network)
+    assert after.unit_count == other.network.unit_count
+
+
+def test_a_rebase_that_clashes_changes_nothing():
+    base = digits()
+    editor, branch = sides(
+        base, [lambda n: trained(n, "fc1_to_output")], [lambda n: trained(n, "fc1_to_output", by=0.25)]
+    )
+    mine, history = editor.network, editor.history
+    with pytest.raises(ConflictError):
+        editor.rebase(branch)
+    assert editor.network is mine
+    assert editor.history == history
+
+
+def test_an_edit_is_taken_back_though_others_came_after_it():
+    base = digits()
+    editor = ng.Editor(base)
+    editor.apply(grown(base, "fc1", 0.5))
+    added = editor.mark()
+    before = editor.network.connection_columns("input_to_fc1").mask[-1].sum()
+    editor.apply(pruned(editor.network, "input_to_fc1", 30))
+    own = before - editor.network.connection_columns("input_to_fc1").mask[-1].sum()
+    editor.take_back(added)
+    assert editor.network.units("fc1").tolist() == base.units("fc1").tolist()
+    assert len(lost(base, editor.network, "input_to_fc1")) == 30 - own
+    editor.undo()
+    assert len(editor.network.units("fc1")) == len(base.units("fc1")) + 1
+
+
+def test_what_a_later_edit_changed_cannot_be_taken_back():
+    base = digits()
+    editor = ng.Editor(base)
+    editor.apply(trained(base, "fc1_to_output"))
+    first = editor.mark()
+    editor.apply(trained(editor.network, "fc1_to_output"))
+    with pytest.raises(ConflictError):
+        editor.take_back(first)
+    with pytest.raises(EditError, match="expected a moment that an edit led to, got the first one"):
+        editor.take_back(editor.moments[0])
+
+
+def test_proposals_for_one_network_are_joined():
+    base = digits()
+    proposals = [pruned(base, "input_to_fc1", 20), pruned(base, "input_to_fc1", 20, first=10), grown(base, "fc1", 0.5)]
+    joined = side_by_side(base, proposals).apply(base).network
+    assert joined.connection_count == base.connection_count - 30 + 64 + 10
+    clash = [trained(base, "fc1_to_output", by=by) for by in (0.125, 0.25)]
+    with pytest.raises(ConflictError):
+        side_by_side(base, clash)
+
+
+def test_editors_of_different_networks_have_nothing_in_common():
+    with pytest.raises(EditError, match="expected an editor with a moment in common, got one of another network"):
+        ng.Editor(digits()).merge(ng.Editor(digits()))
+
+
+def test_an_empty_side_merges():
+    base = digits()
+    other = pruned(base, "input_to_fc1", 5).apply(base).network
+    assert merge(base, base, other).apply(base).network == other
+    assert merge(base, other, base).apply(other).network == other
+    assert not merge(base, base, base).edits
