@@ -310,7 +310,7 @@ def diff(
     before, after = ng.load(old), ng.load(new)
     change, edits = ng.difference(before, after), ng.diff(before, after)
     if as_json:
-        answer(edits.model_dump_json())
+        answer(edits.model_copy(update={"base": before.digest}).model_dump_json())
     elif change:
         answer(f"{table(difference_rows(change))}\nedits: {edit_words(edits)}")
     else:

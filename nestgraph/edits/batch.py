@@ -4,7 +4,7 @@ import operator
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import Field, Strict
+from pydantic import Field, Strict, StringConstraints
 
 import nestgraph.display as notebook
 from nestgraph.edits.connections import SetArea, SetMask, SetValues
@@ -20,9 +20,10 @@ from nestgraph.edits.layers import (
 from nestgraph.edits.three_ways import Conflict
 from nestgraph.edits.units import AddUnits, RemoveUnits
 from nestgraph.errors import ConflictError
+from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.graph.way import Way
-from nestgraph.spec.record import Extent, Form, Name, Record, Text
+from nestgraph.spec.record import Extent, Form, Name, Record, Text, absent
 
 
 class Reason(Record):
@@ -43,6 +44,10 @@ class Reason(Record):
     bound: float | None = None
 
 
+Base = Annotated[str | None, StringConstraints(pattern=r"^[0-9a-f]{64}$"), Field(exclude_if=absent)]
+"""The digest of the network that a batch is for, if it names one."""
+
+
 class Batch(Edit):
     """Edits carried out in order as one. An empty batch changes nothing.
 
@@ -50,12 +55,14 @@ class Batch(Edit):
         edits: what is done.
         title: what it is for.
         reasons: what policies chose its units and connections by.
+        base: the digest of the one network that it is for; None where it may be applied to any that it fits.
     """
 
     kind: Literal["batch"] = "batch"
     edits: Annotated[tuple["AnyEdit", ...], Field(max_length=100_000), Strict(False)]  # a list will do
     title: Text = ""
     reasons: Annotated[tuple[Reason, ...], Field(max_length=100_000, exclude_if=operator.not_), Strict(False)] = ()
+    base: Base = None
 
     @property
     def words(self) -> str:
@@ -69,6 +76,12 @@ class Batch(Edit):
 
     def _repr_mimebundle_(self, **chosen: Any) -> dict[str, str]:  # noqa: ARG002  (notebooks pass include and exclude)
         return notebook.shown(self)
+
+    def check_base(self, network: Network) -> None:
+        """See `Edit.check_base`."""
+        if self.base is not None and network.digest != self.base:
+            remedy = "`map` carries an edit over to another network"
+            self.refuse(f"expected the network {self.base:.12} that it names, got {network.digest:.12}: {remedy}")
 
     def change(self, structure: Structure) -> tuple[Structure, Edit]:
         """Carry the edits out in order."""
@@ -103,7 +116,7 @@ def carry(edit: Edit, way: Way, onward: bool = True) -> tuple[Edit, Way]:
         nonlocal way
         if isinstance(part, Batch):
             parts = [through(each) for each in part.edits]
-            return part.model_copy(update={"edits": tuple(each for each in parts if not each.idle)})
+            return part.model_copy(update={"edits": tuple(each for each in parts if not each.idle), "base": None})
         wanted = next(needed)
         try:
             mapped = part.map(way)

@@ -45,6 +45,7 @@ class Edit(ArrayRecord, ABC):
         Raises:
             EditError: the edit does not fit the network, or its result would break a law.
         """
+        self.check_base(network)
         try:
             structure, inverse = self.change(network)
             return Applied(self, network, Network.of(structure), inverse)
@@ -54,6 +55,13 @@ class Edit(ArrayRecord, ABC):
             raise EditError(f"{self.words}: expected a network without broken laws, got: {error}{remedy}") from error
         except (StructureError, RecordError) as error:
             raise EditError(f"{self.words}: {error}") from error
+
+    def check_base(self, network: Network) -> None:
+        """Refuse a network that the edit says it is not for.
+
+        Raises:
+            EditError: it names another one.
+        """
 
     @abstractmethod
     def change(self, structure: Structure) -> "tuple[Structure, Edit]":

@@ -17,7 +17,7 @@ from nestgraph.spec.arguments import checked
 
 
 @checked(EditError)
-def way_over(network: Structure, edits: Iterable[Edit]) -> Way:
+def way_over(network: Structure, edits: Sequence[Edit]) -> Way:
     """The way from a network to what edits make of it, one after the other.
 
     Raises:

@@ -23,7 +23,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from nestgraph.edits.batch import AnyEdit, Batch, Reason
+from nestgraph.edits.batch import AnyEdit, Base, Batch, Reason
 from nestgraph.edits.connections import SetArea, SetMask, SetValues
 from nestgraph.edits.layers import (
     AddLayer,
@@ -194,11 +194,13 @@ class CompactBatch(ArrayRecord):
     edits: Annotated[tuple["JournalEdit", ...], Field(max_length=100_000), Strict(False)]
     title: Annotated[Text, Field(exclude_if=operator.not_)] = ""
     reasons: Annotated[tuple[Reason, ...], Field(max_length=100_000, exclude_if=empty), Strict(False)] = ()
+    base: Base = None
 
     @property
     def plain(self) -> Batch:
         """The edit."""
-        return Batch(edits=tuple(plain(edit) for edit in self.edits), title=self.title, reasons=self.reasons)
+        edits = tuple(plain(edit) for edit in self.edits)
+        return Batch(edits=edits, title=self.title, reasons=self.reasons, base=self.base)
 
 
 JournalEdit = Annotated[
@@ -229,7 +231,7 @@ def compact(edit: Any) -> Any:
     """The form that an edit has in a journal: itself where there is no other."""
     if isinstance(edit, Batch):
         edits = tuple(compact(inner) for inner in edit.edits)
-        return CompactBatch.model_construct(edits=edits, title=edit.title, reasons=edit.reasons)
+        return CompactBatch.model_construct(edits=edits, title=edit.title, reasons=edit.reasons, base=edit.base)
     form = FORMS.get(cast("type[Any]", type(edit)))
     return (form and form.of(edit)) or edit
 

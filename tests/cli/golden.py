@@ -22,6 +22,7 @@ VERBS = (
     "draw",
     "diff",
     "edit",
+    "merge",
     "data",
     "schema",
 )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import nestgraph as ng
-from nestgraph.edits import SetValues, merge, side_by_side
+from nestgraph.edits import EDIT, SetValues, merge, side_by_side, way_over
 from nestgraph.errors import ConflictError, EditError
 from nestgraph.snapshot import JournalWriter, read_journal, replay
 from tests.cli.running import run
@@ -219,6 +219,20 @@ def test_proposals_for_one_network_are_joined():
 def test_editors_of_different_networks_have_nothing_in_common():
     with pytest.raises(EditError, match="expected an editor with a moment in common, got one of another network"):
         ng.Editor(digits()).merge(ng.Editor(digits()))
+
+
+def test_a_batch_that_names_its_base_is_for_that_network_alone():
+    base = digits()
+    other = trained(base, "fc1_to_output").apply(base).network
+    edit = pruned(base, "input_to_fc1", 5).model_copy(update={"base": base.digest})
+    assert EDIT.validate_json(edit.model_dump_json()) == edit
+    assert edit.apply(base).network != base
+    with pytest.raises(
+        EditError, match=f"expected the network {base.digest:.12} that it names, got {other.digest:.12}"
+    ):
+        edit.apply(other)
+    moved = edit.map(way_over(base, [trained(base, "fc1_to_output")]))
+    assert moved.apply(other).network.connection_count == base.connection_count - 5
 
 
 def test_an_empty_side_merges():

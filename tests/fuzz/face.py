@@ -290,6 +290,13 @@ def _edits(network):
     yield e.shift_activations, {"structure": network, "function": "relu", "replaced": "leaky_relu"}
     yield e.shrink_areas, {"structure": network, "areas": {}}
     yield ng.difference, {"old": network, "new": e.drop_islands(network).apply(network).network}
+    after = e.remove_units(network, "fc1", [int(units[0])]).apply(network).network
+    yield (
+        e.merge,
+        {"base": network, "ours": after, "theirs": e.replace_activation(network, "fc1", "tanh").apply(network).network},
+    )
+    yield e.side_by_side, {"network": network, "edits": [e.remove_units(network, "fc1", [int(units[0])])]}
+    yield e.way_over, {"network": network, "edits": [e.remove_units(network, "fc1", [int(units[0])])]}
     yield e.diff, {"old": network, "new": e.remove_units(network, "fc1", [int(units[0])]).apply(network).network}
 
 
@@ -315,6 +322,15 @@ def _benches(network, rng):
     yield connections.set, {"weights": 0.5}
     yield editor.select_connections(dormant=True).wake, {"weights": 0.5}
     yield edit.apply, {"network": network}
+    branch = editor.branch()
+    branch.apply(edit)
+    yield editor.merge, {"branch": branch}
+    yield editor.rebase, {"onto": branch}
+    yield branch.take_back, {"moment": branch.mark()}
+    way = ng.edits.way_over(network, [edit])
+    yield edit.map, {"way": way}
+    yield ng.edits.Way.between, {"base": network, "here": edit.apply(network).network}
+    yield way.then, {"later": ng.edits.Way.between(way.here, way.here)}
     yield ng.edits.IndexMap.between, {"old": network, "new": edit.apply(network).network}
     yield ng.Network.of, {"structure": network}
     parts = {"layers": network.layers_by_name.values(), "projections": network.projections_by_name.values()}
