@@ -37,6 +37,7 @@ READS = {
     "report out": ("", "report @ --out new.html"),
     "results": ("", "results @ --docs new"),
     "data": ("", "data @"),
+    "merge": (".json", "merge @ before.json after.json"),
 }
 """By what is read: the suffix of its name, and the words, in which @ is the path."""
 
@@ -45,6 +46,8 @@ WRITES = {
     "draw png": (".png", "draw before.json @"),
     "diff": (".svg", "diff before.json after.json --draw @"),
     "edit": (".json", "edit before.json edit.json --out @"),
+    "merge": (".json", "merge before.json before.json after.json --out @"),
+    "merge picture": (".svg", "merge before.json before.json after.json --draw @"),
     "export": (".safetensors", "export before.json @"),
     "export source": (".py", "export before.json @"),
     "export format": (".graphml", "export before.json @ --format graphml"),
