@@ -26,8 +26,8 @@ class Matrix:
         return np.any(self.edges if targets.all() else self.edges[targets], axis=0)
 
     def beyond(self, place: int, forward: bool) -> AnyArray:
-        """(k,): the targets of a source, or the sources of a target."""
-        return np.flatnonzero(self.edges[:, place] if forward else self.edges[place])
+        """An index of the targets of a source, or of the sources of a target: (k,) places, or bools for all units."""
+        return self.edges[:, place] if forward else self.edges[place]
 
     def among(self, targets: AnyArray, sources: AnyArray) -> tuple[AnyArray, AnyArray]:
         """(k,) twice: targets and sources of the pairs between places that are given in ascending order."""

@@ -13,7 +13,7 @@ from tests.laws import check_laws, quick, unless_refused
 from tests.strategies import EDIT_CASES, SEEDS, edits_for, networks
 from tests.strategies.recipes import RECIPE_CASES
 
-NO_RECIPES = {"coupled", "diff", "normalisation_factor"}
+NO_RECIPES = {"coupled", "diff", "merge", "normalisation_factor", "side_by_side", "way_over"}
 
 
 def test_every_edit_kind_and_recipe_has_a_case():
