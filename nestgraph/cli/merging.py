@@ -1,12 +1,15 @@
 """The verb that joins what two sides made of one network."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from nestgraph.cli.options import Json, Overwrite, Theme, View, check_picture
 from nestgraph.cli.output import NO, facts, say, suggest
+
+if TYPE_CHECKING:
+    from nestgraph.edits import Conflict
 
 MERGE_EXAMPLE = "nestgraph merge base.json ours.json theirs.json --out merged.json"
 
@@ -42,7 +45,10 @@ def merge_networks(
         merged = ng.edits.merge(before, mine, other).apply(mine).network
     except ConflictError as error:
         listed = [vars(conflict) for conflict in error.conflicts]
-        facts({"merged": False, "conflicts": listed}, "\n".join(map(str, error.conflicts)), as_json)
+        words = "\n".join(
+            conflict.told(str(theirs), str(ours)) for conflict in cast("tuple[Conflict, ...]", error.conflicts)
+        )
+        facts({"merged": False, "conflicts": listed}, words, as_json)
         if picture is not None:
             say(f"drawn: {draw_difference(mine, other, picture, view, theme=theme, overwrite=overwrite)}")
         suggest("diff", ours, theirs)
@@ -54,4 +60,4 @@ def merge_networks(
     change = change_facts(mine, merged)
     content = {"merged": True, "snapshot": None if out is None else str(out), "digest": merged.digest, **change}
     facts(content, f"{out or 'merged'}: {merged!r}\n{change_table(change)}", as_json)
-    suggest("diff", ours, out or "merged.json")
+    suggest(*(("merge", base, ours, theirs, "--out", "FILE") if out is None else ("diff", ours, out)))

@@ -151,9 +151,9 @@ class Editor:
         Raises:
             EditError: a later edit builds on it or changed the same, or it is no moment on the way to the present one.
         """
-        after = self._history.since(moment)
+        self.mark()
+        after, step = self._history.since(moment), self._history.step_to(moment)
         here = self._at(moment)
-        step = self._history.step_to(moment)
         return self.apply(carried(here, self.network, [each.edit for each in after], [step.inverse]))
 
     @checked(EditError)
@@ -213,18 +213,22 @@ class Editor:
         return notebook.shown(self)
 
     def _parted(self, other: "Editor") -> tuple[Structure, list[Edit], list[Edit]]:
-        """The network at which another editor parted from this one, and what each of both did since."""
+        """The network at which another editor parted from this one, and what each did since, training included."""
+        for editor in (self, other):
+            editor.mark()  # a bench takes in what it trained
         moment = self._history.shared(other._history)
         mine, theirs = (each._history.since(moment) for each in (self, other))
-        base: Structure = self._at(moment)
+        base = self._at(moment)
         for step in (*mine[:1], *theirs[:1]):
             base = base.replace(units={name: _numbered(base, name, step.fresh[name]) for name in base.layers_by_name})
         return base, [step.edit for step in mine], [step.edit for step in theirs]
 
-    def _at(self, moment: Moment) -> Network:
+    def _at(self, moment: Moment) -> Structure:
         """The network at a moment before now."""
-        twin = self.branch()
-        return twin.back_to(moment)
+        structure: Structure = self._network
+        for step in reversed(self._history.since(moment)):
+            structure, _ = step.inverse.change(structure)
+        return structure
 
     def _advance(self, applied: Applied) -> Applied:
         self._history.add(applied)

@@ -20,8 +20,8 @@ class Conflict:
         place: the layer or projection.
         what: of it that both changed, such as `weight`.
         units: ids of the units of the layer, or of the target, for up to 32 entries; empty where it is the whole place.
-        ours: what the edit makes of it, in words; of the first unit.
-        theirs: what it is here.
+        edit: what the edit makes of it, in words; of the first unit.
+        here: what it is in the network that the edit is carried over to.
         count: how many entries both changed.
         reasons: what policies chose them by, in words: those of the edit, then those of what is here.
     """
@@ -29,17 +29,21 @@ class Conflict:
     place: str
     what: str
     units: tuple[int, ...]
-    ours: str
-    theirs: str
+    edit: str
+    here: str
     count: int = 1
     reasons: tuple[tuple[str, ...], ...] = ()
 
-    def __str__(self) -> str:
+    def told(self, edit: str, here: str) -> str:
+        """The conflict in a line, both sides under names such as `theirs` and `ours`."""
         units = ", ".join(map(str, self.units[:5])) + (" and more" if self.count > 5 else "")
         whose = f" at unit{'s' if len(self.units) > 1 else ''} {units}" if self.units else ""
         given = ("".join(f" ({reason})" for reason in side[:1]) for side in (self.reasons or ((), ())))
-        one, other = (f"{value}{why}" for value, why in zip((self.ours, self.theirs), given, strict=True))
-        return f"{self.what} of {self.place!r}{whose}: {one} in the edit, {other} in the network"
+        one, other = (f"{value}{why}" for value, why in zip((self.edit, self.here), given, strict=True))
+        return f"{self.what} of {self.place!r}{whose}: {one} in {edit}, {other} in {here}"
+
+    def __str__(self) -> str:
+        return self.told("the edit", "the network")
 
 
 @dataclass(frozen=True)
