@@ -239,7 +239,7 @@ def test_a_batch_that_names_its_base_is_for_that_network_alone():
 def test_a_bench_merges_what_it_trained_with_what_a_branch_pruned():
     bench = ng.Workbench(digits(), lambda module: torch.optim.Adam(module.parameters(), lr=0.01))
     branch = bench.branch()
-    bench.module(torch.ones(4, 64)).square().mean().backward()
+    bench.module(torch.eye(64)).square().mean().backward()
     bench.optimizers[0].step()
     branch.apply(pruned(branch.network, "input_to_fc1", 40))
     bench.merge(branch)
@@ -247,7 +247,7 @@ def test_a_bench_merges_what_it_trained_with_what_a_branch_pruned():
     assert np.array_equal(here.mask, there.mask)
     assert (here.weight != before.weight)[here.mask].any()
     assert ng.collect(bench.network, bench.module) == bench.network
-    bench.module(torch.ones(4, 64)).square().mean().backward()
+    bench.module(torch.eye(64)).square().mean().backward()
     bench.optimizers[0].step()  # goes on with the same optimizer
 
 
