@@ -86,9 +86,8 @@ class AddUnits(Edit):
         pairs = ((UnitColumns.of(born, {}), units) for born, units in sides)
         ends, here = (Ends(*(pair if end == 0 else reversed(pair))) for pair in pairs)
         own, others = np.arange(len(ids)), way.old(far)
-        part = (
-            self.blocks[name].columns(type(columns)).carried(ends, here, (own, others) if end == 0 else (others, own))
-        )
+        part = way.base.connection_columns(name).explicit(self.blocks[name].columns(type(columns)), end, columns)
+        part = part.carried(ends, here, (own, others) if end == 0 else (others, own))
         try:
             return columns.adapted(part, end)
         except ValueError as error:

@@ -288,6 +288,10 @@ class ConnectionColumns(ABC):
     def dormant(self, count: int, end: int) -> Self:
         """A part for `count` units of an end that nothing connects."""
 
+    def explicit(self, part: Any, end: int, here: Any) -> Self:  # noqa: ARG002
+        """A part for this block with what its units would share with the others, where each has its own `here`."""
+        return part
+
     def adapted(self, part: Any, end: int) -> Self:  # noqa: ARG002
         """A part that was made for another network, as it can be joined to this one.
 

@@ -148,6 +148,12 @@ class Grid(ConnectionColumns):
         shape = _resized(self.weight, end, count)
         return self.of(owned(np.zeros(shape, np.float32)), owned(np.zeros(shape, bool)))
 
+    def explicit(self, part: Self, end: int, here: Self) -> Self:
+        """See `ConnectionColumns.explicit`: the area that is one for all sources."""
+        if part.area is not None or self.area is None or self._takes_area(part, end) or not here.by_unit(end):
+            return part
+        return replace(part, area=owned(np.repeat(self.area, part.weight.shape[end], end)))
+
     def adapted(self, part: Self, end: int) -> Self:
         """See `ConnectionColumns.adapted`: an area in the form that there is here."""
         if part.area is None:
