@@ -72,15 +72,12 @@ def carried(base: Structure, ours: Network, mine: Sequence[Edit], others: Sequen
         ConflictError: both sides changed the same thing otherwise, with the reasons that both gave.
         EditError: one builds on what the other took away.
     """
-    way = way_over(base, mine)
-    way = Way(base, ours, {name: way.twins[name] for name in way.twins}, way.remade)
-    theirs = Batch(edits=tuple(others))  # type: ignore[arg-type]
+    over = way_over(base, mine)
     try:
-        moved = theirs.map(way)
+        moved = Batch(edits=tuple(others)).map(Way(base, ours, over.twins, over.remade))  # type: ignore[arg-type]
     except ConflictError as error:
-        raise ConflictError(
-            "merge", tuple(_reasoned(each, mine, others) for each in cast("tuple[Conflict, ...]", error.conflicts))
-        ) from None
+        found = cast("tuple[Conflict, ...]", error.conflicts)
+        raise ConflictError("merge", tuple(_reasoned(each, mine, others) for each in found)) from None
     return _swept(ours, [moved], "merge")  # type: ignore[list-item]
 
 
