@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-import torch
 
 import nestgraph as ng
 from nestgraph.edits import EDIT, SetValues, merge, side_by_side, way_over
@@ -234,21 +233,6 @@ def test_a_batch_that_names_its_base_is_for_that_network_alone():
         edit.apply(other)
     moved = edit.map(way_over(base, [trained(base, "fc1_to_output")]))
     assert moved.apply(other).network.connection_count == base.connection_count - 5
-
-
-def test_a_bench_merges_what_it_trained_with_what_a_branch_pruned():
-    bench = ng.Workbench(digits(), lambda module: torch.optim.Adam(module.parameters(), lr=0.01))
-    branch = bench.branch()
-    bench.module(torch.eye(64)).square().mean().backward()
-    bench.optimizers[0].step()
-    branch.apply(pruned(branch.network, "input_to_fc1", 40))
-    bench.merge(branch)
-    before, here, there = (n.connection_columns("input_to_fc1") for n in (digits(), bench.network, branch.network))
-    assert np.array_equal(here.mask, there.mask)
-    assert (here.weight != before.weight)[here.mask].any()
-    assert ng.collect(bench.network, bench.module) == bench.network
-    bench.module(torch.eye(64)).square().mean().backward()
-    bench.optimizers[0].step()  # goes on with the same optimizer
 
 
 def test_an_empty_side_merges():

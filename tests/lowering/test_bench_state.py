@@ -17,6 +17,7 @@ from nestgraph.lowering.parameters import parameters_of
 from nestgraph.runs.state_files import TypeAdapter, read_state, write_state
 from nestgraph.seeds import mlp
 from nestgraph.snapshot import from_bytes, to_bytes
+from tests.edits.test_joining import digits, pruned
 from tests.laws import quick, unless_refused
 from tests.lowering.test_masked import two_maps
 from tests.lowering.test_workbench import IMAGES, MAKERS, assert_same_moment, moment, step
@@ -131,3 +132,18 @@ def test_a_module_that_is_given_up_goes_at_once():
     assert alive[1:] == [None] * len(alive[1:])
     outputs = held(torch.tensor(IMAGES["x"]))  # it still computes where somebody holds it
     assert outputs.shape == branch.module(torch.tensor(IMAGES["x"])).shape
+
+
+def test_a_bench_merges_what_it_trained_with_what_a_branch_pruned():
+    bench = ng.Workbench(digits(), lambda module: torch.optim.Adam(module.parameters(), lr=0.01))
+    branch = bench.branch()
+    bench.module(torch.eye(64)).square().mean().backward()
+    bench.optimizers[0].step()
+    branch.apply(pruned(branch.network, "input_to_fc1", 40))
+    bench.merge(branch)
+    before, here, there = (n.connection_columns("input_to_fc1") for n in (digits(), bench.network, branch.network))
+    assert np.array_equal(here.mask, there.mask)
+    assert (here.weight != before.weight)[here.mask].any()
+    assert ng.collect(bench.network, bench.module) == bench.network
+    bench.module(torch.eye(64)).square().mean().backward()
+    bench.optimizers[0].step()  # goes on with the same optimizer
