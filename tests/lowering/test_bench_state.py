@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nestgraph.edits import remove_units
 from nestgraph.errors import EditError, LoweringError
-from nestgraph.lowering import Workbench
+from nestgraph.lowering import Workbench, collect
 from nestgraph.lowering.bench_state import BenchRecord, BenchState
 from nestgraph.lowering.parameters import parameters_of
 from nestgraph.runs.state_files import TypeAdapter, read_state, write_state
@@ -135,7 +135,7 @@ def test_a_module_that_is_given_up_goes_at_once():
 
 
 def test_a_bench_merges_what_it_trained_with_what_a_branch_pruned():
-    bench = ng.Workbench(digits(), lambda module: torch.optim.Adam(module.parameters(), lr=0.01))
+    bench = Workbench(digits(), lambda module: torch.optim.Adam(module.parameters(), lr=0.01))
     branch = bench.branch()
     bench.module(torch.eye(64)).square().mean().backward()
     bench.optimizers[0].step()
@@ -144,6 +144,6 @@ def test_a_bench_merges_what_it_trained_with_what_a_branch_pruned():
     before, here, there = (n.connection_columns("input_to_fc1") for n in (digits(), bench.network, branch.network))
     assert np.array_equal(here.mask, there.mask)
     assert (here.weight != before.weight)[here.mask].any()
-    assert ng.collect(bench.network, bench.module) == bench.network
+    assert collect(bench.network, bench.module) == bench.network
     bench.module(torch.eye(64)).square().mean().backward()
     bench.optimizers[0].step()  # goes on with the same optimizer
