@@ -10,6 +10,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from nestgraph.spec.operations import Padding, Pair
 from nestgraph.spec.record import Extent, Name, Record
+from nestgraph.spec.wording import quoted
 
 
 def _default_name(data: dict[str, Any]) -> str:
@@ -192,6 +193,9 @@ def _swept(kind: str, kernel: tuple[int, int] | None, stride: tuple[int, int]) -
 
 
 _BuiltIn = Annotated[Dense | Conv | OneToOne | Argument, Field(discriminator="kind")]
+KINDS = ("dense", "conv", "one_to_one", "argument")
+"""The tags of the records above."""
+REMEDY = "import the package that registers it"
 RECORDS: dict[str, type[Projection]] = {}
 """The kinds that others have registered, by the tag of their records; see `graph.projections.register`."""
 
@@ -205,6 +209,9 @@ class _ByKind:
                 cast("dict[str, Any]", value).get("kind") if isinstance(value, dict) else getattr(value, "kind", None)
             )
             record = RECORDS.get(kind) if isinstance(kind, str) else None
+            if record is None and isinstance(kind, str) and kind not in KINDS:
+                known = ", ".join((*KINDS, *RECORDS))
+                raise ValueError(f"expected a kind of projection that is known ({known}), got {quoted(kind)}: {REMEDY}")
             if record is None:
                 return within(value)
             if isinstance(value, record):

@@ -28,5 +28,5 @@ def test_a_kind_of_others_has_all_that_ours_have(tmp_path):
     assert told.splitlines()[-1] == "all of it"
     assert "refused: unit ('x', 9): is paired by 'some' but does not live" in told
     stranger = said(tmp_path, "unknown")
-    assert "'listed'" in stranger
+    assert "got 'listed': import the package that registers it" in stranger
     assert "Traceback" not in stranger
