@@ -49,7 +49,7 @@ class ConvMeaning(Meaning[Conv, Grid]):
 
     def project(self, source: AnyArray) -> AnyArray:
         """See `Meaning.project`."""
-        kernel, weight, area = self.record, self.living(source.dtype), self.columns.area
+        kernel, weight, area = self.record, self.weights(source.dtype), self.columns.area
         windows = windows_of(source, kernel.kernel, kernel.stride, kernel.padding, kernel.dilation)
         if area is None:
             return np.einsum("bipqhw,oihw->bopq", windows, weight, optimize=True)

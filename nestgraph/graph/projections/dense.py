@@ -41,7 +41,7 @@ class DenseMeaning(Meaning[Dense, Grid]):
 
     def project(self, source: AnyArray) -> AnyArray:
         """See `Meaning.project`."""
-        weight = self.living(source.dtype)
+        weight = self.weights(source.dtype)
         return np.tensordot(source, weight, (range(1, source.ndim), range(1, weight.ndim)))
 
     def read(self, entries: AnyArray) -> AnyArray:

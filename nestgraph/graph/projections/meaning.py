@@ -110,9 +110,9 @@ class Meaning(ABC, Generic[P, C]):
         return self.columns.active * math.prod(self.target_size or ())
 
     def unconnected(self) -> ConnectionColumns:
-        """Active connections of weight 0 between all units that it may join, the units at equal places if few."""
+        """Active connections of weight 0 between all units that it may join."""
         return self.kind.of(np.zeros(self.shape, np.float32))
 
-    def living(self, dtype: Any) -> AnyArray:
+    def weights(self, dtype: Any) -> AnyArray:
         """The weights, 0 where dormant."""
         return np.where(self.columns.mask, self.columns.weight, 0).astype(dtype)

@@ -69,7 +69,7 @@ class OneToOneMeaning(Meaning[OneToOne, Links]):
     def project(self, source: AnyArray) -> AnyArray:
         """See `Meaning.project`. A gate's factors may be (batch, targets, 1, 1), for all positions of a map."""
         record, columns, ends = self.record, self.columns, self.ends
-        weight, read = self.living(source.dtype), source[:, columns.at(1, ends)]
+        weight, read = self.weights(source.dtype), source[:, columns.at(1, ends)]
         if record.kernel is None:
             values = read * by_unit(weight, read)
         else:

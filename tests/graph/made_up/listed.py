@@ -65,7 +65,7 @@ class ListedMeaning(Meaning[Listed, Pairs]):
 
     def project(self, source):
         total = np.zeros((len(source), len(self.ends.target)), source.dtype)
-        weight = self.living(source.dtype) * self.record.strength
+        weight = self.weights(source.dtype) * self.record.strength
         np.add.at(total.T, self.columns.at(0, self.ends), (source[:, self.columns.at(1, self.ends)] * weight).T)
         return total
 
