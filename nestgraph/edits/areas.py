@@ -23,7 +23,7 @@ def shrink_areas(structure: Structure, areas: Mapping[str, AnyArray]) -> Batch:
 
     Args:
         structure: the network.
-        areas: by projection, bool (out, in, P, Q) or, for one area per output map, (out, 1, P, Q): what to keep of
+        areas: by projection, bool (out, in, *size) or, for one area per output map, (out, 1, *size): what to keep of
             the present area.
 
     Raises:
@@ -35,13 +35,13 @@ def shrink_areas(structure: Structure, areas: Mapping[str, AnyArray]) -> Batch:
     lost = 0
     for name, wanted in areas.items():
         columns = structure.connection_columns(name)
-        present = columns.kept((1, 1))
+        present = columns.kept((1,) * len(columns.inner))
         kept = _fitting(structure, name, wanted) & present
         off = present & ~kept
         if off.any():
             edits.append(SetArea(projection=name, area=kept))
             lost += int(np.count_nonzero(off))
-        entries = np.flatnonzero(columns.mask & ~kept.any(axis=(2, 3), keepdims=True))
+        entries = np.flatnonzero(columns.mask & ~kept.any(axis=tuple(range(2, kept.ndim)), keepdims=True))
         if len(entries):
             idle[name] = entries
     if areas and not edits and not idle:

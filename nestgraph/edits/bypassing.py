@@ -131,8 +131,8 @@ class _Joint:
         weight, mask = self._table(first)
         middle = weight.shape[2] // 2
         if isinstance(first, Conv):
-            centred = first.padding == (first.kernel[0] // 2, first.kernel[1] // 2) and weight.shape[2] % 2 == 1
-            if not centred or first.stride != (1, 1) or first.dilation != (1, 1) or columns.area is not None:
+            centred = first.padding == tuple(extent // 2 for extent in first.kernel) and weight.shape[2] % 2 == 1
+            if not centred or {*first.stride, *first.dilation} != {1} or columns.area is not None:
                 return False
         elif not self._pointwise(first):
             return False

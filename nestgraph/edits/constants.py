@@ -58,8 +58,8 @@ class _Inflow:
     """What reaches a layer, for one sample, from units that nothing feeds.
 
     Attributes:
-        terms: what each projection adds to the sums, (1, units[, height, width]).
-        factor: what constant gates multiply them by, (1, units[, height, width]) or (1, units[, 1, 1]).
+        terms: what each projection adds to the sums, (1, units, *size).
+        factor: what constant gates multiply them by, (1, units, *size), or of one place.
         live: bool (units,): whether a gate multiplies the unit that depends on the input.
     """
 
@@ -154,6 +154,6 @@ def _refuse(layer: str) -> UnitValues:
 
 
 def per_unit(values: AnyArray) -> AnyArray:
-    """(units,) from (1, units[, height, width]): the median over a map."""
+    """(units,) from (1, units, *size): the median over a map."""
     _, units, *size = values.shape
     return np.median(values[0].reshape(units, math.prod(size)), axis=1)

@@ -8,9 +8,10 @@ from nestgraph.edits.layers import AddLayer, AddProjection, Block, RemoveProject
 from nestgraph.edits.naming import free_name
 from nestgraph.edits.preserving import preserving
 from nestgraph.errors import EditError
-from nestgraph.graph.geometry import Size, output_size
+from nestgraph.graph.geometry import output_size
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.extents import Size, along_all
 from nestgraph.spec.layer import Layer
 from nestgraph.spec.operations import Activation, ActivationFunction, Operation
 from nestgraph.spec.projection import Conv, Dense, Projection
@@ -27,7 +28,7 @@ def deepen(
     layer: str,
     name: str,
     function: ActivationFunction | None = "relu",
-    kernel: Size = (1, 1),
+    kernel: Size | None = None,
     exact: bool = True,
 ) -> Batch:
     """Put a new layer after `layer` that starts as the identity; `bypass_layer` is the way back.
@@ -42,7 +43,7 @@ def deepen(
         layer: the layer to put the new one after.
         name: the new layer's name.
         function: the new layer's activation.
-        kernel: between maps, the odd extent of the kernels, of which the middle is active.
+        kernel: between maps, the odd extents of the kernels, of which the middle is active; None is one place.
         exact: whether to refuse what is not function-preserving.
 
     Raises:
@@ -80,17 +81,19 @@ def _left_alone(layer: Layer, function: ActivationFunction | None) -> bool:
     return function is None or (positive and function in ("relu", "leaky_relu"))
 
 
-def _identity(structure: Structure, layer: str, name: str, kernel: Size) -> tuple[Projection, AnyArray]:
+def _identity(structure: Structure, layer: str, name: str, kernel: Size | None) -> tuple[Projection, AnyArray]:
     """A projection from a layer to a new one after it, and weights that give each unit to its own."""
     bridge = free_name(structure, f"{layer}_to_{name}")
     identity = np.eye(len(structure.units(layer)), dtype=np.float32)
-    if output_size(structure.layer(layer)) is None:
-        if kernel != (1, 1):
+    size = output_size(structure.layer(layer))
+    if size is None:
+        if kernel is not None and set(kernel) != {1}:
             raise EditError(f"deepen after {layer!r}: expected no kernel between neurons, got {kernel}")
         return Dense(source=layer, target=name, name=bridge), identity
-    if len(kernel) != 2 or any(extent < 1 or extent % 2 == 0 for extent in kernel):
-        raise EditError(f"deepen after {layer!r}: expected a kernel of odd height and width, got {kernel}")
-    middle = (kernel[0] // 2, kernel[1] // 2)
+    kernel = along_all(1, size) if kernel is None else kernel
+    if len(kernel) != len(size) or any(extent < 1 or extent % 2 == 0 for extent in kernel):
+        raise EditError(f"deepen after {layer!r}: expected a kernel of {len(size)} odd extents, got {kernel}")
+    middle = tuple(extent // 2 for extent in kernel)
     weight = np.zeros((*identity.shape, *kernel), np.float32)
-    weight[:, :, middle[0], middle[1]] = identity
+    weight[:, :, *middle] = identity
     return Conv(source=layer, target=name, name=bridge, kernel=kernel, padding=middle), weight

@@ -185,7 +185,8 @@ class AddProjection(Edit):
             or block[: columns.axes] != units
             or columns.mask.shape != block
         ):
-            where = f"{units} and height and width" if len(shape) > columns.axes else str(units)
+            inner = len(shape) - columns.axes
+            where = f"{units} and {inner} extent{'s'[: inner > 1]} of a kernel or map" if inner else str(units)
             self.refuse(f"expected weights and mask of shape {where}, got {block} and {columns.mask.shape}")
         check_area(self, structure, self.projection, columns.area)
 

@@ -8,9 +8,10 @@ from nestgraph.edits.layers import AddProjection, Block
 from nestgraph.edits.naming import free_name
 from nestgraph.edits.preserving import preserving
 from nestgraph.errors import EditError
-from nestgraph.graph.geometry import Size, output_size
+from nestgraph.graph.geometry import output_size
 from nestgraph.graph.projections import meaning_of
 from nestgraph.graph.structure import Structure
+from nestgraph.spec.extents import Size, along_all
 from nestgraph.spec.projection import Conv, Dense, OneToOne, Projection
 
 
@@ -21,9 +22,9 @@ def insert_skip(
 ) -> Batch:
     """Join two layers by a projection whose weights are all 0; `remove_projection` is the way back.
 
-    To neurons it is dense; to maps it is a convolution of 1 x 1 with the stride that fits. One to one, each unit of
-    the target reads the unit of the source at the same position, as far as both have units, by a trained weight
-    (ReZero, Bachlechner et al. 2020, arXiv:2003.04887), and they are coupled from then on. Function-preserving.
+    To neurons it is dense; to maps it is a convolution by kernels of one place with the stride that fits. One to one,
+    each unit of the target reads the unit of the source at the same position, as far as both have units, by a trained
+    weight (ReZero, Bachlechner et al. 2020, arXiv:2003.04887), and they are coupled from then on. Function-preserving.
 
     Raises:
         EditError: the target leads to the source or is an input or opaque, or no stride fits, or the name is none or
@@ -49,21 +50,23 @@ def _record(structure: Structure, source: str, target: str, one_to_one: bool, na
         return Dense(source=source, target=target, name=name)
     if given is None or wanted is None:
         _refuse(source, target, "expected maps at both ends or at none, got neurons at one: try one_to_one=False")
-    stride = _stride(given, wanted)
+    stride = _stride(given, wanted) if len(given) == len(wanted) else None
     if stride is None:
         _refuse(source, target, f"expected maps whose size a stride makes {wanted}, got {given}: pool them first")
+    kernel = along_all(1, stride)
     if one_to_one:
-        return OneToOne(source=source, target=target, name=name, kernel=(1, 1), stride=stride, trained=True)
-    return Conv(source=source, target=target, name=name, kernel=(1, 1), stride=stride)
+        return OneToOne(source=source, target=target, name=name, kernel=kernel, stride=stride, trained=True)
+    return Conv(source=source, target=target, name=name, kernel=kernel, stride=stride)
 
 
 def _stride(given: Size, wanted: Size) -> Size | None:
-    """The smallest stride with which a kernel of 1 x 1 makes maps of one size into maps of another."""
+    """The smallest stride with which a kernel of one place makes maps of one size into maps of another."""
     fits = [
         next((step for step in range(1, extent + 1) if (extent - 1) // step + 1 == goal), None)
         for extent, goal in zip(given, wanted, strict=True)
     ]
-    return None if fits[0] is None or fits[1] is None else (fits[0], fits[1])
+    found = tuple(step for step in fits if step is not None)
+    return found if len(found) == len(fits) else None
 
 
 def _reached(structure: Structure, layer: str) -> set[str]:

@@ -15,7 +15,7 @@ class Body(Protocol):
     """
 
     def __call__(self, *sources: AnyArray) -> AnyArray:
-        """The layer's sum, (batch, units[, height, width]), from the outputs of its arguments in their order."""
+        """The layer's sum, (batch, units, *size), from the outputs of its arguments in their order."""
         ...
 
 
@@ -26,7 +26,7 @@ def parameters_of(body: Body | None) -> int | None:
 
 
 def flops_of(body: Body | None, shapes: Sequence[tuple[int, ...]]) -> int | None:
-    """FLOPs of a body for arguments of these shapes, (1, units[, height, width]); None where it does not say."""
+    """FLOPs of a body for arguments of these shapes, (1, units, *size); None where it does not say."""
     count: Callable[..., int | None] | None = getattr(body, "flops", None)
     return None if count is None else count(*shapes)
 

@@ -18,6 +18,7 @@ from nestgraph.graph.topology import Node
 from nestgraph.graph.view import UnitGraph
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.extents import Size
 from nestgraph.spec.interface import Interface
 from nestgraph.spec.layer import Layer
 from nestgraph.spec.limits import MAX_LAYERS, MAX_PROJECTIONS
@@ -273,7 +274,7 @@ def _objects(nested: Any) -> AnyArray:
 
 
 def _area(structure: Structure, projection: Projection, edges: Sequence[Edge]) -> AnyArray | None:
-    """(out, in, P, Q), or (out, 1, P, Q) where the edges into each map agree; None where no edge has one."""
+    """(out, in, *size), or (out, 1, *size) where the edges into each map agree; None where no edge has one."""
     given = {(e.source[1], e.target[1]): table(e.data, "areas").get(projection.name) for e in edges}
     if all(area is None for area in given.values()):
         return None
@@ -287,7 +288,7 @@ def _area(structure: Structure, projection: Projection, edges: Sequence[Edge]) -
     return area[:, :1] if (area == area[:, :1]).all() else area
 
 
-def _grid(area: Any, size: tuple[int, int] | None) -> AnyArray:
+def _grid(area: Any, size: Size | None) -> AnyArray:
     grid = np.ones(size or (), bool) if area is None else _objects(area)
     if grid.shape != size or not all(isinstance(entry, bool | np.bool) for entry in grid.flat):
         raise StructureError(f"from_graph expected areas of {size} booleans, got {str(area)[:80]}")

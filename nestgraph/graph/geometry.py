@@ -1,20 +1,30 @@
 """Sizes: what a kernel or a chain of operations gives for maps of one."""
 
+import math
+
 from nestgraph.errors import StructureError
+from nestgraph.spec.extents import Extents, Size, along_all
 from nestgraph.spec.layer import Layer
 from nestgraph.spec.operations import Pooling, Resizing, Upsampling
 
-Size = tuple[int, int]
+
+def is_single(size: Size | None) -> bool:
+    """Whether a map of a size has one place, as a single value has."""
+    return size is not None and math.prod(size) == 1
 
 
-def swept_size(size: Size, kernel: Size, stride: Size, padding: Size, dilation: Size = (1, 1)) -> Size:
-    """(height, width) of the positions that a kernel takes on a map of `size`; may be below 1."""
-    heights_widths = zip(size, kernel, stride, padding, dilation, strict=True)
-    height, width = (
-        (extent + 2 * pad - dilate * (window - 1) - 1) // step + 1
-        for extent, window, step, pad, dilate in heights_widths
+def swept_size(size: Size, kernel: Size, stride: Size, padding: Extents, dilation: Size | None = None) -> Size:
+    """The size of the positions that a kernel takes on a map of `size`; may be below 1.
+
+    Raises:
+        StructureError: the kernel has more or fewer extents than the map.
+    """
+    if len(size) != len(kernel):
+        raise StructureError(f"expected a kernel with an extent for each of the maps' {size}, got {kernel}")
+    axes = zip(size, kernel, stride, padding, dilation or along_all(1, size), strict=True)
+    return tuple(
+        (extent + 2 * pad - dilate * (window - 1) - 1) // step + 1 for extent, window, step, pad, dilate in axes
     )
-    return height, width
 
 
 def pooled_size(size: Size, pooling: Pooling) -> Size:

@@ -9,6 +9,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from nestgraph.graph.columns import UnitColumns
 from nestgraph.graph.geometry import pooled_size, upsampled_size
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.extents import Extents, Size
 from nestgraph.spec.layer import Layer
 from nestgraph.spec.operations import (
     Activation,
@@ -191,20 +192,24 @@ def _between(extent: int, count: int, align_corners: bool, scale: float | None) 
 
 def windows_of(
     x: AnyArray,
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    padding: tuple[int, int],
-    dilation: tuple[int, int],
+    kernel: Size,
+    stride: Size,
+    padding: Extents,
+    dilation: Size,
     fill: float = 0.0,
 ) -> AnyArray:
-    """(batch, maps, P, Q, kernel height, kernel width): the values under a kernel at each of its positions."""
-    pads = [(0, 0), (0, 0), (padding[0], padding[0]), (padding[1], padding[1])]
-    padded = np.pad(x, pads, constant_values=fill)
-    extent = (dilation[0] * (kernel[0] - 1) + 1, dilation[1] * (kernel[1] - 1) + 1)
-    windows = sliding_window_view(padded, extent, axis=(2, 3))
-    return windows[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
+    """(batch, maps, *positions, *kernel): the values under a kernel at each of its positions."""
+    padded = np.pad(x, [(0, 0), (0, 0), *((pad, pad) for pad in padding)], constant_values=fill)
+    reach = tuple(dilate * (extent - 1) + 1 for extent, dilate in zip(kernel, dilation, strict=True))
+    windows = sliding_window_view(padded, reach, axis=tuple(range(2, x.ndim)))
+    return windows[:, :, *(slice(None, None, step) for step in (*stride, *dilation))]
+
+
+def flattened(windows: AnyArray, axes: int) -> AnyArray:
+    """(batch, maps, *positions, places): windows whose last axes, those of the kernel, are one."""
+    return windows.reshape(*windows.shape[:-axes], math.prod(windows.shape[-axes:]))
 
 
 def by_unit(values: AnyArray, like: AnyArray) -> AnyArray:
-    """Shape (units,) to broadcast against (batch, units[, height, width])."""
+    """Shape (units,) to broadcast against (batch, units, *size)."""
     return values.reshape(1, -1, *([1] * (like.ndim - 2)))

@@ -20,7 +20,7 @@ def readings(structure: Structure, name: str, strength: bool = False) -> AnyArra
         strength: add |weight| for each reading instead of 1.
 
     Returns:
-        float64 (units,), or (units, height, width) where the source is maps.
+        float64 (units,), or (units, *size) where the source is maps.
     """
     columns = structure.connection_columns(name)
     entries = np.where(columns.mask, np.abs(columns.weight) if strength else 1.0, 0.0).astype(np.float64)

@@ -23,7 +23,7 @@ def forward(structure: Structure, inputs: Inputs, dtype: type = np.float64) -> d
 
     Args:
         structure: the network.
-        inputs: (batch, features) or (batch, channels, height, width), or what the port's shape says; where there are
+        inputs: (batch, features) or (batch, channels, *size), or what the port's shape says; where there are
             several a mapping by input layer, or a tuple in the order of `structure.inputs`.
         dtype: the type to compute in.
 
@@ -52,7 +52,7 @@ def predict(structure: Structure, inputs: Inputs, dtype: type = np.float64) -> A
 
 
 def samples_of(structure: Structure, inputs: Inputs) -> list[AnyArray]:
-    """The samples of each input layer in the order of `structure.inputs`, (batch, features[, height, width]).
+    """The samples of each input layer in the order of `structure.inputs`, (batch, features, *size).
 
     Raises:
         StructureError: they do not have the shape of the input layers, or there is another number of them.
@@ -74,7 +74,7 @@ def samples_of(structure: Structure, inputs: Inputs) -> list[AnyArray]:
 
 
 def _own_form(structure: Structure, port: InputPort, array: AnyArray) -> AnyArray:
-    """The samples for an input layer, (batch, features[, height, width]).
+    """The samples for an input layer, (batch, features, *size).
 
     Raises:
         StructureError: they are none for it.
@@ -93,7 +93,7 @@ def _own_form(structure: Structure, port: InputPort, array: AnyArray) -> AnyArra
 
 
 def preactivation(structure: Structure, name: str, outputs: Mapping[str, AnyArray]) -> AnyArray:
-    """The u of method.md, the sum of its projections and bias times its gates, (batch, units[, height, width]).
+    """The u of method.md, the sum of its projections and bias times its gates, (batch, units, *size).
 
     That of an opaque layer is what its body gives.
     """
@@ -149,6 +149,6 @@ def _computed(structure: Structure, name: str, outputs: Mapping[str, AnyArray]) 
 def project(structure: Structure, projection: Projection, source: AnyArray) -> AnyArray:
     """What one projection adds to its target's sum, or multiplies it by, from the outputs of its source.
 
-    A gate's factors may be (batch, units, 1, 1), for all positions of a map.
+    A gate's factors may be of one place, for all positions of a map.
     """
     return meaning_of(structure, projection).project(source)

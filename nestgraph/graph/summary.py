@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from nestgraph.graph.cost import Cost, cost
 from nestgraph.graph.geometry import output_size
 from nestgraph.graph.structure import Structure
+from nestgraph.spec.extents import in_words
 from nestgraph.spec.layer import Layer
 from nestgraph.spec.operations import Activation, AdaptivePooling, Operation, Pooling, Upsampling
 from nestgraph.spec.projection import Projection
@@ -39,7 +40,7 @@ def summary(structure: Structure) -> str:
         layer = structure.layer(name)
         sources = ", ".join(_source(projection) for projection in structure.incoming(name))
         size = output_size(layer)
-        form = "scalar" if size is None else f"{size[0]}x{size[1]}"
+        form = "scalar" if size is None else in_words(size)
         rows.append((name, sources, *_counts(table.by_layer[name], form, operation_words(layer))))
     rows.append(("total", "", *_counts(table.total, "", "")))
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]

@@ -187,11 +187,16 @@ def _check_shapes(structure: Structure) -> Iterator[Violation]:
 def _check_ends(structure: Structure, meaning: Meaning[Any, Any]) -> Iterator[Violation]:
     record = meaning.record
     source, target = structure.layer(record.source), structure.layer(record.target)
-    if not meaning.leads:
+    try:
+        leads, size = meaning.leads, meaning.size
+    except StructureError as error:
+        yield Violation("shapes", record.name, str(error))
+        return
+    if not leads:
         ends = f"{source.name!r} ({_form(source)}) to {target.name!r} ({_form(target)})"
         yield Violation("shapes", record.name, f"a {record.kind} projection cannot lead from {ends}")
-    elif target.size != meaning.size:
-        yield Violation("shapes", record.name, f"expected to give maps of size {target.size}, got {meaning.size}")
+    elif target.size != size:
+        yield Violation("shapes", record.name, f"expected to give maps of size {target.size}, got {size}")
 
 
 def _form(layer: Layer) -> str:

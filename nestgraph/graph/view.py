@@ -287,7 +287,4 @@ def edge_area(structure: Structure, projection: Projection, source: int, target:
 def _nested(weight: AnyArray, mask: AnyArray) -> Any:
     if not weight.ndim:
         return float(weight) if mask else None
-    return [
-        [float(value) if active else None for value, active in zip(row, lit, strict=True)]
-        for row, lit in zip(weight, mask, strict=True)
-    ]
+    return [_nested(row, lit) for row, lit in zip(weight, mask, strict=True)]

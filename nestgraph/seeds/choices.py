@@ -6,7 +6,6 @@ from operator import index
 from typing import Any
 
 from nestgraph.errors import StructureError
-from nestgraph.graph.geometry import Size
 from nestgraph.spec.limits import MAX_UNITS
 
 
@@ -44,7 +43,7 @@ def scaled(counts: Sequence[int], width: float) -> list[int]:
     return [max(1, round(units * width)) for units in counts]
 
 
-def image_size(size: int | Sequence[int]) -> Size:
+def image_size(size: int | Sequence[int]) -> tuple[int, int]:
     """(height, width) of images, from one number for square ones or from both.
 
     Raises:

@@ -2,17 +2,19 @@
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 
 from nestgraph.errors import RecordError, StructureError
 from nestgraph.graph.columns import ConnectionColumns, Links, UnitColumns
-from nestgraph.graph.geometry import Size, output_size, swept_size
+from nestgraph.graph.geometry import output_size, swept_size
 from nestgraph.graph.network import Network
 from nestgraph.graph.projections import meaning_of
 from nestgraph.graph.structure import Structure
 from nestgraph.seeds.choices import check_density
 from nestgraph.seeds.sparse import he_connections
+from nestgraph.spec.extents import Size
 from nestgraph.spec.interface import InputPort, Interface, OutputPort
 from nestgraph.spec.layer import Layer
 from nestgraph.spec.limits import MAX_LAYERS, MAX_PROJECTIONS, MAX_UNITS, MAX_WEIGHTS
@@ -209,4 +211,5 @@ def max_pooling(kernel: int, stride: int, padding: int = 0) -> Pooling:
 
 def average_pooling(size: Size) -> Pooling:
     """Average pooling over windows side by side."""
-    return Pooling(function="average", kernel=size, stride=size)
+    window = cast("tuple[int, int]", size)
+    return Pooling(function="average", kernel=window, stride=window)

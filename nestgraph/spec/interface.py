@@ -17,7 +17,7 @@ class InputPort(Record):
 
     Attributes:
         layer: the input layer that it goes to. One that nothing reads has no units, and takes its tensor all the same.
-        shape: of a sample, where it is not the layer's own, (features[, height, width]): its elements are the features
+        shape: of a sample, where it is not the layer's own, (features, *size): its elements are the features
             in row-major order.
         free: for each extent of the layer's size whether samples may have another; () where all are fixed.
         integers: the least and the largest of the whole numbers that it holds, such as ids of tokens; None where it
@@ -35,7 +35,7 @@ class OutputPort(Record):
 
     Attributes:
         layer: the output layer that it comes from; several ports may give the same.
-        shape: of a sample, where it is not the layer's own, (units[, height, width]).
+        shape: of a sample, where it is not the layer's own, (units, *size).
         label: what the tensor is called where it goes, for people; empty where the layer's label says it.
     """
 

@@ -5,7 +5,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, Strict, WithJsonSchema, model_validator
 
-from nestgraph.spec.operations import Activation, BatchNorm, Chain, Pair, Spatial
+from nestgraph.spec.extents import Size
+from nestgraph.spec.operations import Activation, BatchNorm, Chain, Spatial
 from nestgraph.spec.record import Count, Name, Record, Text, absent
 
 NORMALISATION_COLUMNS = ("gamma", "beta", "mean", "variance")
@@ -50,7 +51,8 @@ class Layer(Record):
     Attributes:
         name: identifier, the first half of every node key `(layer, id)`.
         kind: `input` (places in the data), `neurons` (scalars) or `feature_maps` (grids).
-        size: (height, width) of the incoming sum of a map; None for neurons and flat inputs.
+        size: of the incoming sum of a map: (length,), (height, width) or (depth, height, width); None for neurons and
+            flat inputs.
         features: inputs only: how many values (or channels) a sample has. The ids of the living input units
             are their places in the sample, so an input that nothing reads is simply absent.
         operations: applied to the sum in order.
@@ -66,7 +68,7 @@ class Layer(Record):
 
     name: Name
     kind: Literal["input", "neurons", "feature_maps"]
-    size: Pair | None = None
+    size: Size | None = None
     features: Count | None = None
     operations: Chain = ()
     bias: bool = True
@@ -79,7 +81,7 @@ class Layer(Record):
     @model_validator(mode="after")
     def _check_kind(self) -> Self:
         if self.kind == "feature_maps" and self.size is None:
-            raise ValueError(f"layer {self.name!r} of feature maps expects a size (height, width), got none")
+            raise ValueError(f"layer {self.name!r} of feature maps expects a size, such as (height, width), got none")
         if self.kind == "neurons" and self.size is not None:
             raise ValueError(f"layer {self.name!r} of neurons expects no size, got {self.size}")
         if (self.kind == "input") != (self.features is not None):

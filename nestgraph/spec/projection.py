@@ -8,13 +8,18 @@ from typing import Annotated, Any, ClassVar, Literal, Self, cast
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema, core_schema
 
-from nestgraph.spec.operations import Padding, Pair
+from nestgraph.spec.extents import Extents, Size, along_all, in_words
 from nestgraph.spec.record import Extent, Name, Record
 from nestgraph.spec.wording import quoted
 
 
 def _default_name(data: dict[str, Any]) -> str:
     return f"{data.get('source', 'source')}_to_{data.get('target', 'target')}"[:64]
+
+
+def _each(extent: int) -> Callable[[dict[str, Any]], tuple[int, ...]]:
+    """What makes a default for each axis of a record's kernel, two where it has none."""
+    return lambda data: along_all(extent, data.get("kernel") or (1, 1))
 
 
 Frozen = Annotated[bool, Field(exclude_if=operator.not_)]
@@ -81,7 +86,7 @@ class Projection(Record):
 
 
 class Dense(Projection):
-    """Any unit to any neuron. Weights are (out, in) from neurons, (out, maps, height, width) from maps.
+    """Any unit to any neuron. Weights are (out, in) from neurons, (out, maps, *size) from maps.
 
     Attributes:
         frozen: as of `Conv`.
@@ -92,7 +97,9 @@ class Dense(Projection):
 
 
 class Conv(Projection):
-    """Maps to maps by a kernel: weights (out, in, kernel height, kernel width).
+    """Maps to maps by a kernel: weights (out, in, *kernel), where a kernel has as many extents as the maps.
+
+    Stride, padding and dilation have an extent for each of the kernel's: 1, 0 and 1 unless they are given.
 
     A grouped convolution is one whose mask is block diagonal: groups need no field, and survive edits.
 
@@ -101,14 +108,19 @@ class Conv(Projection):
     """
 
     kind: Literal["conv"] = "conv"  # pyright: ignore[reportIncompatibleVariableOverride]
-    kernel: Pair
-    stride: Pair = (1, 1)
-    padding: Padding = (0, 0)
-    dilation: Pair = (1, 1)
+    kernel: Size
+    stride: Size = Field(default_factory=_each(1))
+    padding: Extents = Field(default_factory=_each(0))
+    dilation: Size = Field(default_factory=_each(1))
     frozen: Frozen = False
 
     areas: ClassVar[bool] = True
     grouped: ClassVar[bool] = True
+
+    @model_validator(mode="after")
+    def _check_sweep(self) -> Self:
+        _check_axes(self)
+        return self
 
     @property
     def words(self) -> str:
@@ -119,22 +131,22 @@ class Conv(Projection):
 class OneToOne(Projection):
     """Each linked target unit reads one source unit: skips, concatenations, depthwise kernels, gates.
 
-    Weights are (links,), or (links, kernel height, kernel width) where a kernel is given (depthwise). Without a kernel,
-    maps of size (1, 1) lead to neurons and neurons to such maps, too.
+    Weights are (links,), or (links, *kernel) where a kernel is given (depthwise). Without a kernel, maps of one place
+    lead to neurons and neurons to such maps, too.
 
     Attributes:
         trained: False keeps the weights fixed, as an identity skip has them.
         frozen: as of `Conv`; says nothing of weights that are fixed.
         gate: whether the links multiply the sum and bias of their targets rather than add to the sum: u = (sum + bias)
-            * product of weight * source over the gates. A unit without a link is not gated. Neurons and maps of size
-            (1, 1) gate maps of any size. All links of a gate are active, as dormant ones would be links of weight 0.
+            * product of weight * source over the gates. A unit without a link is not gated. Neurons and maps of one
+            place gate maps of any size. All links of a gate are active, as dormant ones would be links of weight 0.
     """
 
     kind: Literal["one_to_one"] = "one_to_one"  # pyright: ignore[reportIncompatibleVariableOverride]
-    kernel: Pair | None = None
-    stride: Pair = (1, 1)
-    padding: Padding = (0, 0)
-    dilation: Pair = (1, 1)
+    kernel: Size | None = None
+    stride: Size = Field(default_factory=_each(1))
+    padding: Extents = Field(default_factory=_each(0))
+    dilation: Size = Field(default_factory=_each(1))
     trained: bool = False
     frozen: Frozen = False
     gate: Annotated[bool, Field(exclude_if=operator.not_)] = False  # left out of older records, so digests stay
@@ -160,7 +172,8 @@ class OneToOne(Projection):
         return ", ".join([_swept("one to one", self.kernel, self.stride), *state])
 
     @model_validator(mode="after")
-    def _check_gate(self) -> Self:
+    def _check_sweep(self) -> Self:
+        _check_axes(self)
         if self.gate and self.kernel is not None:
             raise ValueError(f"expected a gate without a kernel, got {self.kernel}: gate by a layer of what it gives")
         return self
@@ -184,12 +197,26 @@ class Argument(Projection):
         return f"argument {self.place}"
 
 
-def _swept(kind: str, kernel: tuple[int, int] | None, stride: tuple[int, int]) -> str:
+def _check_axes(record: Conv | OneToOne) -> None:
+    """A kernel moves along each of its axes.
+
+    Raises:
+        ValueError: a stride, a padding or a dilation has more or fewer extents.
+    """
+    if record.kernel is None:
+        return
+    for name in ("stride", "padding", "dilation"):
+        given: tuple[int, ...] = getattr(record, name)
+        if len(given) != len(record.kernel):
+            raise ValueError(f"expected a {name} with an extent for each of the kernel {record.kernel}, got {given}")
+
+
+def _swept(kind: str, kernel: Size | None, stride: Size) -> str:
     """A kind with its kernel and stride in words."""
     if kernel is None:
         return kind
-    steps = {(1, 1): ""}.get(stride, f", stride {stride[0]}" + (f"x{stride[1]}" if stride[0] != stride[1] else ""))
-    return f"{kind} {kernel[0]}x{kernel[1]}{steps}"
+    step = str(stride[0]) if len(set(stride)) == 1 else in_words(stride)
+    return f"{kind} {in_words(kernel)}" + ("" if set(stride) == {1} else f", stride {step}")
 
 
 _BuiltIn = Annotated[Dense | Conv | OneToOne | Argument, Field(discriminator="kind")]

@@ -51,6 +51,7 @@ def plain_problem(error: ValidationError) -> str:
     if error.error_count() > MOST_PROBLEMS:
         return f"{error.error_count():,} problems"
     found = error.errors(include_url=False, include_context=False)
+    found = [one for one in found if one["type"] != "default_factory_not_called"]  # it follows from another problem
     shown = [_told(one["loc"], one["msg"], one["input"]) for one in found[:SHOWN]]
     more = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
     return "; ".join((*shown, *more))

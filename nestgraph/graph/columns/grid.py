@@ -21,7 +21,7 @@ class Grid(ConnectionColumns):
     Attributes:
         weight: (out, in, ...).
         mask: as `ConnectionColumns`.
-        area: bool (out, in, P, Q), or (out, 1, P, Q) for one area per output map, or None for the whole map:
+        area: bool (out, in, *size), or (out, 1, *size) for one area per output map, or None for the whole map:
             the positions at which a convolution is computed (partial-area convolution, NeST section 3.2.3).
     """
 
@@ -117,12 +117,13 @@ class Grid(ConnectionColumns):
         """See `ConnectionColumns.other_areas`."""
         if self.area is None and later.area is None:
             return np.zeros((1, 1), bool)
-        return (self._kept_at(common.here) != later._kept_at(common.there)).any(axis=(2, 3))
+        differs = self._kept_at(common.here) != later._kept_at(common.there)
+        return differs.any(axis=tuple(range(2, differs.ndim)))
 
     def _kept_at(self, places: tuple[Any, ...]) -> AnyArray:
-        """Bool (targets, sources, P, Q), or one that broadcasts to it: the area of some pairs."""
+        """Bool (targets, sources, ...), or one that broadcasts to it: the area of some pairs."""
         if self.area is None or places[0] is ...:
-            return self.kept((1, 1))
+            return self.kept((1,) * len(self.inner))
         return self.area[places[0][:, 0]] if self.area.shape[1] == 1 else self.area[places]
 
     # -- parts ---------------------------------------------------------------------------------------

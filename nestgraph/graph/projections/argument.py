@@ -6,9 +6,9 @@ import numpy as np
 
 from nestgraph.errors import StructureError
 from nestgraph.graph.columns import ConnectionColumns, Whole
-from nestgraph.graph.geometry import Size
 from nestgraph.graph.projections.meaning import Meaning
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.extents import Size
 from nestgraph.spec.projection import Argument
 
 

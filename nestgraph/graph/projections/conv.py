@@ -6,11 +6,12 @@ from typing import ClassVar
 import numpy as np
 
 from nestgraph.graph.columns import ConnectionColumns, Grid
-from nestgraph.graph.geometry import Size, swept_size
-from nestgraph.graph.operating import windows_of
+from nestgraph.graph.geometry import swept_size
+from nestgraph.graph.operating import flattened, windows_of
 from nestgraph.graph.projections.meaning import Meaning
-from nestgraph.graph.projections.sweeping import swept
+from nestgraph.graph.projections.sweeping import reads_its_place, swept
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.extents import Size
 from nestgraph.spec.projection import Conv
 
 
@@ -38,7 +39,7 @@ class ConvMeaning(Meaning[Conv, Grid]):
     @property
     def pointwise(self) -> bool:
         """See `Meaning.pointwise`."""
-        return (self.record.kernel, self.record.stride, self.record.padding) == ((1, 1), (1, 1), (0, 0))
+        return reads_its_place(self.record)
 
     def faults(self) -> Iterator[tuple[str, str | tuple[str, int], str]]:
         """See `Meaning.faults`: an area of another shape."""
@@ -51,13 +52,14 @@ class ConvMeaning(Meaning[Conv, Grid]):
         """See `Meaning.project`."""
         kernel, weight, area = self.record, self.weights(source.dtype), self.columns.area
         windows = windows_of(source, kernel.kernel, kernel.stride, kernel.padding, kernel.dilation)
+        windows, kernels = (flattened(values, len(kernel.kernel)) for values in (windows, weight))
         if area is None:
-            return np.einsum("bipqhw,oihw->bopq", windows, weight, optimize=True)
-        return (np.einsum("bipqhw,oihw->boipq", windows, weight, optimize=True) * area).sum(axis=2)
+            return np.einsum("bi...k,oik->bo...", windows, kernels, optimize=True)
+        return (np.einsum("bi...k,oik->boi...", windows, kernels, optimize=True) * area).sum(axis=2)
 
     def read(self, entries: AnyArray) -> AnyArray:
         """See `Meaning.read`: a place of a map is read once for every position kept that covers it."""
-        return swept(self.record, entries, self.columns.kept(self.size or ()), self.source_size or (1, 1))
+        return swept(self.record, entries, self.columns.kept(self.size or ()), self.source_size or ())
 
     @property
     def applications(self) -> int:
@@ -65,4 +67,5 @@ class ConvMeaning(Meaning[Conv, Grid]):
         area, mask = self.columns.area, self.columns.mask
         if area is None:
             return super().applications
-        return int((area.sum(axis=(2, 3), dtype=np.int64) * mask.sum(axis=(2, 3), dtype=np.int64)).sum())
+        places, entries = (np.sum(each, axis=tuple(range(2, each.ndim)), dtype=np.int64) for each in (area, mask))
+        return int((places * entries).sum())

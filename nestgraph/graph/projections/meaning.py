@@ -8,9 +8,10 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 import numpy as np
 
 from nestgraph.graph.columns import ConnectionColumns, Ends
-from nestgraph.graph.geometry import Size, output_size
+from nestgraph.graph.geometry import is_single, output_size
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.extents import Size
 from nestgraph.spec.projection import Projection
 
 P = TypeVar("P", bound=Projection)
@@ -20,7 +21,7 @@ C = TypeVar("C", bound=ConnectionColumns)
 class Meaning(ABC, Generic[P, C]):
     """A projection of a structure: what its weights do between its two layers.
 
-    Sizes are (height, width) of maps, None of single values.
+    Sizes have an extent for each axis of a map; None is that of single values.
 
     Attributes:
         kind: what its connections are.
@@ -78,7 +79,7 @@ class Meaning(ABC, Generic[P, C]):
     @property
     def settled(self) -> bool:
         """Whether it fits maps of one size alone."""
-        return self.columns.area is not None or self.source_size == (1, 1) != self.target_size
+        return self.columns.area is not None or (is_single(self.source_size) and self.source_size != self.target_size)
 
     @property
     def pointwise(self) -> bool:
@@ -94,7 +95,7 @@ class Meaning(ABC, Generic[P, C]):
 
     @abstractmethod
     def project(self, source: AnyArray) -> AnyArray:
-        """What it gives to its target's sum, (batch, targets[, height, width]), from the outputs of its source.
+        """What it gives to its target's sum, (batch, targets, *size), from the outputs of its source.
 
         Raises:
             StructureError: it gives nothing to a sum, but is read whole.
@@ -102,7 +103,7 @@ class Meaning(ABC, Generic[P, C]):
 
     @abstractmethod
     def read(self, entries: AnyArray) -> AnyArray:
-        """(sources[, height, width]): entries, in the shape of the weights, summed over what reads each output."""
+        """(sources, *size): entries, in the shape of the weights, summed over what reads each output."""
 
     @property
     def applications(self) -> int:

@@ -7,11 +7,12 @@ from typing import ClassVar
 import numpy as np
 
 from nestgraph.graph.columns import ConnectionColumns, Links
-from nestgraph.graph.geometry import Size, swept_size
-from nestgraph.graph.operating import by_unit, windows_of
+from nestgraph.graph.geometry import is_single, swept_size
+from nestgraph.graph.operating import by_unit, flattened, windows_of
 from nestgraph.graph.projections.meaning import Meaning
-from nestgraph.graph.projections.sweeping import swept
+from nestgraph.graph.projections.sweeping import reads_its_place, swept
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.extents import Size
 from nestgraph.spec.projection import OneToOne
 
 
@@ -35,24 +36,20 @@ class OneToOneMeaning(Meaning[OneToOne, Links]):
         """See `Meaning.size`."""
         record, source, target = self.record, self.source_size, self.target_size
         if record.kernel is None:
-            fits = record.gate or target in (None, (1, 1))
-            return target if fits and source in (None, (1, 1)) else source
+            fits = record.gate or target is None or is_single(target)
+            return target if fits and (source is None or is_single(source)) else source
         return source and swept_size(source, record.kernel, record.stride, record.padding, record.dilation)
 
     @property
     def leads(self) -> bool:
-        """See `Meaning.leads`: without a kernel single values and maps of size (1, 1) lead to each other."""
+        """See `Meaning.leads`: without a kernel single values and maps of one place lead to each other."""
         alike = (self.source_size is None) == (self.target_size is None)
         return alike or (self.record.kernel is None and self.size == self.target_size)
 
     @property
     def pointwise(self) -> bool:
         """See `Meaning.pointwise`."""
-        return self.record.kernel is None or (self.record.kernel, self.record.stride, self.record.padding) == (
-            (1, 1),
-            (1, 1),
-            (0, 0),
-        )
+        return self.record.kernel is None or reads_its_place(self.record)
 
     def faults(self) -> Iterator[tuple[str, str | tuple[str, int], str]]:
         """See `Meaning.faults`: links of units that do not live, out of order, or dormant ones of a gate."""
@@ -67,16 +64,19 @@ class OneToOneMeaning(Meaning[OneToOne, Links]):
             yield "links", name, "expected all links of a gate to be active, got a dormant one: it would multiply by 0"
 
     def project(self, source: AnyArray) -> AnyArray:
-        """See `Meaning.project`. A gate's factors may be (batch, targets, 1, 1), for all positions of a map."""
+        """See `Meaning.project`. A gate's factors may be of one place, for all positions of a map."""
         record, columns, ends = self.record, self.columns, self.ends
         weight, read = self.weights(source.dtype), source[:, columns.at(1, ends)]
         if record.kernel is None:
             values = read * by_unit(weight, read)
         else:
             windows = windows_of(read, record.kernel, record.stride, record.padding, record.dilation)
-            values = np.einsum("bkpqhw,khw->bkpq", windows, weight)
-        if (values.ndim > 2) != (self.target_size is not None):  # neurons and maps of size (1, 1)
-            values = values[..., None, None] if values.ndim == 2 else values[..., 0, 0]
+            values = np.einsum(
+                "bk...i,ki->bk...", flattened(windows, len(record.kernel)), flattened(weight, len(record.kernel))
+            )
+        axes = len(self.target_size or ())
+        if values.ndim != 2 + axes:  # neurons and maps of one place
+            values = values.reshape(*values.shape[:2], *(1,) * axes)
         total = np.full((len(source), len(ends.target), *values.shape[2:]), float(record.gate), source.dtype)
         total[:, columns.at(0, ends)] = values
         return total
@@ -88,7 +88,7 @@ class OneToOneMeaning(Meaning[OneToOne, Links]):
             times = math.prod(given) // math.prod(size)
             by_link = np.broadcast_to(times * entries.reshape(-1, *(1 for _ in size)), (len(entries), *size))
         else:
-            by_link = swept(self.record, entries[None], np.ones((1, 1, *given), bool), self.source_size or (1, 1))
+            by_link = swept(self.record, entries[None], np.ones((1, 1, *given), bool), size)
         total = np.zeros((len(self.ends.source), *size))
         np.add.at(total, self.columns.at(1, self.ends), by_link)
         return total

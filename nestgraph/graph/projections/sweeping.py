@@ -2,25 +2,30 @@
 
 import numpy as np
 
-from nestgraph.graph.geometry import Size
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.extents import Size
 from nestgraph.spec.projection import Conv, OneToOne
 
 
 def swept(sweep: Conv | OneToOne, kernels: AnyArray, kept: AnyArray, size: Size) -> AnyArray:
-    """(in, height, width) of maps of a size: kernels summed over the positions at which they read each place.
+    """(in, *size) of maps of a size: kernels summed over the positions at which they read each place.
 
     Args:
         sweep: how kernels sweep.
-        kernels: (out, in, kernel height, kernel width).
-        kept: bool (out or 1, in or 1, P, Q): the positions of the output that count.
+        kernels: (out, in, *kernel).
+        kept: bool (out or 1, in or 1, ...): the positions of the output that count.
         size: of the maps that are read.
     """
-    (down, right), (top, left), (tall, broad) = sweep.stride, sweep.padding, sweep.dilation
-    total = np.zeros((kernels.shape[1], size[0] + 2 * top, size[1] + 2 * left))
-    high, wide = kept.shape[2:]
-    for row, column in np.ndindex(*kernels.shape[2:]):
-        added = np.einsum("oi,oipq->ipq", kernels[:, :, row, column], kept)  # an axis of 1 is broadcast
-        down_to, right_to = row * tall + down * high, column * broad + right * wide
-        total[:, row * tall : down_to : down, column * broad : right_to : right] += added
-    return total[:, top : top + size[0], left : left + size[1]]
+    total = np.zeros((kernels.shape[1], *(extent + 2 * pad for extent, pad in zip(size, sweep.padding, strict=True))))
+    axes = tuple(zip(sweep.dilation, sweep.stride, kept.shape[2:], strict=True))
+    for place in np.ndindex(*kernels.shape[2:]):
+        added = np.einsum("oi,oi...->i...", kernels[:, :, *place], kept)  # an axis of 1 is broadcast
+        starts = (at * dilate for at, (dilate, _, _) in zip(place, axes, strict=True))
+        read = (slice(at, at + step * count, step) for at, (_, step, count) in zip(starts, axes, strict=True))
+        total[:, *read] += added
+    return total[:, *(slice(pad, pad + extent) for pad, extent in zip(sweep.padding, size, strict=True))]
+
+
+def reads_its_place(sweep: Conv | OneToOne) -> bool:
+    """Whether a kernel reads the one place that each of its positions is at."""
+    return {*(sweep.kernel or ()), *sweep.stride} == {1} and not any(sweep.padding)
