@@ -43,7 +43,8 @@ class RunDisplay:
         """Take in a measurement."""
         if row.accepted:
             self._kept.append(row)
-        idle = (("", Text("nothing", style="dim"), plain(each.words)) for each in row.idle)
+        found = ((Text("left out" if each.left_out else "nothing", style="dim"), each.words) for each in row.idle)
+        idle = (("", what, plain(words)) for what, words in found)
         decision = Text("kept", style="green") if row.accepted else Text("refused", style="yellow")
         self._last = (*self._last, *idle, (f"step {row.step}", decision, plain(row.edit)))[-EDITS:]
 

@@ -12,7 +12,7 @@ from nestgraph.edits.editor import Editor
 from nestgraph.edits.freezing import freeze, thaw
 from nestgraph.edits.growing import grow_unit, restore_inputs, wake_connections
 from nestgraph.edits.index_map import IndexMap
-from nestgraph.edits.joining import merge, side_by_side, way_over
+from nestgraph.edits.joining import Joined, merge, side_by_side, way_over
 from nestgraph.edits.layers import (
     AddLayer,
     AddProjection,
@@ -56,6 +56,7 @@ __all__ = [
     "Edit",
     "Editor",
     "IndexMap",
+    "Joined",
     "Preview",
     "Reason",
     "RemoveLayer",

@@ -1,9 +1,10 @@
 """Many edits as one: carried out in order, verified once, undone together."""
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, cast
 
+import numpy as np
 from pydantic import Field, Strict, StringConstraints
 
 import nestgraph.display as notebook
@@ -111,18 +112,24 @@ def carry(edit: Edit, way: Way, onward: bool = True) -> tuple[Edit, Way]:
     """
     conflicts: list[Conflict] = []
     needed = iter(_needed(list(_leaves(edit)), onward))
+    begin, born = way, dict[tuple[str, int], int]()
 
     def through(part: Any) -> Edit:
         nonlocal way
         if isinstance(part, Batch):
             parts = [through(each) for each in part.edits]
-            return part.model_copy(update={"edits": tuple(each for each in parts if not each.idle), "base": None})
+            kept = tuple(each for each in parts if not each.idle)
+            reasons = tuple(_followed(reason, begin, born) for reason in part.reasons)
+            return part.model_copy(update={"edits": kept, "reasons": reasons, "base": None})
         wanted = next(needed)
         try:
             mapped = part.map(way)
         except ConflictError as error:
             conflicts.extend(cast("tuple[Conflict, ...]", error.conflicts))
             mapped = part.nothing  # to find what else clashes
+        if isinstance(part, AddUnits) and isinstance(mapped, AddUnits):
+            ids = zip(part.ids.tolist(), mapped.ids.tolist(), strict=True)
+            born.update({(part.layer, one): other for one, other in ids})
         if wanted:
             way = _past(way, part, mapped)
         return mapped
@@ -131,6 +138,14 @@ def carry(edit: Edit, way: Way, onward: bool = True) -> tuple[Edit, Way]:
     if conflicts:
         raise ConflictError(edit.words, tuple(conflicts))
     return moved, way
+
+
+def _followed(reason: Reason, way: Way, born: Mapping[tuple[str, int], int]) -> Reason:
+    """A reason with the id that its unit has at the end of a way."""
+    if reason.unit is None:
+        return reason
+    twin = born.get((reason.place, reason.unit), int(way.twin(reason.place, np.array(reason.unit))))
+    return reason if twin in (-1, reason.unit) else reason.model_copy(update={"unit": twin})
 
 
 def _leaves(edit: Edit) -> Iterator[Edit]:

@@ -1,15 +1,18 @@
 """What two people, or two policies, did to one network, joined: merges of networks and of proposals."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
-from typing import cast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 from nestgraph.edits.batch import AnyEdit, Batch, Reason, carry, removed_by
+from nestgraph.edits.connections import SetValues
 from nestgraph.edits.difference import diff
 from nestgraph.edits.edit import Edit, recipe_function
 from nestgraph.edits.islands import island_edits
+from nestgraph.edits.layers import RemoveLayer, RemoveProjection
 from nestgraph.edits.three_ways import Conflict
-from nestgraph.errors import ConflictError, EditError
+from nestgraph.edits.units import RemoveUnits
+from nestgraph.errors import ConflictError, EditError, VerificationError
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.graph.way import Way
@@ -27,25 +30,67 @@ def way_over(network: Structure, edits: Sequence[Edit]) -> Way:
     for edit in edits:
         here, _ = edit.change(here)
         gone |= set(removed_by(edit))
-    way = Way.between(network, here)
-    return Way(way.base, way.here, way.twins, frozenset(gone))
+    return _way(network, here, gone)
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Edits that were each made for the same network, such as the proposals of several policies, as one.
+
+    Attributes:
+        parts: of each edit what is left of it to do after those before it; of one that is left out nothing.
+        rest: what all of them together leave without a path goes, where constants are absorbed; no edit's own.
+        left_out: by its place, why an edit is none of them.
+    """
+
+    parts: tuple[Edit, ...]
+    rest: Batch
+    left_out: Mapping[int, EditError]
+
+    @classmethod
+    @recipe_function
+    def of(cls, network: Network, edits: Sequence[Edit]) -> "Joined":
+        """Join edits, each carried over those before it (see `Edit.map`); the earlier ones come first.
+
+        What an edit removes at its end as it leaves it without a path is found anew for all of them together. One that
+        changes what an earlier one changed otherwise, builds on what that took away, or together with it cuts an
+        output off is left out as a whole.
+        """
+        here, gone, rest = cast(Structure, network), set[str](), Batch(edits=())
+        parts, left_out = list[Edit](), dict[int, EditError]()
+        for place, edit in enumerate(edits):
+            part = edit.nothing
+            try:
+                moved = _own(network, edit).map(_way(network, here, gone))
+                here, rest = _settled(here, moved)
+                part = moved
+            except ConflictError as error:
+                left_out[place] = _with_reasons(error, "side_by_side", edits[:place], [edit])
+            except EditError as error:
+                left_out[place] = error
+            gone |= set(removed_by(part))
+            parts.append(part)
+        return cls(tuple(parts), rest, left_out)
+
+    @property
+    def edit(self) -> Batch:
+        """All of them as one."""
+        done: tuple[Any, ...] = tuple(part for part in self.parts if not part.idle)
+        return Batch(edits=(*done, *self.rest.edits), title=f"{len(self.parts)} edits side by side")
 
 
 @recipe_function
 def side_by_side(network: Network, edits: Sequence[Edit]) -> Batch:
-    """Edits that were each made for the same network, such as the proposals of several policies, as one.
-
-    Each is carried over those before it (see `Edit.map`), and units that lose their last path to all of them together
-    go as well.
+    """Edits that were each made for the same network, as one, none of them left out: see `Joined`.
 
     Raises:
-        ConflictError: two of them change the same thing otherwise.
-        EditError: one builds on what another takes away.
+        ConflictError: two of them change the same thing otherwise, with the reasons that both gave.
+        EditError: one builds on what another takes away, or together they cut an output off.
     """
-    parts: list[AnyEdit] = []
-    for edit in edits:
-        parts.append(edit.map(way_over(network, parts)))  # type: ignore[arg-type]
-    return _swept(network, parts, f"{len(edits)} edits side by side")
+    joined = Joined.of(network, edits)
+    for error in joined.left_out.values():
+        raise error
+    return joined.edit
 
 
 @recipe_function
@@ -76,22 +121,68 @@ def carried(base: Structure, ours: Network, mine: Sequence[Edit], others: Sequen
     try:
         moved = Batch(edits=tuple(others)).map(Way(base, ours, over.twins, over.remade))  # type: ignore[arg-type]
     except ConflictError as error:
-        found = cast("tuple[Conflict, ...]", error.conflicts)
-        raise ConflictError("merge", tuple(_reasoned(each, mine, others) for each in found)) from None
-    return _swept(ours, [moved], "merge")  # type: ignore[list-item]
+        raise _with_reasons(error, "merge", mine, others) from None
+    after, _ = moved.change(ours)
+    done: tuple[Any, ...] = () if moved.idle else (moved,)
+    return Batch(edits=(*done, *island_edits(after)), title="merge")
 
 
-def _swept(network: Structure, edits: Sequence[AnyEdit], title: str) -> Batch:
-    """Edits, then the removal of the islands that they leave together."""
-    after, _ = Batch(edits=tuple(edits)).change(network)
-    parts = tuple(edit for edit in edits if not edit.idle)
-    return Batch(edits=(*parts, *island_edits(after)), title=title)
+def _way(network: Structure, here: Structure, gone: set[str]) -> Way:
+    """The way to what edits made of a network, which removed these names."""
+    way = Way.between(network, here)
+    return Way(way.base, way.here, way.twins, frozenset(gone))
 
 
-def _reasoned(conflict: Conflict, mine: Sequence[Edit], others: Sequence[Edit]) -> Conflict:
-    """A conflict with what policies of both sides chose its units by."""
-    sides = (tuple(_reasons(conflict, edits)) for edits in (others, mine))
-    return replace(conflict, reasons=tuple(sides))
+def _settled(here: Structure, part: Edit) -> tuple[Structure, Batch]:
+    """What an edit leads to, and what then goes as no path leads to it; both together are a legal network.
+
+    Raises:
+        EditError: they are not.
+    """
+    after, _ = part.change(here)
+    rest = Batch(edits=island_edits(after))
+    settled, _ = rest.change(after)
+    try:
+        Network.of(settled)
+    except VerificationError as error:
+        part.refuse(f"expected a network without broken laws, got: {error}")
+    return after, rest
+
+
+FOLLOWING = SetValues | RemoveProjection | RemoveLayer | RemoveUnits
+"""What the removal of islands consists of."""
+
+
+def _own(network: Network, edit: Edit) -> Edit:
+    """An edit without the removal, at its end, of the islands that it leaves."""
+    if not isinstance(edit, Batch):
+        return edit
+    first = len(edit.edits)
+    while first and isinstance(edit.edits[first - 1], FOLLOWING):
+        first -= 1
+    structure: Structure = network
+    for place, part in enumerate(edit.edits if first < len(edit.edits) else ()):
+        if first <= place and Batch(edits=edit.edits[place:]) == Batch(edits=_islands(structure)):
+            return edit.model_copy(update={"edits": edit.edits[:place]})
+        structure, _ = part.change(structure)
+    return edit
+
+
+def _islands(structure: Structure) -> tuple[AnyEdit, ...]:
+    """The removal of the islands in the middle of an edit, where an output may be one."""
+    try:
+        return island_edits(structure)
+    except EditError:
+        return ()
+
+
+def _with_reasons(error: ConflictError, words: str, mine: Sequence[Edit], others: Sequence[Edit]) -> ConflictError:
+    """The error with what policies of both sides chose its units by."""
+
+    def reasoned(conflict: Conflict) -> Conflict:
+        return replace(conflict, reasons=tuple(tuple(_reasons(conflict, edits)) for edits in (others, mine)))
+
+    return ConflictError(words, tuple(map(reasoned, cast("tuple[Conflict, ...]", error.conflicts))))
 
 
 def _reasons(conflict: Conflict, edits: Iterable[Edit]) -> Iterator[str]:

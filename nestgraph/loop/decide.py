@@ -104,11 +104,11 @@ def _step(recipe: Recipe, state: State) -> Decision:
         case "grow" | "shift" | "prune" | "finish" if state.over:
             return _leave(recipe, state)
         case "grow" if growth and _grows(growth, recipe.growth_target, state):
-            return _proposal(state, Propose((state.number % len(growth.policies),), (1.0,)))
+            return _proposal(state, _growth(growth, state))
         case "shift" if first:
             return _proposal(state, Shift())
         case "prune" if state.number < pruning.max_edits and state.connections > pruning.size_floor and state.working:
-            return _proposal(state, Propose(*_working(state)))
+            return _proposal(state, Propose(*_working(state), pruning.proposals))
         case "finish" if first and recipe.finish_epochs:
             return _train(recipe, _tried(state, "last training", recipe.finish_epochs))
         case "report":
@@ -124,6 +124,14 @@ def _grows(options: GrowthOptions, target: float | None, state: State) -> bool:
         and state.connections < options.size_limit
         and (target is None or state.goal < target)
     )
+
+
+def _growth(options: GrowthOptions, state: State) -> Propose:
+    """One policy after the other, or all of them at each step."""
+    count = len(options.policies)
+    if options.proposals == "in_turn":
+        return Propose((state.number % count,), (1.0,))
+    return Propose(tuple(range(count)), (1.0,) * count, options.proposals)
 
 
 def _leave(recipe: Recipe, state: State) -> Decision:

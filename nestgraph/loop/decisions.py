@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import NonNegativeInt, Strict
 
+from nestgraph.recipes.proposing import Proposals
 from nestgraph.runs.run import Remedy
 from nestgraph.spec.record import Record
 
@@ -105,13 +106,17 @@ class Keep:
 
 @dataclass(frozen=True)
 class Propose:
-    """Let policies of the phase propose in turn, each on the result of the one before, and apply what they find.
+    """Let policies of the phase propose, and apply what they find. The outcome is `Proposed`.
 
-    `places` are those of the policies in the recipe, `scales` those of their steps. The outcome is `Proposed`.
+    Attributes:
+        places: of the policies in the recipe.
+        scales: of their steps.
+        how: each on the result of the one before, or all on one network.
     """
 
     places: tuple[int, ...]
     scales: tuple[float, ...]
+    how: Proposals = "in_turn"
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,9 @@
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import singledispatchmethod
 from typing import Any
-
-import numpy as np
 
 from nestgraph.edits import Applied
 from nestgraph.edits.history import Moment
@@ -34,11 +32,12 @@ from nestgraph.loop.decisions import (
     Train,
 )
 from nestgraph.loop.keeping import Book, Points
-from nestgraph.loop.proposing import ask
+from nestgraph.loop.proposing import ASKED
 from nestgraph.loop.trainer import Score, Trainer
 from nestgraph.loop.training_state import TrainingSaves
-from nestgraph.policies import Evidence, Policy
+from nestgraph.policies import Evidence, EvidenceKind, Policy
 from nestgraph.recipes.naming import check_names
+from nestgraph.recipes.proposing import Proposals
 from nestgraph.recipes.recipe import Recipe
 from nestgraph.runs import interruption
 from nestgraph.runs.run import Fault, Measurement, Remedy
@@ -197,7 +196,7 @@ class Engine:
 
     @_do.register
     def _propose(self, action: Propose) -> Proposed:
-        asked = self._asked(action.places, action.scales)
+        asked = self._asked(action.places, action.scales, action.how)
         self._idle += (one for one in asked if one.idle)
         edit = together(asked)
         if edit.edits:
@@ -227,17 +226,19 @@ class Engine:
             return growth.policies, growth.evidence_batches
         return pruning.policies, pruning.activity_batches
 
-    def _asked(self, places: tuple[int, ...], scales: tuple[float, ...]) -> tuple[Proposal, ...]:
+    def _asked(
+        self, places: tuple[int, ...], scales: tuple[float, ...], how: Proposals = "in_turn"
+    ) -> tuple[Proposal, ...]:
         """What policies would do, by their places, each with its scale."""
         policies, batches = self._policies()
         number = self.state.counts.trainings
-        rng = np.random.default_rng(derived_seed(self._trainer.seed, "policy", number))
+        seed = derived_seed(self._trainer.seed, "policy", number)
 
-        def measured(network: Network, policy: Policy) -> Evidence:
-            return self._trainer.evidence(network, policy.needs, batches, number)
+        def measured(network: Network, needs: Collection[EvidenceKind]) -> Evidence:
+            return self._trainer.evidence(network, needs, batches, number)
 
-        chosen = zip((policies[place] for place in places), scales, strict=True)
-        return ask(chosen, self.network, measured, rng)
+        chosen = [(policies[place], scale) for place, scale in zip(places, scales, strict=True)]
+        return ASKED[how](chosen, self.network, measured, seed)
 
     def _damage(self, place: int, scale: float) -> float:
         """The loss on a few training batches right after what one policy would do, untrained; finite in any case."""

@@ -1,25 +1,20 @@
 """How a run prunes: the section of a recipe, and which of its options would do nothing."""
 
-from collections.abc import Container, Iterator
-from typing import Annotated, ClassVar, Literal, Self, cast
+from collections.abc import Iterator
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from nestgraph.policies import PruningPolicy, UnitPruning
 from nestgraph.policies.pruning import ConnectionPruning
 from nestgraph.policies.registry import POLICIES
+from nestgraph.recipes.proposing import SEVERAL, Proposals
+from nestgraph.recipes.step_options import younger
 from nestgraph.spec.open_kinds import Own
 from nestgraph.spec.options import Beside, Options, misplaced
 from nestgraph.spec.record import absent
 
 Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class _Several(Container[object]):
-    """All tuples of more than one policy."""
-
-    def __contains__(self, policies: object) -> bool:
-        return isinstance(policies, tuple) and len(cast("tuple[object, ...]", policies)) > 1
 
 
 class PruningOptions(Options):
@@ -28,7 +23,12 @@ class PruningOptions(Options):
     The goal is the task's, larger is better: for classes by default the accuracy.
 
     Attributes:
-        policies: all applied in turn at each step, each on the result of the one before.
+        policies: all applied at each step.
+        proposals: `in_turn`, each on the result of the one before; or `side_by_side`: all of them propose for one
+            network, on the same evidence and each with the same random numbers, and what they propose is joined into
+            one step. The policies may then come in any order: where the proposals of two do not go together (both give
+            a connection a weight, say, or both would cut an output off), that of the later one is left out, and the
+            journal says why.
         target_accuracy: A where that is the accuracy.
         target: A of any goal. Without both it is the goal before pruning less `tolerance`.
         tolerance: how much of the goal pruning may cost where no target is given: points of a metric whose best value
@@ -47,6 +47,7 @@ class PruningOptions(Options):
     policies: Annotated[
         tuple[Annotated[PruningPolicy, Own(PruningPolicy, POLICIES)], ...], Field(min_length=1, max_length=16)
     ]
+    proposals: Proposals = younger("in_turn")
     target_accuracy: Share | None = None
     target: float | None = Field(default=None, exclude_if=absent)
     tolerance: Share = 0.0
@@ -63,7 +64,8 @@ class PruningOptions(Options):
             Beside("target", (None,), "the goal before pruning as target"),
         ),
         "target": (Beside("target_accuracy", (None,), "a target of any goal in the place of target_accuracy"),),
-        "back_off": (Beside("policies", _Several(), "several policies"),),
+        "back_off": SEVERAL,
+        "proposals": SEVERAL,
     }
 
     @model_validator(mode="after")

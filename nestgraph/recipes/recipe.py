@@ -25,16 +25,17 @@ from nestgraph.policies import GrowthPolicy, Policy
 from nestgraph.policies.registry import POLICIES
 from nestgraph.recipes.own_kinds import recorded
 from nestgraph.recipes.past_options import leave_aside
+from nestgraph.recipes.proposing import SEVERAL, Proposals
 from nestgraph.recipes.pruning_options import PruningOptions, Share
 from nestgraph.recipes.seed_options import Positive, SeedOptions
-from nestgraph.recipes.step_options import StepOptions
+from nestgraph.recipes.step_options import StepOptions, younger
 from nestgraph.snapshot import in_one_sentence, options_json, problems_of, read_options
 from nestgraph.snapshot.disk import PathLike
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.limits import MAX_THREADS
 from nestgraph.spec.open_kinds import Own, Recorded
 from nestgraph.spec.operations import ActivationFunction
-from nestgraph.spec.options import Beside, misplaced, usual
+from nestgraph.spec.options import Beside, Options, misplaced, usual
 from nestgraph.spec.randomness import Seed
 from nestgraph.spec.record import Record, Text, absent
 from nestgraph.tasks.classes import Classification
@@ -92,13 +93,14 @@ class TrainingOptions(StepOptions):
     }
 
 
-class GrowthOptions(Record):
+class GrowthOptions(Options):
     """Growth: while the network is below `size_limit` connections and its goal below a target on the validation split.
 
     Attributes:
         target_accuracy: where the goal is the accuracy.
         target: of any goal; none by default.
-        policies: tried in turn, one an edit.
+        policies: what grows.
+        proposals: `in_turn`, one policy an edit; or `side_by_side`, all of them joined into one edit: see pruning.
         epochs: of training after each edit.
         patience: growth ends after so many refused edits in a row.
         evidence_batches: how many training batches the evidence is averaged over; None for the whole training set.
@@ -107,6 +109,7 @@ class GrowthOptions(Record):
     policies: Annotated[
         tuple[Annotated[GrowthPolicy, Own(GrowthPolicy, POLICIES)], ...], Field(min_length=1, max_length=16)
     ]
+    proposals: Proposals = younger("in_turn")
     size_limit: PositiveInt
     target_accuracy: Share = 1.0
     target: float | None = Field(default=None, exclude_if=absent)
@@ -114,6 +117,7 @@ class GrowthOptions(Record):
     max_edits: NonNegativeInt = 100
     patience: PositiveInt = 2
     evidence_batches: PositiveInt | None = None
+    beside: ClassVar = {"proposals": SEVERAL}
 
 
 class ShiftOptions(Record):

@@ -154,8 +154,9 @@ def _metric(name: str) -> dict[str, Any]:
 
 
 def _idle(entry: JournalEntry, proposal: Proposal) -> dict[str, Any]:
-    """A policy that proposed nothing: before which step, and why."""
-    return {"step": entry.step, "phase": entry.phase, "words": proposal.words}
+    """A policy of which nothing was done: before which step, and why."""
+    left_out = bool(proposal.left_out)
+    return {"step": entry.step, "phase": entry.phase, "words": proposal.words, "left_out": left_out}
 
 
 def _since(last: Network | None, network: Network) -> dict[str, list[int]] | None:

@@ -91,7 +91,10 @@ def _figures(
     seconds = seconds or (data["rows"][-1]["seconds"] if data["rows"] else 0.0)
     kept = sum(row["accepted"] for row in data["rows"])
     counts = [f"{kept} steps kept", f"{len(data['rows']) - kept} refused"]
-    counts += [f"{len(data['idle'])} proposals of nothing"] if data["idle"] else []
+    left_out = sum(one["left_out"] for one in data["idle"])
+    nothing = len(data["idle"]) - left_out
+    counts += [f"{nothing} proposals of nothing"] if nothing else []
+    counts += [f"{left_out} proposals left out"] if left_out else []
     return [
         counted("connections", "Connections"),
         counted("parameters", "Parameters"),
@@ -103,7 +106,7 @@ def _figures(
 
 
 def steps(data: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The rows of the table of steps: what was measured, each after the policies that proposed nothing before it."""
+    """The rows of the table of steps: what was measured, each after the proposals of which nothing was done before."""
     names = [entry["name"] for entry in data["metrics"] if entry["name"] != LOSS]
     told = [row | {"idle": False, "cells": _scores(row, names)} for row in data["rows"]]
     told += [one | {"idle": True} for one in data["idle"]]

@@ -69,7 +69,7 @@ class Records:
 
     @property
     def idle(self) -> tuple[tuple[JournalEntry, Proposal], ...]:
-        """What policies proposed that was nothing, each with its entry."""
+        """What policies proposed that was nothing or was left out, each with its entry."""
         return tuple((entry, one) for entry in self.entries for one in entry.proposals if one.idle)
 
     @cached_property

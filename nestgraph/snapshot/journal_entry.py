@@ -34,23 +34,29 @@ class Proposal(ArrayRecord):
     """What a policy proposed at a step of a run.
 
     Attributes:
-        policy: its kind.
+        policy: its kind; none for what goes since several proposals side by side leave it without a path.
         scale: of what was asked for.
-        edit: what it proposed, with the reasons; one of nothing has the reason for that as its title.
+        edit: what it proposed, with the reasons; one of nothing has the reason for that as its title. Of several side
+            by side, each as it is after those before it.
+        left_out: why nothing of it was done, as it did not go with those of other policies. Its edit then has only
+            title and reasons.
     """
 
     policy: Text
     scale: float
     edit: CompactProposal
+    left_out: Annotated[Text, Field(exclude_if=operator.not_)] = ""
 
     @property
     def idle(self) -> bool:
-        """Whether it proposed nothing."""
+        """Whether there is nothing of it to do."""
         return not self.edit.edits
 
     @property
     def words(self) -> str:
         """The whole in a sentence."""
+        if self.left_out:
+            return f"{self.policy} proposed {self.edit.words}, which was left out: {self.left_out}"
         return f"{self.policy} proposed {'nothing: ' if self.idle else ''}{self.edit.words}"
 
 
@@ -66,7 +72,8 @@ class JournalStep(ArrayRecord):
     Attributes:
         sequence: 1 for the first step; also the number of its line.
         version: of the journal.
-        action: what was done. `propose`: policies were asked in turn, and what they proposed was applied as one edit.
+        action: what was done. `propose`: policies were asked, in turn or side by side, and what they proposed was
+            applied as one edit.
         step: of a run, the row of metrics.jsonl that the line belongs to, or would have; from 0.
         phase: the phase of the run, for people.
         note: why, for people.

@@ -1,12 +1,13 @@
 """Merges, rebases and edits taken back out of order."""
 
 import json
+from itertools import permutations
 
 import numpy as np
 import pytest
 
 import nestgraph as ng
-from nestgraph.edits import EDIT, SetValues, merge, side_by_side, way_over
+from nestgraph.edits import EDIT, Batch, Joined, Reason, SetValues, merge, side_by_side, way_over
 from nestgraph.errors import ConflictError, EditError
 from nestgraph.snapshot import JournalWriter, read_journal, replay
 from tests.cli.running import run
@@ -241,3 +242,75 @@ def test_an_empty_side_merges():
     assert merge(base, base, other).apply(base).network == other
     assert merge(base, other, base).apply(other).network == other
     assert not merge(base, base, base).edits
+
+
+@pytest.mark.parametrize("make", [digits, lenet_5])
+def test_proposals_that_each_cut_units_off_are_joined_whatever_their_order(make):
+    """Each moves constants into the same biases; what all of them leave goes as if one had done it."""
+    base = make()
+    projection = next(each for each in reversed([*map(base.projection, base.projection_names)]) if each.learns)
+    layer = projection.source
+    base = lifted(base, layer)
+    into = base.incoming(layer)[0].name
+    mask = base.connection_columns(into).mask
+    rows = [
+        np.flatnonzero(mask & (np.arange(len(mask)) == unit).reshape(-1, *(1,) * (mask.ndim - 1))) for unit in (1, 4)
+    ]
+    quarter = rows[1][::2], np.setdiff1d(rows[1], rows[1][::2])
+    proposals = [ng.edits.prune_connections(base, {into: each}) for each in (rows[0], *quarter)]
+    proposals.append(ng.edits.remove_units(base, layer, base.units(layer)[7:8]))
+    assert [len(each.edits) for each in proposals] == [3, 1, 1, 1]
+    whole = ng.edits.prune_connections(base, {into: np.concatenate(rows)}).apply(base).network
+    whole = ng.edits.remove_units(whole, layer, base.units(layer)[7:8]).apply(whole).network
+    found = {side_by_side(base, order).apply(base).network.digest for order in permutations(proposals)}
+    assert found == {whole.digest}
+    joined = Joined.of(base, proposals)
+    assert [len(part.edits) for part in joined.parts] == [1] * 4
+    assert {edit.kind for edit in joined.rest.edits} == {"set_values", "remove_units"}
+
+
+def lifted(network, layer):
+    """Units that give something where they read nothing."""
+    values = {"beta" if network.layer(layer).batch_norm else "bias": np.ones(len(network.units(layer)), np.float32)}
+    return SetValues(units={layer: values}).apply(network).network
+
+
+def test_the_later_of_two_that_clash_is_left_out_as_a_whole():
+    base = digits()
+    name = "fc1_to_output"
+    reason = Reason(place=name, measure="a guess", value=3.0)
+    first, second = (Batch(edits=(trained(base, name, by=by),), reasons=(reason,)) for by in (0.125, 0.25))
+    grows = Batch(edits=(pruned(base, "input_to_fc1", 9), trained(base, name, by=0.5)), title="both")
+    joined = Joined.of(base, [first, second, grows, pruned(base, "input_to_fc1", 5)])
+    assert sorted(joined.left_out) == [1, 2]
+    assert [part.idle for part in joined.parts] == [False, True, True, False]
+    assert joined.edit.apply(base).network.connection_count == base.connection_count - 5
+    (conflict,) = joined.left_out[1].conflicts
+    assert conflict.place == name
+    assert conflict.reasons == (("a guess 3",), ("a guess 3",))
+    with pytest.raises(ConflictError, match=r"side_by_side: expected what only one side changed.*\(a guess 3\)"):
+        side_by_side(base, [first, second])
+
+
+def test_together_they_may_cut_an_output_off():
+    base = digits()
+    columns = base.connection_columns("fc1_to_output")
+    row = np.flatnonzero(columns.mask & (np.arange(len(columns.mask)) == 2)[:, None])
+    proposals = [ng.edits.prune_connections(base, {"fc1_to_output": row[part]}) for part in (slice(1), slice(1, None))]
+    joined = Joined.of(base, proposals)
+    assert str(joined.left_out[1]).startswith("output unit ('output', 2) expected a path from an input, got none left")
+    assert joined.edit.apply(base).network == proposals[0].apply(base).network
+
+
+def test_reasons_go_with_the_units_that_they_tell_of():
+    base = digits()
+    born = [grown(base, "fc1", value) for value in (0.5, 0.25)]
+    reasoned = [each.model_copy(update={"reasons": (reason_of(each),)}) for each in born]
+    joined = Joined.of(base, reasoned)
+    units = [part.reasons[0].unit for part in joined.parts]
+    assert units == [part.edits[0].ids[0] for part in joined.parts]
+    assert units[1] == units[0] + 1
+
+
+def reason_of(edit):
+    return Reason(place="fc1", unit=int(edit.edits[0].ids[0]), measure="a guess", value=1.0)

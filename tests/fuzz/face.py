@@ -296,6 +296,7 @@ def _edits(network):
         {"base": network, "ours": after, "theirs": e.replace_activation(network, "fc1", "tanh").apply(network).network},
     )
     yield e.side_by_side, {"network": network, "edits": [e.remove_units(network, "fc1", [int(units[0])])]}
+    yield e.Joined.of, {"network": network, "edits": [e.remove_units(network, "fc1", [int(units[0])])]}
     yield e.way_over, {"network": network, "edits": [e.remove_units(network, "fc1", [int(units[0])])]}
     yield e.diff, {"old": network, "new": e.remove_units(network, "fc1", [int(units[0])]).apply(network).network}
 

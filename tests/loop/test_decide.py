@@ -42,8 +42,10 @@ def recipes(draw):
     policies, classes = POLICIES[: draw(st.integers(1, 3))], draw(st.booleans())
     given = draw(st.sampled_from([None, 0.5, 1.0]))
     target = {} if given is None else {"target_accuracy" if classes else "target": given}
+    growers, hows = draw(st.integers(1, 2)), st.sampled_from(["in_turn", "side_by_side"])
     growth = {
-        "policies": [{"kind": "connection_growth"}, {"kind": "neuron_growth"}][: draw(st.integers(1, 2))],
+        "policies": [{"kind": "connection_growth"}, {"kind": "neuron_growth"}][:growers],
+        **({"proposals": draw(hows)} if growers > 1 else {}),
         "size_limit": draw(st.sampled_from([240, 150, 60])),
         **target,
         "max_edits": draw(st.sampled_from([4, 2, 0])),
@@ -58,6 +60,7 @@ def recipes(draw):
         "size_floor": draw(st.sampled_from([0, 40])),
         "max_edits": draw(st.integers(0, 6)),
         **({"back_off": draw(st.sampled_from(["all", "worst"]))} if len(policies) > 1 else {}),
+        **({"proposals": draw(hows)} if len(policies) > 1 else {}),
     }
     retries = draw(st.integers(0, 2))
     return parse_recipe(

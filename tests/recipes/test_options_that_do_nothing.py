@@ -40,6 +40,7 @@ VALUES = {
     "retry_rate": 0.5,
     "tolerance": 0.5,
     "back_off": "worst",
+    "proposals": "side_by_side",
     "rate": 3.0,
     "score": "lamp",
     "path": "x",
