@@ -1,6 +1,6 @@
 """Edits: the only way to change a network, each with its inverse, and recipe functions that compose them."""
 
-from nestgraph.edits.areas import shrink_areas
+from nestgraph.edits.areas import respell_areas, shrink_areas
 from nestgraph.edits.batch import EDIT, AnyEdit, Batch, Reason
 from nestgraph.edits.bypassing import bypass_layer
 from nestgraph.edits.connections import SetArea, SetMask, SetValues
@@ -88,6 +88,7 @@ __all__ = [
     "remove_projection",
     "remove_units",
     "replace_activation",
+    "respell_areas",
     "restore_inputs",
     "shift_activations",
     "shrink_areas",

@@ -1,4 +1,4 @@
-"""The recipe function that makes convolutions compute less of their maps."""
+"""Recipe functions of where convolutions compute their maps."""
 
 from collections.abc import Mapping
 
@@ -8,8 +8,11 @@ from nestgraph.edits.batch import AnyEdit, Batch
 from nestgraph.edits.connections import SetArea
 from nestgraph.edits.edit import recipe_function
 from nestgraph.edits.layers import check_area
+from nestgraph.edits.preserving import preserving
 from nestgraph.edits.pruning import prune_connections
 from nestgraph.errors import EditError
+from nestgraph.graph.columns.areas import shortest
+from nestgraph.graph.matching import same_area
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
 
@@ -39,7 +42,7 @@ def shrink_areas(structure: Structure, areas: Mapping[str, AnyArray]) -> Batch:
         kept = _fitting(structure, name, wanted) & present
         off = present & ~kept
         if off.any():
-            edits.append(SetArea(projection=name, area=kept))
+            edits.append(SetArea(projection=name, area=shortest(kept)))
             lost += int(np.count_nonzero(off))
         entries = np.flatnonzero(columns.mask & ~kept.any(axis=tuple(range(2, kept.ndim)), keepdims=True))
         if len(entries):
@@ -58,3 +61,19 @@ def _fitting(structure: Structure, name: str, area: AnyArray) -> AnyArray:
     edit = SetArea(projection=name, area=area)
     check_area(edit, structure, structure.projection(name), area)
     return area
+
+
+@preserving(1e-12)
+@recipe_function
+def respell_areas(structure: Structure) -> Batch:
+    """Give every area its shortest spelling: none for everywhere, one a map where its pairs agree, else one a pair.
+
+    All new areas are spelled so. A network whose areas are older, or one that lost units since, has another digest than
+    one that computes the same, until both are respelled. The batch is empty where there is nothing to do.
+    """
+    edits: list[AnyEdit] = []
+    for name in structure.projections_by_name:
+        area = structure.connection_columns(name).area
+        if not same_area(area, short := shortest(area)):
+            edits.append(SetArea(projection=name, area=short))
+    return Batch(edits=tuple(edits), title="respell areas")

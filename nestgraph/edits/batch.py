@@ -173,9 +173,8 @@ def _needed(leaves: list[Edit], onward: bool) -> list[bool]:
 def _past(way: Way, part: Edit, mapped: Edit) -> Way:
     """The way from where an edit leads to where what it was mapped to leads."""
     base, here = part.change(way.base)[0], mapped.change(way.here)[0]
-    born = {}
-    if isinstance(part, AddUnits) and isinstance(mapped, AddUnits):
-        born = {part.layer: (part.ids, mapped.ids)}
+    added = [each for each in _leaves(mapped) if isinstance(each, AddUnits)]
+    born = {part.layer: (part.ids, added[0].ids)} if isinstance(part, AddUnits) and added else {}
     return way.on(base, here, born, removed_by(part))
 
 

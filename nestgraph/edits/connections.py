@@ -14,6 +14,8 @@ from nestgraph.edits.three_ways import Merging
 from nestgraph.errors import EditError
 from nestgraph.graph.body import Body
 from nestgraph.graph.columns import ConnectionColumns, UnitColumns, gathered
+from nestgraph.graph.columns.areas import Area, laid_out, paired, shortest, spelled_alike
+from nestgraph.graph.matching import same_area
 from nestgraph.graph.structure import Structure
 from nestgraph.graph.way import Way
 from nestgraph.spec.arrays import AnyArray, Booleans, Floats, Integers, owned
@@ -134,29 +136,35 @@ class SetArea(Edit):
         return structure.replace(connections={self.projection: changed}), inverse
 
     def moved(self, way: Way) -> Edit | None:
-        """The area of the same pairs of maps, merged three ways in the finer of the forms; new pairs keep theirs."""
+        """The area of the same pairs of maps, merged three ways; new pairs keep theirs.
+
+        Where one side alone changed it, it stays as that spelled it; else it has the shortest spelling.
+        """
         if not self.kept(way, self.projection):
             return None
-        (base, _), (here, ends) = way.base.wired(self.projection), way.here.wired(self.projection)
+        base, (here, ends) = way.base.connection_columns(self.projection), way.here.wired(self.projection)
+        if same_area(base.area, self.area):
+            return None
         given = (base.area, here.area, self.area)
-        if all(area is None for area in given):
-            return self
-        by_pair = any(area is not None and area.shape[1] > 1 for area in given)
+        by_pair = any(paired(area) for area in given)
         size = next(area for area in given if area is not None).shape[2:]
-        sides = zip(given, (base, here, base), strict=True)
-        old, now, ours = (
-            np.broadcast_to(
-                np.True_ if area is None else area,
-                (columns.edges.shape[0], columns.edges.shape[1] if by_pair else 1, *size),
-            )
-            for area, columns in sides
-        )
+        shapes = (columns.edges.shape if by_pair else (len(columns.edges), 1) for columns in (base, here, base))
+        old, now, ours = (laid_out(area, shape, size) for area, shape in zip(given, shapes, strict=True))
         places = way.follow(self.projection)[: 2 if by_pair else 1]
         old, ours = (gathered(area, places, now) for area in (old, ours))
-        pairs = max(math.prod(now.shape[1:]), 1)
-        merging = Merging(self.words, self.projection, lambda clash: ends.target.ids[clash // pairs])
-        area = merging("area", old, now, ours)
-        return SetArea(projection=self.projection, area=None if self.area is None and area.all() else area)
+        block = max(math.prod(now.shape[1:]), 1)
+        merging = Merging(self.words, self.projection, lambda clash: ends.target.ids[clash // block])
+        like = self._spelled(base, here) if np.array_equal(old, now) else None
+        area = shortest(merging("area", old, now, ours), like)
+        return None if same_area(area, here.area) else SetArea(projection=self.projection, area=area)
+
+    def _spelled(self, base: ConnectionColumns, here: ConnectionColumns) -> Area:
+        """An area as which to spell what this edit alone changed; None for the shortest spelling."""
+        sources = base.edges.shape[1], here.edges.shape[1]
+        if not spelled_alike(base.area, here.area, sources):
+            return None
+        either = sources[0] == 1 and self.area is not None and here.area is not None
+        return here.area if either else self.area
 
 
 class SetValues(Edit):

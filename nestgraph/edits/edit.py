@@ -1,6 +1,7 @@
 """What an edit is: a small frozen record with a way to apply it and a way back."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, NoReturn
@@ -99,6 +100,10 @@ class Edit(ArrayRecord, ABC):
     @abstractmethod
     def moved(self, way: Way) -> "Edit | None":
         """See `map`; None where nothing is left to do."""
+
+    def after(self, edits: "Sequence[Edit]") -> "Edit":
+        """This edit after others, as one."""
+        return self.nothing.model_copy(update={"edits": (*edits, self)}) if edits else self
 
     def kept(self, way: Way, name: str, layer: bool = False) -> bool:
         """Whether a projection, or a layer, is still there at the end of a way.

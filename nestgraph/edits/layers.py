@@ -10,6 +10,7 @@ from nestgraph.edits.three_ways import Conflict
 from nestgraph.errors import ConflictError
 from nestgraph.graph.body import Body
 from nestgraph.graph.columns import NEUTRAL, ConnectionColumns, Ends, UnitColumns, gathered
+from nestgraph.graph.columns.areas import fits
 from nestgraph.graph.projections import MEANINGS, meaning_of
 from nestgraph.graph.structure import Structure
 from nestgraph.graph.way import Way
@@ -75,7 +76,7 @@ def check_area(edit: Edit, structure: Structure, projection: Projection, area: A
         edit.refuse(f"expected a convolution, got {projection.name!r}: only convolutions have areas")
     out, into = len(structure.units(projection.target)), len(structure.units(projection.source))
     size = structure.layer(projection.target).size or ()
-    if area.shape not in ((out, into, *size), (out, 1, *size)):
+    if not fits(area, (out, into), size):
         edit.refuse(f"expected an area of shape {(out, into, *size)} or {(out, 1, *size)}, got {area.shape}")
 
 

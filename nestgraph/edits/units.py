@@ -1,10 +1,12 @@
 """Edits that add and remove units, with every connection that touches them."""
 
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
+from nestgraph.edits.connections import SetArea
 from nestgraph.edits.edit import Edit
 from nestgraph.edits.layers import Block, UnitValues, check_columns
 from nestgraph.graph.columns import NEUTRAL, ConnectionColumns, Ends, UnitColumns
@@ -57,16 +59,27 @@ class AddUnits(Edit):
     def moved(self, way: Way) -> Edit:
         """The same units behind the same neighbours; what they join elsewhere follows its units.
 
+        Where the areas of new units have no room in how those here are spelled, an edit before spells these out.
+
         Ids of units that never lived in the base, but may be another's here, are exchanged for fresh ones.
         """
         if not self.kept(way, self.layer, layer=True):
             self.refuse(f"expected layer {self.layer!r} to be there, got none: it was removed")
         base, here = way.base.unit_columns(self.layer), way.here.unit_columns(self.layer)
         ids = self._ids(base, here, way.here.layer(self.layer).kind == "input")
-        blocks = {name: Block.of(self._part(way, name, ids)) for name in self.blocks if self.kept(way, name)}
         values = {name: column for name, column in self.values.items() if name in here.values}
         places = None if self.positions is None else _behind(self.positions, here.find(way.twins[self.layer]))
-        return AddUnits(layer=self.layer, ids=ids, positions=places, values=values, blocks=blocks)
+        fitted = {name: self._fitted(way, name, end, ids) for name, end in self._joined(way)}
+        areas = [SetArea(projection=name, area=there.area) for name, (there, _) in fitted.items() if there]
+        blocks = {
+            name: Block.of(part) for name, (_, part) in fitted.items() if part.area is not None or name in self.blocks
+        }
+        edit = AddUnits(layer=self.layer, ids=ids, positions=places, values=values, blocks=blocks)
+        return edit.after(areas)
+
+    def _joined(self, way: Way) -> Iterator[tuple[str, int]]:
+        """The projections of the base at the layer that are still there, and at which of their ends it is."""
+        return ((name, end) for name, end in _sides(way.base, self.layer) if self.kept(way, name))
 
     def _ids(self, base: UnitColumns, here: UnitColumns, is_input: bool) -> AnyArray:
         new = self.ids >= base.next_id
@@ -77,21 +90,27 @@ class AddUnits(Edit):
             self.refuse(f"expected units that do not live yet, got {_some(living.tolist())}: the other side has them")
         return self.ids
 
-    def _part(self, way: Way, name: str, ids: AnyArray) -> ConnectionColumns:
-        """The connections of the new units through a projection, at the end of a way."""
-        record, columns = way.here.projection(name), way.here.connection_columns(name)
-        end = record.ends.index(self.layer)
-        far = record.ends[1 - end]
+    def _fitted(
+        self, way: Way, name: str, end: int, ids: AnyArray
+    ) -> tuple[ConnectionColumns | None, ConnectionColumns]:
+        """The connections of the new units through a projection at the end of a way.
+
+        Before them come those that are there, where these have to be spelled otherwise, so that both can be joined.
+        """
+        base, columns = way.base.connection_columns(name), way.here.connection_columns(name)
+        far = way.here.projection(name).ends[1 - end]
         sides = ((self.ids, way.base.unit_columns(far)), (ids, way.here.unit_columns(far)))
         pairs = ((UnitColumns.of(born, {}), units) for born, units in sides)
         ends, here = (Ends(*(pair if end == 0 else reversed(pair))) for pair in pairs)
         own, others = np.arange(len(ids)), way.old(far)
-        part = way.base.connection_columns(name).explicit(self.blocks[name].columns(type(columns)), end, columns)
-        part = part.carried(ends, here, (own, others) if end == 0 else (others, own))
+        given = self.blocks.get(name)
+        part = base.dormant(len(ids), end) if given is None else given.columns(type(columns))
+        part = base.explicit(part, end, columns).carried(ends, here, (own, others) if end == 0 else (others, own))
         try:
-            return columns.adapted(part, end)
+            there, part = columns.fitted(part, end, others >= 0)
         except ValueError as error:
             self.refuse(f"{name!r}: {error}")
+        return None if there is columns else there, part
 
     def _check(self, structure: Structure) -> None:
         ids, columns = self.ids, structure.unit_columns(self.layer)

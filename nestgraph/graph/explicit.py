@@ -12,6 +12,7 @@ from pydantic_core import from_json
 from nestgraph.errors import RecordError, StructureError
 from nestgraph.graph.annotations import NESTED, Edge, check_sums, check_unit, present, read_edge, table
 from nestgraph.graph.columns import NEUTRAL, ConnectionColumns, UnitColumns
+from nestgraph.graph.columns.areas import shortest
 from nestgraph.graph.projections import meaning_of
 from nestgraph.graph.structure import Structure
 from nestgraph.graph.topology import Node
@@ -274,7 +275,7 @@ def _objects(nested: Any) -> AnyArray:
 
 
 def _area(structure: Structure, projection: Projection, edges: Sequence[Edge]) -> AnyArray | None:
-    """(out, in, *size), or (out, 1, *size) where the edges into each map agree; None where no edge has one."""
+    """(out, in, *size) in its shortest spelling; None where no edge has one."""
     given = {(e.source[1], e.target[1]): table(e.data, "areas").get(projection.name) for e in edges}
     if all(area is None for area in given.values()):
         return None
@@ -284,8 +285,7 @@ def _area(structure: Structure, projection: Projection, edges: Sequence[Edge]) -
         known = {source: _grid(area, size) for (source, unit), area in given.items() if unit == target}
         rest = next(iter(known.values()), np.ones(size or (), bool))
         rows.append(np.stack([known.get(source, rest) for source in structure.units(projection.source).tolist()]))
-    area = np.stack(rows)
-    return area[:, :1] if (area == area[:, :1]).all() else area
+    return shortest(np.stack(rows))
 
 
 def _grid(area: Any, size: Size | None) -> AnyArray:

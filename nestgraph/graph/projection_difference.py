@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from nestgraph.graph.columns import Common, ConnectionColumns, Ends
+from nestgraph.graph.columns.areas import spelled_alike
 from nestgraph.graph.matching import (
     Matched,
     common_pairs,
@@ -60,11 +61,15 @@ class ProjectionDifference(Matched[Projection]):
         if not self._compared:
             return False
         before, after = self._columns
-        if before.area is None or after.area is None or before.area is after.area:
-            return before.area is not after.area
-        if before.weight.shape[1] == after.weight.shape[1] and before.area.shape[1] != after.area.shape[1]:
-            return True  # one a map, and one a pair of maps
-        return bool(before.other_areas(after, self._common).any())
+        if before.area is after.area:
+            return False
+        sources = before.edges.shape[1], after.edges.shape[1]
+        return not spelled_alike(before.area, after.area, sources) or self._other_positions
+
+    @property
+    def respelled(self) -> bool:
+        """Whether the area of the maps that both networks have is the same, but spelled otherwise."""
+        return self.area and not self._other_positions
 
     @property
     def rewritten(self) -> bool:
@@ -136,6 +141,11 @@ class ProjectionDifference(Matched[Projection]):
         differs = differs | before.other_areas(after, self._common)
         marks[here] = differs & before.edges[here] & after.edges[there]
         return marks
+
+    @cached_property
+    def _other_positions(self) -> bool:
+        before, after = self._columns
+        return bool(before.other_areas(after, self._common).any())
 
     # -- what both networks have -----------------------------------------------------------------------
 

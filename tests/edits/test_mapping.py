@@ -34,7 +34,7 @@ def sizes(network):
 
 
 def contents(network):
-    """By projection what neither ids nor the order of units change: sorted live weights, and positions computed."""
+    """By projection what neither ids nor the order of units change: live weights, positions computed, how spelled."""
     found = {}
     for name in network.projection_names:
         columns = network.connection_columns(name)
@@ -42,13 +42,15 @@ def contents(network):
         places = (
             np.broadcast_to(columns.kept(size), (*columns.edges.shape, *size)) if columns.axes == 2 else np.zeros(0)
         )
-        found[name] = np.sort(columns.weight[columns.mask]).tolist(), int(places.sum())
+        spelling = None if columns.area is None else columns.area.shape[1]
+        found[name] = np.sort(columns.weight[columns.mask]).tolist(), int(places.sum()), spelling
     return found
 
 
 def same(one, other):
-    """Whether networks have one digest, or are equal but for ids, the order of units and how areas are spelled."""
-    return one == other or (sizes(one) == sizes(other) and contents(one) == contents(other))
+    """Whether networks have one digest, or are equal but for ids and the order of units, where these differ."""
+    alike = all(np.array_equal(one.units(name), other.units(name)) for name in one.layer_names if other.has_layer(name))
+    return one == other or (not alike and sizes(one) == sizes(other) and contents(one) == contents(other))
 
 
 def drawn(data, network):

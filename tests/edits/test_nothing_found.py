@@ -68,7 +68,7 @@ FINDS_NOTHING = {
     "duplicate_unit": (lambda: edits.duplicate_unit(dense(), "input", 0), "one of inputs"),
     "widen": (lambda: edits.widen(OPAQUE, frozen(OPAQUE), 1, np.random.default_rng(0)), "opaque layer"),
 }
-NAMES_NO_TARGET = {"drop_islands"}
+NAMES_NO_TARGET = {"drop_islands", "respell_areas"}
 
 
 def whole(network):

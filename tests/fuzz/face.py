@@ -289,6 +289,7 @@ def _edits(network):
     yield e.replace_activation, {"structure": network, "layer": "fc1", "function": "tanh", "slope": 0.1}
     yield e.shift_activations, {"structure": network, "function": "relu", "replaced": "leaky_relu"}
     yield e.shrink_areas, {"structure": network, "areas": {}}
+    yield e.respell_areas, {"structure": network}
     yield ng.difference, {"old": network, "new": e.drop_islands(network).apply(network).network}
     after = e.remove_units(network, "fc1", [int(units[0])]).apply(network).network
     yield (

@@ -160,7 +160,9 @@ def _grow(draw, structure, layer, links, rng):
             blocks[projection.name] = _block(tuple(shape), rng, axis)
             if old.area is not None and old.area.shape[axis] == old.weight.shape[axis]:
                 extents = [len(ids) if place == axis else extent for place, extent in enumerate(old.area.shape)]
-                blocks[projection.name] = blocks[projection.name].model_copy(update={"area": rng.random(extents) < 0.6})
+                blocks[projection.name] = blocks[projection.name].model_copy(
+                    update={"area": rng.random(extents) < draw(st.sampled_from((0.6, 1)))}
+                )
         elif axis == 0:
             sources = links.get(projection.name, rng.choice(structure.units(projection.source), len(ids)))
             weight = rng.standard_normal((len(ids), *old.weight.shape[1:])).astype(np.float32)

@@ -144,11 +144,16 @@ def grouped(columns, rng):
 
 
 def areas(shape, size, rng):
-    """None, an area per pair of maps, or one per output map."""
+    """None, an area per pair of maps, or one per output map; some could be spelled shorter."""
     per_pair, per_map = (*shape[:2], *size), (shape[0], 1, *size)
-    return st.sampled_from((None, None, per_pair, per_map)).map(
-        lambda form: None if form is None else rng.random(form) < 0.6
-    )
+    made = {
+        "everywhere": lambda: None,
+        "by pair": lambda: rng.random(per_pair) < 0.6,
+        "by map": lambda: rng.random(per_map) < 0.6,
+        "by map, spelled by pair": lambda: np.repeat(rng.random(per_map) < 0.6, shape[1], 1),
+        "everywhere, spelled by map": lambda: np.ones(per_map, bool),
+    }
+    return st.sampled_from(tuple(made)).map(lambda how: made[how]())
 
 
 @cache

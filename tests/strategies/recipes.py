@@ -21,6 +21,7 @@ from nestgraph.edits import (
     remove_projection,
     remove_units,
     replace_activation,
+    respell_areas,
     restore_inputs,
     shift_activations,
     shrink_areas,
@@ -138,6 +139,7 @@ RECIPE_CASES = {
     replace_activation: _replace,
     shift_activations: _shift,
     shrink_areas: _shrink,
+    respell_areas: lambda draw, network, rng: respell_areas(network),  # noqa: ARG005
     drop_islands: lambda draw, network, rng: drop_islands(network),  # noqa: ARG005
     split_unit: lambda draw, network, rng: split_unit(network, *some_unit(draw, network)),  # noqa: ARG005
     duplicate_unit: lambda draw, network, rng: duplicate_unit(network, *some_unit(draw, network)),  # noqa: ARG005

@@ -288,17 +288,22 @@ class ConnectionColumns(ABC):
     def dormant(self, count: int, end: int) -> Self:
         """A part for `count` units of an end that nothing connects."""
 
-    def explicit(self, part: Any, end: int, here: Any) -> Self:  # noqa: ARG002
-        """A part for this block with what its units would share with the others, where each has its own `here`."""
+    def explicit(self, part: Any, end: int, here: Any) -> Any:  # noqa: ARG002
+        """A part that was made for this block, with what its units share here and would not share with `here`."""
         return part
 
-    def adapted(self, part: Any, end: int) -> Self:  # noqa: ARG002
-        """A part that was made for another network, as it can be joined to this one.
+    def fitted(self, part: Any, end: int, known: AnyArray) -> tuple[Self, Any]:  # noqa: ARG002
+        """This block and a part that was made for another network, as the two can be joined.
+
+        Args:
+            part: new units of an end, beside the units that are here at the other one.
+            end: which.
+            known: bool, for the units at the other end, whether the part was made for a network that has them.
 
         Raises:
-            ValueError: it cannot.
+            ValueError: they cannot.
         """
-        return part
+        return self, part
 
     @abstractmethod
     def joined(self, part: Any, end: int, order: AnyArray) -> Self:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from nestgraph.graph.columns.areas import paired, to_join
 from nestgraph.graph.columns.connections import Address, Common, ConnectionColumns, Ends, gathered
 from nestgraph.graph.columns.units import UnitColumns
 from nestgraph.graph.pairs import Matrix, Pairs
@@ -110,7 +111,7 @@ class Grid(ConnectionColumns):
 
     def carried(self, ends: Ends, here: Ends, old: tuple[AnyArray, AnyArray]) -> Self:  # noqa: ARG002
         """See `ConnectionColumns.carried`. Where each pair has an area, that of a new one is full."""
-        area = None if self.area is None else gathered(self.area, old if self.by_unit(1) else old[:1], True)
+        area = None if self.area is None else gathered(self.area, old if paired(self.area) else old[:1], True)
         return self.of(gathered(self.weight, old, 0), gathered(self.mask, old, False), area)
 
     def other_areas(self, later: Self, common: Common) -> AnyArray:
@@ -150,24 +151,19 @@ class Grid(ConnectionColumns):
         return self.of(owned(np.zeros(shape, np.float32)), owned(np.zeros(shape, bool)))
 
     def explicit(self, part: Self, end: int, here: Self) -> Self:
-        """See `ConnectionColumns.explicit`: the area that is one for all sources."""
-        if part.area is not None or self.area is None or self._takes_area(part, end) or not here.by_unit(end):
+        """See `ConnectionColumns.explicit`: an area of each new source that is not the one `here` without saying so."""
+        if part.area is not None or self.area is None or end == 0 or paired(self.area) == paired(here.area):
             return part
-        return replace(part, area=owned(np.repeat(self.area, part.weight.shape[end], end)))
+        count = part.weight.shape[1]
+        shape = _resized(self.area, 1, count)
+        return replace(part, area=owned(np.ones(shape, bool) if paired(self.area) else np.repeat(self.area, count, 1)))
 
-    def adapted(self, part: Self, end: int) -> Self:
-        """See `ConnectionColumns.adapted`: an area in the form that there is here."""
-        if part.area is None:
-            return part
-        if self.area is None or not self.by_unit(end):
-            if part.area.all():
-                return replace(part, area=None)
-            raise ValueError("expected areas for each pair of maps, got none: the other side set them")
-        if end == 0 and part.area.shape[1] != self.area.shape[1]:
-            wide = self.area.shape[1] > 1
-            area = np.repeat(part.area, self.area.shape[1], 1) if wide else part.area.any(axis=1, keepdims=True)
-            return replace(part, area=frozen(area, bool))
-        return part
+    def fitted(self, part: Self, end: int, known: AnyArray) -> tuple[Self, Self]:
+        """See `ConnectionColumns.fitted`: areas in one form."""
+        if part.area is None or (end == 1 and self.by_unit(1)):
+            return self, part
+        here, area = to_join(self.area, part.area, end, known, self.edges.shape)
+        return self if here is self.area else self.with_area(here), replace(part, area=area)
 
     def joined(self, part: Self, end: int, order: AnyArray) -> Self:
         """See `ConnectionColumns.joined`. An area shared by a single source stays shared unless the part has one."""

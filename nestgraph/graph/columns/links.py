@@ -167,12 +167,12 @@ class Links(ConnectionColumns):
         """See `ConnectionColumns.dormant`."""
         return self.chosen(np.zeros(0, np.int64))
 
-    def adapted(self, part: Self, end: int) -> Self:
-        """See `ConnectionColumns.adapted`."""
+    def fitted(self, part: Self, end: int, known: AnyArray) -> tuple[Self, Self]:  # noqa: ARG002
+        """See `ConnectionColumns.fitted`."""
         taken = part.ids(0)[np.isin(part.ids(0), self.ids(0))]
         if end == 1 and len(taken):
             raise ValueError(f"expected targets without a link, got unit {int(taken[0])}, which the other side linked")
-        return part
+        return self, part
 
     def joined(self, part: Self, end: int, order: AnyArray) -> Self:  # noqa: ARG002
         """See `ConnectionColumns.joined`: in ascending order of targets, whatever that of the units."""

@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from nestgraph.graph.columns import ConnectionColumns, Grid
+from nestgraph.graph.columns.areas import fits
 from nestgraph.graph.geometry import swept_size
 from nestgraph.graph.operating import flattened, windows_of
 from nestgraph.graph.projections.meaning import Meaning
@@ -44,7 +45,7 @@ class ConvMeaning(Meaning[Conv, Grid]):
     def faults(self) -> Iterator[tuple[str, str | tuple[str, int], str]]:
         """See `Meaning.faults`: an area of another shape."""
         area, (out, into), size = self.columns.area, self.ends.shape, self.target_size or ()
-        if area is not None and area.shape not in ((out, into, *size), (out, 1, *size)):
+        if area is not None and not fits(area, (out, into), size):
             expected = f"an area of shape {(out, into, *size)}, or one for each output map, on a convolution"
             yield "shapes", self.record.name, f"expected {expected}, got {area.shape}"
 
