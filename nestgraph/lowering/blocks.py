@@ -51,10 +51,11 @@ class Blocks:
         return order[given[order] >= 0]
 
     def weights(self, weight: AnyArray) -> AnyArray:
-        """(groups * targets, sources, height, width), as a grouped convolution takes them, from (out, in, ...)."""
+        """(groups * targets, sources, *kernel), as a grouped convolution takes them, from (out, in, ...)."""
         blocks = weight[self.targets[:, :, None], self.sources[:, None, :]]
         real = (self.targets >= 0)[:, :, None] & (self.sources >= 0)[:, None, :]
-        return np.where(real[..., None, None], blocks, 0).reshape(-1, *blocks.shape[2:])
+        real = real.reshape(*real.shape, *(1,) * (weight.ndim - 2))
+        return np.where(real, blocks, 0).reshape(-1, *blocks.shape[2:])
 
     def biases(self, bias: AnyArray) -> AnyArray:
         """(groups * targets,) from (out,)."""

@@ -117,7 +117,7 @@ def _emit_term(
         bias[rows] = 0
     if len(own) == len(rows):
         return term.node
-    axes_behind = 0 if emission.network.layer(projection.target).size is None else 2
+    axes_behind = len(emission.network.layer(projection.target).size or ())
     padded = emission.call(functional.pad, term.node, (0, 0) * axes_behind + (0, 1), value=float(projection.gates))
     places = np.full(len(rows), len(own))
     places[own] = np.arange(len(own))

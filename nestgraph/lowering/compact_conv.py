@@ -11,10 +11,12 @@ from nestgraph.graph.geometry import output_size
 from nestgraph.lowering.areas import emit_partial_conv
 from nestgraph.lowering.blocks import blocks_of
 from nestgraph.lowering.emission import Emission
+from nestgraph.lowering.extents import pads
 from nestgraph.lowering.slots import as_tensor
 from nestgraph.lowering.terms import CompactEmission, Term, by_place, convolution, filled
 from nestgraph.spec import Conv
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.extents import Extents
 
 FEW = 8
 """Samples up to which maps of every pair are quicker than a matrix for every position (LeNet-5: 0.1 ms to 0.5 ms)."""
@@ -47,10 +49,10 @@ def _places(emission: Emission, projection: Conv) -> tuple[int, int]:
 
 
 def _area(area: AnyArray | None, rows: AnyArray, edges: AnyArray) -> AnyArray | None:
-    """The area of the edges that are left: None where it is everywhere, (rows, 1, P, Q) where a map's pairs agree."""
+    """The area of the edges that are left: None where it is everywhere, (rows, 1, *size) where a map's pairs agree."""
     if area is None:
         return None
-    area, edges = area[rows], edges[rows][:, :, None, None]
+    area, edges = area[rows], edges[rows].reshape(len(rows), -1, *(1,) * (area.ndim - 2))
     within: AnyArray = np.logical_and(area, edges)
     common = np.any(within, axis=1, keepdims=True)
     if (area | ~edges).all():
@@ -64,11 +66,11 @@ def _emit_kernels(
     source: fx.Node,
     weight: AnyArray,
     bias: AnyArray | None,
-    padding: tuple[int, int],
+    padding: Extents,
 ) -> fx.Node:
     """A convolution everywhere, by groups where they are worth it."""
     path, extent, rows = emission.projections[projection.name], weight.shape[1], len(weight)
-    blocks = blocks_of(np.any(weight, axis=(2, 3)))
+    blocks = blocks_of(np.any(weight.reshape(*weight.shape[:2], -1), axis=2))
     if blocks is None:
         module = convolution(projection, extent, rows, bias is not None, padding=padding)
         return emission.apply(path, filled(module, weight, bias), source)
@@ -87,13 +89,14 @@ def _emit_within(
     area: AnyArray,
     bias: AnyArray | None,
 ) -> tuple[fx.Node, bool]:
-    """A convolution at the positions of an area (out, P, Q): of the smallest box around it, where that is smaller.
+    """A convolution at the positions of an area (out, *size): of the smallest box around it, where that is smaller.
 
     Returns:
         The node, and whether it has the bias in it.
     """
     path, size = emission.projections[projection.name], area.shape[1:]
-    spans = [np.flatnonzero(area.any(axis=axes)) for axes in ((0, 2), (0, 1))]
+    axes = range(1, area.ndim)
+    spans = [np.flatnonzero(area.any(axis=(0, *(other for other in axes if other != axis)))) for axis in axes]
     box = [(int(span[0]), int(span[-1]) + 1) for span in spans]
     saved = weight.size * (math.prod(size) - math.prod(stop - start for start, stop in box))
     if not emission.pays(saved, _moved(emission, projection, len(weight))):
@@ -104,12 +107,12 @@ def _emit_within(
         added = emission.keep(f"{path}_bias", by_place(emission, projection.target, bias))
         return emission.call(torch.addcmul, added, everywhere, kept), True
     source = emission.call(functional.pad, source, _field(emission, projection, box))
-    result = _emit_kernels(emission, projection, source, weight, None, (0, 0))
-    area = area[:, slice(*box[0]), slice(*box[1])]
+    result = _emit_kernels(emission, projection, source, weight, None, (0,) * len(size))
+    area = area[:, *(slice(*span) for span in box)]
     if not area.all():
         result = emission.call(torch.mul, result, emission.keep(f"{path}_area", as_tensor(area)))
-    around = [edge for (start, stop), extent in zip(box, size, strict=True) for edge in (start, extent - stop)]
-    return emission.call(functional.pad, result, (*around[2:], *around[:2])), False
+    around = [(start, extent - stop) for (start, stop), extent in zip(box, size, strict=True)]
+    return emission.call(functional.pad, result, pads(around)), False
 
 
 def _moved(emission: Emission, projection: Conv, out: int) -> int:
@@ -129,13 +132,13 @@ def _field(emission: Emission, projection: Conv, box: list[tuple[int, int]]) -> 
     for (start, stop), extent, window, step, pad, dilate in sweep:
         last = (stop - 1) * step - pad + dilate * (window - 1) + 1
         edges.append((pad - start * step, last - extent))
-    return (*edges[1], *edges[0])
+    return pads(edges)
 
 
 def _emit_pairs(
     emission: CompactEmission, projection: Conv, source: fx.Node, weight: AnyArray, area: AnyArray
 ) -> fx.Node:
-    """A convolution whose pairs of maps have areas of their own, (out, in, P, Q)."""
+    """A convolution whose pairs of maps have areas of their own, (out, in, *size)."""
     path = emission.projections[projection.name]
     if emission.batch > FEW:
         return emit_partial_conv(emission, projection, source, emission.keep(f"{path}_weight", as_tensor(weight)), area)

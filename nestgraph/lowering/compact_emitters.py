@@ -8,7 +8,7 @@ from torch import fx, nn
 
 from nestgraph.graph.geometry import output_size
 from nestgraph.lowering.compact_conv import emit_conv
-from nestgraph.lowering.emission import Emission
+from nestgraph.lowering.extents import emit_reshaped
 from nestgraph.lowering.liveness import is_identity
 from nestgraph.lowering.terms import CompactEmission, Term, by_place, convolution, filled
 from nestgraph.spec import Dense, OneToOne
@@ -38,8 +38,8 @@ def emit_one_to_one(
     network, path = emission.network, emission.projections[projection.name]
     columns, ends = network.linked(projection.name)
     values = emission.choose(source, f"{path}_sources", columns.at(1, ends), len(ends.source))
-    if (output_size(network.layer(projection.source)) is None) != (network.layer(projection.target).size is None):
-        values = _reshaped(emission, projection.target, values)
+    sizes = output_size(network.layer(projection.source)), network.layer(projection.target).size
+    values = emit_reshaped(emission, values, *sizes)
     if projection.kernel is not None:
         module = convolution(
             projection, len(rows), len(rows), bias is not None, groups=len(rows), padding=projection.padding
@@ -50,13 +50,6 @@ def emit_one_to_one(
         return Term(values, rows)
     weight = emission.keep(f"{path}_weight", by_place(emission, projection.target, columns.weight))
     return Term(emission.call(torch.mul, values, weight), rows)
-
-
-def _reshaped(emission: Emission, target: str, values: fx.Node) -> fx.Node:
-    """Maps of size (1, 1) for a layer of neurons, or neurons for maps."""
-    if emission.network.layer(target).size is None:
-        return emission.call(torch.flatten, values, 1)
-    return emission.call(torch.unflatten, values, 1, (-1, 1, 1))
 
 
 TERMS: Mapping[str, Callable[..., Term]] = {"dense": emit_dense, "conv": emit_conv, "one_to_one": emit_one_to_one}

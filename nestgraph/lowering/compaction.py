@@ -17,7 +17,7 @@ class Compaction:
 
     Attributes:
         structure: every layer has a bias; no layer has dropout; normalisation is left only where it cannot be folded.
-        offsets: by layer, float32 (units, height, width): what differs from position to position, to add to its sums.
+        offsets: by layer, float32 (units, *size): what differs from position to position, to add to its sums.
         absolute: whether it holds constants that were computed for maps of the declared sizes.
     """
 
@@ -75,7 +75,7 @@ def _unit_columns(alive: Liveness, name: str, scale: AnyArray | None) -> tuple[U
         bias, offset = bias + offset.reshape(len(kept), -1)[:, 0], None
     if scale is not None:
         bias = (bias - values["mean"]) * scale + values["beta"]
-        offset = None if offset is None else offset * scale[:, None, None]
+        offset = None if offset is None else offset * scale.reshape(-1, *(1,) * (offset.ndim - 1))
         values = {}
     elif first_scale(alive.structure, name) is not None and not alive.structure.gates(name):
         values["mean"], bias = values["mean"] - bias, np.zeros(len(kept))

@@ -14,6 +14,7 @@ from nestgraph.graph.geometry import output_size
 from nestgraph.lowering.areas import emit_partial_conv
 from nestgraph.lowering.blocks import trained_blocks
 from nestgraph.lowering.emission import Emission
+from nestgraph.lowering.extents import CONVOLUTIONS, by_unit, emit_reshaped
 from nestgraph.lowering.slots import as_tensor
 from nestgraph.spec import Conv, Dense, OneToOne, Projection
 from nestgraph.spec.arrays import AnyArray
@@ -27,7 +28,7 @@ def folds_bias(emission: Emission, projection: Projection) -> bool:
 
 
 def partial_area(emission: Emission, projection: Conv) -> AnyArray | None:
-    """The area of a convolution: None where it is everywhere, (out, 1, P, Q) where a map's pairs agree."""
+    """The area of a convolution: None where it is everywhere, (out, 1, *size) where a map's pairs agree."""
     area = emission.network.connection_columns(projection.name).area
     if area is None or area.all():
         return None
@@ -35,7 +36,7 @@ def partial_area(emission: Emission, projection: Conv) -> AnyArray | None:
 
 
 def emit_dense(emission: Emission, projection: Dense, source: fx.Node, bias: fx.Node | None) -> fx.Node:
-    """Any unit to any neuron; maps are flattened as (maps, height, width)."""
+    """Any unit to any neuron; maps are flattened as (maps, *size)."""
     weight = emission.weight(projection)
     if emission.network.connection_columns(projection.name).weight.ndim > 2:
         source, weight = emission.call(torch.flatten, source, 1), emission.call(torch.flatten, weight, 1)
@@ -56,15 +57,16 @@ def emit_conv(emission: Emission, projection: Conv, source: fx.Node, bias: fx.No
 
 def _emit_kernels(emission: Emission, projection: Conv, source: fx.Node, bias: fx.Node | None) -> fx.Node:
     """A convolution everywhere: by groups where the mask has blocks and the module trains under it."""
+    convolve = CONVOLUTIONS[len(projection.kernel)]
     sweep = (projection.stride, projection.padding, projection.dilation)
     blocks = trained_blocks(emission.network, projection.name) if emission.masked else None
     if blocks is None:
-        return emission.call(functional.conv2d, source, emission.weight(projection), bias, *sweep)
+        return emission.call(convolve, source, emission.weight(projection), bias, *sweep)
     path, columns = emission.projections[projection.name], emission.network.connection_columns(projection.name)
     source = emission.select(source, f"{path}.sources", blocks.read, columns.edges.shape[1])
     ordered = np.array_equal(blocks.places, np.arange(blocks.targets.size))
     sums = emission.call(
-        functional.conv2d,
+        convolve,
         source,
         emission.weight(projection, blocks),
         bias if ordered else None,
@@ -74,7 +76,9 @@ def _emit_kernels(emission: Emission, projection: Conv, source: fx.Node, bias: f
     if ordered:
         return sums
     sums = emission.select(sums, f"{path}.targets", blocks.places, blocks.targets.size)
-    return sums if bias is None else emission.call(torch.add, sums, emission.call(torch.reshape, bias, (-1, 1, 1)))
+    if bias is None:
+        return sums
+    return emission.call(torch.add, sums, emission.call(torch.reshape, bias, by_unit(projection.kernel)))
 
 
 def emit_one_to_one(emission: Emission, projection: OneToOne, source: fx.Node, _bias: fx.Node | None) -> fx.Node:
@@ -94,7 +98,7 @@ def emit_joined(emission: Emission, projections: Sequence[OneToOne], sources: Se
     rows = np.array([place.get(unit, len(linked)) for unit in targets.ids.tolist()], np.int64)
     extent = len(linked)
     if extent < len(targets):
-        axes_behind = 0 if network.layer(first.target).size is None else 2
+        axes_behind = len(network.layer(first.target).size or ())
         values = emission.call(functional.pad, values, (0, 0) * axes_behind + (0, 1), value=float(first.gate))
         extent += 1
     return emission.select(values, f"{path}.targets", rows, extent)
@@ -111,11 +115,7 @@ def _carried(emission: Emission, projection: OneToOne, source: fx.Node) -> fx.No
     columns, ends = network.linked(projection.name)
     values = emission.select(source, f"{path}.sources", columns.at(1, ends), len(ends.source))
     sizes = output_size(network.layer(projection.source)), network.layer(projection.target).size
-    if sizes[0] is not None and sizes[1] is None:  # from maps of size (1, 1)
-        values = emission.call(torch.flatten, values, 1)
-    elif sizes[0] is None and sizes[1] is not None:
-        values = emission.call(torch.unflatten, values, 1, (-1, 1, 1))
-    return _weighted(emission, projection, values)
+    return _weighted(emission, projection, emit_reshaped(emission, values, *sizes))
 
 
 def _weighted(emission: Emission, projection: OneToOne, values: fx.Node) -> fx.Node:
@@ -123,12 +123,14 @@ def _weighted(emission: Emission, projection: OneToOne, values: fx.Node) -> fx.N
     if projection.kernel is not None:
         kernels = emission.call(torch.unsqueeze, emission.weight(projection), 1)
         sweep = (projection.stride, projection.padding, projection.dilation)
-        return emission.call(functional.conv2d, values, kernels, None, *sweep, len(columns.weight))
+        convolve = CONVOLUTIONS[len(projection.kernel)]
+        return emission.call(convolve, values, kernels, None, *sweep, len(columns.weight))
     if not projection.trained and (columns.weight == 1).all():
         return values
     weight = emission.weight(projection)
-    if emission.network.layer(projection.target).size is not None:
-        weight = emission.call(torch.reshape, weight, (-1, 1, 1))
+    size = emission.network.layer(projection.target).size
+    if size is not None:
+        weight = emission.call(torch.reshape, weight, by_unit(size))
     return emission.call(torch.mul, values, weight)
 
 

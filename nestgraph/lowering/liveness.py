@@ -19,7 +19,7 @@ class Liveness:
         structure: the network whose masks leave out what cannot reach a sum: weights of 0, empty areas, units that a
             normalisation multiplies by 0.
         kept: by layer, bool (units,): whether the unit's output depends on the sample and is used.
-        offsets: by layer, float64 (units[, height, width]): what units that give constants add to its sums. A layer
+        offsets: by layer, float64 (units, *size): what units that give constants add to its sums. A layer
             that none feeds is absent.
     """
 
@@ -65,7 +65,7 @@ def _tightened(network: Structure) -> Structure:
         if rows is not None:
             mask &= rows
         if columns.area is not None:
-            mask &= np.any(columns.area, axis=(2, 3), keepdims=True)
+            mask &= np.any(columns.area, axis=tuple(range(2, columns.area.ndim)), keepdims=True)
         changed[name] = columns.with_weight(np.where(mask, columns.weight, 0), mask)
     return network.replace(connections=changed) if changed else network
 

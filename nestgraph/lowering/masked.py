@@ -9,6 +9,7 @@ from nestgraph.errors import LoweringError
 from nestgraph.graph import Network
 from nestgraph.lowering.emission import Emission, Place, place
 from nestgraph.lowering.emitters import PROJECTIONS, emit_joined, folds_bias, linked_targets
+from nestgraph.lowering.extents import by_unit
 from nestgraph.lowering.inner import emit_body
 from nestgraph.lowering.lowered_network import LoweredNetwork
 from nestgraph.lowering.nodes import mark
@@ -30,7 +31,7 @@ def lower(
 ) -> fx.GraphModule:
     """A module that computes the network and trains in any PyTorch loop.
 
-    Its inputs are full samples, (batch, features) or (batch, channels, height, width), one for each port of
+    Its inputs are full samples, (batch, features) or (batch, channels, *size), one for each port of
     `network.inputs`; its result is that of the one port of `network.outputs`, or a tuple of several. Inputs of another
     size are refused, but for extents that are free (`InputPort.free`) and that nothing behind them holds. It starts in
     training mode, as new modules do. The parameters have the shapes of the network's columns (see `slots`), but for
@@ -131,7 +132,7 @@ def _emit_sum(emission: Emission, name: str, outputs: Nodes) -> fx.Node:
         for group in _joined(emission, incoming)
     ]
     if bias is not None and carrier is None:
-        terms.append(bias if layer.size is None else emission.call(torch.reshape, bias, (-1, 1, 1)))
+        terms.append(bias if layer.size is None else emission.call(torch.reshape, bias, by_unit(layer.size)))
     total = terms[0]
     for term in terms[1:]:
         total = emission.call(torch.add, total, term)

@@ -18,7 +18,7 @@ class LayerNodes:
 
     Attributes:
         input: input layers: the full sample, a placeholder. None for other layers.
-        sum: the pre-activation u, bias included, (batch, units[, height, width]). None for input layers.
+        sum: the pre-activation u, bias included, (batch, units, *size). None for input layers.
         output: after the layer's operations; of an input layer, the values of its living units.
     """
 

@@ -22,7 +22,7 @@ class ModuleBody:
     It never changes. Lowered modules hold and train copies, and what these were trained to is another body.
 
     Attributes:
-        module: takes a tensor (batch, units[, height, width]) for each argument and gives one for the layer. Which of
+        module: takes a tensor (batch, units, *size) for each argument and gives one for the layer. Which of
             its parameters train says their `requires_grad`.
     """
 
@@ -37,7 +37,7 @@ class ModuleBody:
         return sum(parameter.numel() for parameter in self.module.parameters())
 
     def flops(self, *shapes: tuple[int, ...]) -> int | None:
-        """FLOPs for arguments of these shapes, (1, units[, height, width]); None where they cannot be told."""
+        """FLOPs for arguments of these shapes, (1, units, *size); None where they cannot be told."""
         if shapes not in self._flops:
             self._flops[shapes] = module_flops(self.module, shapes)
         return self._flops[shapes]

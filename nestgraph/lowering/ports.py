@@ -21,7 +21,7 @@ ASSERT = cast(Callable[..., None], torch._assert)  # pyright: ignore[reportPriva
 
 
 def emit_samples(emission: Emission, network: Structure, names: Mapping[str, str], fixed: bool = False) -> Nodes:
-    """Emit the reading of all samples: by layer, (batch, features[, height, width]).
+    """Emit the reading of all samples: by layer, (batch, features, *size).
 
     Args:
         emission: the graph to write into.

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, fx, nn
 
 from nestgraph.lowering.emission import Emission
+from nestgraph.lowering.extents import CONVOLUTION_MODULES, Convolution, by_unit
 from nestgraph.lowering.slots import as_tensor
 from nestgraph.spec import Conv, OneToOne, Projection
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.extents import Extents
 
 CALL = 2**15
 """Multiplications in a matrix that take as long as the call that chooses units."""
@@ -25,7 +27,7 @@ class CompactEmission(Emission):
     """A compact graph under construction.
 
     Attributes:
-        offsets: by layer, (units, height, width): constants to add to its sums.
+        offsets: by layer, (units, *size): constants to add to its sums.
         batch: the number of samples that the module is made for; it takes any.
     """
 
@@ -50,7 +52,7 @@ class Term:
     """A part of a sum.
 
     Attributes:
-        node: (batch, rows[, height, width]).
+        node: (batch, rows, *size).
         rows: positions of the target units that it belongs to, ascending.
         biased: whether it has the bias of these units in it.
     """
@@ -68,15 +70,15 @@ def rows_of(emission: Emission, projection: Projection) -> AnyArray:
 
 def by_place(emission: Emission, layer: str, values: AnyArray) -> Tensor:
     """A tensor of values of units that broadcasts over a layer's sums."""
-    return as_tensor(values if emission.network.layer(layer).size is None else values.reshape(-1, 1, 1))
+    return as_tensor(values.reshape(by_unit(emission.network.layer(layer).size)))
 
 
 def convolution(
-    projection: Conv | OneToOne, into: int, out: int, bias: bool, padding: tuple[int, int], groups: int = 1
-) -> nn.Conv2d:
+    projection: Conv | OneToOne, into: int, out: int, bias: bool, padding: Extents, groups: int = 1
+) -> Convolution:
     """A convolution without weights, which `filled` gives it."""
     assert projection.kernel is not None
-    return nn.Conv2d(
+    return CONVOLUTION_MODULES[len(projection.kernel)](
         into,
         out,
         projection.kernel,
@@ -89,7 +91,7 @@ def convolution(
     )
 
 
-def filled(module: nn.Linear | nn.Conv2d, weight: AnyArray, bias: AnyArray | None) -> nn.Module:
+def filled(module: nn.Linear | Convolution, weight: AnyArray, bias: AnyArray | None) -> nn.Module:
     """A module that multiplies by given weights, and adds a bias if there is one."""
     assert module.weight.shape == weight.shape
     module.weight = nn.Parameter(as_tensor(weight), requires_grad=False)

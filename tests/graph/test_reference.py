@@ -43,7 +43,7 @@ FUNCTIONS = {
 
 
 def slow_forward(network, sample):
-    """The outputs of one sample by loops over units, connections and pixels: {(layer, id): scalar or 2-D array}."""
+    """The outputs of one sample by loops over units, connections and pixels: {(layer, id): scalar or array}."""
     outputs = {}
     for name in network.layer_names:
         layer, columns = network.layer(name), network.unit_columns(name)
@@ -78,11 +78,12 @@ def slow_project(projection, source, weight, size):
     if getattr(projection, "kernel", None) is None:
         return source * weight
     result = np.zeros(size)
-    for p, q, h, w in product(*map(range, (*size, *weight.shape))):
-        row = p * projection.stride[0] + h * projection.dilation[0] - projection.padding[0]
-        column = q * projection.stride[1] + w * projection.dilation[1] - projection.padding[1]
-        if 0 <= row < source.shape[0] and 0 <= column < source.shape[1]:
-            result[p, q] += source[row, column] * weight[h, w]
+    sweep = list(zip(projection.stride, projection.dilation, projection.padding, source.shape, strict=True))
+    for position, place in product(np.ndindex(size), np.ndindex(weight.shape)):
+        steps = zip(position, place, sweep, strict=True)
+        read = tuple(at * stride + inner * dilate - pad for at, inner, (stride, dilate, pad, _) in steps)
+        if all(0 <= at < extent for at, (*_, extent) in zip(read, sweep, strict=True)):
+            result[position] += source[read] * weight[place]
     return result
 
 

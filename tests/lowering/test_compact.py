@@ -67,11 +67,14 @@ def with_zeros(network, rng):
         columns = network.connection_columns(name)
         kept = rng.random(columns.weight.shape[:2]) < rng.choice([0.3, 0.7])
         weight = columns.weight * kept.reshape(*kept.shape, *([1] * (columns.weight.ndim - kept.ndim)))
-        area = (
-            None if columns.area is None else columns.area & (rng.random(columns.area.shape[:2]) < 0.7)[..., None, None]
-        )
+        area = columns.area
+        if area is not None:
+            area = area & (rng.random(area.shape[:2]) < 0.7).reshape(*area.shape[:2], *(1,) * (area.ndim - 2))
         connections[name] = columns.with_weight(weight).with_area(area)
     return Network.of(network.replace(units=units, connections=connections))
+
+
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 @quick(60)
@@ -100,7 +103,7 @@ def test_modules_need_only_pytorch_and_hold_no_name_of_a_user(network):
     assert not generated & {*network.layer_names, *network.projection_names}
     assert not any(parameter.requires_grad for parameter in module.parameters())
     if not network.bodies:
-        assert {type(part) for part in module.modules()} <= {nn.Linear, nn.Conv2d, nn.Module, type(module)}
+        assert {type(part) for part in module.modules()} <= {nn.Linear, *CONVOLUTIONS, nn.Module, type(module)}
 
 
 @quick(8)

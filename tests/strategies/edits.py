@@ -62,8 +62,8 @@ def _bridge(draw, structure, source, target, name):
         return Dense(source=source, target=target, name=name)
     if sizes[0] != sizes[1]:
         return None
-    kernel = draw(st.sampled_from((1, 3)))
-    return Conv(source=source, target=target, name=name, kernel=(kernel, kernel), padding=(kernel // 2, kernel // 2))
+    kernel, axes = draw(st.sampled_from((1, 3))), len(sizes[1])
+    return Conv(source=source, target=target, name=name, kernel=(kernel,) * axes, padding=(kernel // 2,) * axes)
 
 
 def add_layer(draw, network, rng):

@@ -138,8 +138,8 @@ def grouped(columns, rng):
     out, into = columns.mask.shape[:2]
     count = int(rng.integers(2, 4))
     within = np.equal.outer(rng.integers(0, count, out), rng.integers(0, count, into))
-    mask = columns.mask & within[:, :, None, None]
-    mask = np.where(mask.any(axis=(1, 2, 3), keepdims=True), mask, columns.mask)
+    mask = columns.mask & within.reshape(out, into, *(1,) * (columns.mask.ndim - 2))
+    mask = np.where(mask.any(axis=tuple(range(1, mask.ndim)), keepdims=True), mask, columns.mask)
     return Grid.of(np.where(mask, columns.weight, 0), mask)
 
 
@@ -161,14 +161,15 @@ def areas(shape, size, rng):
 def chains(draw, size=None, resize=True):
     """Operations of a layer of neurons, or of maps where a size is given, which they may be left to change."""
     chain = []
-    if draw(st.booleans()):
+    images = size is None or len(size) == 2
+    if images and draw(st.booleans()):
         chain.append(BatchNorm(epsilon=draw(sampled_from((1e-5, 1e-3)))))
     if draw(st.booleans()):
         chain.append(Activation(function=draw(sampled_from(FUNCTIONS)), slope=draw(sampled_from((0.01, 0.2)))))
-    if size is not None and draw(st.integers(0, 3)) == 0:
+    if images and size is not None and draw(st.integers(0, 3)) == 0:
         alpha, k = draw(sampled_from((0.1, 2.0))), draw(sampled_from((1.0, 2.0)))
         chain.append(LocalResponseNorm(size=draw(st.integers(1, 4)), alpha=alpha, k=k))
-    if size is not None and resize and min(size) >= 2 and draw(st.booleans()):
+    if images and size is not None and resize and min(size) >= 2 and draw(st.booleans()):
         chain.append(draw(resizings()))
     if draw(st.integers(0, 3)) == 0:
         chain.insert(draw(st.integers(0, len(chain))), Dropout(probability=0.3))
@@ -215,12 +216,26 @@ def _dense(draw, sketch):
         names.append(name)
 
 
+@cache
+@st.composite
+def sizes(draw, least=2, most=4):
+    """The size of maps: mostly of images, else of series and of volumes, which are kept small."""
+    axes = draw(sampled_from((2, 2, 1, 3)))
+    return tuple(draw(st.integers(least, most if axes < 3 else max(least, most - 1))) for _ in range(axes))
+
+
+def same(size):
+    """A kernel of three places along each axis that gives maps of the size it reads."""
+    return {"kernel": (3,) * len(size), "padding": (1,) * len(size)}
+
+
 def _conv_record(draw, source, target, size):
     """A convolution that fits maps of a size, and the size it gives."""
     while True:
-        kernel = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
-        stride, dilation = (draw(st.integers(1, 2)), 1), (1, draw(st.integers(1, 2)))
-        padding = (draw(st.integers(0, 1)), draw(st.integers(0, 2)))
+        kernel = tuple(draw(st.integers(1, 3)) for _ in size)
+        stride = (draw(st.integers(1, 2)), *(1 for _ in size[1:]))
+        dilation = (*(1 for _ in size[1:]), draw(st.integers(1, 2)))
+        padding = (*(draw(st.integers(0, 1)) for _ in size[1:]), draw(st.integers(0, 2)))
         swept = swept_size(size, kernel, stride, padding, dilation)
         if min(swept) >= 1:
             record = Conv(
@@ -230,7 +245,7 @@ def _conv_record(draw, source, target, size):
 
 
 def _conv(draw, sketch):
-    size = (draw(st.integers(3, 5)), draw(st.integers(3, 5)))
+    size = draw(sizes(3, 5))
     sketch.input("x", draw(st.integers(1, 3)), size)
     source = "x"
     maps_out = draw(st.booleans())
@@ -250,10 +265,8 @@ def _conv(draw, sketch):
 def _skip(draw, sketch):
     """x -> a; b = a and f(a) summed; d = depthwise b (maps only); e = [a, d] concatenated; -> y."""
     maps = draw(st.booleans())
-    size = (3, draw(st.integers(3, 4))) if maps else None
-    same = {"kernel": (3, 3), "padding": (1, 1)}
-    kind = Conv if maps else Dense
-    how = same if maps else {}
+    size = draw(sizes()) if maps else None
+    kind, how = (Conv, same(size)) if maps else (Dense, {})
     sketch.input("x", draw(st.integers(1, 3)), size)
     width = draw(st.integers(1, 3))
     sketch.hidden("a", width, size, pool=False)
@@ -264,7 +277,7 @@ def _skip(draw, sketch):
     last = "b"
     if maps and draw(st.booleans()):
         sketch.hidden("d", width, size, pool=False)
-        sketch.link(OneToOne(source="b", target="d", name="depthwise", trained=True, **same))
+        sketch.link(OneToOne(source="b", target="d", name="depthwise", trained=True, **how))
         last = "d"
     if draw(st.booleans()):
         sketch.hidden("e", 2 * width, size)
@@ -278,10 +291,10 @@ def _skip(draw, sketch):
 
 def _grid(draw, sketch):
     """A stem layer `a` of maps or neurons, and what layers and projections like it are made of."""
-    size = (3, 3) if draw(st.booleans()) else None
+    size = draw(sizes(2, 3)) if draw(st.booleans()) else None
     sketch.input("x", draw(st.integers(1, 3)), size)
     width = draw(st.integers(2, 3))
-    kind, how = (Conv, {"kernel": (3, 3), "padding": (1, 1)}) if size else (Dense, {})
+    kind, how = (Conv, same(size)) if size else (Dense, {})
     sketch.hidden("a", width, size, pool=False)
     sketch.project(kind(source="x", target="a", **how))
     return size, width, kind, how
@@ -324,17 +337,17 @@ def _concatenating(draw, sketch):
     sketch.project(Dense(source=stream, target="y"))
 
 
-def _gate_source(sketch, size, count, form):
+def _gate_source(draw, sketch, size, count, form):
     """A layer `g` of `count` units that can gate `a`: of its size, or of single values as neurons or as maps."""
     if form == "same":
-        kind, how = (Conv, {"kernel": (3, 3), "padding": (1, 1)}) if size else (Dense, {})
+        kind, how = (Conv, same(size)) if size else (Dense, {})
         sketch.hidden("g", count, size, pool=False)
         sketch.project(kind(source="a", target="g", **how))
     elif form == "neurons":
         sketch.hidden("g", count)
         sketch.project(Dense(source="a", target="g"))
     else:
-        sketch.hidden("g", count, (1, 1), pool=False)
+        sketch.hidden("g", count, (1,) * (len(size) if size else draw(st.integers(1, 3))), pool=False)
         if size:
             sketch.project(Conv(source="a", target="g", kernel=size))
         else:
@@ -347,7 +360,7 @@ def _gated(draw, sketch):
     """Squeeze and excitation: `m` is `a`, and more, times `g`, which may be flattened; an output may be gated, too."""
     size, width, kind, how = _grid(draw, sketch)
     form, count = draw(sampled_from(("same", "neurons", "single"))), draw(st.integers(1, width))
-    _gate_source(sketch, size, count, form)
+    _gate_source(draw, sketch, size, count, form)
     sketch.hidden("m", width, size, pool=False)
     sketch.link(OneToOne(source="a", target="m", trained=draw(st.booleans())))
     if draw(st.booleans()):
@@ -407,7 +420,7 @@ def networks(draw, families=tuple(FAMILIES)):
     sketch = Sketch(draw, np.random.default_rng(draw(SEEDS)))
     FAMILIES[draw(sampled_from(families))](draw, sketch)
     if draw(st.integers(0, 3)) == 0:
-        size = draw(sampled_from((None, (2, 3))))
+        size = draw(sampled_from((None, (2, 3), (2,), (1, 2, 2))))
         sketch.layer(Layer(name="w", kind="input", features=draw(st.integers(1, 3)), size=size), [])
     network = sketch.finish()
     bodies = network.bodies
@@ -446,7 +459,7 @@ def _shapes(own):
 
 
 def inputs_for(network, batch, rng):
-    """Standard normal samples (batch, features[, height, width]) by input layer, float32."""
+    """Standard normal samples (batch, features, *size) by input layer, float32."""
     records = [network.layer(name) for name in network.input_names]
     return {
         layer.name: rng.standard_normal((batch, layer.features, *(layer.size or ()))).astype(np.float32)
