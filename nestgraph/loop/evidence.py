@@ -8,13 +8,13 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch.fx import Interpreter, Node
-from torch.nn import functional
 
 from nestgraph.data.minibatch import Loss, Minibatch, present
 from nestgraph.errors import TrainingError
 from nestgraph.graph.network import Network
 from nestgraph.loop.means import batch_loss, mass
 from nestgraph.lowering import layer_nodes, lower, slots
+from nestgraph.lowering.extents import CONVOLUTIONS
 from nestgraph.policies import Evidence, EvidenceKind, bridged_layers, possible_skips
 from nestgraph.spec.arguments import AtLeastOne, checked
 from nestgraph.spec.randomness import Seed
@@ -154,7 +154,7 @@ class Recorder(Interpreter):
         return value
 
     def layer_output(self, layer: str) -> torch.Tensor:
-        """A layer's output, (batch, units[, height, width])."""
+        """A layer's output, (batch, units, *size)."""
         return self.values[self.nodes[layer].output].detach()
 
     def sum_gradient(self, layer: str) -> torch.Tensor:
@@ -205,14 +205,15 @@ def _responses(network: Network, recorder: Recorder) -> Means:
 
 
 def _mean_responses(projection: Any, source: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """(out, in, P, Q): the mean |response| of each pair of maps over the samples of a batch.
+    """(out, in, *size): the mean |response| of each pair of maps over the samples of a batch.
 
     A convolution with a group for each input map, on so many samples at once that memory stays bounded.
     """
     maps, kernels = source.shape[1], weight.transpose(0, 1).flatten(0, 1).unsqueeze(1)
     count = max(1, RESPONSES // (len(kernels) * source[0, 0].numel()))
     sweep = (projection.stride, projection.padding, projection.dilation)
-    sums = [functional.conv2d(part, kernels, None, *sweep, maps).abs_().sum(0) for part in torch.split(source, count)]
+    convolve = CONVOLUTIONS[len(projection.kernel)]
+    sums = [convolve(part, kernels, None, *sweep, maps).abs_().sum(0) for part in torch.split(source, count)]
     total = torch.stack(sums).sum(0)
     return total.reshape(maps, -1, *total.shape[1:]).transpose(0, 1) / len(source)
 

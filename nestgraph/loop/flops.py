@@ -30,7 +30,7 @@ def active_flops(network: Network, trainer: Trainer, split: Split) -> float:
 
 @torch.no_grad()
 def _active_shares(network: Network, trainer: Trainer, split: Split) -> dict[str, AnyArray]:
-    """By layer, the share of a split's samples for which each output is not zero, (units[, height, width])."""
+    """By layer, the share of a split's samples for which each output is not zero, (units, *size)."""
     module = lower(network, device=trainer.device).eval()
     counts: dict[str, torch.Tensor] = {}
     samples = 0

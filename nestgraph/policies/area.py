@@ -77,14 +77,17 @@ def _pairs(structure: Structure, name: str) -> tuple[int, ...]:
 def _computed(structure: Structure, name: str, granularity: str) -> AnyArray:
     """Bool (out, in, P, Q), or (out, 1, P, Q) by map: where a pair of maps, or any pair of a map, is computed."""
     columns, size = structure.connection_columns(name), structure.layer(structure.projection(name).target).size
-    computed = np.logical_and(columns.edges[:, :, None, None], columns.kept(size or ()))
+    computed = np.logical_and(
+        columns.edges.reshape(*columns.edges.shape, *(1 for _ in size or ())), columns.kept(size or ())
+    )
     return np.any(computed, axis=1, keepdims=True) if granularity == "map" else computed
 
 
 def _strength(structure: Structure, name: str, evidence: Evidence) -> AnyArray:
     """|effective response|: what is left of a response after batch normalisation."""
     factor = normalisation_factor(structure, structure.projection(name).target)
-    return evidence.of("responses", name, _pairs(structure, name)) * np.abs(factor).reshape(-1, 1, 1, 1)
+    responses = evidence.of("responses", name, _pairs(structure, name))
+    return responses * np.abs(factor).reshape(-1, *(1,) * (responses.ndim - 1))
 
 
 def _weakness(structure: Structure, name: str, strength: AnyArray, computed: AnyArray) -> AnyArray:

@@ -18,6 +18,7 @@ from matplotlib.patches import Rectangle
 from nestgraph.errors import RenderError
 from nestgraph.graph.structure import Structure
 from nestgraph.render.chart import write_chart
+from nestgraph.render.slices import as_image
 from nestgraph.render.style import FAINT, HEAT, INK, MUTED, OFF, ON, PAPER
 from nestgraph.render.theme import Theme
 from nestgraph.spec.arrays import AnyArray
@@ -36,8 +37,9 @@ class Block:
         title: what it is, how much it computes and what is left out.
         outputs: ids of the output maps shown; `inputs`: of the input maps.
         kernels: bool (out, in): whether a pair of maps has a kernel.
-        area: bool (out, in, P, Q): where it is computed.
-        coverage: float (out, P, Q): the share of a map's kernels that is computed; NaN for a map without kernels.
+        area: bool (out, in, height, width): where it is computed, of maps as images (`slices`).
+        coverage: float (out, height, width): the share of a map's kernels that is computed; NaN for a map without.
+        places: bool (height, width): which pixels are positions; the others lie between slices of a volume.
     """
 
     title: str
@@ -46,6 +48,7 @@ class Block:
     kernels: AnyArray
     area: AnyArray
     coverage: AnyArray
+    places: AnyArray
 
 
 def area_maps(
@@ -78,8 +81,9 @@ def area_block(structure: Structure, name: str) -> Block:
     projection, columns = structure.projection(name), structure.connection_columns(name)
     outputs, inputs = structure.units(projection.target), structure.units(projection.source)
     positions = structure.layer(projection.target).size or ()
-    whole = columns.kept(positions)
-    computed = np.broadcast_to(columns.edges[:, :, None, None] & whole, (*columns.edges.shape, *positions))
+    whole, axes = columns.kept(positions), len(positions)
+    edges = columns.edges.reshape(*columns.edges.shape, *(1,) * axes)
+    computed = np.broadcast_to(edges & whole, (*columns.edges.shape, *positions))
     kernels = columns.edges.sum(axis=1)
     share = np.where(kernels == 0, np.nan, computed.sum(axis=1).T / np.maximum(kernels, 1)).T
     possible = int(kernels.sum()) * int(np.prod(positions))
@@ -90,8 +94,9 @@ def area_block(structure: Structure, name: str) -> Block:
         tuple(outputs[:MOST_OUTPUTS].tolist()),
         tuple(inputs[:MOST_INPUTS].tolist()),
         columns.edges[:MOST_OUTPUTS, :MOST_INPUTS],
-        computed[:MOST_OUTPUTS, :MOST_INPUTS],
-        share[:MOST_OUTPUTS],
+        as_image(computed[:MOST_OUTPUTS, :MOST_INPUTS], axes, False),
+        as_image(share[:MOST_OUTPUTS], axes, np.nan),
+        as_image(np.ones(positions, bool), axes, False),
     )
 
 
@@ -136,7 +141,7 @@ def _draw_block(figure: Figure, block: Block, top: float, width: float, height: 
 
 
 def coverage_tiles(block: Block) -> AnyArray:
-    """Bytes (1, out, P, Q, 3): the coverage of each map in the colours of heat."""
+    """Bytes (1, out, height, width, 3): the coverage of each map in the colours of heat."""
     heat = HEAT(np.nan_to_num(block.coverage))[..., :3]
     heat[block.coverage == 0] = to_rgb(OFF)
     heat[np.isnan(block.coverage)] = to_rgb(PAPER)
@@ -144,9 +149,9 @@ def coverage_tiles(block: Block) -> AnyArray:
 
 
 def area_tiles(block: Block) -> AnyArray:
-    """Bytes (in, out, P, Q, 3): where each kernel is computed and where not; blank where there is none."""
+    """Bytes (in, out, height, width, 3): where each kernel is computed and where not; blank where there is none."""
     colours = np.array([to_rgb(PAPER), to_rgb(OFF), to_rgb(ON)])
-    kinds = np.where(block.area, 2, block.kernels[:, :, None, None].astype(int))
+    kinds = np.where(block.area, 2, (block.kernels[:, :, None, None] & block.places).astype(int))
     return np.rint(colours * 255).astype(np.uint8)[kinds.swapaxes(0, 1)]
 
 
@@ -160,7 +165,7 @@ def mosaic(tiles: AnyArray) -> AnyArray:
 
 
 def mosaic_of(marks: AnyArray) -> AnyArray:
-    """Uint8 (rows, columns): areas (out, in, P, Q) as tiles, 255 where marked, with seams between them."""
+    """Uint8 (rows, columns): areas (out, in, height, width) as tiles, 255 where marked, with seams between them."""
     tiles = np.where(marks, 255, 0).astype(np.uint8).swapaxes(0, 1)
     seamed = np.pad(tiles, ((0, 0), (0, 0), (0, 1), (0, 1)))
     rows, columns, high, wide = seamed.shape

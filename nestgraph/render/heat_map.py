@@ -22,6 +22,7 @@ from nestgraph.errors import RenderError
 from nestgraph.graph.network import Network
 from nestgraph.graph.readings import readings
 from nestgraph.render.chart import write_chart
+from nestgraph.render.slices import as_image, slice_grid
 from nestgraph.render.style import FAINT, HEAT, INK, MUTED, PAPER, plain
 from nestgraph.render.style import PANEL as HOLE
 from nestgraph.render.theme import Theme
@@ -77,7 +78,8 @@ def pixel_readings(network: Network, size: Size | None = None, strength: bool = 
         strength: sum |weight| instead of counting.
 
     Returns:
-        float64 (height, width); 0 where the input is absent.
+        float64 (height, width); 0 where the input is absent. A series is a row of pixels; the slices of a volume lie
+        side by side.
 
     Raises:
         RenderError: the network has several input layers, or its input is no image of that size.
@@ -88,7 +90,7 @@ def pixel_readings(network: Network, size: Size | None = None, strength: bool = 
     layer = network.layer(name)
     total = sum(readings(network, p.name, strength) for p in network.outgoing(name))
     if layer.size is not None:
-        return np.sum(total, axis=0)
+        return as_image(np.sum(total, axis=0), len(layer.size))
     features = layer.features or 0
     side = math.isqrt(features)
     height, width = size or (side, side)
@@ -121,10 +123,21 @@ def _figure(
         panels = [figure.add_axes((left, low, PANEL / width, tall / height)) for left in lefts]
         bar = figure.add_axes(((width - BAR) / width, low, 0.12 / width, tall / height))
         _row(panels, bar, name, images, rows[0])
+        for axes, network, image in zip(panels, networks.values(), images, strict=True):
+            _part(axes, network.layer(network.input_names[0]).size or (), image)
         if not place:
             _head(panels, networks)
     figure.text(LEFT / width, 0.1 / height, hole, fontsize=8.5, color=MUTED)
     return figure
+
+
+def _part(axes: Axes, size: tuple[int, ...], image: AnyArray) -> None:
+    """Lines between the slices of a volume."""
+    (below, beside), (high, wide) = slice_grid(size), image.shape
+    for place in range(1, below):
+        axes.axhline(place * high / below - 0.5, color=PAPER, linewidth=1.5)
+    for place in range(1, beside):
+        axes.axvline(place * wide / beside - 0.5, color=PAPER, linewidth=1.5)
 
 
 def _head(panels: Sequence[Axes], networks: Mapping[str, Network]) -> None:

@@ -8,12 +8,13 @@ from nestgraph.graph.structure import Structure
 from nestgraph.render.neuron_plan import ID_STRIP, Column
 from nestgraph.render.scene import Mark, Squares
 from nestgraph.render.selection import edge_norms
+from nestgraph.render.slices import as_image
 from nestgraph.render.style import BLUE, VERMILION
 from nestgraph.spec.arrays import AnyArray
 
 
 def strongest_kernels(structure: Structure, layer: str) -> dict[int, AnyArray]:
-    """For each map of a layer that a kernel feeds, by id: the kernel of its strongest edge, (height, width)."""
+    """For each map of a layer that a kernel feeds, by id: the kernel of its strongest edge, as an image."""
     found: dict[int, tuple[float, AnyArray]] = {}
     for projection in structure.incoming(layer):
         if getattr(projection, "kernel", None) is None:
@@ -28,7 +29,7 @@ def strongest_kernels(structure: Structure, layer: str) -> dict[int, AnyArray]:
         for unit, norm, kernel in zip(units, norms[best].tolist(), kernels, strict=True):
             if norm > found.get(unit, (0.0, None))[0]:
                 found[unit] = (norm, kernel)
-    return {unit: kernel for unit, (_, kernel) in found.items()}
+    return {unit: as_image(kernel, kernel.ndim, 0.0) for unit, (_, kernel) in found.items()}
 
 
 def kernel_marks(structure: Structure, column: Column) -> Iterator[Mark]:

@@ -10,6 +10,7 @@ from nestgraph.render.comparison import compare
 from nestgraph.render.encoding import Fate, signed
 from nestgraph.render.panels import MOST_BLOCKS, Block, Panel, fate_panel, panel_scene, raster_side, reduced, shares
 from nestgraph.render.scene import Scene
+from nestgraph.render.slices import as_image
 from nestgraph.render.style import BLUE, INK, PAPER, VERMILION
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.projection import Projection
@@ -67,12 +68,16 @@ def flat(structure: Structure, projection: Projection, values: AnyArray) -> AnyA
     A projection of a union has one number an edge, and no kernels.
     """
     if projection.kind == "one_to_one":
-        return values.reshape(1, -1) if values.ndim == 1 else values.transpose(1, 0, 2).reshape(values.shape[1], -1)
+        if values.ndim == 1:
+            return values.reshape(1, -1)
+        values = as_image(values, values.ndim - 1)
+        return values.transpose(1, 0, 2).reshape(values.shape[1], -1)
     for axis, layer in enumerate((projection.target, projection.source)):
         ids = structure.units(layer)
         if (np.diff(ids) < 0).any():
             values = values.take(np.argsort(ids), axis=axis)
-    if projection.kind == "conv" and values.ndim == 4:
+    if projection.kind == "conv" and values.ndim > 2:
+        values = as_image(values, values.ndim - 2)
         out, into, high, wide = values.shape
         return values.transpose(0, 2, 1, 3).reshape(out * high, into * wide)
     return values.reshape(len(values), -1)

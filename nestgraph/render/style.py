@@ -5,6 +5,7 @@ import unicodedata
 from matplotlib.colors import LinearSegmentedColormap
 
 from nestgraph.graph.geometry import output_size
+from nestgraph.spec.extents import in_words
 from nestgraph.spec.layer import Layer
 
 BLUE = "#0072B2"
@@ -54,4 +55,4 @@ def unit_words(layer: Layer, units: int) -> str:
 def size_words(layer: Layer) -> str:
     """The size of a unit's output, such as `12x12`; empty for scalars."""
     size = output_size(layer)
-    return "" if size is None else f"{size[0]}x{size[1]}"
+    return "" if size is None else in_words(size)

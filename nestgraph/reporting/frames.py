@@ -15,6 +15,7 @@ from nestgraph.errors import RenderError
 from nestgraph.graph.matching import same_make
 from nestgraph.graph.network import Network
 from nestgraph.render.heat_map import pixel_readings
+from nestgraph.render.slices import as_image
 from nestgraph.reporting.packing import Bundle, Carried, Numbers, active_rows, numbered
 from nestgraph.reporting.parts import layer_part, projection_part, unit_parts
 from nestgraph.spec.arrays import AnyArray
@@ -84,7 +85,8 @@ class Frames:
             if columns.area is not None:
                 self._omit(f"{projection.name}: areas are left out, as they have too many positions")
             return
-        cells = np.where(columns.edges[:, :, None, None], 1 + columns.kept(size).astype(np.uint8), 0).astype(np.uint8)
+        edges = columns.edges.reshape(*columns.edges.shape, *(1,) * len(size))
+        cells = as_image(np.where(edges, 1 + columns.kept(size).astype(np.uint8), 0).astype(np.uint8), len(size), 0)
         found = network.units(projection.target), network.units(projection.source), cells
         self._areas.setdefault(projection.name, {})[self._seen] = found
 

@@ -174,7 +174,7 @@ REFUSED = {
     "expected what tanh leaves as it is": lambda: deepen(stream(), "a", "new", "tanh"),
     "deepen expected function: one of ": lambda: deepen(stream(), "a", "new", "sine", exact=False),
     "expected a new name, got 'b'": lambda: deepen(stream(), "a", "b"),
-    "expected a kernel of odd height and width, got (2, 3)": lambda: deepen(chain(0), "a", "new", kernel=(2, 3)),
+    "expected a kernel of 2 odd extents, got (2, 3)": lambda: deepen(chain(0), "a", "new", kernel=(2, 3)),
     "expected no kernel between neurons, got (3, 3)": lambda: deepen(stream(), "a", "new", kernel=(3, 3)),
     "expected a layer with outgoing projections that is no output": lambda: deepen(stream(), "y", "new", None),
     "expected a target that reads and does not lead to 'b', got 'a'": lambda: insert_skip(stream(), "b", "a"),

@@ -36,13 +36,14 @@ def convolutions(network):
 
 
 def computed(network, name):
-    """{(out, in, p, q)} by unit ids: where a convolution responds."""
+    """{(out, in, *position)} by unit ids: where a convolution responds."""
     projection, columns = network.projection(name), network.connection_columns(name)
     size = network.layer(projection.target).size
-    area = np.ones((1, 1, *size), bool) if columns.area is None else columns.area
-    places = np.argwhere(columns.mask.any(axis=(2, 3))[:, :, None, None] & area)
+    area = columns.kept(size)
+    edges = columns.edges.reshape(*columns.edges.shape, *(1,) * len(size))
+    places = np.argwhere(edges & area)
     targets, sources = network.units(projection.target), network.units(projection.source)
-    return {(int(targets[n]), int(sources[m]), int(p), int(q)) for n, m, p, q in places}
+    return {(int(targets[n]), int(sources[m]), *place) for n, m, *place in places.tolist()}
 
 
 @given(networks(("conv", "skip")), AREAS, st.floats(0.1, 1), SEEDS)
@@ -60,7 +61,7 @@ def test_proposals_are_legal_pure_and_shrink_only(network, policy, scale, seed):
         assert after <= before
         columns = applied.network.connection_columns(projection.name)
         if columns.area is not None:  # no kernel is left that computes nothing
-            assert not (columns.mask.any(axis=(2, 3)) & ~columns.area.any(axis=(2, 3))).any()
+            assert not (columns.edges & ~columns.area.any(axis=tuple(range(2, columns.area.ndim)))).any()
     assert cost(applied.network).total.flops <= cost(network).total.flops
     assert (cost(applied.network).total.flops < cost(network).total.flops) == (applied.network != network)
 

@@ -37,7 +37,7 @@ def counted(network, name, strength):
             sizes = network.layer(projection.target).size or (), size
             total[source] += worth * (math.prod(sizes[0]) // math.prod(sizes[1]))
             continue
-        kernel = at[-2:] * projection.dilation - projection.padding
+        kernel = at[-len(size) :] * projection.dilation - projection.padding
         for position in np.ndindex(*network.layer(projection.target).size):
             here = kernel + np.multiply(position, projection.stride)
             inside = (here >= 0).all() and (here < size).all()

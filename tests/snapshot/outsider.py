@@ -199,7 +199,7 @@ def written(layers, projections, interface=None):
 
 
 def evaluate(layers, projections, inputs):
-    """{layer: (units[, height, width])} of one sample, by input layer (features[, height, width]), in float64."""
+    """{layer: (units, *size)} of one sample, by input layer (features, *size), in float64."""
     layers, projections = ordered(layers, projections)
     units = {layer["record"]["name"]: list(layer["ids"]) for layer in layers}
     outputs = {}
@@ -252,14 +252,16 @@ def term(projection, source, units, size):
 
 def sweep(image, kernel, own):
     """Each position's sum of products, without flipping the kernel, zeros around the map."""
-    (top, left), (down, right), (high, wide) = own["padding"], own["stride"], own["dilation"]
-    image = np.pad(image, ((top, top), (left, left)))
-    reach = high * (kernel.shape[0] - 1) + 1, wide * (kernel.shape[1] - 1) + 1
-    rows, columns = (image.shape[0] - reach[0]) // down + 1, (image.shape[1] - reach[1]) // right + 1
-    result = np.zeros((rows, columns))
-    for row, column in np.ndindex(rows, columns):
-        y, x = row * down, column * right
-        result[row, column] = (image[y : y + reach[0] : high, x : x + reach[1] : wide] * kernel).sum()
+    image = np.pad(image, [(extent, extent) for extent in own["padding"]])
+    axes = list(zip(image.shape, kernel.shape, own["stride"], own["dilation"], strict=True))
+    reaches = [dilate * (count - 1) + 1 for _, count, _, dilate in axes]
+    steps = [(extent - reach) // step + 1 for (extent, _, step, _), reach in zip(axes, reaches, strict=True)]
+    result = np.zeros(steps)
+    for position in np.ndindex(*steps):
+        starts = [at * step for at, (_, _, step, _) in zip(position, axes, strict=True)]
+        ends = zip(starts, reaches, own["dilation"], strict=True)
+        read = tuple(slice(start, start + reach, dilate) for start, reach, dilate in ends)
+        result[position] = (image[read] * kernel).sum()
     return result
 
 
