@@ -33,20 +33,20 @@ def conv_net(density=0.7, seed=0):
 
 
 def windows(projection, size, swept):
-    """(p, q, i, j, h, w): kernel entry (i, j) at position (p, q) reads (h, w), for all that read no padding."""
-    (down, right), (top, left), (tall, broad) = projection.stride, projection.padding, projection.dilation
-    for p, q, i, j in itertools.product(*map(range, (*swept, *projection.kernel))):
-        h, w = p * down + i * tall - top, q * right + j * broad - left
-        if 0 <= h < size[0] and 0 <= w < size[1]:
-            yield p, q, i, j, h, w
+    """(position, entry, place): a kernel's entry at a position reads a place, for all that read no padding."""
+    for position, entry in itertools.product(np.ndindex(*swept), np.ndindex(*projection.kernel)):
+        steps = np.multiply(position, projection.stride) + np.multiply(entry, projection.dilation)
+        place = tuple((steps - projection.padding).tolist())
+        if all(0 <= at < extent for at, extent in zip(place, size, strict=True)):
+            yield position, entry, place
 
 
 def responses_of(network, projection, source):
-    """(out, in, P, Q): the mean |C[m,n]| over samples, where the area is on; sums over windows one entry at a time."""
+    """(out, in, *size): the mean |C[m,n]| over samples, where the area is on; sums over windows one entry at a time."""
     columns, swept = network.connection_columns(projection.name), network.layer(projection.target).size
     weight = np.where(columns.mask, columns.weight, 0).astype(np.float64)
     responses = np.zeros((len(source), *weight.shape[:2], *swept))
-    for p, q, i, j, h, w in windows(projection, source.shape[2:], swept):
-        responses[:, :, :, p, q] += source[:, None, :, h, w] * weight[None, :, :, i, j]
+    for position, entry, place in windows(projection, source.shape[2:], swept):
+        responses[:, :, :, *position] += source[:, None, :, *place] * weight[None, :, :, *entry]
     area = np.ones((1, 1, *swept)) if columns.area is None else columns.area
     return np.abs(responses).mean(axis=0) * area

@@ -70,7 +70,7 @@ def test_only_kept_positions_learn(network, seed):
             source = recorder.layer_output(projection.source).double()
             by_pair = torch.stack(
                 [
-                    torch.nn.functional.conv2d(
+                    getattr(torch.nn.functional, f"conv{len(projection.kernel)}d")(
                         source[:, [m]], each[:, [m]], None, projection.stride, projection.padding, projection.dilation
                     )
                     for m in range(source.shape[1])

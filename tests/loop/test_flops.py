@@ -26,15 +26,15 @@ def counted(network, projection):
     if isinstance(projection, Conv):
         area = np.ones((1, 1, *swept), bool) if columns.area is None else columns.area
         area = np.broadcast_to(area, (*columns.mask.shape[:2], *swept))
-        for p, q, i, j, h, w in windows(projection, size, swept):
-            total[:, h, w] += (columns.mask[:, :, i, j] & area[:, :, p, q]).sum(axis=0)
+        for position, entry, place in windows(projection, size, swept):
+            total[:, *place] += (columns.mask[:, :, *entry] & area[:, :, *position]).sum(axis=0)
     elif isinstance(projection, OneToOne):
         for link, (unit, _) in enumerate(columns.links.tolist()):
             if projection.kernel is None:  # a single value may gate a map, position by position
                 total[source.position[unit]] += columns.mask[link] * np.prod(swept or (1,)) // np.prod(size or (1,))
             else:
-                for _, _, i, j, h, w in windows(projection, size, swept):
-                    total[source.position[unit], h, w] += columns.mask[link, i, j]
+                for _, entry, place in windows(projection, size, swept):
+                    total[source.position[unit], *place] += columns.mask[link, *entry]
     else:
         for _, *place in np.argwhere(columns.mask):
             total[tuple(place)] += 1
