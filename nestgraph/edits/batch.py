@@ -24,6 +24,7 @@ from nestgraph.errors import ConflictError
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.graph.way import Way
+from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.record import Extent, Form, Name, Record, Text, absent
 
 
@@ -81,7 +82,7 @@ class Batch(Edit):
     def check_base(self, network: Network) -> None:
         """See `Edit.check_base`."""
         if self.base is not None and network.digest != self.base:
-            remedy = "`map` carries an edit over to another network"
+            remedy = "`map` maps an edit to another one"
             self.refuse(f"expected the network {self.base:.12} that it names, got {network.digest:.12}: {remedy}")
 
     def change(self, structure: Structure) -> tuple[Structure, Edit]:
@@ -92,23 +93,23 @@ class Batch(Edit):
             inverses.append(inverse)  # type: ignore[arg-type]  # every inverse is one of the kinds below
         return structure, Batch(edits=tuple(reversed(inverses)), title=f"undo {self.words}"[:256])
 
-    def moved(self, way: Way) -> Edit | None:
+    def mapped(self, way: Way) -> Edit | None:
         """Its parts in order, each by the way from where it stood to where it now stands: all of them or none."""
-        moved, _ = carry(self, way, onward=False)
-        return None if moved.idle else moved
+        mapped, _ = map_onward(self, way, onward=False)
+        return None if mapped.idle else mapped
 
 
-def carry(edit: Edit, way: Way, onward: bool = True) -> tuple[Edit, Way]:
-    """An edit carried over, and the way from where it leads to where the one that was carried over does.
+def map_onward(edit: Edit, way: Way, onward: bool = True) -> tuple[Edit, Way]:
+    """An edit mapped along a way, and the way from where it leads to where the mapped one does.
 
     Args:
         edit: made for the beginning of the way.
-        way: to where it is carried.
+        way: to where it is mapped.
         onward: whether the way after it is asked for; without, what no part looks at is not carried out, as it is dear.
 
     Raises:
         ConflictError: what clashes, of all its parts.
-        EditError: a part cannot be carried over.
+        EditError: a part cannot be mapped.
     """
     conflicts: list[Conflict] = []
     needed = iter(_needed(list(_leaves(edit)), onward))
@@ -127,17 +128,17 @@ def carry(edit: Edit, way: Way, onward: bool = True) -> tuple[Edit, Way]:
         except ConflictError as error:
             conflicts.extend(cast("tuple[Conflict, ...]", error.conflicts))
             mapped = part.nothing  # to find what else clashes
-        if isinstance(part, AddUnits) and isinstance(mapped, AddUnits):
-            ids = zip(part.ids.tolist(), mapped.ids.tolist(), strict=True)
-            born.update({(part.layer, one): other for one, other in ids})
+        for layer, (given, becomes) in _born(part, mapped).items():
+            pairs = zip(given.tolist(), becomes.tolist(), strict=True)
+            born.update({(layer, one): other for one, other in pairs})
         if wanted:
             way = _past(way, part, mapped)
         return mapped
 
-    moved = through(edit)
+    done = through(edit)
     if conflicts:
         raise ConflictError(edit.words, tuple(conflicts))
-    return moved, way
+    return done, way
 
 
 def _followed(reason: Reason, way: Way, born: Mapping[tuple[str, int], int]) -> Reason:
@@ -173,9 +174,13 @@ def _needed(leaves: list[Edit], onward: bool) -> list[bool]:
 def _past(way: Way, part: Edit, mapped: Edit) -> Way:
     """The way from where an edit leads to where what it was mapped to leads."""
     base, here = part.change(way.base)[0], mapped.change(way.here)[0]
-    added = [each for each in _leaves(mapped) if isinstance(each, AddUnits)]
-    born = {part.layer: (part.ids, added[0].ids)} if isinstance(part, AddUnits) and added else {}
-    return way.on(base, here, born, removed_by(part))
+    return way.on(base, here, _born(part, mapped), removed_by(part))
+
+
+def _born(part: Edit, mapped: Edit) -> dict[str, tuple[AnyArray, AnyArray]]:
+    """By layer, the ids that an edit gives to new units, and those that what it was mapped to gives to them."""
+    added = (each for each in _leaves(mapped) if isinstance(each, AddUnits))
+    return {each.layer: (part.ids, each.ids) for each in added} if isinstance(part, AddUnits) else {}
 
 
 def removed_by(edit: Edit) -> Iterator[str]:

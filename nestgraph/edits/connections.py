@@ -94,7 +94,7 @@ class SetMask(Edit):
         changed = columns.with_weight(owned(weight), owned(mask))
         return structure.replace(connections={self.projection: changed}), inverse
 
-    def moved(self, way: Way) -> Edit | None:
+    def mapped(self, way: Way) -> Edit | None:
         """The same connections by the units at their ends; their states and weights merged three ways."""
         if not self.kept(way, self.projection):
             return None
@@ -135,7 +135,7 @@ class SetArea(Edit):
         inverse = SetArea(projection=self.projection, area=columns.area)
         return structure.replace(connections={self.projection: changed}), inverse
 
-    def moved(self, way: Way) -> Edit | None:
+    def mapped(self, way: Way) -> Edit | None:
         """The area of the same pairs of maps, merged three ways; new pairs keep theirs.
 
         Where one side alone changed it, it stays as that spelled it; else it has the shortest spelling.
@@ -226,7 +226,7 @@ class SetValues(Edit):
         ).with_bodies(self._replaced(structure))
         return structure.replace(layers=counted, units=units, connections=connections).with_bodies(self.bodies), inverse
 
-    def moved(self, way: Way) -> Edit | None:
+    def mapped(self, way: Way) -> Edit | None:
         """The values of units that still live and of connections that are live here, merged three ways.
 
         What training changed on one side is taken from it; two trainings of the same values do not merge.

@@ -93,12 +93,12 @@ class Edit(ArrayRecord, ABC):
         if way.is_identity:
             return self
         try:
-            return self.moved(way) or self.nothing
+            return self.mapped(way) or self.nothing
         except (StructureError, RecordError) as error:
             raise EditError(f"{self.words}: {error}") from error
 
     @abstractmethod
-    def moved(self, way: Way) -> "Edit | None":
+    def mapped(self, way: Way) -> "Edit | None":
         """See `map`; None where nothing is left to do."""
 
     def after(self, edits: "Sequence[Edit]") -> "Edit":

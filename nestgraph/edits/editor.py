@@ -9,7 +9,7 @@ import nestgraph.display as notebook
 from nestgraph.edits.choosing import ChosenConnections, ChosenUnits, lit, selected_connections, selected_units
 from nestgraph.edits.edit import Applied, Edit, recipe_function
 from nestgraph.edits.history import History, Moment
-from nestgraph.edits.joining import carried, moved_on, way_over
+from nestgraph.edits.joining import mapped_onward, merging_edit, way_over
 from nestgraph.edits.preview import Preview, preview_of
 from nestgraph.edits.selection import ConnectionSelection, UnitSelection
 from nestgraph.errors import EditError
@@ -122,7 +122,7 @@ class Editor:
             EditError: the editors have no moment in common, or one side builds on what the other took away.
         """
         parted, mine, theirs = self._parted(branch)
-        return self.apply(carried(parted, self.network, mine, theirs))
+        return self.apply(merging_edit(parted, self.network, mine, theirs))
 
     @recipe_function
     def rebase(self, onto: "Editor") -> Network:
@@ -136,10 +136,10 @@ class Editor:
         """
         was = self.mark()
         parted, mine, theirs = self._parted(onto)
-        moved = list(moved_on(mine, way_over(parted, theirs)))
+        mapped = list(mapped_onward(mine, way_over(parted, theirs)))
         try:
             self.back_to(self._history.shared(onto._history))
-            return self.replay([*theirs, *(edit for edit in moved if not edit.idle)])
+            return self.replay([*theirs, *(edit for edit in mapped if not edit.idle)])
         except EditError:
             self.back_to(was)
             raise
@@ -154,7 +154,7 @@ class Editor:
         self.mark()
         after, step = self._history.since(moment), self._history.step_to(moment)
         here = self._at(moment)
-        return self.apply(carried(here, self.network, [each.edit for each in after], [step.inverse]))
+        return self.apply(merging_edit(here, self.network, [each.edit for each in after], [step.inverse]))
 
     @checked(EditError)
     def preview(self, edit: Edit, sample: Inputs | None = None, named: Iterable[Node] = ()) -> Preview:

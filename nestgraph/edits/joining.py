@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from nestgraph.edits.batch import AnyEdit, Batch, Reason, carry, removed_by
+from nestgraph.edits.batch import AnyEdit, Batch, Reason, map_onward, removed_by
 from nestgraph.edits.connections import SetValues
 from nestgraph.edits.difference import diff
 from nestgraph.edits.edit import Edit, recipe_function
@@ -50,7 +50,7 @@ class Joined:
     @classmethod
     @recipe_function
     def of(cls, network: Network, edits: Sequence[Edit]) -> "Joined":
-        """Join edits, each carried over those before it (see `Edit.map`); the earlier ones come first.
+        """Join edits, each mapped over those before it (see `Edit.map`); the earlier ones come first.
 
         What an edit removes at its end as it leaves it without a path is found anew for all of them together. One that
         changes what an earlier one changed otherwise, builds on what that took away, or together with it cuts an
@@ -61,9 +61,9 @@ class Joined:
         for place, edit in enumerate(edits):
             part = edit.nothing
             try:
-                moved = _own(network, edit).map(_way(network, here, gone))
-                here, rest = _settled(here, moved)
-                part = moved
+                mapped = _own(network, edit).map(_way(network, here, gone))
+                here, rest = _settled(here, mapped)
+                part = mapped
             except ConflictError as error:
                 left_out[place] = _with_reasons(error, "side_by_side", edits[:place], [edit])
             except EditError as error:
@@ -107,10 +107,10 @@ def merge(base: Network, ours: Network, theirs: Network) -> Batch:
         EditError: one side builds on what the other took away.
     """
     mine, other = diff(base, ours), diff(base, theirs)
-    return carried(base, ours, [mine], [other])
+    return merging_edit(base, ours, [mine], [other])
 
 
-def carried(base: Structure, ours: Network, mine: Sequence[Edit], others: Sequence[Edit]) -> Batch:
+def merging_edit(base: Structure, ours: Network, mine: Sequence[Edit], others: Sequence[Edit]) -> Batch:
     """What `others` do to the base, done to `ours`, which `mine` made of it.
 
     Raises:
@@ -119,11 +119,11 @@ def carried(base: Structure, ours: Network, mine: Sequence[Edit], others: Sequen
     """
     over = way_over(base, mine)
     try:
-        moved = Batch(edits=tuple(others)).map(Way(base, ours, over.twins, over.remade))  # type: ignore[arg-type]
+        mapped = Batch(edits=tuple(others)).map(Way(base, ours, over.twins, over.remade))  # type: ignore[arg-type]
     except ConflictError as error:
         raise _with_reasons(error, "merge", mine, others) from None
-    after, _ = moved.change(ours)
-    done: tuple[Any, ...] = () if moved.idle else (moved,)
+    after, _ = mapped.change(ours)
+    done: tuple[Any, ...] = () if mapped.idle else (mapped,)
     return Batch(edits=(*done, *island_edits(after)), title="merge")
 
 
@@ -201,12 +201,12 @@ def _words(reason: Reason) -> str:
     return f"{reason.measure} {reason.value:.3g}{bound}"
 
 
-def moved_on(edits: Sequence[Edit], way: Way) -> Iterator[Edit]:
-    """Edits, each carried on from where it stood to where it now stands.
+def mapped_onward(edits: Sequence[Edit], way: Way) -> Iterator[Edit]:
+    """Edits, each mapped from where it stood to where it now stands.
 
     Raises:
         EditError: one of them cannot be.
     """
     for edit in edits:
-        moved, way = carry(edit, way)
-        yield moved
+        mapped, way = map_onward(edit, way)
+        yield mapped

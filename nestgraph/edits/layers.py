@@ -121,7 +121,7 @@ class AddLayer(Edit):
         added = structure.replace(layers={name: self.layer}, units={name: columns})
         return added if self._body is None else added.with_bodies({name: self._body}), RemoveLayer(layer=name)
 
-    def moved(self, way: Way) -> Edit:
+    def mapped(self, way: Way) -> Edit:
         """The same layer; nothing of its name may be there."""
         if way.here.has_layer(self.layer.name):
             self.refuse(f"expected a free name, got {self.layer.name!r}, which a layer of the other side has")
@@ -146,7 +146,7 @@ class RemoveLayer(Edit):
             self.refuse(f"expected no projection at the layer, got {', '.join(touching)}: remove them first")
         return structure.replace(layers={self.layer: None}), AddLayer.of(structure, self.layer)
 
-    def moved(self, way: Way) -> Edit | None:
+    def mapped(self, way: Way) -> Edit | None:
         """The same, if it is still there."""
         return self if self.kept(way, self.layer, layer=True) else None
 
@@ -191,7 +191,7 @@ class AddProjection(Edit):
             self.refuse(f"expected weights and mask of shape {where}, got {block} and {columns.mask.shape}")
         check_area(self, structure, self.projection, columns.area)
 
-    def moved(self, way: Way) -> Edit:
+    def mapped(self, way: Way) -> Edit:
         """The same between the units that live; those that are new at its ends have no connections through it."""
         record = self.projection
         if way.here.has_projection(record.name):
@@ -202,7 +202,7 @@ class AddProjection(Edit):
         kind = MEANINGS[type(record)].kind
         ends, here = (Ends(*(side.unit_columns(layer) for layer in record.ends)) for side in (way.base, way.here))
         target, source = record.ends
-        part = self.connections.columns(kind).carried(ends, here, (way.old(target), way.old(source)))
+        part = self.connections.columns(kind).moved(ends, here, (way.old(target), way.old(source)))
         return AddProjection(projection=record, connections=Block.of(part))
 
 
@@ -223,7 +223,7 @@ class RemoveProjection(Edit):
         inverse = AddProjection(projection=structure.projection(self.projection), connections=block)
         return structure.replace(projections={self.projection: None}), inverse
 
-    def moved(self, way: Way) -> Edit | None:
+    def mapped(self, way: Way) -> Edit | None:
         """The same, if it is still there."""
         return self if self.kept(way, self.projection) else None
 
@@ -268,7 +268,7 @@ class SetOperations(Edit):
         inverse = SetOperations(layer=self.layer, operations=old.operations, bias=old.bias, values=lost, frozen=before)
         return structure.replace(layers={self.layer: new}, units={self.layer: changed}), inverse
 
-    def moved(self, way: Way) -> Edit | None:
+    def mapped(self, way: Way) -> Edit | None:
         """The same chain, if only one side changed it, with neutral columns for units that are new."""
         if not self.kept(way, self.layer, layer=True):
             return None
@@ -313,7 +313,7 @@ class SetInterface(Edit):
         """Exchange the interface."""
         return structure.with_interface(self.interface), SetInterface(interface=structure.interface)
 
-    def moved(self, way: Way) -> Edit | None:
+    def mapped(self, way: Way) -> Edit | None:
         """The same, if only one side changed it."""
         base, here = way.base.interface, way.here.interface
         if here == self.interface:

@@ -21,7 +21,7 @@ class Conflict:
         what: of it that both changed, such as `weight`.
         units: ids of the units of the layer, or of the target, for up to 32 entries; empty where it is the whole place.
         edit: what the edit makes of it, in words; of the first unit.
-        here: what it is in the network that the edit is carried over to.
+        here: what it is in the network that the edit is mapped to.
         count: how many entries both changed.
         reasons: what policies chose them by, in words: those of the edit, then those of what is here.
     """

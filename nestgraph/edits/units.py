@@ -56,7 +56,7 @@ class AddUnits(Edit):
         connections = {name: self._grown(structure, name, end, order) for name, end in _sides(structure, self.layer)}
         return structure.replace(units={self.layer: units}, connections=connections), inverse
 
-    def moved(self, way: Way) -> Edit:
+    def mapped(self, way: Way) -> Edit:
         """The same units behind the same neighbours; what they join elsewhere follows its units.
 
         Where the areas of new units have no room in how those here are spelled, an edit before spells these out.
@@ -105,7 +105,7 @@ class AddUnits(Edit):
         own, others = np.arange(len(ids)), way.old(far)
         given = self.blocks.get(name)
         part = base.dormant(len(ids), end) if given is None else given.columns(type(columns))
-        part = base.explicit(part, end, columns).carried(ends, here, (own, others) if end == 0 else (others, own))
+        part = base.explicit(part, end, columns).moved(ends, here, (own, others) if end == 0 else (others, own))
         try:
             there, part = columns.fitted(part, end, others >= 0)
         except ValueError as error:
@@ -190,7 +190,7 @@ class RemoveUnits(Edit):
         units = UnitColumns.of(columns.ids[kept], values, columns.next_id)
         return structure.replace(units={self.layer: units}, connections=connections), inverse
 
-    def moved(self, way: Way) -> Edit | None:
+    def mapped(self, way: Way) -> Edit | None:
         """Those of the units that still live."""
         if not self.kept(way, self.layer, layer=True):
             return None

@@ -1,4 +1,4 @@
-"""What it costs to carry edits over to another network, on AlexNet's 61 million connections."""
+"""What it costs to map edits to another network, on AlexNet's 61 million connections."""
 
 import time
 import tracemalloc

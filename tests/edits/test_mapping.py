@@ -1,4 +1,4 @@
-"""Edits that are carried over to other networks: the laws of `Edit.map`, legal cases counted by pairs of kinds."""
+"""Edits that are mapped to other networks: the laws of `Edit.map`, legal cases counted by pairs of kinds."""
 
 import os
 from collections import Counter
@@ -62,7 +62,7 @@ def drawn(data, network):
 
 
 def over(way, edit):
-    """An edit carried over and applied, or None where it is refused."""
+    """An edit mapped and applied, or None where it is refused."""
     moved = unless_refused(lambda: edit.map(way))
     return None if moved is None else unless_refused(lambda: moved.apply(Network.of(way.here)))
 
@@ -77,7 +77,7 @@ def test_a_way_that_leads_nowhere_changes_no_edit(kind, network, data):
         return
     way = Way.between(network, network)
     assert edit.map(way) is edit
-    assert (edit.moved(way) or edit.nothing).apply(network).network == applied.network  # also the long way round
+    assert (edit.mapped(way) or edit.nothing).apply(network).network == applied.network  # also the long way round
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +172,7 @@ def removes(edit):
 
 @quick(40)
 @given(network=networks(), data=st.data())
-def test_what_is_carried_over_survives_json(network, data):
+def test_what_is_mapped_survives_json(network, data):
     (one, _), (other, _) = drawn(data, network), drawn(data, network)
     if one is None or other is None:
         return
@@ -260,7 +260,7 @@ def test_a_part_that_nobody_looks_at_is_not_carried_out(monkeypatch):
         SetMask(projection=name, entries=[0], active=[True], weights=[0.5]) for name in ("input_to_fc1", "fc1_to_fc2")
     ]
     way = way_over(network, [RemoveUnits(layer="fc2", units=network.units("fc2")[:1])])
-    carried = []
-    monkeypatch.setattr("nestgraph.edits.batch._past", lambda *given: carried.append(given) or _past(*given))
+    asked = []
+    monkeypatch.setattr("nestgraph.edits.batch._past", lambda *given: asked.append(given) or _past(*given))
     Batch(edits=tuple(masks)).map(way)
-    assert not carried
+    assert not asked

@@ -1,9 +1,9 @@
 """The package of docs/own-policies.md, built from the page and installed into a folder of its own."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
+
+from tests.integrations import installed
 
 PAGE = (Path(__file__).parents[2] / "docs" / "own-policies.md").read_text()
 
@@ -16,10 +16,8 @@ def block(language: str, holding: str) -> str:
 
 def install(folder: Path) -> Path:
     """The folder, below another one, that the package is installed in: one for `sys.path`."""
-    source, site = folder / "nestgraph-activity", folder / "site"
+    source = folder / "nestgraph-activity"
     source.mkdir()
     (source / "pyproject.toml").write_text(block("toml", "[build-system]"))
     (source / "nestgraph_activity.py").write_text(block("python", "@ng.register").replace("@ng.register\n", ""))
-    words = ["install", "-q", "--no-deps", "--no-build-isolation", "--target", site, source]
-    subprocess.run([sys.executable, "-m", "pip", *map(str, words)], check=True, cwd=folder)
-    return site
+    return installed.install(source)

@@ -1,13 +1,10 @@
 """A package that offers a task, built and installed: its task by name, killed and gone on with, and gone."""
 
 import json
-import signal
-import subprocess
-import sys
 
 import pytest
 
-from tests.integrations.test_policy_package import MAIN, PLAIN, contents, python
+from tests.integrations.installed import MAIN, check_refused_without, install, killed_and_gone_on, python
 from tests.tasks.test_registry import MODULE
 
 PROJECT = """
@@ -54,26 +51,15 @@ def world(tmp_path_factory):
     (folder / "mine.toml").write_text(RECIPE)
     rows = [f"{a},{b},{a - 2 * b + 0.01 * a * b}" for a in range(9) for b in range(9)]
     (folder / "rows.csv").write_text("\n".join(["a,b,y", *rows]) + "\n")
-    words = ["install", "-q", "--no-deps", "--no-build-isolation", "--target", folder / "site", source]
-    subprocess.run([sys.executable, "-m", "pip", *map(str, words)], check=True, cwd=folder)
+    install(source)
     return folder
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_task_of_an_installed_package_from_beginning_to_end(world):
-    whole = python(world, MAIN, "synthesize", "mine.toml", "--out", "whole")
-    assert whole.returncode == 0, whole.stderr
-    cut = python(world, PLAIN + KILLED)
-    assert cut.returncode == -signal.SIGKILL, cut.stderr
-    gone = python(world, MAIN, "resume", "cut", installed=False)
-    assert (gone.returncode, len(gone.stderr.splitlines())) == (2, 1)
-    assert "task: expected a task whose code is known, got one of kind 'cautious'" in gone.stderr
-    assert "nestgraph-cautious 1.0" in gone.stderr
-    on = python(world, MAIN, "resume", "cut")
-    assert on.returncode == 0, on.stderr
-    assert contents(world / "cut") == contents(world / "whole")
-    environment = json.loads((world / "whole" / "environment.json").read_text())
+    expected = "task: expected a task whose code is known, got one of kind 'cautious'"
+    environment = killed_and_gone_on(world, KILLED, expected, "nestgraph-cautious 1.0")
     assert environment["tasks"] == {"cautious": {"name": "nestgraph-cautious", "version": "1.0"}}
     evaluated = python(world, MAIN, "evaluate", "whole/final.json", "--data", "whole/recipe.json", "--json")
     assert "worst" in json.loads(evaluated.stdout), evaluated.stderr
@@ -83,6 +69,4 @@ def test_a_task_of_an_installed_package_from_beginning_to_end(world):
         assert told.returncode == 0, told.stderr
         assert "cautious" in (out / "results.md").read_text()
         assert python(world, MAIN, "report", "whole", "--out", out / "r.html", installed=installed).returncode == 0
-    refused = python(world, MAIN, "synthesize", "mine.toml", "--out", "again", installed=False)
-    assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
-    assert not (world / "again").exists()
+    check_refused_without(world)

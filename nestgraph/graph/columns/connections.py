@@ -264,7 +264,7 @@ class ConnectionColumns(ABC):
         """
 
     @abstractmethod
-    def carried(self, ends: Ends, here: Ends, old: tuple[AnyArray, AnyArray]) -> Self:
+    def moved(self, ends: Ends, here: Ends, old: tuple[AnyArray, AnyArray]) -> Self:
         """The same connections between other units: dormant at those that are new, without those that are gone.
 
         `old` are, for each end, the places that the units `here` had at the `ends`, -1 of those that are new.

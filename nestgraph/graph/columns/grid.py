@@ -109,8 +109,8 @@ class Grid(ConnectionColumns):
         """See `ConnectionColumns.follow`."""
         return old
 
-    def carried(self, ends: Ends, here: Ends, old: tuple[AnyArray, AnyArray]) -> Self:  # noqa: ARG002
-        """See `ConnectionColumns.carried`. Where each pair has an area, that of a new one is full."""
+    def moved(self, ends: Ends, here: Ends, old: tuple[AnyArray, AnyArray]) -> Self:  # noqa: ARG002
+        """See `ConnectionColumns.moved`. Where each pair has an area, that of a new one is full."""
         area = None if self.area is None else gathered(self.area, old if paired(self.area) else old[:1], True)
         return self.of(gathered(self.weight, old, 0), gathered(self.mask, old, False), area)
 

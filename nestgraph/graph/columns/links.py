@@ -147,8 +147,8 @@ class Links(ConnectionColumns):
         """See `ConnectionColumns.follow`."""
         return (older._rows(old[0][self.at(0, ends)], old[1][self.at(1, ends)], older_ends),)
 
-    def carried(self, ends: Ends, here: Ends, old: tuple[AnyArray, AnyArray]) -> Self:
-        """See `ConnectionColumns.carried`."""
+    def moved(self, ends: Ends, here: Ends, old: tuple[AnyArray, AnyArray]) -> Self:
+        """See `ConnectionColumns.moved`."""
         links = np.stack([_renamed(self.at(end, ends), here[end].ids, old[end], len(ends[end])) for end in (1, 0)], 1)
         kept = np.flatnonzero((links >= 0).all(axis=1))
         return type(self)(self.weight, self.mask, owned(links)).chosen(kept[np.argsort(links[kept, 1], kind="stable")])

@@ -85,8 +85,8 @@ class Whole(ConnectionColumns):
         """See `ConnectionColumns.spread_out`."""
         return np.zeros(ends.shape, np.float32), np.zeros(ends.shape, bool)
 
-    def carried(self, ends: Ends, here: Ends, old: tuple[AnyArray, AnyArray]) -> Self:  # noqa: ARG002
-        """See `ConnectionColumns.carried`."""
+    def moved(self, ends: Ends, here: Ends, old: tuple[AnyArray, AnyArray]) -> Self:  # noqa: ARG002
+        """See `ConnectionColumns.moved`."""
         return self
 
     def take(self, places: AnyArray, end: int, ends: Ends) -> Self:  # noqa: ARG002
