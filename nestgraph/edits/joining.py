@@ -12,7 +12,7 @@ from nestgraph.edits.islands import island_edits
 from nestgraph.edits.layers import RemoveLayer, RemoveProjection
 from nestgraph.edits.three_ways import Conflict
 from nestgraph.edits.units import RemoveUnits
-from nestgraph.errors import ConflictError, EditError, VerificationError
+from nestgraph.errors import ConflictError, EditError, RecordError, StructureError, VerificationError
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.graph.way import Way
@@ -68,6 +68,8 @@ class Joined:
                 left_out[place] = _with_reasons(error, "side_by_side", edits[:place], [edit])
             except EditError as error:
                 left_out[place] = error
+            except (StructureError, RecordError) as error:
+                left_out[place] = EditError(f"{edit.words}: {error}")
             gone |= set(removed_by(part))
             parts.append(part)
         return cls(tuple(parts), rest, left_out)

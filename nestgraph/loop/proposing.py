@@ -31,11 +31,7 @@ def in_turn(policies: Scaled, network: Network, measured: Measured, seed: int) -
     """What policies would do in turn, each on the result of the one before."""
     asked, rng = list[Proposal](), np.random.default_rng(seed)
     for policy, scale in policies:
-        one = _proposal(policy, scale, network, measured(network, policy.needs), rng)
-        try:
-            network = one.edit.apply(network).network
-        except EditError as error:
-            one = one.model_copy(update={"edit": _nothing(error)})
+        one, network = _proposal(policy, scale, network, measured(network, policy.needs), rng)
         asked.append(one)
     return tuple(asked)
 
@@ -48,7 +44,7 @@ def side_by_side(policies: Scaled, network: Network, measured: Measured, seed: i
     """
     needs = sorted({kind for policy, _ in policies for kind in policy.needs})
     evidence = measured(network, needs)  # type: ignore[arg-type]
-    asked = [_proposal(*one, network, evidence, np.random.default_rng(seed)) for one in policies]
+    asked = [_proposal(*one, network, evidence, np.random.default_rng(seed))[0] for one in policies]
     order = sorted(range(len(asked)), key=lambda place: (*_name(*policies[place]), place))
     found = [place for place, one in enumerate(asked) if not one.idle]
     if len(found) < 2:
@@ -72,20 +68,19 @@ def _joined(network: Network, asked: Sequence[Proposal], places: Sequence[int]) 
 ASKED: Mapping[Proposals, Asked] = {"in_turn": in_turn, "side_by_side": side_by_side}
 
 
-def _proposal(policy: Policy, scale: float, network: Network, evidence: Evidence, rng: np.random.Generator) -> Proposal:
-    """What a policy would do to a network."""
+def _proposal(
+    policy: Policy, scale: float, network: Network, evidence: Evidence, rng: np.random.Generator
+) -> tuple[Proposal, Network]:
+    """What a policy would do to a network, and the network after that."""
     try:
         edit = policy.propose(network, evidence, rng, scale)
+        network = edit.apply(network).network
     except EditError as error:  # it would cut an output off, say: the others may still find something
-        edit = _nothing(error)
+        edit = Batch(edits=(), title=as_text(str(error)))
     if not edit.edits and not edit.title:
         edit = Batch(edits=(), title=UNTOLD)
     kind = as_text(str(getattr(policy, "kind", type(policy).__name__)))
-    return Proposal(policy=kind, scale=scale, edit=edit)
-
-
-def _nothing(error: EditError) -> Batch:
-    return Batch(edits=(), title=as_text(str(error)))
+    return Proposal(policy=kind, scale=scale, edit=edit), network
 
 
 def _name(policy: Policy, scale: float) -> tuple[str, str, float]:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from nestgraph.cli.live_display import RunDisplay
 from nestgraph.data.options import DataOptions
-from nestgraph.edits import Reason, prune_connections, remove_units
+from nestgraph.edits import Batch, Reason, RemoveUnits, prune_connections, remove_units
 from nestgraph.errors import RecipeError
 from nestgraph.loop.in_memory import in_memory
 from nestgraph.loop.resuming import resume
@@ -53,6 +53,15 @@ class Gone(Policy):
 
     def propose(self, network, *_, **__):
         return remove_units(network, "fc1", network.units("fc1")[:1])
+
+
+class Misfit(Policy):
+    """Proposes what does not fit."""
+
+    kind: Literal["misfit"] = "misfit"
+
+    def propose(self, *_, **__):
+        return Batch(edits=(RemoveUnits(layer="fc1", units=[999]),))
 
 
 class Cutting(MagnitudePruning):
@@ -204,12 +213,14 @@ def test_what_another_does_already_is_left_out(tmp_path):
 
 
 def test_a_policy_that_alone_finds_something_proposes_what_it_does_in_turn(tmp_path):
-    silent = UnitPruning(threshold=1e-30)
-    runs = [synthesize(recipe_of(pruning=(PRUNING[1], silent), how=how), tmp_path / how, seed=3) for how in HOWS]
-    one, other = (sorted(proposed(run)[-1].proposals, key=lambda each: each.policy) for run in runs)
-    assert [each.policy for each in one] == [each.policy for each in other] == ["half", "unit_pruning"]
-    assert [each.idle for each in one] == [each.idle for each in other] == [False, True]
-    assert not any(each.left_out for each in other)
+    pruning = (PRUNING[1], Misfit())
+    one, other = (synthesize(recipe_of(GROWTH[:1], pruning, how), tmp_path / how, seed=3) for how in HOWS)
+    assert contents(one.folder)["journal.jsonl"] == contents(other.folder)["journal.jsonl"]
+    half, misfit = proposed(other)[-1].proposals
+    assert half.edit.edits
+    assert misfit.idle
+    assert not misfit.left_out
+    assert misfit.edit.title.startswith("RemoveUnits on layer 'fc1': expected distinct living unit ids, got 999")
 
 
 def test_the_choice_is_left_out_of_recipes_where_it_is_the_usual_one():
