@@ -5,12 +5,28 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import nestgraph as ng
-from nestgraph.edits import EDIT, Batch, Joined, Reason, SetValues, merge, side_by_side, way_over
+from nestgraph.edits import (
+    EDIT,
+    Batch,
+    Joined,
+    Reason,
+    RemoveProjection,
+    RemoveUnits,
+    SetValues,
+    merge,
+    side_by_side,
+    way_over,
+)
 from nestgraph.errors import ConflictError, EditError
 from nestgraph.snapshot import JournalWriter, read_journal, replay
 from tests.cli.running import run
+from tests.edits.test_mapping import drawn, same
+from tests.laws import quick
+from tests.strategies import networks
 
 
 def digits():
@@ -310,6 +326,29 @@ def test_reasons_go_with_the_units_that_they_tell_of():
     units = [part.reasons[0].unit for part in joined.parts]
     assert units == [part.edits[0].ids[0] for part in joined.parts]
     assert units[1] == units[0] + 1
+
+
+@quick(40)
+@given(network=networks(), data=st.data())
+def test_what_is_joined_is_legal_and_has_no_order(network, data):
+    proposals = [edit for edit, _ in (drawn(data, network) for _ in range(3)) if edit is not None]
+    joined = Joined.of(network, proposals)
+    assert [*joined.left_out] == [place for place in joined.left_out if joined.parts[place].idle]
+    after = joined.edit.apply(network).network
+    assert joined.edit.apply(network).inverse.apply(after).network == network
+    other = Joined.of(network, proposals[::-1])
+    if not joined.left_out and not other.left_out:
+        assert same(after, other.edit.apply(network).network)
+    kept = [edit for place, edit in enumerate(proposals) if place not in joined.left_out]
+    assert side_by_side(network, kept).apply(network).network == after
+
+
+def test_one_that_does_not_fit_is_left_out():
+    base = digits()
+    strange = RemoveUnits(layer="fc1", units=[999]), RemoveProjection(projection="none")
+    joined = Joined.of(base, [*strange, pruned(base, "input_to_fc1", 5)])
+    assert sorted(joined.left_out) == [0, 1]
+    assert joined.edit.apply(base).network.connection_count == base.connection_count - 5
 
 
 def reason_of(edit):
