@@ -60,7 +60,8 @@ class Grid(ConnectionColumns):
 
     def total(self, entries: AnyArray, end: int, ends: Ends) -> AnyArray:  # noqa: ARG002
         """See `ConnectionColumns.total`."""
-        return entries.sum(axis=tuple(axis for axis in range(entries.ndim) if axis != end))
+        one = entries.ndim == 2  # a tuple of one axis takes as long as the sum of a small grid
+        return entries.sum(axis=1 - end if one else tuple(axis for axis in range(entries.ndim) if axis != end))
 
     def touched(self, marks: AnyArray, end: int, ends: Ends) -> AnyArray:  # noqa: ARG002
         """See `ConnectionColumns.touched`."""
