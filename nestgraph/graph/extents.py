@@ -1,10 +1,17 @@
 """The shapes of what a network takes and gives, and which extents are free: where another size means something."""
 
+from typing import TypeVar
+
+import numpy as np
+
 from nestgraph.graph.geometry import output_size
 from nestgraph.graph.projections import meaning_of
 from nestgraph.graph.structure import Structure
+from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.interface import InputPort, OutputPort
 from nestgraph.spec.operations import AdaptivePooling, Upsampling
+
+T = TypeVar("T")
 
 
 def sample_shape(structure: Structure, port: InputPort | OutputPort) -> tuple[int | None, ...]:
@@ -13,9 +20,27 @@ def sample_shape(structure: Structure, port: InputPort | OutputPort) -> tuple[in
         return port.shape
     layer = structure.layer(port.layer)
     if isinstance(port, OutputPort):
-        return len(structure.units(port.layer)), *(output_size(layer) or ())
+        return outside(port, (len(structure.units(port.layer)), *(output_size(layer) or ())))
     extents = zip(layer.size or (), free_extents(structure, port), strict=True)
-    return layer.features, *(None if free else extent for extent, free in extents)
+    return outside(port, (layer.features, *(None if free else extent for extent, free in extents)))
+
+
+def outside(port: InputPort | OutputPort, shape: tuple[T, ...]) -> tuple[T, ...]:
+    """The shape (units, *size) of a sample of a layer, with the units where its port has them."""
+    return (*shape[1 : port.axis], shape[0], *shape[port.axis :])
+
+
+def taken_in(port: InputPort, samples: AnyArray, shape: tuple[int, ...]) -> AnyArray:
+    """Samples as a port takes them, as (batch, features, *size) of a shape (features, *size)."""
+    if port.shape is not None:
+        samples = samples.reshape(len(samples), *outside(port, shape))
+    return np.moveaxis(samples, port.axis, 1)
+
+
+def given_out(port: OutputPort | InputPort, values: AnyArray) -> AnyArray:
+    """What a layer holds, (batch, units, *size), as its port has it."""
+    values = np.moveaxis(values, 1, port.axis)
+    return values if port.shape is None else values.reshape(len(values), *port.shape)
 
 
 def fits(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:

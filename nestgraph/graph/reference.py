@@ -6,7 +6,7 @@ import numpy as np
 
 from nestgraph.errors import StructureError
 from nestgraph.graph.body import Body
-from nestgraph.graph.extents import fits, sample_shape, shape_words
+from nestgraph.graph.extents import fits, sample_shape, shape_words, taken_in
 from nestgraph.graph.geometry import output_size
 from nestgraph.graph.operating import activate, by_unit
 from nestgraph.graph.projections import meaning_of
@@ -83,7 +83,7 @@ def _own_form(structure: Structure, port: InputPort, array: AnyArray) -> AnyArra
     own = (layer.features or 0, *(layer.size or ()))
     if array.dtype.kind in "biuf" and array.ndim:
         if fits(array.shape[1:], expected):
-            return array if port.shape is None else array.reshape(len(array), *own)
+            return taken_in(port, array, own)
         if array.shape[1:] == own:
             return array
     got = f"{array.dtype.name} of shape {array.shape[1:]}"

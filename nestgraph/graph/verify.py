@@ -101,6 +101,10 @@ def _check_interface(structure: Structure) -> Iterator[Violation]:
 def _check_port(structure: Structure, port: InputPort | OutputPort) -> Iterator[Violation]:
     layer = structure.layer(port.layer)
     own = (layer.features or len(structure.units(port.layer)), *(output_size(layer) or ()))
+    if port.axis > len(own):
+        problem = f"expected units at one of the axes 1 to {len(own)} of its port, got axis {port.axis}"
+        yield Violation("interface", port.layer, problem)
+        return
     if port.shape is not None and math.prod(port.shape) != math.prod(own):
         yield Violation("interface", port.layer, f"expected a port of as many values as {own}, got {port.shape}")
     if isinstance(port, InputPort):

@@ -8,7 +8,7 @@ import torch
 
 from nestgraph.errors import ExportError, StructureError
 from nestgraph.graph import Network, cost
-from nestgraph.graph.extents import sample_shape
+from nestgraph.graph.extents import given_out, outside, sample_shape
 from nestgraph.graph.reference import Inputs, forward, samples_of
 from nestgraph.lowering import lower
 from nestgraph.spec.arrays import AnyArray
@@ -82,7 +82,7 @@ def _shapes(network: Network, times: int = 1) -> list[tuple[int, ...]]:
     """The shapes of a sample by position, free extents several times as large as declared."""
     shapes: list[tuple[int, ...]] = []
     for port in network.inputs:
-        shape, declared = sample_shape(network, port), (1, *(network.layer(port.layer).size or ()))
+        shape, declared = sample_shape(network, port), outside(port, (1, *(network.layer(port.layer).size or ())))
         filled = (times * declared[axis] if extent is None else extent for axis, extent in enumerate(shape))
         shapes.append(tuple(filled))
     return shapes
@@ -108,11 +108,8 @@ def _real(network: Network, what: str, inputs: Inputs) -> list[AnyArray]:
     if not all(map(len, arrays)):
         raise ExportError(f"{what}: expected at least one sample in inputs, got none")
     types = [np.float32 if port.integers is None else np.int64 for port in network.inputs]
-    shapes = [port.shape for port in network.inputs]
-    return [
-        array.astype(dtype) if shape is None else array.astype(dtype).reshape(len(array), *shape)
-        for array, dtype, shape in zip(arrays, types, shapes, strict=True)
-    ]
+    ported = zip(network.inputs, arrays, types, strict=True)
+    return [given_out(port, array).astype(dtype) for port, array, dtype in ported]
 
 
 def _expected(network: Network, samples: list[AnyArray], dtype: type) -> list[AnyArray]:
@@ -120,9 +117,7 @@ def _expected(network: Network, samples: list[AnyArray], dtype: type) -> list[An
     if cost(network).total.flops * len(samples[0]) > AFFORDABLE:
         return _by_masked(network, samples, dtype)
     outputs = forward(network, tuple(samples), dtype)
-    own = [outputs[port.layer] for port in network.outputs]
-    shapes = [port.shape for port in network.outputs]
-    return [x if shape is None else x.reshape(len(x), *shape) for x, shape in zip(own, shapes, strict=True)]
+    return [given_out(port, outputs[port.layer]) for port in network.outputs]
 
 
 def _by_masked(network: Network, samples: list[AnyArray], dtype: Any) -> list[AnyArray]:

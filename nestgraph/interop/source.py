@@ -21,6 +21,7 @@ from nestgraph.interop.source_rows import rows_source
 from nestgraph.lowering.nodes import KEY, is_check
 from nestgraph.lowering.ports import ASSERT
 from nestgraph.spec import InputPort, OutputPort
+from nestgraph.spec.extents import MAX_EXTENTS
 
 HEAD = '''"""A network exported by nestgraph. To run it PyTorch and safetensors are enough.
 
@@ -129,7 +130,7 @@ def _constructor(part: nn.Module) -> str:
     words: list[str] = []
     for name, option in inspect.signature(kind).parameters.items():
         value = _option(part, name, option.default)
-        usual = (option.default, (option.default, option.default))
+        usual = (option.default, *((option.default,) * axes for axes in range(1, MAX_EXTENTS + 1)))
         if name not in ("device", "dtype") and (option.default is option.empty or value not in usual):
             words.append(_text(value, {}) if option.default is option.empty else f"{name}={_text(value, {})}")
     return f"nn.{kind.__name__}({', '.join(words)})"

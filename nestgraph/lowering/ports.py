@@ -11,7 +11,7 @@ import torch
 from torch import fx
 
 from nestgraph.graph import Structure
-from nestgraph.graph.extents import sample_shape
+from nestgraph.graph.extents import outside, sample_shape
 from nestgraph.lowering.emission import Emission
 from nestgraph.lowering.nodes import mark
 
@@ -35,8 +35,11 @@ def emit_samples(emission: Emission, network: Structure, names: Mapping[str, str
         mark(sample, port.layer, "input")
         layer = network.layer(port.layer)
         own = (layer.features or 0, *(layer.size or ()))
-        _emit_check(emission, port.layer, sample, own if fixed and port.shape is None else sample_shape(network, port))
-        samples[port.layer] = sample if port.shape is None else emission.call(torch.reshape, sample, (-1, *own))
+        whole = outside(port, own)
+        shape = whole if fixed and port.shape is None else sample_shape(network, port)
+        _emit_check(emission, port.layer, sample, shape)
+        given = sample if port.shape is None else emission.call(torch.reshape, sample, (-1, *whole))
+        samples[port.layer] = given if port.axis == 1 else emission.call(torch.movedim, given, port.axis, 1)
     return samples
 
 
@@ -65,7 +68,10 @@ def emit_results(emission: Emission, network: Structure, outputs: Nodes) -> None
     """Emit what the module gives: a tensor, or a tuple of several, by position."""
     results = [outputs[port.layer] for port in network.outputs]
     for place, port in enumerate(network.outputs):
+        if port.axis != 1:
+            results[place] = emission.call(torch.movedim, results[place], 1, port.axis)
         if port.shape is not None:
             results[place] = emission.call(torch.reshape, results[place], (-1, *port.shape))
+        if results[place] is not outputs[port.layer]:
             mark(results[place], port.layer, "result")
     emission.graph.output(tuple(results) if len(results) > 1 else results[0])

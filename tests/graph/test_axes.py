@@ -6,11 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nestgraph.graph import Grid, Links, Structure, UnitColumns, cost
+from nestgraph.graph.extents import given_out, sample_shape
 from nestgraph.graph.readings import readings
 from nestgraph.graph.reference import forward
 from nestgraph.graph.summary import summary
 from nestgraph.graph.verify import violations
-from nestgraph.spec import Activation, Conv, Dense, Layer, OneToOne
+from nestgraph.spec import Activation, Conv, Dense, InputPort, Interface, Layer, OneToOne, OutputPort
 from tests.laws import quick
 from tests.strategies import SEEDS, areas, sparse
 
@@ -125,3 +126,29 @@ def test_sizes_that_clash_are_one_violation_in_words(change, words):
     (found,) = violations(structure.replace(layers={"x": change(structure.layer("x"))}))
     assert (found.law, found.place) == ("shapes", "x_to_a")
     assert words in found.problem
+
+
+def test_ports_say_where_units_stand_and_say_nothing_where_they_stand_first():
+    structure, rng = series((4, 3), np.random.default_rng(0)), np.random.default_rng(1)
+    given, taken = InputPort(layer="x", axis=3), OutputPort(layer="y")
+    assert taken.model_dump_json() == '{"layer":"y"}'
+    moved = structure.with_interface(Interface(inputs=(given,), outputs=(taken,)))
+    assert violations(moved) == ()
+    samples = rng.standard_normal((2, 3, 4, 3))
+    assert sample_shape(moved, given) == (4, 3, 3)
+    outside = given_out(given, samples)
+    assert np.array_equal(forward(moved, outside)["y"], forward(structure, samples)["y"])
+    flat = InputPort(layer="x", axis=3, shape=(36,))
+    flattened = structure.with_interface(Interface(inputs=(flat,), outputs=(taken,)))
+    assert np.array_equal(forward(flattened, outside.reshape(2, 36))["y"], forward(structure, samples)["y"])
+
+
+def test_units_stand_at_an_axis_that_a_layer_has():
+    structure = series((5,), np.random.default_rng(0))
+    for ports in (
+        (InputPort(layer="x", axis=3), OutputPort(layer="y")),
+        (InputPort(layer="x"), OutputPort(layer="y", axis=2)),
+    ):
+        (found,) = violations(structure.with_interface(Interface(inputs=ports[:1], outputs=ports[1:])))
+        assert found.law == "interface"
+        assert "expected units at one of the axes" in found.problem

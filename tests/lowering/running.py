@@ -4,15 +4,14 @@ import numpy as np
 import torch
 from torch import fx
 
+from nestgraph.graph.extents import given_out, outside
 from nestgraph.graph.geometry import output_size
 from nestgraph.lowering import layer_nodes, lower
 
 
 def tensors(network, inputs):
     """Samples by position, from those by layer in the layer's own form."""
-    ports = network.inputs
-    shapes = [inputs[port.layer].shape if port.shape is None else (-1, *port.shape) for port in ports]
-    return [torch.tensor(inputs[port.layer]).reshape(shape) for port, shape in zip(ports, shapes, strict=True)]
+    return [torch.tensor(given_out(port, inputs[port.layer])) for port in network.inputs]
 
 
 def by_position(module, network, inputs):
@@ -26,13 +25,14 @@ def results(module, network, inputs):
     """Outputs by output layer in the layer's own form, in inference mode."""
     found = {}
     for port, values in zip(network.outputs, by_position(module, network, inputs), strict=True):
-        own = values.shape if port.shape is None else layer_shape(network, port.layer, len(values))
-        found.setdefault(port.layer, values.reshape(own))
+        if port.shape is not None:
+            values = values.reshape(len(values), *outside(port, layer_shape(network, port.layer, len(values))[1:]))
+        found.setdefault(port.layer, values.movedim(port.axis, 1))
     return found
 
 
 def layer_shape(network, name, batch):
-    """(batch, units[, height, width]) of a layer's output."""
+    """(batch, units, *size) of a layer's output."""
     return batch, len(network.units(name)), *(output_size(network.layer(name)) or ())
 
 

@@ -30,8 +30,8 @@ RECORDS = {
     "conv": (*ENDS, *SWEEP, "frozen"),
     "one_to_one": (*ENDS, *SWEEP, "trained", "frozen", "gate"),
     "argument": (*ENDS, "place"),
-    "input port": ("layer", "shape", "free", "integers"),
-    "output port": ("layer", "shape", "label"),
+    "input port": ("layer", "axis", "shape", "free", "integers"),
+    "output port": ("layer", "axis", "shape", "label"),
 }
 LEFT_OUT = {
     "layer": {"opaque": None, "note": "", "frozen": []},
@@ -43,8 +43,8 @@ LEFT_OUT = {
     "dense": {"frozen": False},
     "conv": {"frozen": False},
     "one_to_one": {"frozen": False, "gate": False},
-    "input port": {"shape": None, "free": [], "integers": None},
-    "output port": {"shape": None, "label": ""},
+    "input port": {"axis": 1, "shape": None, "free": [], "integers": None},
+    "output port": {"axis": 1, "shape": None, "label": ""},
 }
 
 

@@ -437,7 +437,8 @@ def interfaces(draw, network):
     outputs = []
     for name in draw(st.permutations([*network.output_names, *again])):
         own = (len(network.units(name)), *(output_size(network.layer(name)) or ()))
-        outputs.append(OutputPort(layer=name, shape=draw(_shapes(own)), label=draw(sampled_from(("", "first")))))
+        fields = {"axis": draw(_axes(own)), "shape": draw(_shapes(own)), "label": draw(sampled_from(("", "first")))}
+        outputs.append(OutputPort(layer=name, **fields))
     return Interface(inputs=inputs, outputs=outputs)
 
 
@@ -449,7 +450,13 @@ def input_ports(draw, network, name):
     shape = draw(_shapes((layer.features, *size)))
     free = tuple(draw(st.booleans()) for _ in size) if shape is None else ()
     integers = all(isinstance(projection, Argument) for projection in network.outgoing(name)) and draw(st.booleans())
-    return InputPort(layer=name, shape=shape, free=free, integers=(0, 3) if integers else None)
+    axis = draw(_axes((layer.features, *size)))
+    return InputPort(layer=name, axis=axis, shape=shape, free=free, integers=(0, 3) if integers else None)
+
+
+def _axes(own):
+    """An axis where units may stand, but none at which a sample looks like one whose units stand first."""
+    return sampled_from((1, 1, *(at + 1 for at in range(1, len(own)) if (*own[1 : at + 1], own[0]) != own[: at + 1])))
 
 
 def _shapes(own):
