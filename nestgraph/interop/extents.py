@@ -1,10 +1,10 @@
 """Whether a module takes other sizes than those it was imported with, and its network gives the same for them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 
 from nestgraph.graph import Network
 from nestgraph.graph.extents import free_extents
@@ -24,9 +24,9 @@ def differences(network: Network, examples: Sequence[Tensor], expected: Any) -> 
     return [_difference(got, wanted) for got, wanted in zip(results, leaves(expected, Tensor), strict=True)]
 
 
-def _quietly(module: nn.Module, examples: Sequence[Tensor]) -> Any:
-    """What a module gives. One of fx prints its source where it fails, unless its forward is called."""
-    return module.forward(*examples) if isinstance(module, fx.GraphModule) else module(*examples)
+def _quietly(module: fx.GraphModule, examples: Sequence[Tensor]) -> Any:
+    """What a module of fx gives. It prints its source where it fails, unless its forward is called."""
+    return module.forward(*examples)
 
 
 def _difference(got: Tensor, wanted: Tensor) -> float:
@@ -35,10 +35,15 @@ def _difference(got: Tensor, wanted: Tensor) -> float:
     return float((got - wanted).abs().max() / wanted.abs().max().clamp(min=1e-12)) if wanted.numel() else 0.0
 
 
-def freed(network: Network, module: nn.Module, examples: Sequence[Tensor]) -> Network:
+def freed(network: Network, module: Callable[..., Any], examples: Sequence[Tensor]) -> Network:
     """The network with those extents of its inputs free at which module and network agree beside the examples'.
 
     Height and width are tried together first, then each alone. What fails for any reason stays fixed.
+
+    Args:
+        network: of the module.
+        module: what gives the module's results for tensors.
+        examples: that they agree for.
     """
     for axes in ((True, True), (True, False), (False, True)):
         free = _with_free(network, axes)
@@ -64,11 +69,11 @@ def _said(free: Sequence[bool]) -> tuple[bool, ...]:
     return tuple(free) if any(free) else ()
 
 
-def _agrees(network: Network, module: nn.Module, examples: Sequence[Tensor]) -> bool:
+def _agrees(network: Network, module: Callable[..., Any], examples: Sequence[Tensor]) -> bool:
     """Whether network and module give the same at a size that the module takes."""
     for resized in _resized(network.inputs, examples):
         try:
-            expected = _quietly(module, [tensor.clone() for tensor in resized])
+            expected = module(*(tensor.clone() for tensor in resized))
         except Exception:  # whatever a module does at a size that it is not for
             continue
         try:

@@ -11,7 +11,8 @@ from nestgraph.edits import IndexMap, SetValues
 from nestgraph.edits.layers import UnitValues
 from nestgraph.errors import InteropError
 from nestgraph.graph import Network
-from nestgraph.interop.importing import import_module
+from nestgraph.interop.calling import Outputs, call_of
+from nestgraph.interop.importing import imported
 from nestgraph.interop.provenance import Tensors, origins
 from nestgraph.interop.taking_over import Takeover
 from nestgraph.lowering import Workbench
@@ -39,20 +40,26 @@ class Imported:
     """
 
     @checked(InteropError)
-    def __init__(self, module: nn.Module, example_inputs: Tensor | Sequence[Tensor]) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        example_inputs: Tensor | Sequence[Tensor] | Mapping[str, Tensor],
+        outputs: Outputs = None,
+    ) -> None:
         """Import the module, and find where its elements went, which takes about as long four times.
 
         Args:
             module: it is not changed.
             example_inputs: as for `import_module`.
+            outputs: likewise.
 
         Raises:
             InteropError: see `import_module`, or the network depends on the values of the weights.
         """
-        given = [example_inputs] if isinstance(example_inputs, Tensor) else list(example_inputs)
-        self.network = import_module(module, given)
+        self.network, front, call = imported(module, example_inputs, outputs)
+        given = call_of(module, example_inputs, outputs)[1]
         self._tensors = Tensors.of(module)
-        self._origins = origins(module, given, self.network, self._tensors)
+        self._origins = origins(module, given, self.network, self._tensors, front, call)
         self._parameters = dict(module.named_parameters(remove_duplicate=False))
         self._state = {name: value.detach().clone() for name, value in module.state_dict().items() if _is(value)}
         self._slots = {(slot.owner, slot.column): slot for slot in slots(self.network)}

@@ -1,17 +1,18 @@
 """From a PyTorch module to a network with its weights."""
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from nestgraph.errors import EditError, InteropError
+from nestgraph.errors import InteropError
 from nestgraph.graph import Network
+from nestgraph.interop.calling import Call, Examples, Outputs, call_of
 from nestgraph.interop.extents import TOLERANCE, differences, freed
-from nestgraph.interop.patterns import name_functions
-from nestgraph.interop.reading import BATCH, Reading
-from nestgraph.interop.tracing import Recorder, first_line, traced
+from nestgraph.interop.front_ends import EXPORT, Subject, computed, networks
+from nestgraph.interop.reading import BATCH
 from nestgraph.lowering.dense import is_dense
 from nestgraph.lowering.evaluating import evaluated, single
 from nestgraph.spec.arguments import checked
@@ -20,14 +21,18 @@ PRECISIONS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
 @checked(InteropError)
-def import_module(module: nn.Module, example_inputs: Tensor | Sequence[Tensor]) -> Network:
+def import_module(
+    module: nn.Module, example_inputs: Tensor | Sequence[Tensor] | Mapping[str, Tensor], outputs: Outputs = None
+) -> Network:
     """The network that a PyTorch module computes, with copies of the module's weights.
 
     The module is traced by torch.fx and run on the examples, in evaluation mode; so is the network, and the outputs
-    are compared. Linear maps and convolutions become projections; sums, concatenations, products and whatever only
-    moves elements become wiring. What no kind covers becomes an opaque layer, which computes as it did and is frozen
-    to edits: see `import_report`. Weights that the module uses in several places are copied to each. Layers are named
-    after the submodules that they come from; outputs are labelled by their place in what the module returns.
+    are compared. Where torch.fx leaves a part whole or refuses, torch.export reads the module, too, and what leaves
+    fewer parameters opaque counts (`import_report` says which). Linear maps and convolutions become projections; sums,
+    concatenations, products and whatever only moves elements become wiring. What no kind covers becomes an opaque
+    layer, which computes as it did and is frozen to edits: see `import_report`. Weights that the module uses in several
+    places are copied to each. Layers are named after the submodules that they come from; outputs are labelled by their
+    place in what the module returns.
 
     What goes in and comes out has the module's order and shapes (`Network.inputs`, `Network.outputs`); inputs that
     `forward` does not use and results that it gives twice are among them. The height and width of maps are fixed as the
@@ -35,55 +40,48 @@ def import_module(module: nn.Module, example_inputs: Tensor | Sequence[Tensor]) 
 
     Args:
         module: the module; it is not changed, and other threads can use it and import it meanwhile.
-        example_inputs: a tensor (batch, ...) for each parameter of `forward` without a default. Of axes other than
-            (batch, features) and (batch, channels, height, width) the elements become features. Whole numbers, such as
-            ids of tokens, tell by their least and largest what the input may hold.
+        example_inputs: a tensor (batch, ...) for each parameter of `forward` without a default, in their order or by
+            their names. Of axes other than (batch, features) and (batch, channels, height, width) the elements become
+            features. Whole numbers, such as ids of tokens, tell by their least and largest what the input may hold.
+        outputs: the results that the network gives: names or places in what the module returns, with dots before those
+            of inner ones. Without, all of them; of a `ModelOutput` those that are tensors.
 
     Raises:
-        InteropError: the module cannot be traced, or its inputs or outputs have a form that a network has not.
+        InteropError: the module cannot be read, or its inputs or outputs have a form that a network has not.
     """
-    given = [example_inputs] if isinstance(example_inputs, Tensor) else list(example_inputs)
-    _examples(given)
-    said = _precision(module, given)
-    module, given = evaluated(module), [single(tensor) for tensor in given]
-    examples = _examples(given)
-    with torch.no_grad():
-        network = read(module, given, said)
-        if network.bodies:  # of which an axis may only look like that of the samples
-            examples = [torch.cat([example, example[:1]]) for example in examples]
-        _compare(network, examples, _computed(module, module, examples))
-        return freed(network, module, examples)
+    return imported(module, example_inputs, outputs)[0]
 
 
-def read(module: nn.Module, given: Sequence[Tensor], said: str = "") -> Network:
-    """The network of a module in evaluation, which is not compared with it yet.
-
-    Args:
-        module: as `evaluated` gives it.
-        given: example inputs, of single precision.
-        said: what to say of the inputs.
+def imported(module: nn.Module, examples: Examples, outputs: Outputs = None) -> tuple[Network, str, Call]:
+    """The network of a module, the front end that read it, and how the module was called (see `import_module`).
 
     Raises:
         InteropError: see `import_module`.
     """
-    examples = _examples(given)
-    graph, whole = traced(module, len(examples))
-    name_functions(graph)
-    recorder = Recorder(graph)
-    _computed(module, recorder.run, examples)
-    return _read(lambda whole_units: Reading(graph, recorder.facts, whole, given, said, whole_units))
+    call, given = call_of(module, examples, outputs)
+    _check_examples(given)
+    said = _precision(module, given)
+    subject = Subject(evaluated(module), [single(tensor) for tensor in given], call, said)
+    first: InteropError | None = None
+    with torch.no_grad():
+        for front, network in networks(subject):
+            try:
+                return _held_to(subject, front, network), front, call
+            except InteropError as problem:
+                first = first or problem
+    raise first or AssertionError("a network for each module that is not refused")
 
 
-def _read(reading: Callable[[bool], Reading]) -> Network:
-    """The network of a traced module.
+def _held_to(subject: Subject, front: str, network: Network) -> Network:
+    """The network of a module, held to what the module gives.
 
-    Where what the module has pruned leaves a unit without a path from an input that an opaque layer reads or that is an
-    output, units without weights keep theirs, which are 0.
+    Raises:
+        InteropError: it gives something else.
     """
-    try:
-        return Network.of(reading(False).structure())
-    except EditError:
-        return Network.of(reading(True).structure())
+    # an axis of bodies, and what was a constant of the batch, may only look like that of the samples
+    examples = subject.examples(BATCH + (front == EXPORT or bool(network.bodies)))
+    _compare(network, examples, computed(subject, functools.partial(subject.call, subject.module), len(examples[0])))
+    return freed(network, functools.partial(subject.call, subject.module), examples)
 
 
 def _precision(module: nn.Module, given: Sequence[Tensor]) -> str:
@@ -111,26 +109,11 @@ def _precision(module: nn.Module, given: Sequence[Tensor]) -> str:
     return f"of {' and '.join(others)} in the module, of float32 here" if others else ""
 
 
-def _computed(module: nn.Module, function: Callable[..., Any], examples: Sequence[Tensor]) -> Any:
-    """What a function gives that computes the module.
+def _check_examples(given: Sequence[Any]) -> None:
+    """Refuse what are no tensors of as many samples.
 
     Raises:
-        InteropError: it does not run on the examples.
-    """
-    try:
-        return function(*(example.clone() for example in examples))
-    except Exception as error:
-        raise InteropError(
-            f"import_module expected inputs that {type(module).__name__} runs on, got "
-            f"{[tuple(tensor.shape) for tensor in examples]}: {first_line(error)}"
-        ) from error
-
-
-def _examples(given: Sequence[Any]) -> list[Tensor]:
-    """`BATCH` samples of each example.
-
-    Raises:
-        InteropError: they are no tensors of as many samples.
+        InteropError: they are not.
     """
     if not given or not all(is_dense(tensor) and tensor.ndim for tensor in given):
         kinds = [type(tensor).__name__ for tensor in given]
@@ -140,7 +123,6 @@ def _examples(given: Sequence[Any]) -> list[Tensor]:
     if len({len(tensor) for tensor in given}) > 1 or not len(given[0]):
         shapes = [tuple(tensor.shape) for tensor in given]
         raise InteropError(f"import_module expected as many samples in each example input, got {shapes}")
-    return [torch.cat([tensor[:BATCH], *[tensor[:1]] * BATCH])[:BATCH] for tensor in given]
 
 
 def _compare(network: Network, examples: Sequence[Tensor], expected: Any) -> None:

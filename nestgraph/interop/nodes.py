@@ -25,7 +25,7 @@ def name_and_label(node: fx.Node) -> tuple[str, str]:
     """The name and label of what a node makes: after the submodule that it belongs to."""
     if node.op in ("placeholder", "get_attr"):
         return node.name, ""
-    if node.op == "call_module":
+    if PATH in node.meta:
         return path_of(node), plain_text(path_of(node))
     stack = cast("dict[str, Any]", node.meta.get("nn_module_stack") or {})
     text = f"{next(reversed(stack), '')} {operation(node)}".strip()

@@ -6,7 +6,7 @@ random values tells whether all of it was copied and nothing computed.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -16,7 +16,8 @@ from torch.nn.utils import prune
 
 from nestgraph.errors import InteropError
 from nestgraph.graph import Network
-from nestgraph.interop.importing import read
+from nestgraph.interop.calling import Call
+from nestgraph.interop.front_ends import Subject, read_by
 from nestgraph.lowering.evaluating import evaluated, single
 from nestgraph.lowering.parameters import Key
 from nestgraph.lowering.slots import slots
@@ -67,7 +68,9 @@ class Tensors:
         return torch.tensor(row[self.starts[number] : self.starts[number + 1]].reshape(self.shapes[number]))
 
 
-def origins(module: nn.Module, given: Sequence[Tensor], network: Network, tensors: Tensors) -> dict[Key, AnyArray]:
+def origins(
+    module: nn.Module, given: Sequence[Tensor], network: Network, tensors: Tensors, front: str, call: Call
+) -> dict[Key, AnyArray]:
     """For each column of an imported network, by its slot, the place of each entry in the row of tensors.
 
     Args:
@@ -75,6 +78,8 @@ def origins(module: nn.Module, given: Sequence[Tensor], network: Network, tensor
         given: the example inputs.
         network: what came of it.
         tensors: of the module.
+        front: the front end that read it.
+        call: how it was called.
 
     Returns:
         By slot, int64 of the column's shape: the place from 1, negative where the sign is the other one, 0 where the
@@ -83,14 +88,14 @@ def origins(module: nn.Module, given: Sequence[Tensor], network: Network, tensor
     Raises:
         InteropError: the import depends on the values.
     """
-    given = [single(example) for example in given]
+    subject = Subject(module, [single(example) for example in given], call)
     places, rng = np.arange(int(tensors.starts[-1])), np.random.default_rng(0)
     number = np.searchsorted(tensors.starts, places, side="right") - 1
     inside = places - tensors.starts[number]
     random = rng.uniform(0.5, 1.5, len(places)).astype(np.float32)
 
     def imported(row: AnyArray) -> Mapping[Key, AnyArray]:
-        return _imported(module, given, network, tensors, row.astype(np.float32))
+        return _imported(subject, front, network, tensors, row.astype(np.float32))
 
     owner, low, drawn = imported(number + 1), imported(inside % DIGIT + 1), imported(random)
     high = imported(inside // DIGIT + 1) if max(inside, default=0) >= DIGIT else None
@@ -109,10 +114,10 @@ def origins(module: nn.Module, given: Sequence[Tensor], network: Network, tensor
 
 
 def _imported(
-    module: nn.Module, given: Sequence[Tensor], network: Network, tensors: Tensors, row: AnyArray
+    subject: Subject, front: str, network: Network, tensors: Tensors, row: AnyArray
 ) -> Mapping[Key, AnyArray]:
     """The columns of what a module imports to with other values in the place of its tensors."""
-    twin, known = evaluated(module), dict[int, Tensor]()
+    twin, known = evaluated(subject.module), dict[int, Tensor]()
     for prefix, part in _parts(twin):
         for kind in ("_parameters", "_buffers"):
             held = cast("dict[str, Tensor | None]", vars(part)[kind]) if kind in vars(part) else {}
@@ -124,13 +129,13 @@ def _imported(
                 other = nn.Parameter(values, tensor.requires_grad) if kind == "_parameters" else values
                 held[name] = known[id(other)] = other
     with torch.no_grad():
-        found = read(twin, given)
+        found = read_by(front, replace(subject, module=twin))
     columns = {(slot.owner, slot.column): slot.values(found) for slot in slots(found)}
     expected = {(slot.owner, slot.column): slot.values(network).shape for slot in slots(network)}
     if {key: values.shape for key, values in columns.items()} != expected:
         raise InteropError(
-            f"expected {type(module).__name__} to become the same network whatever its weights are, got another one: "
-            "import it by import_module, and make a new optimizer"
+            f"expected {type(subject.module).__name__} to become the same network whatever its weights are, got "
+            "another one: import it by import_module, and make a new optimizer"
         )
     return columns
 
@@ -143,7 +148,8 @@ def _held(module: nn.Module) -> list[tuple[str, Tensor]]:
         pruned = [hook for hook in hooks if isinstance(hook, prune.BasePruningMethod)]
         masks |= {f"{prefix}.{getattr(hook, '_tensor_name', '')}_mask".lstrip(".") for hook in pruned}
     found = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
-    return [(name, tensor) for name, tensor in found if tensor.is_floating_point() and name not in masks]
+    kept = module.state_dict().keys() - masks
+    return [(name, tensor) for name, tensor in found if tensor.is_floating_point() and name in kept]
 
 
 def _parts(module: nn.Module) -> list[tuple[str, nn.Module]]:

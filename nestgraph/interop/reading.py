@@ -2,7 +2,7 @@
 
 import math
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -19,9 +19,9 @@ from nestgraph.interop.elements import Elements, UncoveredError
 from nestgraph.interop.modules import MODULES, MOVING_MODULES
 from nestgraph.interop.nodes import called, last_uses, name_and_label, operation, path_of, written_by
 from nestgraph.interop.opaque import Arguments, Excerpt, excerpt
-from nestgraph.interop.tracing import SKIPPED, TensorFact
+from nestgraph.interop.tracing import COMPUTED, NOTES, PATH, TensorFact
 from nestgraph.interop.values import Foreign, contains, leaves, moved, regions_of, same_type, written
-from nestgraph.interop.vocabulary import CASTS, FUNCTIONS, JOINS, MOVES
+from nestgraph.interop.vocabulary import BROADCASTING, CASTS, FUNCTIONS, JOINS, MOVES
 from nestgraph.interop.weaving import Weaver
 from nestgraph.lowering.opaque import ModuleBody
 from nestgraph.spec import Argument, InputPort, Interface, OutputPort
@@ -40,6 +40,7 @@ class Reading:
         given: example inputs, a tensor for each; it was run on `BATCH` samples of them.
         said: what to say of the inputs.
         whole_units: whether a unit all of whose weights the module has pruned keeps them, as zeros.
+        results: those that count of what the module returns.
     """
 
     def __init__(
@@ -50,8 +51,10 @@ class Reading:
         given: Sequence[Tensor],
         said: str = "",
         whole_units: bool = False,
+        results: Callable[[Any], Any] = lambda returned: returned,
     ) -> None:
         self._module, self._facts, self._whole, self._said = module, facts, whole, said
+        self._results = results
         half_frozen = len({parameter.requires_grad for parameter in module.parameters()}) == 2
         self._given, self._weaver = given, Weaver(BATCH, self._held, whole_units, half_frozen)
         self._values: dict[fx.Node, Any] = {}
@@ -59,6 +62,7 @@ class Reading:
         self._unwoven: set[fx.Node] = set()
         self._sources: dict[fx.Node, Elements] = {}
         self._parameters: dict[fx.Node, frozenset[int]] = {}
+        self._sized: set[fx.Node] = set()
         self._owners: dict[int, str] = {}
         self._inputs: list[InputPort] = []
         self._outputs: list[OutputPort] = []
@@ -85,7 +89,7 @@ class Reading:
     def _pass(self, node: fx.Node) -> None:
         if node.op == "output":
             returned = map_arg(node.args[0], self._values.__getitem__)
-            self._end(returned, self._facts[node], "output")
+            self._end(self._results(returned), self._results(self._facts[node]), "output")
         else:
             self._values[node] = self._value(node)
 
@@ -114,12 +118,16 @@ class Reading:
             return held
         args, kwargs = cast(Any, map_arg((node.args, node.kwargs), self._values.__getitem__))
         fact = self._facts[node]
+        if any(near in self._sized for near in node.all_input_nodes):
+            self._sized.add(node)
         if not contains((args, kwargs), Elements, Foreign):
             with torch.no_grad():
                 constant = called(self._module, node)(*args, **kwargs)
             self._parameters[node] = self._parameters_of(node) if isinstance(constant, Tensor) else frozenset()
             return constant
+        self._sized.discard(node)
         if not contains(fact, TensorFact):
+            self._sized.add(node)
             return fact
         self._weaver.drafts.begin()
         try:
@@ -160,7 +168,17 @@ class Reading:
             return moved(called(self._module, node), args, kwargs)
         if name not in FUNCTIONS:
             raise UncoveredError(f"{name} has no kind")
+        if name in BROADCASTING and any(near in self._sized for near in node.all_input_nodes):
+            args, kwargs = cast(Any, map_arg((node.args, node.kwargs), self._folded))
+            kwargs.pop("out", None)
         return FUNCTIONS[name](self._weaver, *args, **kwargs)
+
+    def _folded(self, near: fx.Node) -> Any:
+        """The value of a node; of what only the number of samples told, such as a mask, that of one where all agree."""
+        value = self._values[near]
+        if near not in self._sized or not isinstance(value, Tensor) or not value.ndim or len(value) != BATCH:
+            return value
+        return value[:1] if torch.equal(value[:1].expand_as(value), value) else value
 
     def _read_module(self, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         module, path = self._module.get_submodule(str(node.target)), path_of(node)
@@ -183,13 +201,13 @@ class Reading:
         """Say of what a node gave what differs in training."""
         for x in leaves(result, Elements):
             self._note_sharing(node, x, self._parameters_of(node))
-            for skipped in node.meta.get(SKIPPED, ()):
-                self._weaver.note(x, f"{skipped} does nothing in evaluation and is left out")
+            for said in node.meta.get(NOTES, ()):
+                self._weaver.note(x, said)
             if node.op == "call_module" and parametrize.is_parametrized(self._module.get_submodule(str(node.target))):
-                self._weaver.note(x, "weights that the module computes from others are taken as they are")
+                self._weaver.note(x, COMPUTED)
 
     def _note_sharing(self, node: fx.Node, x: Elements, parameters: Iterable[int]) -> None:
-        place = path_of(node) if node.op == "call_module" else node.name
+        place = path_of(node) if PATH in node.meta else node.name
         owners = [self._owners.setdefault(parameter, node.name) for parameter in parameters]
         shared = sorted({owner for owner in owners if owner != node.name})
         if shared:

@@ -4,14 +4,14 @@ import inspect
 import keyword
 import operator
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
-from torch.fx.node import map_aggregate
+from torch.fx.node import map_aggregate, map_arg
 
 from nestgraph.errors import InteropError
 from nestgraph.lowering.tracing import InstanceTracer
@@ -19,8 +19,19 @@ from nestgraph.lowering.tracing import InstanceTracer
 PATH = "path"
 """The entry of a node's `meta` for where the traced module has what the node names."""
 
-SKIPPED = "skipped"
-"""The entry of a node's `meta` for submodules that gave its value as they got it."""
+NOTES = "notes"
+"""The entry of a node's `meta` for what to say of its value in the report."""
+
+COMPUTED = "weights that the module computes from others are taken as they are"
+"""What to say of a part that is parametrized."""
+
+
+class UntraceableError(InteropError):
+    """A module whose own forward torch.fx cannot trace."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class _Tracer(InstanceTracer):
@@ -43,11 +54,16 @@ class _Tracer(InstanceTracer):
             self.broken = self.broken or self.path_of_module(m)
             raise
         if args and result is args[0] and isinstance(result, fx.Proxy) and not isinstance(m, nn.Sequential):
-            result.node.meta.setdefault(SKIPPED, []).append(f"{self.path_of_module(m)} ({type(m).__name__})")
+            result.node.meta.setdefault(NOTES, []).append(skipped(self.path_of_module(m), m))
         return result
 
 
-def traced(module: nn.Module, count: int) -> tuple[fx.GraphModule, dict[str, str]]:
+def skipped(path: str, module: nn.Module) -> str:
+    """What to say of a submodule that gives what it gets."""
+    return f"{path} ({type(module).__name__}) does nothing in evaluation and is left out"
+
+
+def traced(module: nn.Module, count: int, names: Sequence[str] | None = None) -> tuple[fx.GraphModule, dict[str, str]]:
     """A graph of the module, and why which submodules were kept whole, by path.
 
     A submodule whose forward cannot be traced, for control flow on values say, becomes one node.
@@ -55,11 +71,13 @@ def traced(module: nn.Module, count: int) -> tuple[fx.GraphModule, dict[str, str
     Args:
         module: what to trace; it is changed, so it is a copy.
         count: how many inputs it is given; its other parameters take their defaults.
+        names: of the parameters that they are given to; None for the first ones.
 
     Raises:
-        InteropError: the module's own forward cannot be traced.
+        UntraceableError: the module's own forward cannot be traced.
+        InteropError: it does not take such inputs.
     """
-    constants = _defaults(module, count)
+    given, constants = _parameters(module, count, names)
     whole: dict[str, str] = {}
     while True:
         tracer = _Tracer(whole)
@@ -70,57 +88,70 @@ def traced(module: nn.Module, count: int) -> tuple[fx.GraphModule, dict[str, str
                 raise _untraceable(module, error) from error
             whole[tracer.broken] = f"cannot be traced: {first_line(error)}"
             continue
-        _drop_constants(graph, count)
-        return _assembled(tracer.root, graph), whole
+        if _dropped(graph, given) != given:
+            raise _untraceable(module, TypeError("its forward takes what it is given by *args or **kwargs"))
+        return assembled(tracer.root, graph), whole
 
 
-def _assembled(root: nn.Module, graph: fx.Graph) -> fx.GraphModule:
-    """The module of a graph. Submodules with names that Python keeps for itself get others: it is run as source."""
+def assembled(root: nn.Module, graph: fx.Graph, held: Mapping[str, Any] | None = None) -> fx.GraphModule:
+    """The module of a graph. Submodules with names that Python keeps for itself get others: it is run as source.
+
+    Args:
+        root: what the nodes name parts of.
+        graph: each node that names a part gets its path there into its `meta`.
+        held: parts that the root has not.
+    """
     parts: dict[str, Any] = {}
     for node in graph.nodes:
         if node.op in ("call_module", "get_attr"):
             path = str(node.target)
             node.meta[PATH] = path
             node.target = ".".join(f"{atom}_" if keyword.iskeyword(atom) else atom for atom in path.split("."))
-            while parts.get(node.target, found := operator.attrgetter(path)(root)) is not found:
+            found = held[path] if held and path in held else operator.attrgetter(path)(root)
+            while parts.get(node.target, found) is not found:
                 node.target += "_"
             parts[node.target] = found
     return fx.GraphModule(parts, graph)
 
 
-def _drop_constants(graph: fx.Graph, count: int) -> None:
-    """Erase the placeholders of parameters that take their defaults, and fx's assertions that they do."""
+def _dropped(graph: fx.Graph, given: Sequence[str]) -> list[str]:
+    """Erase the placeholders of parameters that take their defaults, and fx's assertions that they do; what is left."""
     placeholders = [node for node in graph.nodes if node.op == "placeholder"]
-    for constant in placeholders[count:]:
+    for constant in (node for node in placeholders if node.target not in given):
         readers = [constant]
         for node in readers:
             readers += node.users
         for node in reversed(list(dict.fromkeys(readers))):
             graph.erase_node(node)
+    return [str(node.target) for node in placeholders if node.target in given]
 
 
-def _defaults(module: nn.Module, count: int) -> dict[str, Any]:
+def _parameters(module: nn.Module, count: int, names: Sequence[str] | None) -> tuple[list[str], dict[str, Any]]:
+    """The parameters that are given something, and the defaults of the others."""
     parameters = list(inspect.signature(module.forward).parameters.values())
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    rest = [p for p in parameters if p not in positional[:count]]
+    given = [p.name for p in positional[:count]] if names is None else list(names)
+    rest = [p for p in parameters if p.name not in given]
     missing = [p.name for p in rest if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    if len(positional) < count or missing:
-        names = ", ".join(p.name for p in parameters)
+    if len(given) < count or missing:
+        listed = ", ".join(p.name for p in parameters)
         raise InteropError(
-            f"import_module expected example inputs for forward({names}) of {type(module).__name__}, got {count}: "
+            f"import_module expected example inputs for forward({listed}) of {type(module).__name__}, got {count}: "
             "give one tensor for each parameter without a default; wrap a module of *args in one that names them"
         )
-    return {p.name: p.default for p in rest if p.default is not p.empty}
+    return given, {p.name: p.default for p in rest if p.default is not p.empty}
 
 
-def _untraceable(module: nn.Module, error: Exception) -> InteropError:
+def _untraceable(module: nn.Module, error: Exception) -> UntraceableError:
     torch_home = str(Path(torch.__file__).parent)
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith((torch_home, "<"))]
     outer = [frame for frame in frames if frame.filename != __file__]
     where = f" at {outer[-1].filename}:{outer[-1].lineno} ({outer[-1].line})" if outer else ""
-    return InteropError(
-        f"import_module could not trace {type(module).__name__}.forward{where}: {first_line(error)}; move that line "
-        "into a submodule of its own, which is then kept whole, or import the parts before and after it by themselves"
+    reason = first_line(error)
+    return UntraceableError(
+        f"import_module could not trace {type(module).__name__}.forward{where}: {reason}; move that line "
+        "into a submodule of its own, which is then kept whole, or import the parts before and after it by themselves",
+        reason,
     )
 
 
@@ -142,6 +173,26 @@ class Recorder(fx.Interpreter):
         result = super().run_node(n)
         self.facts[n] = map_aggregate(result, TensorFact.of)
         return result
+
+
+def spread_outputs(graph: fx.Graph, facts: dict[fx.Node, Any]) -> None:
+    """Let the output of a graph have the parts of what one node gives, such as a recurrent layer at the end."""
+    output = next(node for node in reversed(graph.nodes) if node.op == "output")
+
+    def parts(node: fx.Node) -> Any:
+        fact = facts[node]
+        if not isinstance(fact, (list, tuple)):
+            return node
+        found: list[Any] = []
+        for place, inner in enumerate(cast("Sequence[Any]", fact)):
+            with graph.inserting_before(output):
+                part = graph.call_function(operator.getitem, (node, place))
+            facts[part] = inner
+            found.append(parts(part))
+        return found
+
+    output.args = (map_arg(output.args[0], parts),)
+    facts[output] = map_arg(output.args[0], facts.__getitem__)
 
 
 @dataclass(frozen=True)

@@ -150,6 +150,12 @@ FUNCTIONS: Mapping[str, Handler] = {
 }
 """Name of a function or method -> handler(weaver, arguments as the function takes them)."""
 
+BROADCASTING = frozenset(
+    {"add", "sub", "subtract", "mul", "multiply", "div", "divide", "truediv"}
+    | {"where", "masked_fill", "minimum", "maximum", "scaled_dot_product_attention"}
+)
+"""Names of functions and methods for which an axis of one entry does as well as one of as many samples that agree."""
+
 JOINS = frozenset({"cat", "concat", "concatenate", "stack"})
 MOVES = JOINS | frozenset(
     {"view", "view_as", "reshape", "reshape_as", "flatten", "unflatten", "squeeze", "unsqueeze"}

@@ -7,6 +7,7 @@ module, which is the caller's own copy (`evaluated`), change their class for the
 
 import builtins
 import functools
+import logging
 import os
 import threading
 from collections.abc import Callable, Generator, Iterable
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor, fx, nn
 
 _SYMBOLIC = cast(Any, fx)._symbolic_trace
+_SYMBOLS = logging.getLogger("torch.fx.experimental.symbolic_shapes")
 _LOCK = threading.RLock()
 """Held while functions of modules are replaced by ones that answer proxies."""
 if hasattr(os, "register_at_fork"):  # a forked process neither inherits such functions nor a lock that nobody releases
@@ -141,19 +143,49 @@ def _answering_proxies() -> Generator[_Patcher]:
     They do so in this thread alone. A custom autograd function refuses: its forward would come over without its
     backward.
     """
+    patcher = _Patcher()
+    with _LOCK, patcher, _refusing_functions(patcher, lambda leaf: isinstance(leaf, fx.Proxy)):
+        _SYMBOLIC._patch_wrapped_functions(patcher)
+        yield patcher
+
+
+@contextmanager
+def _refusing_functions(patcher: _Patcher, traced: Callable[[Any], bool]) -> Generator[None]:
+    """Let custom autograd functions refuse what is traced, in the thread of a patcher."""
     function = cast(Any, torch.autograd.Function)
     original = function.__dict__["apply"]
 
     def apply(cls: type, *args: Any, **kwargs: Any) -> Any:
-        if any(isinstance(leaf, fx.Proxy) for leaf in (*args, *kwargs.values())):
+        if any(map(traced, (*args, *kwargs.values()))):
             raise TypeError(f"the custom autograd function {cls.__name__} has a backward of its own")
         return original.__func__(cls, *args, **kwargs)
 
-    patcher = _Patcher()
-    with _LOCK, patcher:
-        function.apply = classmethod(patcher.here(apply, original.__func__))
+    function.apply = classmethod(patcher.here(apply, original.__func__))
+    try:
+        yield
+    finally:
+        function.apply = original
+
+
+@contextmanager
+def exporting() -> Generator[None]:
+    """Let this thread call torch.export, as far as can be without others seeing it.
+
+    What its tracer replaces for the whole process, such as `nn.Module.__call__`, is itself in other threads; other
+    traces and forks wait. Custom autograd functions refuse tensors. Why something cannot be exported an error tells
+    alone, not a log.
+    """
+    thread = threading.get_ident()
+
+    def elsewhere(record: logging.LogRecord) -> bool:
+        return record.thread != thread
+
+    with _LOCK, _refusing_functions(_Patcher(), lambda leaf: isinstance(leaf, Tensor)):
+        original = _SYMBOLIC._Patcher
+        _SYMBOLIC._Patcher = _Patcher
+        _SYMBOLS.addFilter(elsewhere)
         try:
-            _SYMBOLIC._patch_wrapped_functions(patcher)
-            yield patcher
+            yield
         finally:
-            function.apply = original
+            _SYMBOLS.removeFilter(elsewhere)
+            _SYMBOLIC._Patcher = original

@@ -241,8 +241,8 @@ def cases():
             ),
             opaque=("cat puts constants beside elements",),
         ),
-        "a product in place beside its factor": Case(written(_in_place_product, conv=_conv()), error="second name"),
-        "a hook": Case(_hooked(), error="hook"),
+        "a product in place beside its factor": Case(written(_in_place_product, conv=_conv())),
+        "a hook": Case(_hooked()),
         "a state that changes": Case(
             nn.Sequential(nn.Flatten(), Counting(), nn.Linear(192, 3)), error="state that changes"
         ),
