@@ -81,10 +81,11 @@ def agree(module, network, *samples):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
-def test_both_front_ends_read_the_same_network():
+@pytest.mark.parametrize("every", [9, pytest.param(1, marks=pytest.mark.slow)])
+def test_both_front_ends_read_the_same_network(every):
     torch.manual_seed(0)
-    read_by_both, differ = 0, []
-    for name, module, samples in named_modules():
+    read_by_both, differ, tried = 0, [], list(named_modules())[::every]
+    for name, module, samples in tried:
         found = both(module, samples)
         if found is None:
             continue
@@ -93,11 +94,11 @@ def test_both_front_ends_read_the_same_network():
             differ.append(name)
         if not (name == "a hook" or name.startswith("a product in place")):
             agree(module, found[1], *samples)
-    assert sorted(differ) == sorted(OTHERWISE)
-    assert read_by_both > 70
+    assert sorted(differ) == sorted(OTHERWISE.keys() & {name for name, _, _ in tried})
+    assert read_by_both > 70 // every
 
 
-@quick(5)
+@quick(3)
 @given(convolutional())
 def test_both_front_ends_read_the_same_convolutions(module):
     one, other = both(module, [torch.randn(2, 4, 9, 9)])
