@@ -44,7 +44,7 @@ def shrink_areas(structure: Structure, areas: Mapping[str, AnyArray]) -> Batch:
         if off.any():
             edits.append(SetArea(projection=name, area=shortest(kept)))
             lost += int(np.count_nonzero(off))
-        entries = np.flatnonzero(columns.mask & ~kept.any(axis=tuple(range(2, kept.ndim)), keepdims=True))
+        entries = np.flatnonzero(columns.mask & ~columns.with_area(kept).computed)
         if len(entries):
             idle[name] = entries
     if areas and not edits and not idle:

@@ -109,7 +109,7 @@ class _Joint:
         carrier, other = self.first, self.second
         if not self._pointwise(other) or (carrier.couples and self._pointwise(carrier)):
             carrier, other = other, carrier
-        if not self._pointwise(other) or any(self._columns(p).area is not None for p in (carrier, other)):
+        if not self._pointwise(other) or not all(self._columns(p).everywhere for p in (carrier, other)):
             names = f"{self.first.name!r} and {self.second.name!r}"
             _refuse(
                 self.second.source, f"expected one of {names} to be pointwise and neither to have areas, got others"
@@ -117,8 +117,8 @@ class _Joint:
         weight, mask = self._product(carrier)
         if not mask.any():
             return None
-        if isinstance(carrier, OneToOne) and isinstance(other, OneToOne):
-            record = carrier.model_copy(update={**ends, "trained": carrier.trained or other.trained})
+        if carrier.couples and other.couples:
+            record = carrier.model_copy(update={**ends, "trained": carrier.learns or other.learns})
             return AddProjection(projection=record, connections=self._linked(weight, mask))
         if isinstance(carrier, OneToOne):
             swept = carrier.model_dump(include={"kernel", "stride", "padding", "dilation"})
@@ -130,11 +130,7 @@ class _Joint:
         first, columns = self.first, self._columns(self.first)
         weight, mask = self._table(first)
         middle = weight.shape[2] // 2
-        if isinstance(first, Conv):
-            centred = first.padding == tuple(extent // 2 for extent in first.kernel) and weight.shape[2] % 2 == 1
-            if not centred or {*first.stride, *first.dilation} != {1} or columns.area is not None:
-                return False
-        elif not self._pointwise(first):
+        if not (meaning_of(self.structure, first).centred and columns.everywhere):
             return False
         eye = np.zeros(weight.shape, np.float32)
         eye[:, :, middle] = np.eye(*weight.shape[:2])

@@ -62,8 +62,10 @@ class Copies:
         models = np.array([model for _, model in self.models[layer]], np.int64)
         return structure.unit_columns(layer).positions(models)
 
-    def edits(self, structure: Structure, values: Callable[[str], UnitValues], block: "BlockMaker") -> list[AddUnits]:
-        """The edits that add the new units, a layer each.
+    def edits(
+        self, structure: Structure, values: Callable[[str], UnitValues], block: "BlockMaker"
+    ) -> tuple[list[AddUnits], Structure]:
+        """The edits that add the new units, a layer each, and what they lead to.
 
         Each unit is linked by one-to-one projections as its model is: to its own copy of the model's source, or to
         the source itself where that has none.
@@ -83,7 +85,7 @@ class Copies:
             given = {name: found for name, found in blocks.items() if found is not None}
             made.append(AddUnits(layer=layer, ids=self.of(layer), values=values(layer), blocks=given))
             structure, _ = made[-1].change(structure)
-        return made
+        return made, structure
 
     def _links(self, structure: Structure, projection: Projection, end: int) -> Block | None:
         """The links of the new targets of a projection that couples: each as its model's, between the new units."""

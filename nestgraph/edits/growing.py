@@ -15,6 +15,7 @@ from nestgraph.edits.layers import Block, UnitValues
 from nestgraph.edits.preserving import preserving
 from nestgraph.edits.units import AddUnits
 from nestgraph.errors import EditError
+from nestgraph.graph.columns import Ends, UnitColumns
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.projection import Projection
@@ -89,8 +90,8 @@ def grow_unit(
     check_free(structure, f"grow_unit on {layer!r}", strand)
     growth = _Growth(structure, layer, weights, Copies.plan(structure, [strand]))
     growth.check_weights()
-    edits = growth.copies.edits(structure, lambda name: (values or {}) if name == layer else {}, growth.block)
-    growth.check_joined(edits)
+    edits, grown = growth.copies.edits(structure, lambda name: (values or {}) if name == layer else {}, growth.block)
+    growth.check_joined(grown)
     return Batch(edits=tuple(edits), title=f"grow a unit of {layer}")
 
 
@@ -133,17 +134,31 @@ class _Growth:
                 f"({', '.join(sorted(known)) or 'none'}), got {', '.join(strange)}; links follow those of `like`"
             )
 
-    def check_joined(self, edits: Sequence[AddUnits]) -> None:
-        """Refuse new units that no connection leads to or from."""
-        joined = _joined(self.structure, edits)
-        for edit in edits:
-            for axis, way in enumerate(("into", "out of")):
-                loose = any((edit.layer, unit) not in joined[axis] for unit in edit.ids.tolist())
-                if loose and not (axis == 1 and self.structure.layer(edit.layer).output):
-                    whose = "the new unit" if edit.layer == self.layer else f"its new partner in {edit.layer!r}"
-                    names = " or ".join(self._projections(edit.layer, axis))
+    def check_joined(self, grown: Structure) -> None:
+        """Refuse new units that no connection leads to or from in the network that has them."""
+        for layer in self.copies.models:
+            for end, way in enumerate(("into", "out of")):
+                if end == 1 and grown.layer(layer).output:
+                    continue
+                if not self._joined(grown, layer, end).all():
+                    whose = "the new unit" if layer == self.layer else f"its new partner in {layer!r}"
+                    names = " or ".join(self._projections(layer, end))
                     remedy = f"give those of {names}" if names else "none can be, so none can grow here"
                     self._refuse(f"expected weights that are not 0 {way} {whose}, got none: {remedy}")
+
+    def _joined(self, grown: Structure, layer: str, end: int) -> AnyArray:
+        """Bool (new units,): whether an active connection leads into one of a layer, or out of it.
+
+        A gate alone does not lead into a unit.
+        """
+        new = UnitColumns.of(self.copies.of(layer), {})
+        found = np.zeros(len(new), bool)
+        for projection in grown.outgoing(layer) if end else grown.summed(layer):
+            columns, ends = grown.wired(projection.name)
+            part = columns.own(ends[end].positions(new.ids), end, ends)
+            sides = (new, ends.source) if end == 0 else (ends.target, new)
+            found |= part.touched(part.edges, end, Ends(*sides))
+        return found
 
     def _projections(self, layer: str, axis: int) -> list[str]:
         """The names of the projections at a side of a layer whose weights can be given."""
@@ -152,26 +167,6 @@ class _Growth:
 
     def _refuse(self, problem: str) -> NoReturn:
         raise EditError(f"grow_unit on {self.layer!r}: {problem}")
-
-
-def _joined(structure: Structure, edits: Sequence[AddUnits]) -> tuple[set[tuple[str, int]], set[tuple[str, int]]]:
-    """The units into which an active connection that the edits add leads, and those out of which one does.
-
-    A gate alone does not lead into a unit.
-    """
-    fed: set[tuple[str, int]] = set()
-    read: set[tuple[str, int]] = set()
-    for edit in edits:
-        for name, block in edit.blocks.items():
-            projection = structure.projection(name)
-            if block.links is not None:
-                fed |= set() if projection.gates else {(projection.target, unit) for unit in block.links[:, 1].tolist()}
-                read |= {(projection.source, unit) for unit in block.links[:, 0].tolist()}
-                continue
-            axis = 0 if projection.target == edit.layer else 1
-            active = np.moveaxis(block.mask, axis, 0).reshape(len(edit.ids), -1).any(axis=1)
-            (read if axis else fed).update((edit.layer, unit) for unit in edit.ids[active].tolist())
-    return fed, read
 
 
 @preserving(1e-12)

@@ -109,7 +109,8 @@ def _shared(
     given = [(strand, part) for strand, parts in strands for part in parts[1:]]
     sharing = _Sharing(structure, Copies.plan(structure, [strand for strand, _ in given]), [part for _, part in given])
     after, _ = Batch(edits=tuple(scaled)).change(structure)
-    return Batch(edits=(*scaled, *sharing.copies.edits(after, sharing.values, sharing.block)), title=title)
+    added, _ = sharing.copies.edits(after, sharing.values, sharing.block)
+    return Batch(edits=(*scaled, *added), title=title)
 
 
 def _check_read(structure: Structure, recipe: str, strands: Iterable[Mapping[str, AnyArray]]) -> None:

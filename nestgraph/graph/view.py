@@ -14,6 +14,7 @@ import networkx as nx
 import numpy as np
 
 from nestgraph.errors import NestgraphError
+from nestgraph.graph.columns.areas import of_pairs
 from nestgraph.graph.dispatch import asked_backend
 from nestgraph.graph.structure import Structure
 from nestgraph.graph.topology import Node, Topology, position_of
@@ -280,8 +281,7 @@ def edge_area(structure: Structure, projection: Projection, source: int, target:
     area, ends = structure.connection_columns(projection.name).area, structure.ends(projection.name)
     if area is None:
         return None
-    row = area[ends.target.position[target]]
-    return row[0 if len(row) == 1 else ends.source.position[source]]
+    return of_pairs(area, ends.target.position[target], ends.source.position[source])
 
 
 def _nested(weight: AnyArray, mask: AnyArray) -> Any:

@@ -200,8 +200,8 @@ def _responses(network: Network, recorder: Recorder) -> Means:
         projection = network.projection(name)
         if projection.areas:
             mean = _mean_responses(projection, recorder.layer_output(projection.source), weight)
-            area = network.connection_columns(name).area
-            yield name, mean if area is None else mean * torch.tensor(area, device=mean.device)
+            kept = network.connection_columns(name).kept(tuple(mean.shape[2:]))
+            yield name, mean * torch.tensor(kept, device=mean.device)
 
 
 def _mean_responses(projection: Any, source: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from nestgraph.graph import Structure
+from nestgraph.graph.columns.areas import paired, shortest
 from nestgraph.graph.groups import block_groups
-from nestgraph.spec import Conv
 from nestgraph.spec.arrays import AnyArray
 
 WORTH = 0.5
@@ -115,10 +115,9 @@ def trained_blocks(structure: Structure, projection: str) -> Blocks | None:
     areas (`emit_partial_conv` computes pairs one by one).
     """
     columns = structure.connection_columns(projection)
-    if not isinstance(structure.projection(projection), Conv) or columns.active == columns.mask.size:
+    if not structure.projection(projection).grouped or columns.active == columns.mask.size:
         return None
-    area = columns.area
-    if area is not None and (area != area[:, :1]).any():
+    if paired(shortest(columns.area)):
         return None
     return blocks_of(columns.edges)
 

@@ -7,6 +7,7 @@ import torch
 from torch import fx
 from torch.nn import functional
 
+from nestgraph.graph.columns.areas import paired
 from nestgraph.graph.geometry import output_size
 from nestgraph.lowering.areas import emit_partial_conv
 from nestgraph.lowering.blocks import blocks_of
@@ -28,7 +29,7 @@ def emit_conv(
     """A convolution, by groups where its mask has blocks, at the positions of its area only."""
     columns = emission.network.connection_columns(projection.name)
     weight, edges, area = columns.weight[rows], columns.edges[rows], _area(columns.area, rows, columns.edges)
-    if area is not None and area.shape[1] > 1:
+    if paired(area):
         return Term(_emit_pairs(emission, projection, source, weight, area), rows)
     used = np.flatnonzero(edges.any(axis=0))
     extents, positions = _places(emission, projection)

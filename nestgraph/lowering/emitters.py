@@ -10,6 +10,7 @@ import torch
 from torch import fx
 from torch.nn import functional
 
+from nestgraph.graph.columns.areas import paired, shortest
 from nestgraph.graph.geometry import output_size
 from nestgraph.lowering.areas import emit_partial_conv
 from nestgraph.lowering.blocks import trained_blocks
@@ -22,17 +23,7 @@ from nestgraph.spec.arrays import AnyArray
 
 def folds_bias(emission: Emission, projection: Projection) -> bool:
     """Whether the emitter of a projection can add its target's bias for free."""
-    return isinstance(projection, Dense) or (
-        isinstance(projection, Conv) and partial_area(emission, projection) is None
-    )
-
-
-def partial_area(emission: Emission, projection: Conv) -> AnyArray | None:
-    """The area of a convolution: None where it is everywhere, (out, 1, *size) where a map's pairs agree."""
-    area = emission.network.connection_columns(projection.name).area
-    if area is None or area.all():
-        return None
-    return area[:, :1] if (area == area[:, :1]).all() else area
+    return projection.kind in FOLDING and emission.network.connection_columns(projection.name).everywhere
 
 
 def emit_dense(emission: Emission, projection: Dense, source: fx.Node, bias: fx.Node | None) -> fx.Node:
@@ -45,12 +36,12 @@ def emit_dense(emission: Emission, projection: Dense, source: fx.Node, bias: fx.
 
 def emit_conv(emission: Emission, projection: Conv, source: fx.Node, bias: fx.Node | None) -> fx.Node:
     """A convolution, at the positions of its area only."""
-    area = partial_area(emission, projection)
-    if area is not None and area.shape[1] > 1:
+    area = shortest(emission.network.connection_columns(projection.name).area)
+    if area is None:
+        return _emit_kernels(emission, projection, source, bias)
+    if paired(area):
         return emit_partial_conv(emission, projection, source, emission.weight(projection), area)
     everywhere = _emit_kernels(emission, projection, source, bias)
-    if area is None:
-        return everywhere
     kept = emission.keep(f"{emission.projections[projection.name]}.area", as_tensor(area[:, 0]))
     return emission.call(torch.mul, everywhere, kept)
 
@@ -141,3 +132,5 @@ PROJECTIONS: Mapping[str, Callable[..., fx.Node]] = {
 }
 """kind -> emitter(emission, projection, source, bias or None): what the projection adds to its target's sum, or
 multiplies it by. Arguments have no row: `opaque.emit_body` reads them."""
+FOLDING = frozenset({"dense", "conv"})
+"""The kinds whose emitters add a bias."""

@@ -59,13 +59,13 @@ def _tightened(network: Structure) -> Structure:
         if not projection.adds:
             continue
         rows = _reached_rows(network, projection)
-        if np.count_nonzero(columns.weight) == columns.active and rows is None and columns.area is None:
+        if np.count_nonzero(columns.weight) == columns.active and rows is None and columns.everywhere:
             continue
         mask: AnyArray = np.logical_and(columns.mask, columns.weight)
         if rows is not None:
             mask &= rows
-        if columns.area is not None:
-            mask &= np.any(columns.area, axis=tuple(range(2, columns.area.ndim)), keepdims=True)
+        if not columns.everywhere:
+            mask &= columns.computed
         changed[name] = columns.with_weight(np.where(mask, columns.weight, 0), mask)
     return network.replace(connections=changed) if changed else network
 

@@ -27,7 +27,6 @@ from nestgraph.render.style import FAINT, HEAT, INK, MUTED, PAPER, plain
 from nestgraph.render.style import PANEL as HOLE
 from nestgraph.render.theme import Theme
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.projection import Dense
 
 Size = tuple[int, int]
 MOST_PANELS = 12
@@ -63,8 +62,8 @@ def input_heat_map(
     if not 1 <= len(networks) <= MOST_PANELS:
         raise RenderError(f"input_heat_map expected 1 to {MOST_PANELS} networks, got {len(networks)}")
     rows = [[pixel_readings(n, size, strength) for n in networks.values()] for strength in (False, True)]
-    swept = any(not isinstance(p, Dense) for n in networks.values() for p in n.outgoing(n.input_names[0]))
-    names = ("Readings per pixel" if swept else "Live connections per pixel", "Sum of |weight| per pixel")
+    often = any(p.window or p.gates for n in networks.values() for p in n.outgoing(n.input_names[0]))
+    names = ("Readings per pixel" if often else "Live connections per pixel", "Sum of |weight| per pixel")
     hole = HOLES if any((image == 0).any() for image in rows[0]) else ""
     return write_chart(path, lambda: _figure(networks, names, rows, hole), theme, overwrite)
 

@@ -67,7 +67,7 @@ def flat(structure: Structure, projection: Projection, values: AnyArray) -> AnyA
 
     A projection of a union has one number an edge, and no kernels.
     """
-    if projection.kind == "one_to_one":
+    if structure.connection_columns(projection.name).axes == 1:
         if values.ndim == 1:
             return values.reshape(1, -1)
         values = as_image(values, values.ndim - 1)
@@ -76,7 +76,7 @@ def flat(structure: Structure, projection: Projection, values: AnyArray) -> AnyA
         ids = structure.units(layer)
         if (np.diff(ids) < 0).any():
             values = values.take(np.argsort(ids), axis=axis)
-    if projection.kind == "conv" and values.ndim > 2:
+    if projection.window and values.ndim > 2:
         values = as_image(values, values.ndim - 2)
         out, into, high, wide = values.shape
         return values.transpose(0, 2, 1, 3).reshape(out * high, into * wide)

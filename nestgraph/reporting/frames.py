@@ -82,7 +82,7 @@ class Frames:
     def _add_area(self, network: Network, projection: Projection) -> None:
         columns, size = network.connection_columns(projection.name), network.layer(projection.target).size or (1, 1)
         if math.prod((*columns.edges.shape, *size)) * self.count > CELLS:
-            if columns.area is not None:
+            if not columns.everywhere:
                 self._omit(f"{projection.name}: areas are left out, as they have too many positions")
             return
         edges = columns.edges.reshape(*columns.edges.shape, *(1,) * len(size))

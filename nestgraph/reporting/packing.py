@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from nestgraph.graph.columns import ConnectionColumns, UnitColumns
+from nestgraph.graph.columns.areas import of_pairs, paired
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
 
@@ -127,10 +128,9 @@ class Carried:
         """(connections,): the number of the area of each connection's pair of maps; 0 for the whole map."""
         if columns.area is None:
             return np.zeros(len(edges), np.int64)
-        pairs = columns.area.shape[:2]
-        entry = edges if pairs[1] == columns.mask.shape[1] else edges // columns.mask.shape[1]
-        shown, place = np.unique(entry, return_inverse=True)
-        areas: list[AnyArray] = list(columns.area.reshape(pairs[0] * pairs[1], -1)[shown])
+        sources = columns.edges.shape[1]
+        shown, place = np.unique(edges if paired(columns.area) else edges // sources * sources, return_inverse=True)
+        areas: list[AnyArray] = list(of_pairs(columns.area, *np.divmod(shown, sources)))
         numbers = [0 if area.all() else self._areas.of(area.tobytes()) for area in areas]
         return np.array(numbers, np.int64)[place]
 

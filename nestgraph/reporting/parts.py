@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from nestgraph.graph.columns import ConnectionColumns
+from nestgraph.graph.columns.areas import of_pairs, paired
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
 
@@ -50,9 +51,8 @@ def projection_part(structure: Structure, name: str, rows: AnyArray, weights: An
 def _area(columns: ConnectionColumns, places: list[AnyArray]) -> tuple[bytes, ...]:
     if columns.area is None:
         return ()
-    area = columns.area[places[0]]
-    form = area if area.shape[1] == 1 else area[:, places[1]]
-    return str(area.shape[1] == columns.mask.shape[1]).encode(), np.packbits(form).tobytes()
+    area = of_pairs(columns.area, places[0][:, None], places[1][None])
+    return str(paired(columns.area)).encode(), np.packbits(area).tobytes()
 
 
 def _hashed(*parts: bytes) -> bytes:

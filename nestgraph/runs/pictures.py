@@ -39,7 +39,7 @@ def draw_run(
     _drawn(lambda: curves(kept, folder / f"{prefix}curves.svg", overwrite=overwrite, score=score))
     if _has_square_inputs(final):
         _drawn(lambda: input_heat_map(stages, folder / f"{prefix}inputs.svg", overwrite=overwrite))
-    if any(final.connection_columns(name).area is not None for name in final.projection_names):
+    if not all(final.connection_columns(name).everywhere for name in final.projection_names):
         _drawn(lambda: area_maps(final, folder / f"{prefix}areas.svg", overwrite=overwrite))
 
 

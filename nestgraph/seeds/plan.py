@@ -158,7 +158,7 @@ class Plan:
     def _weights(self, record: Projection) -> int:
         if record.couples:
             return self._widths[record.source]
-        inner = record.kernel if isinstance(record, Conv) else output_size(self._layers[record.source]) or ()
+        inner = record.window or output_size(self._layers[record.source]) or ()
         return self._widths[record.source] * self._widths[record.target] * math.prod(inner)
 
     def _linked(self, name: str, starts: dict[str, int], width: int, operations: Operations) -> str:

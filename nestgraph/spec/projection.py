@@ -60,6 +60,11 @@ class Projection(Record):
         return self.model_copy(update={"frozen": False}) if self.held else self
 
     @property
+    def window(self) -> Size | None:
+        """The extents of the kernel that sweeps over maps; None where a connection reads one place of its own."""
+        return None
+
+    @property
     def learns(self) -> bool:
         """Whether training changes its weights."""
         return True
@@ -117,6 +122,11 @@ class Conv(Projection):
     areas: ClassVar[bool] = True
     grouped: ClassVar[bool] = True
 
+    @property
+    def window(self) -> Size:
+        """See `Projection.window`."""
+        return self.kernel
+
     @model_validator(mode="after")
     def _check_sweep(self) -> Self:
         _check_axes(self)
@@ -152,6 +162,11 @@ class OneToOne(Projection):
     gate: Annotated[bool, Field(exclude_if=operator.not_)] = False  # left out of older records, so digests stay
 
     couples: ClassVar[bool] = True
+
+    @property
+    def window(self) -> Size | None:
+        """See `Projection.window`."""
+        return self.kernel
 
     @property
     def learns(self) -> bool:

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 import nestgraph as ng
 from nestgraph.edits import Batch, RemoveUnits, SetArea, respell_areas, shrink_areas, way_over
-from nestgraph.graph.columns.areas import laid_out, shortest
+from nestgraph.graph.columns import Grid
+from nestgraph.graph.columns.areas import laid_out, of_pairs, shortest
 from tests.laws import quick
 from tests.strategies import SEEDS, areas, networks
 
@@ -41,6 +42,22 @@ def test_the_shortest_spelling_is_one_for_all_that_mean_the_same(data, seed, ext
     for other in longer:
         assert (other is None) == (short is None)
         assert short is None or other.shape == short.shape
+
+
+@quick(60)
+@given(data=st.data(), seed=SEEDS)
+def test_facts_of_an_area_do_not_know_its_spelling(data, seed):
+    rng, shape, extents = np.random.default_rng(seed), (2, data.draw(st.integers(1, 3))), (2, 3)
+    area = data.draw(areas(shape, extents, rng))
+    every = np.array(laid_out(area, shape, extents))
+    grids = [Grid.of(np.ones((*shape, 3, 3)), area=each) for each in (area, shortest(area), every)]
+    targets, sources = (rng.integers(0, count, 4) for count in shape)
+    for grid in grids:
+        assert grid.everywhere == every.all()
+        computed = np.broadcast_to(grid.computed[..., 0, 0], shape)
+        np.testing.assert_array_equal(computed, every.any(axis=(2, 3)))
+        if grid.area is not None:
+            np.testing.assert_array_equal(of_pairs(grid.area, targets, sources), every[targets, sources])
 
 
 @quick(30)

@@ -7,9 +7,13 @@ import pytest
 from hypothesis import assume, event, given
 from hypothesis import strategies as st
 
+import nestgraph as ng
 from nestgraph.edits import (
+    AddLayer,
     AddProjection,
+    Batch,
     Block,
+    RemoveProjection,
     bypass_layer,
     deepen,
     fold_batch_norm,
@@ -24,7 +28,7 @@ from nestgraph.edits import (
 from nestgraph.errors import EditError
 from nestgraph.graph import Network
 from nestgraph.graph.geometry import output_size
-from nestgraph.spec import Activation, Argument, BatchNorm, Conv, Dense, OneToOne
+from nestgraph.spec import Activation, Argument, BatchNorm, Conv, Dense, Layer, OneToOne
 from tests.edits.test_coupling import stream
 from tests.edits.test_islands import chain, everywhere_the_same
 from tests.edits.test_refusals import small_network
@@ -52,6 +56,31 @@ def is_no_product(network, projection):
         return True
     links = isinstance(projection, OneToOne) and projection.kernel is None
     return links and output_size(network.layer(projection.source)) != network.layer(projection.target).size
+
+
+def test_bypassing_a_layer_of_depthwise_identities_leaves_the_kernels_behind_it():
+    network = ng.seeds.lenet_5(seed=1)
+    columns, maps = network.connection_columns("conv1_to_conv2"), network.units("conv1")
+    size, middle = output_size(network.layer("conv1")), np.zeros((len(maps), 3, 3), np.float32)
+    middle[:, 1, 1] = 1
+    record = OneToOne(source="conv1", target="same", kernel=(3, 3), padding=(1, 1))
+    onward = network.projection("conv1_to_conv2").model_copy(update={"source": "same", "name": "same_to_conv2"})
+    edits = [
+        AddLayer(layer=Layer(name="same", kind="feature_maps", size=size, bias=False), ids=maps),
+        AddProjection(
+            projection=record,
+            connections=Block(weight=middle, mask=middle != 0, links=np.stack([maps, maps], 1)),
+        ),
+        AddProjection(projection=onward, connections=Block.of(columns)),
+        RemoveProjection(projection="conv1_to_conv2"),
+    ]
+    longer = Batch(edits=tuple(edits)).apply(network).network
+    assert_same_outputs(network, longer, 1e-12)
+    back = bypass_layer(longer, "same").apply(longer).network
+    (record,) = back.incoming("conv2")
+    assert record.kernel == onward.kernel
+    np.testing.assert_array_equal(back.connection_columns(record.name).weight, columns.weight)
+    assert_same_outputs(network, back, 1e-12)
 
 
 @quick(80)

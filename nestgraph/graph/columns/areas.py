@@ -8,6 +8,7 @@ What is recorded stays as it is spelled, to the bit of a digest. Whatever makes 
 """
 
 from collections.abc import Sequence
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -21,9 +22,17 @@ def fits(area: AnyArray, pairs: tuple[int, int], extents: Sequence[int]) -> bool
     return area.shape in ((*pairs, *extents), (pairs[0], 1, *extents))
 
 
-def paired(area: Area) -> bool:
+def paired(area: Area) -> TypeGuard[AnyArray]:
     """Whether an area is by pair and could not as well be by map."""
     return area is not None and area.shape[1] != 1
+
+
+def of_pairs(area: AnyArray, targets: Any, sources: Any) -> AnyArray:
+    """The areas of pairs of maps, by their places, of which the shapes broadcast; with the extents behind.
+
+    By map they are those of the targets, whatever the shape of the places of sources.
+    """
+    return area[targets, sources if paired(area) else 0]
 
 
 def shortest(area: Area, like: Area = None) -> Area:

@@ -202,6 +202,16 @@ class ConnectionColumns(ABC):
         """Bool (targets or 1, sources or 1, P, Q): the positions of maps of a size at which each pair is computed."""
         return np.ones((1, 1, *size), bool) if self.area is None else self.area
 
+    @cached_property
+    def everywhere(self) -> bool:
+        """Whether every pair is computed at all positions, however that is spelled."""
+        return self.area is None or bool(self.area.all())
+
+    @property
+    def computed(self) -> AnyArray:
+        """Bool, of shape 1 or that of `weight` along each axis: whether a connection is computed anywhere."""
+        return np.ones((1,) * self.weight.ndim, bool)
+
     # -- by unit -------------------------------------------------------------------------------------
 
     @abstractmethod

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from nestgraph.graph.columns.areas import paired, to_join
+from nestgraph.graph.columns.areas import of_pairs, paired, to_join
 from nestgraph.graph.columns.connections import Address, Common, ConnectionColumns, Ends, gathered
 from nestgraph.graph.columns.units import UnitColumns
 from nestgraph.graph.pairs import Matrix, Pairs
@@ -76,6 +76,13 @@ class Grid(ConnectionColumns):
         """See `ConnectionColumns.areas_of_sources`."""
         return None if self.area is None or not self.by_unit(1) else self.area.swapaxes(0, 1)
 
+    @property
+    def computed(self) -> AnyArray:
+        """See `ConnectionColumns.computed`."""
+        if self.area is None:
+            return super().computed
+        return np.any(self.area, axis=tuple(range(2, self.area.ndim)), keepdims=True)
+
     def pairs(self, ends: Ends) -> Pairs:  # noqa: ARG002
         """See `ConnectionColumns.pairs`."""
         return Matrix(self.edges)
@@ -126,7 +133,7 @@ class Grid(ConnectionColumns):
         """Bool (targets, sources, ...), or one that broadcasts to it: the area of some pairs."""
         if self.area is None or places[0] is ...:
             return self.kept((1,) * len(self.inner))
-        return self.area[places[0][:, 0]] if self.area.shape[1] == 1 else self.area[places]
+        return of_pairs(self.area, *places)
 
     # -- parts ---------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from nestgraph.graph.columns.areas import fits
 from nestgraph.graph.geometry import swept_size
 from nestgraph.graph.operating import flattened, windows_of
 from nestgraph.graph.projections.meaning import Meaning
-from nestgraph.graph.projections.sweeping import reads_its_place, swept
+from nestgraph.graph.projections.sweeping import reads_around_its_place, reads_its_place, swept
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.extents import Size
 from nestgraph.spec.projection import Conv
@@ -41,6 +41,11 @@ class ConvMeaning(Meaning[Conv, Grid]):
     def pointwise(self) -> bool:
         """See `Meaning.pointwise`."""
         return reads_its_place(self.record)
+
+    @property
+    def centred(self) -> bool:
+        """See `Meaning.centred`."""
+        return reads_around_its_place(self.record)
 
     def faults(self) -> Iterator[tuple[str, str | tuple[str, int], str]]:
         """See `Meaning.faults`: an area of another shape."""

@@ -86,6 +86,11 @@ class Meaning(ABC, Generic[P, C]):
         """Whether it reads one number of each source unit for each that it gives."""
         return False
 
+    @property
+    def centred(self) -> bool:
+        """Whether the middle of what it reads for each number that it gives is at the place of that number."""
+        return self.pointwise
+
     def faults(self) -> Iterator[tuple[str, str | tuple[str, int], str]]:
         """What is wrong with connections of the right shape: the law, the place or unit, and the problem."""
         if self.columns.area is not None:

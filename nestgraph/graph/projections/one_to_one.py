@@ -10,7 +10,7 @@ from nestgraph.graph.columns import ConnectionColumns, Links
 from nestgraph.graph.geometry import is_single, swept_size
 from nestgraph.graph.operating import by_unit, flattened, windows_of
 from nestgraph.graph.projections.meaning import Meaning
-from nestgraph.graph.projections.sweeping import reads_its_place, swept
+from nestgraph.graph.projections.sweeping import reads_around_its_place, reads_its_place, swept
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.extents import Size
 from nestgraph.spec.projection import OneToOne
@@ -50,6 +50,11 @@ class OneToOneMeaning(Meaning[OneToOne, Links]):
     def pointwise(self) -> bool:
         """See `Meaning.pointwise`."""
         return self.record.kernel is None or reads_its_place(self.record)
+
+    @property
+    def centred(self) -> bool:
+        """See `Meaning.centred`."""
+        return self.pointwise or reads_around_its_place(self.record)
 
     def faults(self) -> Iterator[tuple[str, str | tuple[str, int], str]]:
         """See `Meaning.faults`: links of units that do not live, out of order, or dormant ones of a gate."""

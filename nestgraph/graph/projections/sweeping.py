@@ -29,3 +29,11 @@ def swept(sweep: Conv | OneToOne, kernels: AnyArray, kept: AnyArray, size: Size)
 def reads_its_place(sweep: Conv | OneToOne) -> bool:
     """Whether a kernel reads the one place that each of its positions is at."""
     return {*(sweep.kernel or ()), *sweep.stride} == {1} and not any(sweep.padding)
+
+
+def reads_around_its_place(sweep: Conv | OneToOne) -> bool:
+    """Whether the middle of a kernel reads the place that each of its positions is at."""
+    kernel = sweep.kernel or ()
+    odd = all(extent % 2 == 1 for extent in kernel)
+    steps = {*sweep.stride, *sweep.dilation} == {1}
+    return odd and steps and sweep.padding == tuple(extent // 2 for extent in kernel)
