@@ -10,6 +10,7 @@ from nestgraph.edits.connections import SetArea
 from nestgraph.edits.edit import Edit
 from nestgraph.edits.layers import Block, UnitValues, check_columns
 from nestgraph.graph.columns import NEUTRAL, ConnectionColumns, Ends, UnitColumns
+from nestgraph.graph.columns.areas import paired
 from nestgraph.graph.pinning import why_pinned
 from nestgraph.graph.structure import Structure
 from nestgraph.graph.way import Way
@@ -78,8 +79,11 @@ class AddUnits(Edit):
         return edit.after(areas)
 
     def _joined(self, way: Way) -> Iterator[tuple[str, int]]:
-        """The projections of the base at the layer that are still there, and at which of their ends it is."""
-        return ((name, end) for name, end in _sides(way.base, self.layer) if self.kept(way, name))
+        """The projections in which the new units have connections or areas of their own, and at which end they are."""
+        for name, end in _sides(way.base, self.layer):
+            own = name not in way.remade and paired(way.base.connection_columns(name).area)
+            if (own or name in self.blocks) and self.kept(way, name):
+                yield name, end
 
     def _ids(self, base: UnitColumns, here: UnitColumns, is_input: bool) -> AnyArray:
         new = self.ids >= base.next_id

@@ -16,6 +16,7 @@ from nestgraph.edits import (
     Reason,
     RemoveProjection,
     RemoveUnits,
+    SetArea,
     SetValues,
     merge,
     side_by_side,
@@ -118,6 +119,44 @@ def test_a_merge_keeps_what_both_did_and_its_journal_replays(case, tmp_path):
         for edit in editor.history:
             journal.append("apply", again.apply(edit).network.digest, edit)
     assert replay(base, read_journal(tmp_path / "journal.jsonl")).network == merged
+
+
+AREAS = {
+    "areas on both sides": (
+        [lambda n: shrunk(n, "conv1_to_conv2", 0), lambda n: pruned(n, "conv2_to_fc1", 90)],
+        [lambda n: shrunk(n, "conv1_to_conv2", 1)],
+    ),
+    "areas, and fewer maps that are read": (
+        [lambda n: shrunk(n, "conv1_to_conv2", 0)],
+        [lambda n: ng.edits.remove_units(n, "conv1", n.units("conv1")[:2])],
+    ),
+    "the same area, spelled otherwise": (
+        [lambda n: SetArea(projection="conv1_to_conv2", area=np.tile(corner(n), (1, len(n.units("conv1")), 1, 1)))],
+        [lambda n: SetArea(projection="conv1_to_conv2", area=corner(n))],
+    ),
+}
+
+
+def corner(network):
+    """An area by map: all but one corner."""
+    area = np.ones((len(network.units("conv2")), 1, *network.layer("conv2").size), bool)
+    area[:, :, 0, 0] = False
+    return area
+
+
+def shrunk(network, name, seed):
+    columns, size = network.connection_columns(name), network.layer("conv2").size
+    kept = np.random.default_rng(seed).random((*columns.edges.shape, *size)) < 0.8
+    return ng.edits.shrink_areas(network, {name: kept})
+
+
+@pytest.mark.parametrize(("ours", "theirs"), AREAS.values(), ids=AREAS)
+def test_a_merge_of_areas_has_one_digest_from_either_side(ours, theirs):
+    base = lenet_5()
+    mine, other = (editor.network for editor in sides(base, ours, theirs))
+    merged = merge(base, mine, other).apply(mine).network
+    assert merge(base, other, mine).apply(other).network == merged
+    assert not ng.edits.respell_areas(merged).edits
 
 
 def lost(base, network, name):
