@@ -14,7 +14,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor, fx, nn
 from torch.fx.node import map_arg
-from torch.nn.utils import parametrize
 from torch.nn.utils.parametrize import type_before_parametrizations
 
 from nestgraph.errors import InteropError
@@ -22,6 +21,7 @@ from nestgraph.interop.aten import named
 from nestgraph.interop.calling import Call
 from nestgraph.interop.regrouping import ROOT, module_calls, stack_of
 from nestgraph.interop.tracing import COMPUTED, NOTES, PATH, assembled, first_line, skipped
+from nestgraph.interop.wrappers import computes_weights
 from nestgraph.lowering.evaluating import evaluated
 from nestgraph.lowering.tracing import exporting
 
@@ -201,7 +201,7 @@ def _place(module: nn.Module, node: fx.Node) -> dict[str, Any]:
         return meta
     path = next(reversed(stack))
     inner = module.get_submodule(path)
-    computed = parametrize.is_parametrized(inner)
+    computed = computes_weights(inner)
     own = type_before_parametrizations(inner).__module__.startswith("torch.nn.modules.")
     if own and (computed or not any(True for _ in inner.children())):
         meta[PATH] = path

@@ -11,9 +11,9 @@ from nestgraph.edits import IndexMap, SetValues
 from nestgraph.edits.layers import UnitValues
 from nestgraph.errors import InteropError
 from nestgraph.graph import Network
-from nestgraph.interop.calling import Outputs, call_of
+from nestgraph.interop.calling import Outputs
 from nestgraph.interop.importing import imported
-from nestgraph.interop.provenance import Tensors, origins
+from nestgraph.interop.provenance import Tensors, origins, parameters
 from nestgraph.interop.taking_over import Takeover
 from nestgraph.lowering import Workbench
 from nestgraph.lowering.parameters import Key
@@ -56,11 +56,10 @@ class Imported:
         Raises:
             InteropError: see `import_module`, or the network depends on the values of the weights.
         """
-        self.network, front, call = imported(module, example_inputs, outputs)
-        given = call_of(module, example_inputs, outputs)[1]
+        self.network, front, subject = imported(module, example_inputs, outputs)
         self._tensors = Tensors.of(module)
-        self._origins = origins(module, given, self.network, self._tensors, front, call)
-        self._parameters = dict(module.named_parameters(remove_duplicate=False))
+        self._origins = origins(module, subject, front, self.network, self._tensors)
+        self._parameters = parameters(module)
         self._state = {name: value.detach().clone() for name, value in module.state_dict().items() if _is(value)}
         self._slots = {(slot.owner, slot.column): slot for slot in slots(self.network)}
 

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from nestgraph.errors import InteropError
 from nestgraph.graph import Network
-from nestgraph.interop.calling import Call, Examples, Outputs, call_of
+from nestgraph.interop.calling import Examples, Outputs, call_of
 from nestgraph.interop.extents import TOLERANCE, differences, freed
 from nestgraph.interop.front_ends import EXPORT, Subject, computed, networks
 from nestgraph.interop.reading import BATCH
+from nestgraph.interop.wrappers import check_readable, unwrapped
 from nestgraph.lowering.dense import is_dense
 from nestgraph.lowering.evaluating import evaluated, single
 from nestgraph.spec.arguments import checked
@@ -39,7 +40,9 @@ def import_module(
     examples have them, unless module and network agree at other sizes, too, which is tried; then they are free.
 
     Args:
-        module: the module; it is not changed, and other threads can use it and import it meanwhile.
+        module: the module; it is not changed, and other threads can use it and import it meanwhile. Of what
+            `torch.compile`, `DataParallel`, `DistributedDataParallel` and averages of weights put around it the module
+            inside is read.
         example_inputs: a tensor (batch, ...) for each parameter of `forward` without a default, in their order or by
             their names. Of axes other than (batch, features) and (batch, channels, height, width) the elements become
             features. Whole numbers, such as ids of tokens, tell by their least and largest what the input may hold.
@@ -52,21 +55,22 @@ def import_module(
     return imported(module, example_inputs, outputs)[0]
 
 
-def imported(module: nn.Module, examples: Examples, outputs: Outputs = None) -> tuple[Network, str, Call]:
-    """The network of a module, the front end that read it, and how the module was called (see `import_module`).
+def imported(module: nn.Module, examples: Examples, outputs: Outputs = None) -> tuple[Network, str, Subject]:
+    """The network of a module, the front end that read it, and what it read (see `import_module`).
 
     Raises:
         InteropError: see `import_module`.
     """
-    call, given = call_of(module, examples, outputs)
+    check_readable(module)
+    call, given = call_of(unwrapped(module), examples, outputs)
     _check_examples(given)
     said = _precision(module, given)
-    subject = Subject(evaluated(module), [single(tensor) for tensor in given], call, said)
+    subject = Subject(evaluated(module, unwrapped), [single(tensor) for tensor in given], call, said)
     first: InteropError | None = None
     with torch.no_grad():
         for front, network in networks(subject):
             try:
-                return _held_to(subject, front, network), front, call
+                return _held_to(subject, front, network), front, subject
             except InteropError as problem:
                 first = first or problem
     raise first or AssertionError("a network for each module that is not refused")

@@ -5,9 +5,9 @@ in the place of its weights, and what then stands in a column are the numbers of
 random values tells whether all of it was copied and nothing computed.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -16,13 +16,14 @@ from torch.nn.utils import prune
 
 from nestgraph.errors import InteropError
 from nestgraph.graph import Network
-from nestgraph.interop.calling import Call
 from nestgraph.interop.front_ends import Subject, read_by
-from nestgraph.lowering.evaluating import evaluated, single
+from nestgraph.interop.wrappers import path_inside, unwrapped
+from nestgraph.lowering.evaluating import evaluated
 from nestgraph.lowering.parameters import Key
 from nestgraph.lowering.slots import slots
 from nestgraph.spec.arrays import AnyArray
 
+Value = TypeVar("Value")
 DIGIT = 2**20
 """Numbers up to here are exact in float32; an element's place in its tensor has two such digits."""
 
@@ -68,18 +69,15 @@ class Tensors:
         return torch.tensor(row[self.starts[number] : self.starts[number + 1]].reshape(self.shapes[number]))
 
 
-def origins(
-    module: nn.Module, given: Sequence[Tensor], network: Network, tensors: Tensors, front: str, call: Call
-) -> dict[Key, AnyArray]:
+def origins(module: nn.Module, subject: Subject, front: str, network: Network, tensors: Tensors) -> dict[Key, AnyArray]:
     """For each column of an imported network, by its slot, the place of each entry in the row of tensors.
 
     Args:
         module: what was imported.
-        given: the example inputs.
+        subject: as it was read.
+        front: the front end that read it.
         network: what came of it.
         tensors: of the module.
-        front: the front end that read it.
-        call: how it was called.
 
     Returns:
         By slot, int64 of the column's shape: the place from 1, negative where the sign is the other one, 0 where the
@@ -88,14 +86,14 @@ def origins(
     Raises:
         InteropError: the import depends on the values.
     """
-    subject = Subject(module, [single(example) for example in given], call)
     places, rng = np.arange(int(tensors.starts[-1])), np.random.default_rng(0)
     number = np.searchsorted(tensors.starts, places, side="right") - 1
     inside = places - tensors.starts[number]
     random = rng.uniform(0.5, 1.5, len(places)).astype(np.float32)
 
     def imported(row: AnyArray) -> Mapping[Key, AnyArray]:
-        return _imported(subject, front, network, tensors, row.astype(np.float32))
+        twin = replace(subject, module=_with_values(module, tensors, row.astype(np.float32)))
+        return _columns(twin, front, network)
 
     owner, low, drawn = imported(number + 1), imported(inside % DIGIT + 1), imported(random)
     high = imported(inside // DIGIT + 1) if max(inside, default=0) >= DIGIT else None
@@ -113,23 +111,27 @@ def origins(
     return found
 
 
-def _imported(
-    subject: Subject, front: str, network: Network, tensors: Tensors, row: AnyArray
-) -> Mapping[Key, AnyArray]:
-    """The columns of what a module imports to with other values in the place of its tensors."""
-    twin, known = evaluated(subject.module), dict[int, Tensor]()
+def _with_values(module: nn.Module, tensors: Tensors, row: AnyArray) -> nn.Module:
+    """A module as it is read, with other values in the place of its tensors."""
+    numbers = {path_inside(module, name): number for name, number in tensors.names.items()}
+    twin, known = evaluated(module, unwrapped), dict[int, Tensor]()
     for prefix, part in _parts(twin):
         for kind in ("_parameters", "_buffers"):
             held = cast("dict[str, Tensor | None]", vars(part)[kind]) if kind in vars(part) else {}
             for name, tensor in list(held.items()):
-                number = tensors.names.get(f"{prefix}.{name}" if prefix else name)
+                number = numbers.get(f"{prefix}.{name}" if prefix else name)
                 if number is None or tensor is None or id(tensor) in known:
                     continue
                 values: Tensor = tensors.of_row(row, number)
                 other = nn.Parameter(values, tensor.requires_grad) if kind == "_parameters" else values
                 held[name] = known[id(other)] = other
+    return twin
+
+
+def _columns(subject: Subject, front: str, network: Network) -> Mapping[Key, AnyArray]:
+    """The columns of what a module is read into, which must be such a network."""
     with torch.no_grad():
-        found = read_by(front, replace(subject, module=twin))
+        found = read_by(front, subject)
     columns = {(slot.owner, slot.column): slot.values(found) for slot in slots(found)}
     expected = {(slot.owner, slot.column): slot.values(network).shape for slot in slots(network)}
     if {key: values.shape for key, values in columns.items()} != expected:
@@ -147,9 +149,20 @@ def _held(module: nn.Module) -> list[tuple[str, Tensor]]:
         hooks = cast("dict[int, Any]", vars(part).get("_forward_pre_hooks", {})).values()
         pruned = [hook for hook in hooks if isinstance(hook, prune.BasePruningMethod)]
         masks |= {f"{prefix}.{getattr(hook, '_tensor_name', '')}_mask".lstrip(".") for hook in pruned}
-    found = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
-    kept = module.state_dict().keys() - masks
-    return [(name, tensor) for name, tensor in found if tensor.is_floating_point() and name in kept]
+    found = {**parameters(module), **_in_state(module, module.named_buffers(remove_duplicate=False))}
+    return [(name, tensor) for name, tensor in found.items() if tensor.is_floating_point() and name not in masks]
+
+
+def parameters(module: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters of a module by all their names in its state dict."""
+    return _in_state(module, module.named_parameters(remove_duplicate=False))
+
+
+def _in_state(module: nn.Module, named: Iterable[tuple[str, Value]]) -> dict[str, Value]:
+    """Tensors by their names in the state dict, of which some wrappers hide their own; those that are not in it go."""
+    state = module.state_dict().keys()
+    found = ((name if name in state else path_inside(module, name), tensor) for name, tensor in named)
+    return {name: tensor for name, tensor in found if name in state}
 
 
 def _parts(module: nn.Module) -> list[tuple[str, nn.Module]]:

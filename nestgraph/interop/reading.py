@@ -8,7 +8,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor, fx, nn
 from torch.fx.node import map_arg
-from torch.nn.utils import parametrize
 from torch.nn.utils.parametrize import type_before_parametrizations
 
 from nestgraph.errors import InteropError, NestgraphError
@@ -23,6 +22,7 @@ from nestgraph.interop.tracing import COMPUTED, NOTES, PATH, TensorFact
 from nestgraph.interop.values import Foreign, contains, leaves, moved, regions_of, same_type, written
 from nestgraph.interop.vocabulary import BROADCASTING, CASTS, FUNCTIONS, JOINS, MOVES
 from nestgraph.interop.weaving import Weaver
+from nestgraph.interop.wrappers import computes_weights
 from nestgraph.lowering.opaque import ModuleBody
 from nestgraph.spec import Argument, InputPort, Interface, OutputPort
 
@@ -203,7 +203,7 @@ class Reading:
             self._note_sharing(node, x, self._parameters_of(node))
             for said in node.meta.get(NOTES, ()):
                 self._weaver.note(x, said)
-            if node.op == "call_module" and parametrize.is_parametrized(self._module.get_submodule(str(node.target))):
+            if node.op == "call_module" and computes_weights(self._module.get_submodule(str(node.target))):
                 self._weaver.note(x, COMPUTED)
 
     def _note_sharing(self, node: fx.Node, x: Elements, parameters: Iterable[int]) -> None:

@@ -2,6 +2,7 @@
 
 import functools
 from collections import OrderedDict
+from collections.abc import Callable
 from types import MethodType
 from typing import Any, cast
 
@@ -11,18 +12,25 @@ from torch import Tensor, nn
 REBUILT: tuple[type[Any], ...] = (list, tuple, set, dict, OrderedDict)
 
 
-def evaluated(module: nn.Module) -> nn.Module:
+def evaluated(module: nn.Module, unwrapped: Callable[[nn.Module], nn.Module] = lambda part: part) -> nn.Module:
     """A copy of a module in evaluation mode that has the module's own tensors, those of another precision as float32.
 
     Whatever is done with the copy, the module keeps its modes, attributes and hooks, and others can use it meanwhile.
     Parts that are no registered submodules are the same ones. A scripted part has no Python attributes and is copied
     with its tensors.
+
+    Args:
+        module: what to copy.
+        unwrapped: gives what stands in the copy for a part, the root among them: itself or a part inside of it.
     """
     copies: dict[int, Any] = {}
-    for part in module.modules():
+    inside = {id(part): unwrapped(part) for part in module.modules()}
+    parts = [part for part in module.modules() if inside[id(part)] is part]
+    for part in parts:
         scripted = isinstance(part, torch.jit.ScriptModule)
         copies[id(part)] = part.__deepcopy__({}).eval().float() if scripted else object.__new__(type(part))
-    for part in module.modules():
+    copies |= {number: copies[id(part)] for number, part in inside.items()}
+    for part in parts:
         if not isinstance(part, torch.jit.ScriptModule):
             twin = copies[id(part)]
             twin.__dict__ = {name: _moved(value, copies) for name, value in vars(part).items()}
