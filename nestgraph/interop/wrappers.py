@@ -21,8 +21,8 @@ INSIDE: Mapping[str, str] = {
 
 SHARDED = (
     "whose parameters are sharded: gather them (torch.distributed.checkpoint.state_dict.get_model_state_dict with "
+    "full_state_dict=True), load them into a module that is not, and import that"
 )
-SHARDED += "full_state_dict=True), load them into a module that is not, and import that"
 REFUSED: Mapping[str, str] = {
     "torch.jit._script.ScriptModule": "which is scripted or traced and has no Python left to read: import the module "
     "that it was made from, with load_state_dict(scripted.state_dict())",
@@ -57,11 +57,10 @@ def path_inside(module: nn.Module, name: str) -> str:
 
 
 def computes_weights(part: nn.Module) -> bool:
-    """Whether a module computes its weights from others each time: by parametrizations, or by hooks as they were before."""
+    """Whether a module computes its weights from others each time: by parametrizations, or by the hooks before those."""
     hooks = cast("Mapping[int, object]", vars(part).get("_forward_pre_hooks") or {}).values()
-    return parametrize.is_parametrized(part) or any(
-        type(hook).__name__ in ("WeightNorm", "SpectralNorm") for hook in hooks
-    )
+    known = {type(hook).__name__ for hook in hooks} & {"WeightNorm", "SpectralNorm"}
+    return parametrize.is_parametrized(part) or bool(known)
 
 
 def check_readable(module: nn.Module) -> None:
