@@ -57,7 +57,7 @@ def path_inside(module: nn.Module, name: str) -> str:
 
 
 def computes_weights(part: nn.Module) -> bool:
-    """Whether a module computes its weights from others each time: by parametrizations, or by the hooks before those."""
+    """Whether a module computes its weights from others each time: by parametrizations, or the hooks before those."""
     hooks = cast("Mapping[int, object]", vars(part).get("_forward_pre_hooks") or {}).values()
     known = {type(hook).__name__ for hook in hooks} & {"WeightNorm", "SpectralNorm"}
     return parametrize.is_parametrized(part) or bool(known)
