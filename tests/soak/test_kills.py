@@ -55,6 +55,7 @@ CONTROLS = {
     "average": {"steps": "other bytes in", "outcomes": "other bytes in"},
     "loader": {"place": "other bytes in", "optimizer": "other bytes in"},
     "table": {"rows": "other bytes in", "optimizer": "other bytes in"},
+    "joined": {"optimizer": "other bytes in"},
     "package": {"package": "expected a policy whose code is known", "random": "other bytes in"},
 }
 """By variant what may not be forgotten, and how each control fails."""

@@ -37,6 +37,7 @@ shift = { epochs = 1 }
 size_limit = 400
 max_edits = 2
 evidence_batches = 1
+PROPOSED
 policies = [{ kind = "connection_growth", fraction = 0.2 }, { kind = "neuron_growth", limit = 12 }]
 
 [pruning]
@@ -44,6 +45,7 @@ tolerance = 0.02
 recovery_epochs = 0
 max_edits = 2
 activity_batches = 1
+PROPOSED
 policies = [{ PRUNED }, { kind = "unit_pruning" }]
 """
 
@@ -58,6 +60,7 @@ class Variant:
         task: in TOML, as an option of the recipe.
         shape: of the seed network.
         pruned: the first policy of pruning.
+        proposed: how policies propose, as an option of growth and pruning.
         ready: puts into a folder what the recipe names.
         given: the data that Python gives.
     """
@@ -67,12 +70,14 @@ class Variant:
     task: str = ""
     shape: str = "widths = [64, 8, 10]"
     pruned: str = 'kind = "magnitude_pruning", fraction = 0.3'
+    proposed: str = ""
     ready: Callable[[Path], None] = lambda _: None
     given: Callable[[], Dataset | None] = lambda: None
 
     def recipe(self, folder: Path) -> str:
         """The recipe, for what `ready` put into a folder."""
         words = {"HOW": self.how, "DATA": self.data, "TASK": self.task, "SHAPE": self.shape, "PRUNED": self.pruned}
+        words["PROPOSED"] = self.proposed
         text = RECIPE
         for place, word in words.items():
             text = text.replace(place, word)
@@ -158,6 +163,7 @@ VARIANTS = {
         shape="neurons = [8]",
         ready=write_table,
     ),
+    "joined": Variant(proposed='proposals = "side_by_side"'),
     "package": Variant(pruned='kind = "activity_pruning", fraction = 0.3', ready=install_policy),
 }
 """By what they are called with `--variant`."""
