@@ -8,7 +8,7 @@ import numpy as np
 from nestgraph.graph import ConnectionColumns, Structure
 from nestgraph.graph.reference import forward, project
 from nestgraph.spec import BatchNorm, Dropout, Operation, Projection
-from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.arrays import AnyArray, owned
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,7 @@ def _tightened(network: Structure) -> Structure:
             mask &= rows
         if not columns.everywhere:
             mask &= columns.computed
-        changed[name] = columns.with_weight(np.where(mask, columns.weight, 0), mask)
+        changed[name] = columns.with_weight(owned(np.where(mask, columns.weight, 0)), owned(mask))
     return network.replace(connections=changed) if changed else network
 
 
