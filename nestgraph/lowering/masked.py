@@ -21,6 +21,8 @@ from nestgraph.lowering.slots import BODY, layer_paths, projection_paths, slots
 from nestgraph.spec import OneToOne, Projection
 from nestgraph.spec.arguments import checked
 
+PRECISIONS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
 
 @checked(LoweringError)
 def lower(
@@ -28,6 +30,7 @@ def lower(
     device: str | torch.device = "cpu",
     masked: bool = True,
     like: tuple[Network, nn.Module] | None = None,
+    dtype: torch.dtype | None = None,
 ) -> fx.GraphModule:
     """A module that computes the network and trains in any PyTorch loop.
 
@@ -48,13 +51,15 @@ def lower(
             alone, parameters, masks and bodies, passes to the new module as the same tensors. So lowering again costs
             what the edit changed, and an optimizer that knows a parameter still does; one that takes another's place
             takes over its hooks and whether it trains.
+        dtype: of the parameters, buffers and samples: torch.float32, float64, bfloat16 or float16; None for that of the
+            module given up, else torch.float32. `collect` rounds to the network's float32.
 
     Raises:
-        LoweringError: the device is not there, or the module given up was lowered from another network, or the body
-            of an opaque layer is no module.
+        LoweringError: the device is not there, the dtype is none of these, the module given up was lowered from another
+            network, or the body of an opaque layer is no module.
         StructureError: an opaque layer has no body.
     """
-    place = _present(device)
+    place, precision = _present(device), _precision(dtype, like)
     emission = Emission(network, masked)
     if like:
         emission.kept, emission.kept_bodies = _given_up(*like), _given_bodies(network, *like)
@@ -72,7 +77,7 @@ def lower(
     set_recorded(network, parameters_of(network, module))
     if like:
         inherit(like, (network, module))
-    return module.to(place).train()
+    return module.to(place, precision).train()
 
 
 def _given_up(network: Network, module: nn.Module) -> dict[Place, torch.Tensor]:
@@ -103,6 +108,20 @@ def _present(device: str | torch.device) -> torch.device:
         raise LoweringError(
             f"lower expected a device that is there, got {str(device)[:40]!r} ({reason}): device='cpu' always is"
         ) from error
+
+
+def _precision(dtype: torch.dtype | None, like: tuple[Network, nn.Module] | None) -> torch.dtype:
+    """The type of the numbers that a module computes with.
+
+    Raises:
+        LoweringError: it does not compute with such numbers.
+    """
+    held = like[1].parameters() if like else ()
+    kind = next((p.dtype for p in held if p.dtype in PRECISIONS), torch.float32) if dtype is None else dtype
+    if kind not in PRECISIONS:
+        known = ", ".join(map(str, PRECISIONS))
+        raise LoweringError(f"lower expected a dtype among {known}, got {kind}: others hold no gradients of weights")
+    return kind
 
 
 def _emit_inputs(emission: Emission) -> Nodes:

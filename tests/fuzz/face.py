@@ -352,7 +352,8 @@ def _forms(network, rng, folder):
     module = ng.lower(network)
     for verb in (ng.cost, ng.plain_graph, ng.import_report):
         yield verb, {"structure": network}
-    yield ng.lower, {"network": network, "device": "cpu", "masked": True, "like": (network, module)}
+    given_up = {"like": (network, module), "dtype": torch.float32}
+    yield ng.lower, {"network": network, "device": "cpu", "masked": True, **given_up}
     yield ng.compact, {"network": network, "batch": 1}
     yield ng.collect, {"network": network, "module": module}
     yield ng.network_of, {"module": module}

@@ -62,7 +62,7 @@ def two_maps(area=None):
 def test_every_sum_and_output_is_the_references(network, seed):
     inputs = inputs_for(network, 3, np.random.default_rng(seed))
     expected = reference.forward(network, inputs)
-    watch = Watch(lower(network).double().eval())
+    watch = Watch(lower(network, dtype=torch.float64).eval())
     watch.run(*(x.double() for x in tensors(network, inputs)))
     for name in network.layer_names:
         close(watch.output_of(name), expected[name], tolerance=1e-10)
