@@ -69,12 +69,16 @@ class Difference:
         return "changed" if own == "unchanged" and fed else own
 
     def notes(self, layer: str) -> tuple[str, ...]:
-        """What changed of a layer beside units, connections and values: fields, order, body, names of projections."""
+        """What changed of a layer beside units, connections and values: fields, order, body, names of projections.
+
+        A projection whose area alone is the same spelled otherwise is named as respelled.
+        """
         entry = self.layers[layer]
         if entry.alone:
             return ()
         order = (*["order"] * entry.reordered, *["body"] * entry.body)
-        records = (projection.name for projection in self.incoming(layer) if projection.rewritten)
+        rewritten = (projection for projection in self.incoming(layer) if projection.rewritten)
+        records = (f"{p.name} (respelled)" if p.respelled and not p.fields else p.name for p in rewritten)
         return (*entry.fields, *order, *records)
 
     @cached_property

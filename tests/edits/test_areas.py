@@ -80,7 +80,9 @@ def test_what_is_new_is_short_and_what_is_there_stays():
     assert one.connection_columns(NAME).area.shape != other.connection_columns(NAME).area.shape
     assert respell_areas(other).apply(other).network == one
     assert shrink_areas(network, {NAME: by_pair}).apply(network).network == one
-    difference = ng.difference(one, other).projections[NAME]
+    change = ng.difference(one, other)
+    assert change.notes("conv2") == (f"{NAME} (respelled)",)
+    difference = change.projections[NAME]
     assert difference.area
     assert difference.respelled
     assert not difference.edges.any()
