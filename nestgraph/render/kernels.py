@@ -23,9 +23,11 @@ def strongest_kernels(structure: Structure, layer: str) -> dict[int, AnyArray]:
         targets, sources = columns.listed(columns.edges, ends)
         place = columns.index(targets, sources, ends)
         norms = edge_norms(columns)[place]
-        order = np.lexsort((-norms, targets))
-        best = order[np.unique(targets[order], return_index=True)[1]]
-        units, kernels = ends.target.ids[targets[best]].tolist(), columns.weight[place][best]
+        greatest = np.zeros(len(ends.target), norms.dtype)
+        np.maximum.at(greatest, targets, norms)
+        best = np.flatnonzero(norms == greatest[targets])
+        best = best[np.unique(targets[best], return_index=True)[1]]  # the first of equals
+        units, kernels = ends.target.ids[targets[best]].tolist(), columns.weight[tuple(each[best] for each in place)]
         for unit, norm, kernel in zip(units, norms[best].tolist(), kernels, strict=True):
             if norm > found.get(unit, (0.0, None))[0]:
                 found[unit] = (norm, kernel)
