@@ -19,7 +19,6 @@ from nestgraph.graph.projections import meaning_of
 from nestgraph.graph.reference import project
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.operations import Activation, BatchNorm, Dropout
 from nestgraph.spec.projection import Conv, OneToOne, Projection
 
 
@@ -37,7 +36,7 @@ def bypass_layer(structure: Structure, layer: str) -> Batch:
             layer or is read by an opaque one, or joins projections whose product is no projection.
     """
     record = structure.layer(layer)
-    scaling = all(isinstance(operation, BatchNorm | Activation | Dropout) for operation in record.operations)
+    scaling = all(operation.facts.reach == "value" for operation in record.operations)
     if record.kind == "input" or record.output or not scaling:
         _refuse(layer, "expected a hidden layer that does not pool, resize or mix its units, got another")
     scale, constant = _linear(structure, layer)
@@ -74,9 +73,8 @@ def _linear(structure: Structure, layer: str) -> tuple[AnyArray, AnyArray]:
     scale = np.ones(len(structure.units(layer)), np.float32)
     constant = values["bias"] if record.bias else np.zeros_like(scale)
     for operation in record.operations:
-        if isinstance(operation, BatchNorm):
-            factor = values["gamma"] / np.sqrt(values["variance"] + np.float32(operation.epsilon))
-            scale, constant = scale * factor, (constant - values["mean"]) * factor + values["beta"]
+        if (affine := operation.affine(values)) is not None:
+            scale, constant = scale * affine.scale, (constant - affine.centre) * affine.scale + affine.shift
     return scale, constant
 
 

@@ -222,7 +222,7 @@ class SetValues(Edit):
         inverse = SetValues(
             units=old_units,
             weights=old_weights,
-            batches={name: norm.batches for name in counted if (norm := structure.layer(name).batch_norm)},
+            batches={name: old for name in counted if (old := _seen(structure.layer(name))) is not None},
         ).with_bodies(self._replaced(structure))
         return structure.replace(layers=counted, units=units, connections=connections).with_bodies(self.bodies), inverse
 
@@ -269,8 +269,13 @@ class SetValues(Edit):
     def _counted(self, structure: Structure, name: str, count: int) -> Layer:
         """The record of a layer whose averages have seen so many batches."""
         record = structure.layer(name)
-        norm = record.batch_norm
-        if norm is None or norm.momentum is not None:
+        norm = record.counting
+        if norm is None:
             self.refuse(f"expected batches of a normalisation that averages over all, got layer {name!r}")
-        new = norm.model_copy(update={"batches": count})
+        new = norm.with_seen(count)
         return record.model_copy(update={"operations": tuple(new if op is norm else op for op in record.operations)})
+
+
+def _seen(layer: Layer) -> int | None:
+    """How many batches the averages of a layer have seen; None where it has none that count them."""
+    return None if layer.counting is None else layer.counting.seen

@@ -11,11 +11,11 @@ from nestgraph.edits.connections import SetValues
 from nestgraph.edits.layers import UnitValues
 from nestgraph.errors import EditError
 from nestgraph.graph.geometry import output_size
-from nestgraph.graph.operating import activate, by_unit
-from nestgraph.graph.reference import project
+from nestgraph.graph.reference import activate, project
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.projection import Projection
+from nestgraph.spec.windows import by_unit
 
 Marks = Mapping[str, AnyArray]
 """By layer, bool (units,)."""
@@ -144,8 +144,8 @@ def absorbed(structure: Structure, layer: str, constant: AnyArray) -> UnitValues
     record, values = structure.layer(layer), structure.unit_columns(layer).values
     if record.bias:
         return {"bias": values["bias"] + constant}
-    if record.operations and record.operations[0].kind == "batch_norm":
-        return {"mean": values["mean"] - constant}
+    if record.operations and (centre := record.operations[0].facts.subtracts) is not None:
+        return {centre: values[centre] - constant}
     return _refuse(layer)
 
 

@@ -20,7 +20,7 @@ def check_apart(structure: Structure, recipe: str, layers: Iterable[str]) -> Non
         EditError: a layer mixes its units.
     """
     for layer in layers:
-        mixing = [operation.kind for operation in structure.layer(layer).operations if operation.mixes_units]
+        mixing = [operation.kind for operation in structure.layer(layer).operations if operation.facts.reach == "layer"]
         if mixing:
             raise EditError(
                 f"{recipe}: expected layers that do not mix their units, as a copy there has other neighbours than its "

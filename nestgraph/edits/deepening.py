@@ -16,10 +16,6 @@ from nestgraph.spec.layer import Layer
 from nestgraph.spec.operations import Activation, ActivationFunction, Operation
 from nestgraph.spec.projection import Conv, Dense, Projection
 
-NEVER_NEGATIVE: frozenset[ActivationFunction] = frozenset(
-    {"relu", "sigmoid", "relu6", "hard_sigmoid", "softplus", "abs", "exp", "sqrt"}
-)
-
 
 @preserving(1e-12)
 @recipe_function
@@ -76,8 +72,8 @@ def deepen(
 
 def _left_alone(layer: Layer, function: ActivationFunction | None) -> bool:
     """Whether an activation gives every output of a layer as it is."""
-    last = [operation for operation in layer.operations if not operation.keeps_sign][-1:]
-    positive = bool(last) and isinstance(last[0], Activation) and last[0].function in NEVER_NEGATIVE
+    last = [operation for operation in layer.operations if not operation.facts.keeps_sign][-1:]
+    positive = bool(last) and last[0].facts.never_negative
     return function is None or (positive and function in ("relu", "leaky_relu"))
 
 

@@ -9,7 +9,7 @@ from nestgraph.edits.preserving import preserving
 from nestgraph.errors import EditError
 from nestgraph.graph.body import parameters_of
 from nestgraph.graph.structure import Structure
-from nestgraph.spec.layer import TRAINED_COLUMNS, Layer
+from nestgraph.spec.layer import BODY, Layer
 
 
 @preserving(1e-5)
@@ -39,7 +39,7 @@ def thaw(structure: Structure, layers: str | Collection[str]) -> Batch:
 def _columns(structure: Structure, record: Layer) -> tuple[str, ...]:
     """What of a layer trains."""
     body = record.opaque is not None and parameters_of(structure.bodies.get(record.name)) != 0
-    return (*(column for column in record.column_names if column in TRAINED_COLUMNS), *["body"] * body)
+    return (*(column.name for column in record.columns if column.trained), *[BODY] * body)
 
 
 def _set(structure: Structure, layers: str | Collection[str], frozen: bool) -> Batch:

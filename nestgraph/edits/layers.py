@@ -9,7 +9,7 @@ from nestgraph.edits.edit import Edit
 from nestgraph.edits.three_ways import Conflict
 from nestgraph.errors import ConflictError
 from nestgraph.graph.body import Body
-from nestgraph.graph.columns import NEUTRAL, ConnectionColumns, Ends, UnitColumns, gathered
+from nestgraph.graph.columns import ConnectionColumns, Ends, UnitColumns, gathered
 from nestgraph.graph.columns.areas import fits
 from nestgraph.graph.projections import MEANINGS, meaning_of
 from nestgraph.graph.structure import Structure
@@ -20,6 +20,7 @@ from nestgraph.spec.layer import ColumnName, FreezableName, Layer
 from nestgraph.spec.operations import Chain
 from nestgraph.spec.projection import AnyProjection, Projection
 from nestgraph.spec.record import ArrayRecord, Extent, Name, absent
+from nestgraph.spec.unit_column import neutral
 
 UnitValues = dict[ColumnName, Floats]
 C = TypeVar("C", bound=ConnectionColumns)
@@ -49,7 +50,7 @@ class Block(ArrayRecord):
 
 def neutral_values(layer: Layer, count: int) -> UnitValues:
     """Columns of `count` units that change nothing."""
-    return {name: np.full(count, NEUTRAL[name], np.float32) for name in layer.column_names}
+    return {name: np.full(count, neutral(name), np.float32) for name in layer.column_names}
 
 
 def check_columns(edit: Edit, values: UnitValues, names: tuple[str, ...], count: int) -> None:
@@ -286,7 +287,7 @@ class SetOperations(Edit):
                 raise ConflictError(self.words, (conflict,))
             merged[what] = theirs if mine == before else mine
         old, count = (way.old(self.layer),), len(way.here.units(self.layer))
-        values = {n: gathered(v, old, np.full(count, NEUTRAL[n], np.float32)) for n, v in self.values.items()}
+        values = {n: gathered(v, old, np.full(count, neutral(n), np.float32)) for n, v in self.values.items()}
         if self.frozen is None:
             merged["frozen"] = None  # leaves them as they are
         return SetOperations(layer=self.layer, values=values, **merged)

@@ -10,7 +10,7 @@ from nestgraph.edits.preserving import preserving
 from nestgraph.errors import EditError
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.operations import Activation, ActivationFunction, BatchNorm
+from nestgraph.spec.operations import Activation, ActivationFunction, Affine, BatchNorm
 
 
 @recipe_function
@@ -62,7 +62,7 @@ def replace_activation(
         got = "inputs" if record.kind == "input" else f"{len(old)} activations"
         raise EditError(f"replace_activation on {layer!r}: expected a layer with one activation or none, got {got}")
     new = () if function is None else (Activation(function=function, slope=slope),)
-    normalised = bool(record.operations) and isinstance(record.operations[0], BatchNorm)
+    normalised = bool(record.operations) and bool(record.operations[0].columns)
     start = old[0] if old else int(normalised)
     operations = (*record.operations[:start], *new, *record.operations[start + len(old) :])
     if operations == record.operations:
@@ -79,10 +79,14 @@ def normalisation_factor(structure: Structure, layer: str) -> AnyArray:
 
     The effective weight of method.md section 4 is this times the weight.
     """
-    record, values = structure.layer(layer), structure.unit_columns(layer).values
-    if record.batch_norm is None or record.operations[0].kind != "batch_norm":
-        return np.ones(len(structure.unit_columns(layer)), np.float32)
-    return values["gamma"] / np.sqrt(values["variance"] + np.float32(record.batch_norm.epsilon))
+    first = _first_affine(structure, layer)
+    return np.ones(len(structure.unit_columns(layer)), np.float32) if first is None else first.scale
+
+
+def _first_affine(structure: Structure, layer: str) -> Affine | None:
+    """What a layer's first operation does to its sums, where that is a straight line for each unit."""
+    first = structure.layer(layer).operations[:1]
+    return first[0].affine(structure.unit_columns(layer).values) if first else None
 
 
 @preserving(1e-4)
@@ -95,19 +99,19 @@ def fold_batch_norm(structure: Structure, layer: str) -> Batch:
             body stands between the sum and it.
     """
     record = structure.layer(layer)
-    if not record.operations or record.operations[0].kind != "batch_norm":
+    affine, values = _first_affine(structure, layer), structure.unit_columns(layer).values
+    if affine is None:
         raise EditError(f"fold_batch_norm on {layer!r}: expected batch normalisation as its first operation, got none")
     if structure.gates(layer) or record.opaque is not None:
         got = "an opaque layer" if record.opaque is not None else f"gate {structure.gates(layer)[0].name!r}"
         raise EditError(f"fold_batch_norm on {layer!r}: expected a plain sum to fold into, got {got}")
-    factor, values = normalisation_factor(structure, layer), structure.unit_columns(layer).values
     weights: dict[str, AnyArray] = {}
     for projection in structure.incoming(layer):
         old, ends = structure.wired(projection.name)
         if not projection.learns:
             raise EditError(f"fold_batch_norm on {layer!r}: fixed projection {projection.name!r} cannot be scaled")
-        weights[projection.name] = (old.weight * old.spread(factor, 0, ends))[old.mask]
-    bias = factor * (values.get("bias", np.float32(0)) - values["mean"]) + values["beta"]
+        weights[projection.name] = (old.weight * old.spread(affine.scale, 0, ends))[old.mask]
+    bias = affine.scale * (values.get("bias", np.float32(0)) - affine.centre) + affine.shift
     return Batch(
         edits=(
             SetValues(weights=weights),
@@ -129,8 +133,9 @@ def insert_batch_norm(structure: Structure, layer: str, epsilon: float = 1e-5, m
         EditError: the layer is an input or has a batch normalisation, or the numbers are out of range.
     """
     record = structure.layer(layer)
-    if record.kind == "input" or record.batch_norm is not None:
-        got = "an input" if record.kind == "input" else "one that has it"
+    taken = {column.name for column in BatchNorm.possible}.intersection(record.column_names)
+    if record.kind == "input" or taken:
+        got = "an input" if record.kind == "input" else "one that has a normalisation"
         raise EditError(f"insert_batch_norm on {layer!r}: expected a layer without batch normalisation, got {got}")
     new = BatchNorm(epsilon=epsilon, momentum=momentum)
     gamma = np.full(len(structure.units(layer)), np.sqrt(1 + epsilon), np.float32)

@@ -9,13 +9,14 @@ from pydantic import Field
 from nestgraph.edits.connections import SetArea
 from nestgraph.edits.edit import Edit
 from nestgraph.edits.layers import Block, UnitValues, check_columns
-from nestgraph.graph.columns import NEUTRAL, ConnectionColumns, Ends, UnitColumns
+from nestgraph.graph.columns import ConnectionColumns, Ends, UnitColumns
 from nestgraph.graph.columns.areas import paired
 from nestgraph.graph.pinning import why_pinned
 from nestgraph.graph.structure import Structure
 from nestgraph.graph.way import Way
 from nestgraph.spec.arrays import AnyArray, Integers
 from nestgraph.spec.record import Name
+from nestgraph.spec.unit_column import neutral
 
 
 class AddUnits(Edit):
@@ -51,7 +52,7 @@ class AddUnits(Edit):
             return structure, inverse
         _check_free(self, structure)
         order = self._order(len(columns))
-        added = {name: np.full(len(self.ids), NEUTRAL[name], np.float32) for name in columns.values} | self.values
+        added = {name: np.full(len(self.ids), neutral(name), np.float32) for name in columns.values} | self.values
         values = {name: np.concatenate([old, added[name]])[order] for name, old in columns.values.items()}
         units = UnitColumns.of(np.concatenate([columns.ids, self.ids])[order], values, columns.next_id)
         connections = {name: self._grown(structure, name, end, order) for name, end in _sides(structure, self.layer)}

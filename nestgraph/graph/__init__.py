@@ -1,6 +1,6 @@
 """The network as a value: columns, laws, graph views, cost, and the NumPy reference of its meaning."""
 
-from nestgraph.graph.columns import NEUTRAL, ConnectionColumns, Ends, Grid, Links, UnitColumns, Whole
+from nestgraph.graph.columns import ConnectionColumns, Ends, Grid, Links, UnitColumns, Whole
 from nestgraph.graph.cost import Cost, NetworkCost, cost
 from nestgraph.graph.difference import Difference, difference
 from nestgraph.graph.explicit import plain_graph
@@ -14,7 +14,6 @@ from nestgraph.graph.verify import Violation, violations
 from nestgraph.graph.view import Node, ReadOnlyGraphError
 
 __all__ = [
-    "NEUTRAL",
     "ConnectionColumns",
     "Connections",
     "Cost",

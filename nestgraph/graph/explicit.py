@@ -11,7 +11,7 @@ from pydantic_core import from_json
 
 from nestgraph.errors import RecordError, StructureError
 from nestgraph.graph.annotations import NESTED, Edge, check_sums, check_unit, present, read_edge, table
-from nestgraph.graph.columns import NEUTRAL, ConnectionColumns, UnitColumns
+from nestgraph.graph.columns import ConnectionColumns, UnitColumns
 from nestgraph.graph.columns.areas import shortest
 from nestgraph.graph.projections import meaning_of
 from nestgraph.graph.structure import Structure
@@ -26,6 +26,7 @@ from nestgraph.spec.limits import MAX_LAYERS, MAX_PROJECTIONS
 from nestgraph.spec.operations import Activation
 from nestgraph.spec.projection import AnyProjection, Dense, Projection
 from nestgraph.spec.record import Record
+from nestgraph.spec.unit_column import neutral
 from nestgraph.spec.wording import plain_problem, quoted
 
 Pairs = dict[tuple[str, str], list[tuple[Node, Node, Mapping[str, Any]]]]
@@ -215,7 +216,7 @@ def _unit_columns(graph: "nx.DiGraph[Node]", layer: Layer, ids: list[int]) -> Un
     for unit, data in zip(ids, attributes, strict=True):
         check_unit((layer.name, unit), data, layer)
     values = {
-        column: _numbers([entry.get(column, NEUTRAL[column]) for entry in attributes], f"{column} of {layer.name!r}")
+        column: _numbers([entry.get(column, neutral(column)) for entry in attributes], f"{column} of {layer.name!r}")
         for column in layer.column_names
     }
     return UnitColumns.of(np.array(ids, np.int64), values)

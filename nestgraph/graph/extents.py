@@ -9,7 +9,6 @@ from nestgraph.graph.projections import meaning_of
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.interface import InputPort, OutputPort
-from nestgraph.spec.operations import AdaptivePooling, Upsampling
 
 T = TypeVar("T")
 
@@ -83,8 +82,5 @@ def _held(structure: Structure, layer: str) -> bool:
 
 def _settles(structure: Structure, layer: str) -> bool:
     """Whether a layer's output has one size whatever the size of its sum."""
-    settling = (
-        isinstance(operation, AdaptivePooling) or (isinstance(operation, Upsampling) and operation.scale is None)
-        for operation in structure.layer(layer).operations
-    )
-    return output_size(structure.layer(layer)) is None or any(settling)
+    record = structure.layer(layer)
+    return output_size(record) is None or any(operation.facts.settles for operation in record.operations)

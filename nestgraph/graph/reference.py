@@ -6,14 +6,16 @@ import numpy as np
 
 from nestgraph.errors import StructureError
 from nestgraph.graph.body import Body
+from nestgraph.graph.columns import UnitColumns
 from nestgraph.graph.extents import fits, sample_shape, shape_words, taken_in
 from nestgraph.graph.geometry import output_size
-from nestgraph.graph.operating import activate, by_unit
 from nestgraph.graph.projections import meaning_of
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.interface import InputPort
+from nestgraph.spec.layer import Layer
 from nestgraph.spec.projection import Projection
+from nestgraph.spec.windows import by_unit
 
 Inputs = AnyArray | Mapping[str, AnyArray] | tuple[AnyArray, ...]
 
@@ -111,6 +113,13 @@ def preactivation(structure: Structure, name: str, outputs: Mapping[str, AnyArra
         total = total + by_unit(columns.values["bias"].astype(dtype), total)
     for gate in structure.gates(name):
         total = total * project(structure, gate, outputs[gate.source])
+    return total
+
+
+def activate(layer: Layer, columns: UnitColumns, total: AnyArray) -> AnyArray:
+    """A layer's operations in order, in inference, of its sums (batch, units, *size)."""
+    for operation in layer.operations:
+        total = operation.apply(total, columns.values, columns.ids)
     return total
 
 

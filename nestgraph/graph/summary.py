@@ -7,7 +7,6 @@ from nestgraph.graph.geometry import output_size
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.extents import in_words
 from nestgraph.spec.layer import Layer
-from nestgraph.spec.operations import Activation, AdaptivePooling, Operation, Pooling, Upsampling
 from nestgraph.spec.projection import Projection
 
 HEADINGS = ("layer", "from", "units", "output", "operations", "connections", "possible", "live", "parameters", "FLOPs")
@@ -17,19 +16,7 @@ LEFT = 5  # columns of text are aligned left, counts right
 def operation_words(layer: Layer) -> str:
     """The layer's chain of operations in words, such as `batch_norm, relu, max 2x2`; before it what is special."""
     marks = (*["opaque"] * (layer.opaque is not None), *["frozen"] * bool(layer.frozen))
-    return ", ".join((*marks, *(_words(operation) for operation in layer.operations)))
-
-
-def _words(operation: Operation) -> str:
-    if isinstance(operation, Activation):
-        return operation.function
-    if isinstance(operation, Pooling):
-        return f"{operation.function} {operation.kernel[0]}x{operation.kernel[1]}"
-    if isinstance(operation, AdaptivePooling):
-        return f"{operation.function} to {operation.size[0]}x{operation.size[1]}"
-    if isinstance(operation, Upsampling):
-        return f"{operation.mode} to {operation.size[0]}x{operation.size[1]}"
-    return operation.kind
+    return ", ".join((*marks, *(operation.words for operation in layer.operations)))
 
 
 def summary(structure: Structure) -> str:

@@ -18,6 +18,7 @@ from nestgraph.spec.interface import InputPort, OutputPort
 from nestgraph.spec.layer import Layer
 from nestgraph.spec.limits import MAX_LAYERS, MAX_PROJECTIONS, MAX_UNITS
 from nestgraph.spec.projection import Projection
+from nestgraph.spec.unit_column import COLUMNS
 
 
 @dataclass(frozen=True)
@@ -166,8 +167,8 @@ def _check_values(name: str, columns: UnitColumns) -> Iterator[Violation]:
         elif not np.isfinite(values).all():
             place = int(ids[np.flatnonzero(~np.isfinite(values))[0]])
             yield Violation("finite", (name, place), f"expected a finite {column}")
-        elif column == "variance" and (values < 0).any():
-            yield Violation("finite", (name, int(ids[values.argmin()])), "expected a variance of at least 0")
+        elif (least := COLUMNS[column].least if column in COLUMNS else None) is not None and (values < least).any():
+            yield Violation("finite", (name, int(ids[values.argmin()])), f"expected a {column} of at least {least:g}")
 
 
 def _check_shapes(structure: Structure) -> Iterator[Violation]:

@@ -5,8 +5,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from nestgraph.interop.elements import Elements, UncoveredError
-from nestgraph.interop.weaving import Weaver, as_array
+from nestgraph.interop.elements import Elements
+from nestgraph.interop.weaving import Weaver
+from nestgraph.lowering.operations import UncoveredError
+from nestgraph.lowering.tensors import as_array
 from nestgraph.spec import Activation
 from nestgraph.spec.arrays import AnyArray
 

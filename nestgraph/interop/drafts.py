@@ -13,7 +13,7 @@ from nestgraph.edits import Batch
 from nestgraph.edits.islands import island_edits
 from nestgraph.graph import Structure
 from nestgraph.graph.body import Body
-from nestgraph.graph.columns import NEUTRAL, ConnectionColumns, UnitColumns
+from nestgraph.graph.columns import ConnectionColumns, UnitColumns
 from nestgraph.graph.geometry import output_size
 from nestgraph.graph.pinning import pinned
 from nestgraph.spec import Interface, Layer, Operation, Projection
@@ -126,8 +126,8 @@ def _revived(structure: Structure) -> Iterator[tuple[str, ConnectionColumns]]:
 
 
 def _columns(draft: Draft) -> UnitColumns:
-    neutral = {name: np.full(draft.units, NEUTRAL[name], np.float32) for name in draft.record.column_names}
-    return UnitColumns.of(np.arange(draft.units), neutral | draft.columns)
+    given = UnitColumns.neutral(draft.units, draft.record.column_names)
+    return UnitColumns.of(given.ids, {**given.values, **draft.columns})
 
 
 def identifier(hint: str) -> str:

@@ -17,7 +17,7 @@ from nestgraph.interop.tables import Row, Table, read_rows
 from nestgraph.interop.wiring import Edge, Neuron, Wiring, wire
 from nestgraph.snapshot import write_all_own
 from nestgraph.snapshot.disk import shown
-from nestgraph.spec import Activation, Dropout, Layer
+from nestgraph.spec import Activation, Layer
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.operations import ActivationFunction
 
@@ -247,7 +247,7 @@ def _beyond_neurons(layer: Layer) -> str:
         return f"an opaque layer ({layer.opaque})"
     if layer.size is not None:
         return "feature maps: plain_graph holds kernels"
-    if layer.batch_norm is not None:
-        return f"batch normalisation: apply edits.fold_batch_norm(network, {layer.name!r}) first"
-    rest = [op.kind for op in layer.operations if op is not layer.activation and not isinstance(op, Dropout)]
+    if any(operation.columns for operation in layer.operations):
+        return f"a normalisation: apply edits.fold_batch_norm(network, {layer.name!r}) first"
+    rest = [op.kind for op in layer.operations if op is not layer.activation and not op.facts.idle]
     return f"a second operation, {rest[0]}" if rest else ""

@@ -14,14 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nestgraph.lowering.operations import UncoveredError
 from nestgraph.spec.arrays import AnyArray
 
 SAMPLE = 1 << 44
 """What the numbers of the next sample's elements are higher by."""
-
-
-class UncoveredError(Exception):
-    """A node that no kind covers; its message says why. It becomes an opaque layer."""
 
 
 @dataclass(frozen=True)

@@ -235,7 +235,7 @@ def _alike(one: object, other: object) -> set[str]:
         value = getattr(layer, field)
         if field != "operations":
             return value
-        return [op.model_copy(update={"batches": 0}) if op.kind == "batch_norm" else op for op in value]
+        return [op if op.seen is None else op.with_seen(0) for op in value]
 
     return {field for field in ("operations", "size", "opaque") if told(one, field) == told(other, field)}
 

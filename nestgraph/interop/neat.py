@@ -15,7 +15,6 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from nestgraph.errors import InteropError
 from nestgraph.graph.network import Network
-from nestgraph.graph.operating import pointwise
 from nestgraph.interop.wiring import Edge, Neuron, Wiring, wire
 from nestgraph.snapshot import MAX_BYTES, problems_of, read_bounded, read_record
 from nestgraph.snapshot.disk import shown
@@ -179,9 +178,7 @@ def _without_constants(wiring: Wiring) -> Wiring:
             break
         for edge in (edge for edge in edges if edge.source in constant):
             function, value = wiring.neurons[edge.source].function, biases[edge.source]
-            biases[edge.target] += edge.weight * (
-                value if function is None else float(pointwise(function, np.array(value)))
-            )
+            biases[edge.target] += edge.weight * (value if function is None else float(function.of(np.array(value))))
         edges = [edge for edge in edges if edge.source not in constant]
         ends |= constant
     gone = ends - {*wiring.inputs, *wiring.outputs}

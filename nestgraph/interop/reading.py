@@ -14,7 +14,7 @@ from nestgraph.errors import InteropError, NestgraphError
 from nestgraph.graph import Structure
 from nestgraph.graph.columns import Whole
 from nestgraph.interop.drafts import plain_text
-from nestgraph.interop.elements import Elements, UncoveredError
+from nestgraph.interop.elements import Elements
 from nestgraph.interop.modules import MODULES, MOVING_MODULES
 from nestgraph.interop.nodes import called, last_uses, name_and_label, operation, path_of, written_by
 from nestgraph.interop.opaque import Arguments, Excerpt, excerpt
@@ -24,6 +24,7 @@ from nestgraph.interop.vocabulary import BROADCASTING, CASTS, FUNCTIONS, JOINS, 
 from nestgraph.interop.weaving import Weaver
 from nestgraph.interop.wrappers import computes_weights
 from nestgraph.lowering.opaque import ModuleBody
+from nestgraph.lowering.operations import UncoveredError
 from nestgraph.spec import Argument, InputPort, Interface, OutputPort
 
 BATCH = 2

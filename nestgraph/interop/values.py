@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.fx.node import map_aggregate
 
-from nestgraph.interop.elements import Elements, UncoveredError
+from nestgraph.interop.elements import Elements
 from nestgraph.interop.tracing import TensorFact
+from nestgraph.lowering.operations import UncoveredError
 
 Kind = TypeVar("Kind")
 

@@ -8,11 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from nestgraph.graph.columns import Grid, Links
-from nestgraph.graph.geometry import swept_size
 from nestgraph.interop.drafts import Drafts, Size
-from nestgraph.interop.elements import SAMPLE, Elements, Ledger, Refs, UncoveredError, in_turn
+from nestgraph.interop.elements import SAMPLE, Elements, Ledger, Refs, in_turn
+from nestgraph.lowering.operations import UncoveredError
+from nestgraph.lowering.tensors import as_array
 from nestgraph.spec import Conv, Dense, OneToOne, Operation
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.windows import swept_size
 
 Held = Callable[[int], bool]
 Pair = tuple[int, int]
@@ -272,16 +274,29 @@ class Weaver:
             moved[regions == number] = self.ledger.regions[-1].start + places[regions == number]
         return self.ledger.batched(torch.from_numpy(moved), grown)
 
+    def size(self, x: Elements) -> Size:
+        """The extents of maps.
+
+        Raises:
+            UncoveredError: `x` is no (batch, maps, *size).
+        """
+        if x.index.ndim != 4:
+            raise UncoveredError("a spatial operation over something else than (batch, maps, height, width)")
+        return tuple(x.index.shape[2:])
+
+    def of_units(self, x: Elements) -> bool:
+        """Whether each channel of maps `x` is a unit of a layer."""
+        try:
+            self.ledger.refs(x)
+        except UncoveredError:
+            return False
+        return x.index.ndim == 4
+
     def _may_gain(self, x: Elements, layer: str, operation: Operation) -> bool:
         draft = self.drafts.layers[layer]
-        repeated = operation.kind == "batch_norm" and draft.record.batch_norm is not None
+        repeated = any(column in draft.record.columns for column in operation.columns)
         settled = draft.read or draft.record.kind == "input" or len(draft.record.operations) >= MOST_OPERATIONS
         return not (repeated or settled or any(map(self.held, x.regions)))
-
-
-def as_array(tensor: Tensor) -> AnyArray:
-    """A tensor as float32 on the processor."""
-    return tensor.detach().to("cpu", torch.float32).numpy()
 
 
 def _optional(tensor: Tensor | None) -> AnyArray | None:

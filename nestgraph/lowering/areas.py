@@ -8,12 +8,12 @@ from torch import fx
 from torch.nn import functional
 
 from nestgraph.graph.geometry import output_size
-from nestgraph.graph.operating import flattened, windows_of
 from nestgraph.lowering.emission import Emission
 from nestgraph.lowering.extents import pads
-from nestgraph.lowering.slots import as_tensor
+from nestgraph.lowering.tensors import as_tensor
 from nestgraph.spec import Conv
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.windows import flattened, windows_of
 
 
 def emit_partial_conv(

@@ -1,5 +1,6 @@
 """Bring trained values from a module back into its network."""
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,10 @@ from nestgraph.edits import SetValues
 from nestgraph.edits.layers import UnitValues
 from nestgraph.errors import LoweringError
 from nestgraph.graph import Network
+from nestgraph.lowering.operations import ROOMS
 from nestgraph.lowering.origin import lowered, origin_of
-from nestgraph.lowering.slots import Slot, layer_paths, module_body, projection_paths, slots
+from nestgraph.lowering.paths import layer_paths, projection_paths
+from nestgraph.lowering.slots import Slot, module_body, slots
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.arrays import AnyArray, owned, same_bits
 
@@ -81,12 +84,12 @@ def _same(network: Network, slot: Slot, values: AnyArray) -> bool:
 def _batches(network: Network, module: nn.Module) -> dict[str, int]:
     """How many batches normalisations that average over all have seen, by layer, where it is another number."""
     paths = layer_paths(network)
-    norms = {name: network.layer(name).batch_norm for name in network.layer_names}
+    norms = {name: network.layer(name).counting for name in network.layer_names}
     found: dict[str, int] = {}
     for name, norm in norms.items():
-        if norm is not None and norm.momentum is None:
-            count: Any = module.get_submodule(f"{paths[name]}.batch_norm").num_batches_tracked
-            found |= {name: int(count)} if int(count) != norm.batches else {}
+        if norm is not None and (counter := ROOMS[type(norm)].counter) is not None:
+            count: Any = operator.attrgetter(f"{paths[name]}.{counter}")(module)
+            found |= {name: int(count)} if int(count) != norm.seen else {}
     return found
 
 

@@ -12,13 +12,14 @@ from nestgraph.lowering.compaction import compacted
 from nestgraph.lowering.emission import Emission
 from nestgraph.lowering.inner import emit_inner
 from nestgraph.lowering.nodes import KEY
-from nestgraph.lowering.operations import OPERATIONS
+from nestgraph.lowering.operations import emit_operation
 from nestgraph.lowering.ports import Nodes, emit_results, emit_samples
-from nestgraph.lowering.slots import as_tensor
+from nestgraph.lowering.tensors import as_tensor
 from nestgraph.lowering.terms import CompactEmission, by_place, rows_of
-from nestgraph.spec import BatchNorm, Layer, Projection
+from nestgraph.spec import Layer, Projection
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.operations import Affine
 
 
 @checked(LoweringError)
@@ -141,21 +142,18 @@ def _zeros(emission: Emission, name: str, sample: fx.Node) -> fx.Node:
 
 
 def _emit_operations(emission: Emission, layer: Layer, x: fx.Node) -> fx.Node:
-    path = emission.layers[layer.name]
+    path, values = emission.layers[layer.name], emission.network.unit_columns(layer.name).values
+    doubles = {name: array.astype(np.float64) for name, array in values.items()}
     for number, operation in enumerate(layer.operations):
-        if isinstance(operation, BatchNorm):
-            x = _emit_affine(emission, layer, operation, x)
+        if (affine := operation.affine(doubles)) is not None:
+            x = _emit_affine(emission, layer.name, affine, x)
         else:
-            x = OPERATIONS[operation.kind](emission, layer, operation, f"{path}_operation{number}", x)
+            x = emit_operation(emission, layer, operation, f"{path}_operation{number}", x)
     return x
 
 
-def _emit_affine(emission: Emission, layer: Layer, operation: BatchNorm, x: fx.Node) -> fx.Node:
-    """A batch normalisation that nothing before it can take over: one multiplication and addition for each value."""
-    values, path = emission.network.unit_columns(layer.name).values, emission.layers[layer.name]
-    scale = values["gamma"] / np.sqrt(values["variance"].astype(np.float64) + operation.epsilon)
-    shift = values["beta"] - values["mean"] * scale
-    factor = emission.keep(f"{path}_scale", by_place(emission, layer.name, scale))
-    return emission.call(
-        torch.addcmul, emission.keep(f"{path}_shift", by_place(emission, layer.name, shift)), x, factor
-    )
+def _emit_affine(emission: Emission, layer: str, affine: Affine, x: fx.Node) -> fx.Node:
+    """A normalisation that nothing before it can take over: one multiplication and addition for each value."""
+    path, shift = emission.layers[layer], affine.shift - affine.centre * affine.scale
+    factor = emission.keep(f"{path}_scale", by_place(emission, layer, affine.scale))
+    return emission.call(torch.addcmul, emission.keep(f"{path}_shift", by_place(emission, layer, shift)), x, factor)

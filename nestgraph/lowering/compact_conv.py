@@ -13,7 +13,7 @@ from nestgraph.lowering.areas import emit_partial_conv
 from nestgraph.lowering.blocks import blocks_of
 from nestgraph.lowering.emission import Emission
 from nestgraph.lowering.extents import pads
-from nestgraph.lowering.slots import as_tensor
+from nestgraph.lowering.tensors import as_tensor
 from nestgraph.lowering.terms import CompactEmission, Term, by_place, convolution, filled
 from nestgraph.spec import Conv
 from nestgraph.spec.arrays import AnyArray

@@ -15,7 +15,8 @@ from torch import Tensor, fx, nn
 from nestgraph.graph import Structure
 from nestgraph.lowering.blocks import Blocks
 from nestgraph.lowering.masking import MaskedWeight
-from nestgraph.lowering.slots import as_tensor, layer_paths, projection_paths
+from nestgraph.lowering.paths import layer_paths, projection_paths
+from nestgraph.lowering.tensors import as_tensor
 from nestgraph.spec import Projection
 from nestgraph.spec.arrays import AnyArray
 

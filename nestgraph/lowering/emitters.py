@@ -16,7 +16,7 @@ from nestgraph.lowering.areas import emit_partial_conv
 from nestgraph.lowering.blocks import trained_blocks
 from nestgraph.lowering.emission import Emission
 from nestgraph.lowering.extents import CONVOLUTIONS, by_unit, emit_reshaped
-from nestgraph.lowering.slots import as_tensor
+from nestgraph.lowering.tensors import as_tensor
 from nestgraph.spec import Conv, Dense, OneToOne, Projection
 from nestgraph.spec.arrays import AnyArray
 

@@ -7,8 +7,9 @@ import numpy as np
 
 from nestgraph.graph import ConnectionColumns, Structure
 from nestgraph.graph.reference import forward, project
-from nestgraph.spec import BatchNorm, Dropout, Operation, Projection
+from nestgraph.spec import Operation, Projection
 from nestgraph.spec.arrays import AnyArray, owned
+from nestgraph.spec.operations import Affine
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,16 +41,14 @@ def liveness(network: Structure) -> Liveness:
 
 def in_inference(operations: tuple[Operation, ...]) -> tuple[Operation, ...]:
     """The operations without those that do nothing in inference."""
-    return tuple(operation for operation in operations if not isinstance(operation, Dropout))
+    return tuple(operation for operation in operations if not operation.facts.idle)
 
 
-def first_scale(structure: Structure, name: str) -> AnyArray | None:
-    """What a normalisation that comes first multiplies a layer's sums by, float64 (units,); None without one."""
+def first_affine(structure: Structure, name: str) -> Affine | None:
+    """What the operation that comes first does to a layer's sums, in float64, where it is a straight line."""
     first = in_inference(structure.layer(name).operations)[:1]
-    if not first or not isinstance(first[0], BatchNorm):
-        return None
-    values = structure.unit_columns(name).values
-    return values["gamma"] / np.sqrt(values["variance"].astype(np.float64) + first[0].epsilon)
+    values = {column: array.astype(np.float64) for column, array in structure.unit_columns(name).values.items()}
+    return first[0].affine(values) if first else None
 
 
 def _tightened(network: Structure) -> Structure:
@@ -72,8 +71,8 @@ def _tightened(network: Structure) -> Structure:
 
 def _reached_rows(network: Structure, projection: Projection) -> AnyArray | None:
     """Bool, broadcasting to its weights: whether the target's normalisation lets them through; None if all."""
-    scale, (columns, ends) = first_scale(network, projection.target), network.wired(projection.name)
-    return None if scale is None or scale.all() else columns.spread(scale, 0, ends) != 0
+    affine, (columns, ends) = first_affine(network, projection.target), network.wired(projection.name)
+    return None if affine is None or affine.scale.all() else columns.spread(affine.scale, 0, ends) != 0
 
 
 def _along(rows: AnyArray, like: AnyArray) -> AnyArray:

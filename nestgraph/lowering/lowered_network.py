@@ -11,7 +11,8 @@ from nestgraph.errors import LoweringError
 from nestgraph.graph import Network
 from nestgraph.lowering.nodes import KEY as MARK
 from nestgraph.lowering.origin import KEY, Origin
-from nestgraph.lowering.slots import projection_paths, slots
+from nestgraph.lowering.paths import projection_paths
+from nestgraph.lowering.slots import slots
 
 EXTRA = "_extra_state"
 """What torch calls the entry of a module's extra state."""

@@ -13,11 +13,12 @@ from nestgraph.lowering.extents import by_unit
 from nestgraph.lowering.inner import emit_body
 from nestgraph.lowering.lowered_network import LoweredNetwork
 from nestgraph.lowering.nodes import mark
-from nestgraph.lowering.operations import OPERATIONS
+from nestgraph.lowering.operations import emit_operation
 from nestgraph.lowering.origin import KEY, Origin, lowered
 from nestgraph.lowering.parameters import inherit, parameters_of, set_recorded
+from nestgraph.lowering.paths import layer_paths, projection_paths
 from nestgraph.lowering.ports import Nodes, emit_results, emit_samples
-from nestgraph.lowering.slots import BODY, layer_paths, projection_paths, slots
+from nestgraph.lowering.slots import BODY, slots
 from nestgraph.spec import OneToOne, Projection
 from nestgraph.spec.arguments import checked
 
@@ -193,5 +194,5 @@ def _emit_operations(emission: Emission, name: str, x: fx.Node) -> fx.Node:
     layer = emission.network.layer(name)
     for number, operation in enumerate(layer.operations):
         path = f"{emission.layers[name]}.operation{number}"
-        x = OPERATIONS[operation.kind](emission, layer, operation, path, x)
+        x = emit_operation(emission, layer, operation, path, x)
     return x

@@ -4,25 +4,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
 from nestgraph.errors import LoweringError
 from nestgraph.graph import Structure
 from nestgraph.lowering.blocks import Blocks, trained_blocks
 from nestgraph.lowering.opaque import PREFIX, ModuleBody
-from nestgraph.spec import ColumnName
+from nestgraph.lowering.operations import column_paths
+from nestgraph.lowering.paths import layer_paths, projection_paths
 from nestgraph.spec.arrays import AnyArray
-
-COLUMN_PATHS: Mapping[ColumnName, str] = {
-    "bias": "bias",
-    "gamma": "batch_norm.weight",
-    "beta": "batch_norm.bias",
-    "mean": "batch_norm.running_mean",
-    "variance": "batch_norm.running_var",
-}
-
 
 BODY = "body"
 """What the module of an opaque layer is called beside the layer's own columns."""
@@ -104,9 +94,9 @@ def slots(structure: Structure) -> tuple[Slot, ...]:
         if structure.projection(name).learns and structure.connection_columns(name).weight.size
     ]
     columns = [
-        Slot(f"{layers[name]}.{COLUMN_PATHS[column]}", name, column)
+        Slot(f"{layers[name]}.{path}", name, column)
         for name in structure.layer_names
-        for column in structure.layer(name).column_names
+        for column, path in column_paths(structure.layer(name))
     ]
     return (*weights, *columns, *_body_slots(structure, layers))
 
@@ -124,18 +114,3 @@ def _body_slots(structure: Structure, layers: Mapping[str, str]) -> Iterator[Slo
         if isinstance(body, ModuleBody):
             for column, (path, _) in body.tensors.items():
                 yield Slot(f"{layers[name]}.{BODY}.{path}", name, column)
-
-
-def layer_paths(structure: Structure) -> dict[str, str]:
-    """The generated name of each layer."""
-    return {name: f"layer{number}" for number, name in enumerate(structure.layer_names)}
-
-
-def projection_paths(structure: Structure) -> dict[str, str]:
-    """The generated name of each projection."""
-    return {name: f"projection{number}" for number, name in enumerate(structure.projection_names)}
-
-
-def as_tensor(values: AnyArray, dtype: torch.dtype = torch.float32) -> Tensor:
-    """A tensor that owns a copy of a read-only array of any strides."""
-    return torch.tensor(values if values.flags.c_contiguous else np.ascontiguousarray(values), dtype=dtype)

@@ -9,7 +9,7 @@ from torch import Tensor, fx, nn
 
 from nestgraph.lowering.emission import Emission
 from nestgraph.lowering.extents import CONVOLUTION_MODULES, Convolution, by_unit
-from nestgraph.lowering.slots import as_tensor
+from nestgraph.lowering.tensors import as_tensor
 from nestgraph.spec import Conv, OneToOne, Projection
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.extents import Extents

@@ -126,8 +126,9 @@ def _silent(born: AddUnits, before: str, layer: Layer) -> AddUnits:
     """The new neuron with all its incoming connections at weight 0, and a sum of `LIFT`."""
     mask = born.blocks[before].mask
     blocks = {**born.blocks, before: Block(weight=np.zeros(mask.shape, np.float32), mask=mask)}
-    column = "beta" if layer.batch_norm else "bias"
-    values: UnitValues = {column: np.full(1, LIFT, np.float32)} if column in layer.column_names else {}
+    columns = [*(["bias"] * layer.bias), *(operation.facts.adds for operation in layer.operations)]
+    lifted = [name for name in columns if name is not None][-1:]
+    values: UnitValues = {name: np.full(1, LIFT, np.float32) for name in lifted}
     return born.model_copy(update={"blocks": blocks, "values": values})
 
 

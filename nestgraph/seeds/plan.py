@@ -8,7 +8,7 @@ import numpy as np
 
 from nestgraph.errors import RecordError, StructureError
 from nestgraph.graph.columns import ConnectionColumns, Links, UnitColumns
-from nestgraph.graph.geometry import output_size, swept_size
+from nestgraph.graph.geometry import output_size
 from nestgraph.graph.network import Network
 from nestgraph.graph.projections import meaning_of
 from nestgraph.graph.structure import Structure
@@ -20,6 +20,7 @@ from nestgraph.spec.layer import Layer
 from nestgraph.spec.limits import MAX_LAYERS, MAX_PROJECTIONS, MAX_UNITS, MAX_WEIGHTS
 from nestgraph.spec.operations import Activation, ActivationFunction, BatchNorm, Operation, Pooling
 from nestgraph.spec.projection import Conv, Dense, OneToOne, Projection
+from nestgraph.spec.windows import swept_size
 
 Operations = tuple[Operation, ...]
 

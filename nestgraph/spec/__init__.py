@@ -1,10 +1,11 @@
 """The vocabulary: frozen records of layers, projections and operations. Nothing here computes."""
 
 from nestgraph.spec.interface import InputPort, Interface, OutputPort
-from nestgraph.spec.layer import COLUMNS, NORMALISATION_COLUMNS, ColumnName, Layer
+from nestgraph.spec.layer import ColumnName, Layer
 from nestgraph.spec.operations import (
     Activation,
     AdaptivePooling,
+    AnyOperation,
     BatchNorm,
     Dropout,
     LocalResponseNorm,
@@ -14,12 +15,13 @@ from nestgraph.spec.operations import (
 )
 from nestgraph.spec.projection import AnyProjection, Argument, Conv, Dense, OneToOne, Projection
 from nestgraph.spec.record import Name, Record, Text
+from nestgraph.spec.unit_column import COLUMNS, UnitColumn
 
 __all__ = [
     "COLUMNS",
-    "NORMALISATION_COLUMNS",
     "Activation",
     "AdaptivePooling",
+    "AnyOperation",
     "AnyProjection",
     "Argument",
     "BatchNorm",
@@ -39,5 +41,6 @@ __all__ = [
     "Projection",
     "Record",
     "Text",
+    "UnitColumn",
     "Upsampling",
 ]

@@ -6,13 +6,12 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, Strict, WithJsonSchema, model_validator
 
 from nestgraph.spec.extents import Size
-from nestgraph.spec.operations import Activation, BatchNorm, Chain, Spatial
+from nestgraph.spec.operations import Activation, Chain, Operation
 from nestgraph.spec.record import Count, Name, Record, Text, absent
+from nestgraph.spec.unit_column import BIAS, COLUMNS, UnitColumn
 
-NORMALISATION_COLUMNS = ("gamma", "beta", "mean", "variance")
-COLUMNS = ("bias", *NORMALISATION_COLUMNS)
-TRAINED_COLUMNS = ("bias", "gamma", "beta")
-FREEZABLE = (*TRAINED_COLUMNS, "body")
+BODY = "body"
+"""What of an opaque layer can be frozen, as a column can."""
 
 
 def check_column(name: str) -> str:
@@ -26,14 +25,19 @@ def check_column(name: str) -> str:
     return name
 
 
+def freezable() -> tuple[str, ...]:
+    """What can be frozen of a layer: the columns that train, and the body."""
+    return (*(name for name, column in COLUMNS.items() if column.trained), BODY)
+
+
 def check_freezable(name: str) -> str:
     """Return `name` if it names what can be frozen of a layer.
 
     Raises:
         ValueError: it does not.
     """
-    if name not in FREEZABLE:
-        raise ValueError(f"expected one of {', '.join(FREEZABLE)}, got {name[:80]!r}")
+    if name not in freezable():
+        raise ValueError(f"expected one of {', '.join(freezable())}, got {name[:80]!r}")
     return name
 
 
@@ -41,7 +45,7 @@ ColumnName = Annotated[str, AfterValidator(check_column), WithJsonSchema({"type"
 
 
 FreezableName = Annotated[
-    str, AfterValidator(check_freezable), WithJsonSchema({"type": "string", "enum": list(FREEZABLE)})
+    str, AfterValidator(check_freezable), WithJsonSchema({"type": "string", "enum": list(freezable())})
 ]
 
 
@@ -88,24 +92,20 @@ class Layer(Record):
             raise ValueError(f"layer {self.name!r} of kind {self.kind!r}: features go with inputs, and only there")
         if self.kind == "input" and (self.operations or self.output or self.opaque is not None):
             raise ValueError(f"input layer {self.name!r} expects no operations and cannot be an output or opaque")
-        if len(set(self.frozen)) < len(self.frozen) or ("body" in self.frozen and self.opaque is None):
+        if len(set(self.frozen)) < len(self.frozen) or (BODY in self.frozen and self.opaque is None):
             raise ValueError(
-                f"layer {self.name!r} expected distinct frozen columns of {', '.join(TRAINED_COLUMNS)}, the body of an "
-                f"opaque layer among them, got {', '.join(self.frozen)}"
+                f"layer {self.name!r} expected distinct frozen columns of {', '.join(freezable()[:-1])}, the body of "
+                f"an opaque layer among them, got {', '.join(self.frozen)}"
             )
         if self.opaque is not None and self.bias:
             raise ValueError(f"opaque layer {self.name!r} expected no bias, got one: give bias=False")
-        spatial = next((operation for operation in self.operations if isinstance(operation, Spatial)), None)
+        spatial = next((operation for operation in self.operations if operation.facts.spatial), None)
         if self.size is None and spatial is not None:
             raise ValueError(f"layer {self.name!r} expected no {spatial.kind}, as it has no maps: remove it")
-        if sum(isinstance(operation, BatchNorm) for operation in self.operations) > 1:
-            raise ValueError(f"layer {self.name!r} expects at most one batch normalisation")
+        names = [column.name for operation in self.operations for column in operation.columns]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"layer {self.name!r} expects each column once, got two operations with {twice[0]}")
         return self
-
-    @property
-    def batch_norm(self) -> BatchNorm | None:
-        """The layer's batch normalisation, if it has one."""
-        return next((op for op in self.operations if isinstance(op, BatchNorm)), None)
 
     @property
     def activation(self) -> Activation | None:
@@ -118,13 +118,23 @@ class Layer(Record):
         return tuple(operation for operation in self.operations if isinstance(operation, Activation))
 
     @property
+    def counting(self) -> Operation | None:
+        """The operation whose statistics are an average of batches that are counted, if there is one."""
+        return next((operation for operation in self.operations if operation.seen is not None), None)
+
+    @property
     def mixes_units(self) -> bool:
         """Whether a unit's output depends on the sums of others, by an operation or by the body of an opaque layer."""
-        return self.opaque is not None or any(operation.mixes_units for operation in self.operations)
+        return self.opaque is not None or any(operation.facts.reach == "layer" for operation in self.operations)
+
+    @property
+    def columns(self) -> tuple[UnitColumn, ...]:
+        """The floats that each unit of the layer carries."""
+        if self.kind == "input":
+            return ()
+        return (*[BIAS] * self.bias, *(column for operation in self.operations for column in operation.columns))
 
     @property
     def column_names(self) -> tuple[ColumnName, ...]:
-        """The float columns that each unit of the layer carries."""
-        if self.kind == "input":
-            return ()
-        return (("bias",) if self.bias else ()) + (NORMALISATION_COLUMNS if self.batch_norm else ())
+        """Their names."""
+        return tuple(column.name for column in self.columns)

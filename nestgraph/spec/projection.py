@@ -1,16 +1,14 @@
 """The records of projections: how the units of one layer feed the units of another."""
 
-import json
 import operator
 from collections.abc import Callable
-from typing import Annotated, Any, ClassVar, Literal, Self, cast
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
-from pydantic_core import CoreSchema, core_schema
+from pydantic import Field, model_validator
 
 from nestgraph.spec.extents import Extents, Size, along_all, in_words
 from nestgraph.spec.record import Extent, Name, Record
-from nestgraph.spec.wording import quoted
+from nestgraph.spec.registered import ByKind, Registered
 
 
 def _default_name(data: dict[str, Any]) -> str:
@@ -234,44 +232,9 @@ def _swept(kind: str, kernel: Size | None, stride: Size) -> str:
     return f"{kind} {in_words(kernel)}" + ("" if set(stride) == {1} else f", stride {step}")
 
 
-_BuiltIn = Annotated[Dense | Conv | OneToOne | Argument, Field(discriminator="kind")]
-KINDS = ("dense", "conv", "one_to_one", "argument")
-"""The tags of the records above."""
-REMEDY = "import the package that registers it"
-RECORDS: dict[str, type[Projection]] = {}
-"""The kinds that others have registered, by the tag of their records; see `graph.projections.register`."""
-
-
-class _ByKind:
-    """Reads and writes projections by their `kind`: those of this package, and those that are registered."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        def read(value: Any, within: Callable[[Any], Any], info: core_schema.ValidationInfo) -> Any:
-            kind = (
-                cast("dict[str, Any]", value).get("kind") if isinstance(value, dict) else getattr(value, "kind", None)
-            )
-            record = RECORDS.get(kind) if isinstance(kind, str) else None
-            if record is None and isinstance(kind, str) and kind not in KINDS:
-                known = ", ".join((*KINDS, *RECORDS))
-                raise ValueError(f"expected a kind of projection that is known ({known}), got {quoted(kind)}: {REMEDY}")
-            if record is None:
-                return within(value)
-            if isinstance(value, record):
-                return value
-            return (
-                record.model_validate_json(json.dumps(value)) if info.mode == "json" else record.model_validate(value)
-            )
-
-        def written(value: Any, within: Callable[[Any], Any], info: core_schema.SerializationInfo) -> Any:
-            return value.model_dump(mode=info.mode) if type(value) in RECORDS.values() else within(value)
-
-        inner = handler.generate_schema(_BuiltIn)
-        writing = core_schema.wrap_serializer_function_ser_schema(written, info_arg=True, schema=inner)
-        return core_schema.with_info_wrap_validator_function(read, inner, serialization=writing)
-
-    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return handler(core)
-
-
-AnyProjection = Annotated[Projection, _ByKind()]
+PROJECTIONS: Registered[Projection] = Registered(
+    "projection", Annotated[Dense | Conv | OneToOne | Argument, Field(discriminator="kind")]
+)
+"""All kinds of projections: those of this package, and those that others register by `graph.projections.register`."""
+AnyProjection = Annotated[Projection, ByKind(PROJECTIONS)]
 """Any projection, told apart by its `kind`."""

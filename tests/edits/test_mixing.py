@@ -1,16 +1,15 @@
 """What edits ask an operation is true of it, and preserving edits hold beside one that mixes units, whichever it is."""
 
-from typing import get_args
-
 import numpy as np
 import pytest
 from hypothesis import assume, event, given
 from hypothesis import strategies as st
 
 from nestgraph.edits import PRESERVING, SetMask, drop_islands
-from nestgraph.graph import Network, UnitColumns, operating
+from nestgraph.graph import Network, UnitColumns
 from nestgraph.graph.columns import Links
-from nestgraph.graph.operating import activate
+from nestgraph.graph.geometry import output_size
+from nestgraph.graph.reference import activate
 from nestgraph.spec import (
     Activation,
     AdaptivePooling,
@@ -18,10 +17,10 @@ from nestgraph.spec import (
     Dropout,
     Layer,
     LocalResponseNorm,
-    Operation,
     Pooling,
     Upsampling,
 )
+from nestgraph.spec.operations import OPERATIONS, Facts
 from tests.laws import assert_same_outputs, outputs_of, quick, unless_refused
 from tests.strategies import SEEDS, inputs_for, networks
 from tests.strategies.networks import FUNCTIONS, columns_for
@@ -39,12 +38,7 @@ EXAMPLES = {
 
 
 def test_every_operation_has_an_example():
-    kinds, waiting = set(), [get_args(Operation)[0]]
-    while waiting:
-        kind = waiting.pop()
-        waiting += get_args(kind)
-        kinds |= set() if get_args(kind) else {kind}
-    assert kinds == set(EXAMPLES)
+    assert set(OPERATIONS) == set(EXAMPLES)
 
 
 @pytest.mark.parametrize("operation", [one for many in EXAMPLES.values() for one in many], ids=repr)
@@ -53,13 +47,27 @@ def test_what_an_operation_declares_is_what_it_does(operation):
     layer = Layer(name="a", kind="feature_maps", size=(4, 4), operations=(operation,))
     columns = UnitColumns.of(np.arange(5), columns_for(layer, 5, rng))
     total = rng.standard_normal((3, 5, 4, 4))
-    moved = total.copy()
-    moved[:, 2] += 1.0
-    others = [0, 1, 3, 4]
-    changed = activate(layer, columns, moved)[:, others] != activate(layer, columns, total)[:, others]
-    assert changed.any() == operation.mixes_units == layer.mixes_units
-    if operation.keeps_sign:
+    moved, facts = total.copy(), operation.facts
+    moved[:, 2, 1, 1] += 1.0
+    now, before = activate(layer, columns, moved), activate(layer, columns, total)
+    assert now.shape[2:] == before.shape[2:] == operation.resized(layer.size) == output_size(layer)
+    changed = np.delete(now != before, 2, axis=1).any()
+    assert changed == (facts.reach == "layer") == layer.mixes_units
+    if facts.reach == "value":
+        assert np.count_nonzero(now != before) <= len(total)
+    if facts.keeps_sign:
         assert (activate(layer, columns, np.abs(total)) >= 0).all()
+    if facts.never_negative:
+        assert not (before < 0).any()
+    if facts.idle:
+        np.testing.assert_array_equal(before, total)
+    assert facts.resizes or operation.resized(layer.size) == layer.size
+    assert not facts.settles or operation.resized((7, 9)) == operation.resized(layer.size)
+    affine = operation.affine({name: values.astype(float) for name, values in columns.values.items()})
+    if affine is not None:
+        scale, centre, shift = (values.reshape(-1, 1, 1) for values in affine)
+        np.testing.assert_allclose(before, (total - centre) * scale + shift, rtol=1e-6)
+    assert {facts.subtracts, facts.adds} - {None} <= {column.name for column in operation.columns}
 
 
 def cut_off(network, layer, unit, axis):
@@ -81,22 +89,20 @@ def cut_off(network, layer, unit, axis):
     return structure
 
 
-def mixed_by(monkeypatch, network, names):
-    """The network whose layers of these names end in an operation that no edit has heard of: a softmax over units."""
+class OverUnits(Dropout):
+    """A softmax over units."""
 
-    class OverUnits(Dropout):
-        mixes_units = True
-        keeps_sign = False
+    @property
+    def facts(self):
+        return Facts()
 
-    known = operating._apply
-
-    def apply(operation, columns, x):
-        if not isinstance(operation, OverUnits):
-            return known(operation, columns, x)
+    def apply(self, x, values, ids):  # noqa: ARG002
         powers = np.exp(x - x.max(axis=1, keepdims=True))
         return powers / powers.sum(axis=1, keepdims=True) * 3
 
-    monkeypatch.setattr(operating, "_apply", apply)
+
+def mixed_by(network, names):
+    """The network whose layers of these names end in an operation that no edit has heard of: a softmax over units."""
     layers = {name: network.layer(name) for name in names}
     ends = {name: (*layer.operations, OverUnits(probability=0.0)) for name, layer in layers.items()}
     mixed = {name: layer.model_copy(update={"operations": ends[name]}) for name, layer in layers.items()}
@@ -108,24 +114,23 @@ def mixed_by(monkeypatch, network, names):
 @given(network=networks(), data=st.data())
 def test_dropping_islands_leaves_the_outputs_or_is_refused(axis, network, data):
     assume(hidden_layers(network))
-    with pytest.MonkeyPatch.context() as patch:
-        names = data.draw(st.lists(st.sampled_from(hidden_layers(network)), max_size=2, unique=True))
-        network = mixed_by(patch, network, names)
-        layer = data.draw(st.sampled_from(hidden_layers(network)))
-        structure = cut_off(network, layer, data.draw(st.sampled_from(network.units(layer).tolist())), axis)
-        assume(structure is not None)
-        edit = unless_refused(lambda: drop_islands(structure))
-        event("refused" if edit is None else f"{len(edit.edits)} edits")
-        if edit is None:
-            return
-        after = Network.of(edit.change(structure)[0]).with_bodies(
-            {name: body for name, body in network.bodies.items() if edit.change(structure)[0].has_layer(name)}
-        )
-        inputs = inputs_for(network, 3, np.random.default_rng(0))
-        before, now = outputs_of(structure, inputs), outputs_of(after, inputs)
-        for name, values in before.items():
-            scale = max(1.0, float(np.abs(values).max()))
-            np.testing.assert_allclose(now[name], values, rtol=0, atol=PRESERVING["drop_islands"] * scale)
+    names = data.draw(st.lists(st.sampled_from(hidden_layers(network)), max_size=2, unique=True))
+    network = mixed_by(network, names)
+    layer = data.draw(st.sampled_from(hidden_layers(network)))
+    structure = cut_off(network, layer, data.draw(st.sampled_from(network.units(layer).tolist())), axis)
+    assume(structure is not None)
+    edit = unless_refused(lambda: drop_islands(structure))
+    event("refused" if edit is None else f"{len(edit.edits)} edits")
+    if edit is None:
+        return
+    after = Network.of(edit.change(structure)[0]).with_bodies(
+        {name: body for name, body in network.bodies.items() if edit.change(structure)[0].has_layer(name)}
+    )
+    inputs = inputs_for(network, 3, np.random.default_rng(0))
+    before, now = outputs_of(structure, inputs), outputs_of(after, inputs)
+    for name, values in before.items():
+        scale = max(1.0, float(np.abs(values).max()))
+        np.testing.assert_allclose(now[name], values, rtol=0, atol=PRESERVING["drop_islands"] * scale)
 
 
 RECIPES = [recipe for recipe in RECIPE_CASES if recipe.__name__ in PRESERVING]
@@ -136,12 +141,11 @@ RECIPES = [recipe for recipe in RECIPE_CASES if recipe.__name__ in PRESERVING]
 @given(network=networks(), data=st.data())
 def test_preserving_recipes_hold_where_an_unknown_operation_mixes_units(recipe, network, data):
     assume(hidden_layers(network))
-    with pytest.MonkeyPatch.context() as patch:
-        names = data.draw(st.lists(st.sampled_from(hidden_layers(network)), min_size=1, unique=True))
-        mixed = mixed_by(patch, network, names)
-        rng = np.random.default_rng(data.draw(SEEDS))
-        edit = unless_refused(lambda: RECIPE_CASES[recipe](data.draw, mixed, rng))
-        event("refused" if edit is None else "made")
-        if edit is not None:
-            after = Network.of(edit.change(mixed)[0]).with_bodies(mixed.bodies)
-            assert_same_outputs(mixed, after, PRESERVING[recipe.__name__])
+    names = data.draw(st.lists(st.sampled_from(hidden_layers(network)), min_size=1, unique=True))
+    mixed = mixed_by(network, names)
+    rng = np.random.default_rng(data.draw(SEEDS))
+    edit = unless_refused(lambda: RECIPE_CASES[recipe](data.draw, mixed, rng))
+    event("refused" if edit is None else "made")
+    if edit is not None:
+        after = Network.of(edit.change(mixed)[0]).with_bodies(mixed.bodies)
+        assert_same_outputs(mixed, after, PRESERVING[recipe.__name__])

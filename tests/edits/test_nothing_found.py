@@ -63,7 +63,7 @@ FINDS_NOTHING = {
     "deepen": (lambda: edits.deepen(dense(), "output", "more", None), "with outgoing projections"),
     "insert_skip": (lambda: edits.insert_skip(stream(), "b", "a"), "expected a target"),
     "fold_batch_norm": (lambda: edits.fold_batch_norm(dense(), "fc1"), "got none"),
-    "insert_batch_norm": (lambda: edits.insert_batch_norm(normalised(), "fc1"), "got one that has it"),
+    "insert_batch_norm": (lambda: edits.insert_batch_norm(normalised(), "fc1"), "got one that has a normalisation"),
     "split_unit": (lambda: edits.split_unit(dense(), "output", 0), "one of outputs"),
     "duplicate_unit": (lambda: edits.duplicate_unit(dense(), "input", 0), "one of inputs"),
     "widen": (lambda: edits.widen(OPAQUE, frozen(OPAQUE), 1, np.random.default_rng(0)), "opaque layer"),

@@ -65,7 +65,7 @@ def test_a_network_keeps_to_its_budget(connections, outputs, hidden, seed):
         assert network.connection_count <= connections
         assert violations(network.replace()) == ()
         assert [row.accepted for row in model.run_.measurements if row.phase == "prune"].count(False) == 0
-        assert not any(network.layer(name).batch_norm for name in network.layer_names)
+        assert not any("gamma" in network.layer(name).column_names for name in network.layer_names)
         predicted = model.predict(inputs)
         assert predicted.shape == told.shape
         alone = np.concatenate([model.predict(row[None]) for row in inputs[:5]])

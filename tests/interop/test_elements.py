@@ -6,7 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nestgraph.interop.elements import SAMPLE, Elements, Ledger, UncoveredError
+from nestgraph.interop.elements import SAMPLE, Elements, Ledger
+from nestgraph.lowering.operations import UncoveredError
 from tests.laws import quick
 
 BATCH = 2

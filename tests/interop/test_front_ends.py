@@ -113,7 +113,7 @@ def test_facts_of_training_are_the_module_s():
     nn.utils.prune.l1_unstructured(module[4], "weight", 0.5)
     one, other = both(module, [IMAGES])
     assert one == other
-    assert other.layer("layer_0").batch_norm.momentum is None
+    assert other.layer("layer_0").counting is not None
     assert other.connection_count < 4 * 27 + 288
 
 

@@ -127,20 +127,20 @@ def test_a_cumulative_normalisation_goes_on_counting_through_edits():
     for x in batches[:2]:
         module.train()(x)
     network = import_module(module, batches[0])
-    norm = next(network.layer(name).batch_norm for name in network.layer_names if network.layer(name).batch_norm)
+    (norm,) = [found for name in network.layer_names if (found := network.layer(name).counting)]
     assert (norm.momentum, norm.batches) == (None, 2)
     bench = ng.Workbench(network, lambda module: torch.optim.SGD(module.parameters(), lr=0.0))
     for place, x in enumerate(batches[2:]):
         module.train()(x)
         bench.module.train()(x)
         if place == 1:
-            hidden = next(name for name in network.layer_names if network.layer(name).batch_norm)
+            hidden = next(name for name in network.layer_names if network.layer(name).counting)
             bench.apply(ng.edits.shift_activations(bench.network, "tanh", "relu"))
             bench.undo()
-            assert bench.network.layer(hidden).batch_norm.batches == 4
+            assert bench.network.layer(hidden).counting.seen == 4
     after = bench.network
-    (name,) = [name for name in after.layer_names if after.layer(name).batch_norm]
-    assert after.layer(name).batch_norm.batches == 5
+    (name,) = [name for name in after.layer_names if "gamma" in after.layer(name).column_names]
+    assert after.layer(name).counting.seen == 5
     np.testing.assert_allclose(after.unit_columns(name).values["mean"], module[1].running_mean, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(after.unit_columns(name).values["variance"], module[1].running_var, rtol=1e-5)
 
@@ -148,9 +148,9 @@ def test_a_cumulative_normalisation_goes_on_counting_through_edits():
 def test_an_edit_of_the_count_has_an_exact_inverse():
     x = torch.randn(8, 4)
     network = import_module(nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6, momentum=None), nn.Linear(6, 2)), x)
-    (name,) = [name for name in network.layer_names if network.layer(name).batch_norm]
+    (name,) = [name for name in network.layer_names if "gamma" in network.layer(name).column_names]
     applied = ng.edits.SetValues(batches={name: 7}).apply(network)
-    assert applied.network.layer(name).batch_norm.batches == 7
+    assert applied.network.layer(name).counting.seen == 7
     assert applied.inverse.apply(applied.network).network == network
     with pytest.raises(ng.NestgraphError, match="expected batches of a normalisation that averages over all"):
         ng.edits.SetValues(batches={network.output_names[0]: 7}).apply(network)

@@ -21,6 +21,7 @@ from nestgraph.policies.growth import paper_neuron, rank_one_neuron
 from nestgraph.policies.policy import plastic_projections
 from nestgraph.seeds import mlp
 from nestgraph.spec import Activation
+from nestgraph.spec.operations import Facts
 from tests.laws import check_laws, quick
 from tests.policies.evidence import evidence_for
 from tests.strategies import SEEDS, networks
@@ -308,7 +309,7 @@ def test_layers_without_one_dense_way_in_and_out_are_left_alone():
 
 def test_a_layer_that_mixes_its_units_is_not_bridged(monkeypatch):
     assert list(bridged_layers(wide())) == ["fc1", "fc2"]
-    monkeypatch.setattr(Activation, "mixes_units", True)
+    monkeypatch.setattr(Activation, "facts", Facts())
     assert bridged_layers(wide()) == {}
 
 

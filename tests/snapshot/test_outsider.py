@@ -15,13 +15,12 @@ from pydantic import TypeAdapter
 
 from nestgraph.graph import Network
 from nestgraph.graph.columns import Links
-from nestgraph.graph.operating import pointwise
 from nestgraph.graph.reference import forward
 from nestgraph.snapshot import from_bytes, to_bytes
-from nestgraph.spec import Activation, Argument, Conv, Dense, InputPort, Layer, OneToOne, Operation, OutputPort
+from nestgraph.spec import Activation, Argument, Conv, Dense, InputPort, Layer, OneToOne, OutputPort
 from nestgraph.spec.arrays import encode
-from nestgraph.spec.layer import TRAINED_COLUMNS
-from nestgraph.spec.operations import ActivationFunction
+from nestgraph.spec.operations import OPERATIONS, ActivationFunction
+from nestgraph.spec.unit_column import COLUMNS
 from tests.laws import quick
 from tests.snapshot import outsider
 from tests.strategies import inputs_for, networks
@@ -69,7 +68,8 @@ def described(network):
 def remarked(draw):
     """A network whose records also say what changes no output: what does not train, and notes."""
     network = draw(networks())
-    frozen = st.lists(st.sampled_from(TRAINED_COLUMNS), unique=True).map(tuple)
+    trained = [name for name, column in COLUMNS.items() if column.trained]
+    frozen = st.lists(st.sampled_from(trained), unique=True).map(tuple)
     layers = [
         layer.model_copy(update={"frozen": draw(frozen), "note": draw(st.sampled_from(["", "a note"]))})
         for layer in network.layers_by_name.values()
@@ -97,7 +97,7 @@ def test_the_page_says_what_every_activation_computes(function):
     operation = Activation(function=function, slope=0.3, **bounds)
     x = np.linspace(0.1 if function in ("log", "sqrt", "rsqrt") else -4.05, 4, 83)
     found = outsider.applied(plain(operation), {}, x)
-    np.testing.assert_allclose(found, pointwise(operation, x), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(found, operation.of(x), rtol=1e-9, atol=1e-12)
     assert re.search(rf"\b{function}\b", Path("docs/format.md").read_text(encoding="utf-8"))
 
 
@@ -149,7 +149,7 @@ def test_the_outsider_knows_nothing_of_the_library():
 
 ROWS = {
     "layer": Layer,
-    **{f"`{one.model_fields['kind'].default}`": one for one in get_args(get_args(Operation)[0])},
+    **{f"`{one.model_fields['kind'].default}`": one for one in OPERATIONS},
     **{one.model_fields["kind"].default: one for one in (Dense, Conv, OneToOne, Argument)},
     "input port": InputPort,
     "output port": OutputPort,

@@ -29,7 +29,6 @@ from nestgraph.graph.geometry import output_size
 from nestgraph.graph.pinning import pinned
 from nestgraph.graph.projections import meaning_of
 from nestgraph.spec import Argument, Conv, Dense, Layer, OneToOne
-from nestgraph.spec.operations import Resizing
 from tests.strategies.networks import SEEDS, areas, chains, columns_for, interfaces, sparse
 
 
@@ -226,7 +225,7 @@ def set_operations(draw, network, rng):
     """Another chain of operations that leaves the output's size."""
     names = [name for name in network.layer_names if network.layer(name).kind != "input"]
     layer = network.layer(draw(st.sampled_from(names)))
-    resizings = tuple(op for op in layer.operations if isinstance(op, Resizing))
+    resizings = tuple(op for op in layer.operations if op.facts.resizes)
     operations = draw(chains(layer.size, resize=False)) + resizings
     new = layer.model_copy(update={"operations": operations, "bias": draw(st.booleans())})
     values = columns_for(new, len(network.units(layer.name)), rng) if draw(st.booleans()) else {}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from nestgraph.edits import Batch
 from nestgraph.edits.islands import island_edits
 from nestgraph.graph import Grid, Links, Network, Structure, UnitColumns, Whole
-from nestgraph.graph.geometry import output_size, swept_size
+from nestgraph.graph.geometry import output_size
 from nestgraph.graph.projections import meaning_of
 from nestgraph.spec import (
     Activation,
@@ -32,6 +32,7 @@ from nestgraph.spec import (
     Upsampling,
 )
 from nestgraph.spec.operations import ActivationFunction
+from nestgraph.spec.windows import swept_size
 from tests.strategies.bodies import Mixing
 
 FUNCTIONS: tuple[ActivationFunction, ...] = get_args(ActivationFunction)[

@@ -7,11 +7,10 @@ computed once and kept beside them.
 from nestgraph.graph.columns.connections import PART, Address, Common, ConnectionColumns, Ends, gathered
 from nestgraph.graph.columns.grid import Grid
 from nestgraph.graph.columns.links import Links
-from nestgraph.graph.columns.units import NEUTRAL, UnitColumns
+from nestgraph.graph.columns.units import UnitColumns
 from nestgraph.graph.columns.whole import Whole
 
 __all__ = [
-    "NEUTRAL",
     "PART",
     "Address",
     "Common",

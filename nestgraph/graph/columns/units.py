@@ -9,8 +9,7 @@ import numpy as np
 
 from nestgraph.errors import StructureError
 from nestgraph.spec.arrays import AnyArray, frozen
-
-NEUTRAL: Mapping[str, float] = {"bias": 0.0, "gamma": 1.0, "beta": 0.0, "mean": 0.0, "variance": 1.0}
+from nestgraph.spec.unit_column import neutral
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +39,7 @@ class UnitColumns:
     @classmethod
     def neutral(cls, count: int, names: tuple[str, ...]) -> Self:
         """`count` new units numbered from 0 whose columns change nothing (zero bias, identity normalisation)."""
-        return cls.of(np.arange(count), {name: np.full(count, NEUTRAL[name], np.float32) for name in names})
+        return cls.of(np.arange(count), {name: np.full(count, neutral(name), np.float32) for name in names})
 
     @cached_property
     def position(self) -> dict[int, int]:

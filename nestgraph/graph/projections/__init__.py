@@ -2,14 +2,13 @@
 
 from typing import Any
 
-from nestgraph.errors import StructureError
 from nestgraph.graph.projections.argument import ArgumentMeaning
 from nestgraph.graph.projections.conv import ConvMeaning
 from nestgraph.graph.projections.dense import DenseMeaning
 from nestgraph.graph.projections.meaning import Meaning
 from nestgraph.graph.projections.one_to_one import OneToOneMeaning
 from nestgraph.graph.structure import Structure
-from nestgraph.spec.projection import RECORDS, Argument, Conv, Dense, OneToOne, Projection
+from nestgraph.spec.projection import PROJECTIONS, Argument, Conv, Dense, OneToOne, Projection
 
 MEANINGS: dict[type[Projection], type[Meaning[Any, Any]]] = {
     Dense: DenseMeaning,
@@ -27,13 +26,8 @@ def register(record: type[Projection], meaning: type[Meaning[Any, Any]]) -> None
     Raises:
         StructureError: the tag is another record's.
     """
-    kind = record.model_fields["kind"].default
-    known = next((each for each in MEANINGS if each.model_fields["kind"].default == kind), record)
-    if known is not record or not isinstance(kind, str):
-        raise StructureError(
-            f"register expected a record with a kind of its own, got {kind!r}, which {known.__name__} has"
-        )
-    RECORDS[kind], MEANINGS[record] = record, meaning
+    PROJECTIONS.add(record)
+    MEANINGS[record] = meaning
 
 
 def meaning_of(structure: Structure, projection: Projection) -> Meaning[Any, Any]:

@@ -7,13 +7,12 @@ import numpy as np
 
 from nestgraph.graph.columns import ConnectionColumns, Grid
 from nestgraph.graph.columns.areas import fits
-from nestgraph.graph.geometry import swept_size
-from nestgraph.graph.operating import flattened, windows_of
 from nestgraph.graph.projections.meaning import Meaning
 from nestgraph.graph.projections.sweeping import reads_around_its_place, reads_its_place, swept
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.extents import Size
 from nestgraph.spec.projection import Conv
+from nestgraph.spec.windows import flattened, swept_size, windows_of
 
 
 class ConvMeaning(Meaning[Conv, Grid]):

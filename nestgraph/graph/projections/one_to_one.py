@@ -7,13 +7,13 @@ from typing import ClassVar
 import numpy as np
 
 from nestgraph.graph.columns import ConnectionColumns, Links
-from nestgraph.graph.geometry import is_single, swept_size
-from nestgraph.graph.operating import by_unit, flattened, windows_of
+from nestgraph.graph.geometry import is_single
 from nestgraph.graph.projections.meaning import Meaning
 from nestgraph.graph.projections.sweeping import reads_around_its_place, reads_its_place, swept
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.extents import Size
 from nestgraph.spec.projection import OneToOne
+from nestgraph.spec.windows import by_unit, flattened, swept_size, windows_of
 
 
 class OneToOneMeaning(Meaning[OneToOne, Links]):

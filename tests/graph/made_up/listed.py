@@ -16,7 +16,7 @@ from nestgraph.graph.projections import register
 from nestgraph.graph.projections.meaning import Meaning
 from nestgraph.lowering.compact_emitters import TERMS
 from nestgraph.lowering.emitters import PROJECTIONS
-from nestgraph.lowering.slots import as_tensor
+from nestgraph.lowering.tensors import as_tensor
 from nestgraph.lowering.terms import Term
 from nestgraph.spec.projection import Projection
 
