@@ -38,7 +38,7 @@ from nestgraph.edits.layers import (
 from nestgraph.edits.units import AddUnits, RemoveUnits
 from nestgraph.snapshot.document import Shape
 from nestgraph.snapshot.limits import LIMITS
-from nestgraph.snapshot.packing import Places, Singles, ascending, empty, no_places, no_values
+from nestgraph.snapshot.packing import Places, PlacesOrNone, Singles, ascending, empty, no_places, no_values
 from nestgraph.spec.arrays import AnyArray, Booleans, Integers, owned
 from nestgraph.spec.projection import AnyProjection
 from nestgraph.spec.record import ArrayRecord, Name, Text, absent
@@ -104,10 +104,12 @@ class CompactMask(ArrayRecord):
 
 
 class CompactBlock(ArrayRecord):
-    """`Block`: the shape of its weights, the places of the active ones (absent where all are), and their values."""
+    """`Block`: the shape of its weights, the places of the active ones (absent where all are, an empty text where
+    none is), and their values.
+    """
 
     shape: Shape
-    live: Annotated[Places | None, Field(exclude_if=absent)] = None
+    live: Annotated[PlacesOrNone | None, Field(exclude_if=absent)] = None
     weights: Annotated[Singles, Field(exclude_if=empty)] = Field(default_factory=no_values)
     area: Annotated[Booleans | None, Field(exclude_if=absent)] = None
     links: Annotated[Integers | None, Field(exclude_if=absent)] = None

@@ -91,24 +91,35 @@ def _bytes(text: Any) -> bytes:
 
 @dataclass(frozen=True)
 class _Text:
-    """Annotation that makes an array a pydantic field whose JSON form is a text."""
+    """Annotation that makes an array a pydantic field whose JSON form is a text.
+
+    Attributes:
+        dtype: of the array.
+        blank: whether an empty text is an array of nothing, where an absent field is something else.
+    """
 
     dtype: str
+    blank: bool = False
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         dtype = np.dtype(self.dtype)
         read, write = (read_places, write_places) if dtype.kind == "i" else (_read_singles, _write_singles)
+
+        def read_text(text: Any) -> AnyArray:
+            return frozen(np.zeros(0, dtype), dtype) if self.blank and text == "" else read(text)
+
         return core_schema.json_or_python_schema(
-            json_schema=core_schema.no_info_plain_validator_function(read),
+            json_schema=core_schema.no_info_plain_validator_function(read_text),
             python_schema=core_schema.no_info_plain_validator_function(lambda value: frozen(value, dtype)),
             serialization=core_schema.plain_serializer_function_ser_schema(write, when_used="json"),
         )
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {"type": "string", "contentEncoding": "base64", "minLength": 4}
+        return {"type": "string", "contentEncoding": "base64", "minLength": 0 if self.blank else 4}
 
 
 Places = Annotated[AnyArray, _Text("int64")]
+PlacesOrNone = Annotated[AnyArray, _Text("int64", blank=True)]
 Singles = Annotated[AnyArray, _Text("float32")]
 
 

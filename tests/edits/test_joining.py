@@ -326,11 +326,8 @@ def test_proposals_that_each_cut_units_off_are_joined_whatever_their_order(make)
 
 def lifted(network, layer):
     """Units that give something where they read nothing."""
-    values = {
-        "beta" if "beta" in network.layer(layer).column_names else "bias": np.ones(
-            len(network.units(layer)), np.float32
-        )
-    }
+    column = "beta" if "beta" in network.layer(layer).column_names else "bias"
+    values = {column: np.ones(len(network.units(layer)), np.float32)}
     return SetValues(units={layer: values}).apply(network).network
 
 

@@ -100,6 +100,13 @@ def test_places_are_base64_with_padding_and_nothing_else(text):
         read_places(text)
 
 
+def test_a_block_without_an_active_connection_is_told_from_one_whose_all_are():
+    for mask in (np.zeros((2, 1), bool), np.ones((2, 1), bool)):
+        block = Block(weight=np.zeros((2, 1), np.float32), mask=mask)
+        edit = AddUnits(layer="a", ids=np.array([3]), blocks={"p": block})
+        assert read(line_of(edit)).edit == edit
+
+
 def steps_of(text):
     """Places by what docs/format.md says alone."""
     place, value, shift = -1, 0, 0
