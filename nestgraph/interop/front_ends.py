@@ -123,10 +123,10 @@ def _network(subject: Subject, graph: fx.GraphModule, whole: dict[str, str], cal
     Where what the module has pruned leaves a unit without a path from an input that an opaque layer reads or that is an
     output, units without weights keep theirs, which are 0.
     """
-    name_functions(graph)
     recorder = Recorder(graph)
     computed(subject, lambda *examples: recorder.run(*examples))
     spread_outputs(graph.graph, recorder.facts)
+    name_functions(graph, recorder.facts)
 
     def read(whole_units: bool) -> Network:
         reading = Reading(graph, recorder.facts, whole, subject.given, subject.said, whole_units, call.results)

@@ -9,22 +9,44 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
+from nestgraph.interop.spelled_out import Named, Transposed, linear_maps, rms_norms
+
 ADDITIONS = cast("tuple[Any, ...]", (operator.add, torch.add))
 PRODUCTS = cast("tuple[Any, ...]", (operator.mul, torch.mul))
 QUOTIENTS = cast("tuple[Any, ...]", (operator.truediv, torch.div))
 
 
-def name_functions(module: fx.GraphModule) -> None:
-    """Replace `relu6(x + 3) / 6` by hardsigmoid, `x * hardsigmoid(x)` by hardswish and `x * sigmoid(x)` by SiLU."""
+def name_functions(module: fx.GraphModule, facts: dict[fx.Node, Any]) -> None:
+    """Replace what a module spells out by the function that it is.
+
+    `relu6(x + 3) / 6` is hardsigmoid, `x * hardsigmoid(x)` hardswish and `x * sigmoid(x)` SiLU;
+    `x * rsqrt(mean(x ** 2, -1) + e)`, multiplied by a weight or not, is an RMS norm; `addmm` is a linear map, over the
+    last axis where the axes before it were one and come back.
+
+    Args:
+        module: the traced module, which is changed.
+        facts: what each node gave; those of new nodes are added.
+    """
     for node in list(module.graph.nodes):
-        for function, x in chain(_sixths(module, node), _gated(module, node)):
-            with module.graph.inserting_after(node):
-                named = module.graph.call_function(function, (x,))
-            named.meta = dict(node.meta)
+        found = chain(_sixths(module, node), _gated(module, node), rms_norms(node, facts), linear_maps(node, facts))
+        for function, args in found:
+            with module.graph.inserting_before(node):
+                turned = tuple(_added(module.graph, arg, facts) for arg in args)
+                named = module.graph.call_function(function, turned)
+            named.meta, facts[named] = dict(node.meta), facts[node]
             node.replace_all_uses_with(named)
             _erase(module.graph, node)
             break
     module.recompile()
+
+
+def _added(graph: fx.Graph, arg: Any, facts: dict[fx.Node, Any]) -> Any:
+    """An argument of a new node: one that is to be transposed is, by a node of its own."""
+    if not isinstance(arg, Transposed):
+        return arg
+    turned = graph.call_method("t", (arg.matrix,))
+    turned.meta, facts[turned] = dict(arg.matrix.meta), arg.fact
+    return turned
 
 
 def _erase(graph: fx.Graph, node: fx.Node) -> None:
@@ -36,28 +58,28 @@ def _erase(graph: fx.Graph, node: fx.Node) -> None:
             _erase(graph, near)
 
 
-def _sixths(module: fx.GraphModule, node: fx.Node) -> Iterator[tuple[Any, fx.Node]]:
-    """What divides by 6, as a function and what it is of."""
+def _sixths(module: fx.GraphModule, node: fx.Node) -> Iterator[Named]:
+    """What divides by 6, as a function and its arguments."""
     for above, six in _operands(node, QUOTIENTS):
         if six != 6:
             continue
         if (x := _shifted(module, above)) is not None:
-            yield functional.hardsigmoid, x
+            yield functional.hardsigmoid, (x,)
         for pair in _operands(above, PRODUCTS):
             for x, other in (pair, pair[::-1]):
                 if isinstance(x, fx.Node) and _shifted(module, other) is x:
-                    yield functional.hardswish, x
+                    yield functional.hardswish, (x,)
 
 
-def _gated(module: fx.GraphModule, node: fx.Node) -> Iterator[tuple[Any, fx.Node]]:
-    """What multiplies a tensor by a sigmoid of it, as a function and what it is of."""
+def _gated(module: fx.GraphModule, node: fx.Node) -> Iterator[Named]:
+    """What multiplies a tensor by a sigmoid of it, as a function and its arguments."""
     for pair in _operands(node, PRODUCTS):
         for x, other in (pair, pair[::-1]):
             if isinstance(x, fx.Node) and isinstance(other, fx.Node) and x in other.all_input_nodes:
                 if _is(module, other, functional.hardsigmoid, nn.Hardsigmoid):
-                    yield functional.hardswish, x
+                    yield functional.hardswish, (x,)
                 if _is(module, other, torch.sigmoid, nn.Sigmoid) or other.target == "sigmoid":
-                    yield functional.silu, x
+                    yield functional.silu, (x,)
 
 
 def _shifted(module: fx.GraphModule, node: Any) -> fx.Node | None:

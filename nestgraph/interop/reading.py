@@ -125,7 +125,7 @@ class Reading:
             with torch.no_grad():
                 constant = called(self._module, node)(*args, **kwargs)
             self._parameters[node] = self._parameters_of(node) if isinstance(constant, Tensor) else frozenset()
-            return constant
+            return _trained(node, constant, args)
         self._sized.discard(node)
         if not contains(fact, TensorFact):
             self._sized.add(node)
@@ -163,6 +163,8 @@ class Reading:
         name = operation(node)
         if name in CASTS:
             return same_type(args[0], self._facts[node])
+        if name in JOINS:
+            args = tuple(_without_empty(arg) for arg in args)
         if name in JOINS and contains((args, kwargs), Tensor):
             raise UncoveredError(f"{name} puts constants beside elements")
         if name in MOVES:
@@ -295,3 +297,19 @@ class Reading:
             shape = tuple(x.index.shape[1:])
             found = self._opaque_layer(nn.Identity(), [(x, torch.float32)], shape, str(reason))
         return self._weaver.ledger.regions[max(found.regions)].layer
+
+
+def _trained(node: fx.Node, constant: Any, args: Sequence[Any]) -> Any:
+    """A constant as a parameter, where it is one that was moved alone: what is made of it trains as that does."""
+    held = args[0] if args and operation(node) in MOVES - JOINS else None
+    if not isinstance(held, nn.Parameter) or not isinstance(constant, Tensor):
+        return constant
+    return nn.Parameter(constant.detach(), held.requires_grad)
+
+
+def _without_empty(arg: Any) -> Any:
+    """What is joined without constants that have no elements, such as caches that hold nothing yet."""
+    if not isinstance(arg, (list, tuple)):
+        return arg
+    parts = cast("Sequence[Any]", arg)
+    return [part for part in parts if not (isinstance(part, Tensor) and not part.numel())]
