@@ -21,9 +21,9 @@ def add(weaver: Weaver, input: Any, other: Any, alpha: float = 1) -> Elements:
         return weaver.sum([input, other], [1, alpha])
     if not isinstance(input, Elements | Tensor) and input == 0 and alpha == 1:  # where Python's sum begins
         return other
-    if isinstance(input, Elements):
-        return weaver.placed(input, bias=constants(input, other) * alpha, frozen=weaver.is_frozen(other))
-    return weaver.placed(other, alpha, constants(other, input), frozen=weaver.is_frozen(input))
+    x, shift, scale, by = (input, other, 1, alpha) if isinstance(input, Elements) else (other, input, alpha, 1)
+    axis = weaver.ledger.units_axis(x)
+    return weaver.placed(x, scale, constants(x, shift, axis) * by, frozen=weaver.is_frozen(shift), axis=axis)
 
 
 def sub(weaver: Weaver, input: Any, other: Any, alpha: float = 1) -> Elements:
@@ -35,12 +35,10 @@ def mul(weaver: Weaver, input: Any, other: Any) -> Elements:
     """A product of layers, or of a layer and a constant of each unit."""
     x, y = (input, other) if isinstance(input, Elements) else (other, input)
     if not isinstance(y, Elements):
-        return weaver.placed(x, constants(x, y), trained=isinstance(y, nn.Parameter), frozen=weaver.is_frozen(y))
+        axis, trained = weaver.ledger.units_axis(x), isinstance(y, nn.Parameter)
+        return weaver.placed(x, constants(x, y, axis), trained=trained, frozen=weaver.is_frozen(y), axis=axis)
     if y.index[0].numel() > x.index[0].numel():
         x, y = y, x
-    single = (*x.index.shape[:2], *[1] * (x.index.ndim - 2))
-    if y.index.shape not in (x.index.shape, single):
-        raise UncoveredError("a product of tensors whose units do not pair up")
     return weaver.product(x, y)
 
 
@@ -50,12 +48,13 @@ def div(weaver: Weaver, input: Any, other: Any, rounding_mode: str | None = None
         raise UncoveredError("a division that rounds")
     if isinstance(other, Elements):
         return mul(weaver, input, weaver.pointwise(other, Activation(function="reciprocal")))
-    return weaver.placed(input, 1 / constants(input, other))
+    axis = weaver.ledger.units_axis(input)
+    return weaver.placed(input, 1 / constants(input, other, axis), axis=axis)
 
 
 def neg(weaver: Weaver, input: Elements) -> Elements:
     """The negative."""
-    return weaver.placed(input, -1)
+    return weaver.placed(input, -1, axis=weaver.ledger.units_axis(input))
 
 
 def square(weaver: Weaver, input: Elements, exponent: Any = 2) -> Elements:
@@ -65,16 +64,16 @@ def square(weaver: Weaver, input: Elements, exponent: Any = 2) -> Elements:
     return weaver.product(input, input)
 
 
-def constants(x: Elements, value: Number) -> AnyArray:
-    """(channels,): a constant for each unit of `x`.
+def constants(x: Elements, value: Number, axis: int = 1) -> AnyArray:
+    """(channels,): a constant for each unit of `x`, which stand along an axis.
 
     Raises:
         UncoveredError: the constant differs between samples or within a map.
     """
     given = as_array(value) if isinstance(value, Tensor) else np.float32(value)
-    channels, *size = x.index.shape[1:]
     try:
-        spread = np.broadcast_to(given, (1, channels, *size)).reshape(channels, -1)
+        spread = np.moveaxis(np.broadcast_to(given, (1, *x.index.shape[1:])), axis, 1)
+        spread = spread.reshape(spread.shape[1], -1)
     except ValueError:
         raise UncoveredError("a constant of a shape that gives no value to each unit") from None
     if (spread != spread[:, :1]).any():

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from nestgraph.lowering.operations import UncoveredError
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.extents import MAX_EXTENTS
 
 SAMPLE = 1 << 44
 """What the numbers of the next sample's elements are higher by."""
@@ -79,6 +80,10 @@ class Elements:
     regions: frozenset[int]
     known: tuple[Refs, int] | None = None
 
+    def turned(self, axis: int, to: int) -> "Elements":
+        """The same with one axis at another place; writes to either are seen in both."""
+        return self if axis == to else Elements(self.index.movedim(axis, to), self.regions)
+
 
 class Ledger:
     """All regions so far."""
@@ -140,9 +145,9 @@ class Ledger:
         return regions, numbers - starts[regions]
 
     def refs(self, x: Elements) -> Refs:
-        """Which unit each channel of (batch, channels[, height, width]) holds, its map whole and in order.
+        """Which unit each channel of (batch, channels, *size) holds, its map whole and in order.
 
-        A unit of one element stands for a neuron and for a map of size (1, 1) alike.
+        A unit of one element stands for a neuron and for a map of one place alike.
 
         Raises:
             UncoveredError: a channel holds something else.
@@ -152,8 +157,8 @@ class Ledger:
         return x.known[0]
 
     def _looked_up(self, numbers: AnyArray) -> Refs:
-        if numbers.ndim not in (1, 3):
-            raise UncoveredError(f"expected (batch, units) or (batch, maps, height, width), got {numbers.ndim} axes")
+        if not 1 <= numbers.ndim <= 1 + MAX_EXTENTS:
+            raise UncoveredError(f"expected (batch, units) or maps of up to 3 extents, got {numbers.ndim} axes")
         if not numbers.size:
             raise UncoveredError("a tensor without elements")
         each = numbers.size // len(numbers)
@@ -163,11 +168,24 @@ class Ledger:
         whole = areas == each
         if not (whole.all() and (places % areas == 0).all() and (np.diff(channels, axis=1) == 1).all()):
             raise UncoveredError("a channel is no unit of a layer: maps were cut, transposed or flattened")
-        if numbers.ndim == 3 and any(
-            self.regions[r].size not in ((), numbers.shape[1:]) for r in set(regions.tolist())
-        ):
+        if numbers.ndim > 1 and any(self.regions[r].size not in ((), numbers.shape[1:]) for r in set(regions.tolist())):
             raise UncoveredError("maps were reshaped")
         return Refs(regions, places // areas)
+
+    def units_axis(self, *tensors: Elements) -> int:
+        """The axis along which the units of tensors of as many axes stand; 1 where no axis has units alone."""
+        axes = tensors[0].index.ndim
+        if any(x.index.ndim != axes for x in tensors):
+            return 1
+        return next((axis for axis in (1, *range(axes - 1, 1, -1)) if all(self.stand(x, axis) for x in tensors)), 1)
+
+    def stand(self, x: Elements, axis: int) -> bool:
+        """Whether the units of a tensor stand along an axis."""
+        try:
+            self.refs(x.turned(axis, 1))
+        except UncoveredError:
+            return False
+        return True
 
     def whole_region(self, x: Elements) -> Region | None:
         """The region of which a tensor has all elements in order, whatever its axes; None where it is no such."""

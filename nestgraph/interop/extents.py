@@ -15,7 +15,7 @@ from nestgraph.spec import InputPort, Interface
 TOLERANCE = 1e-3
 """The largest difference of outputs that is none, relative to the largest value of each."""
 
-Axes = tuple[bool, bool]
+Axes = tuple[bool, ...]
 
 
 def differences(network: Network, examples: Sequence[Tensor], expected: Any) -> list[float]:
@@ -38,25 +38,34 @@ def _difference(got: Tensor, wanted: Tensor) -> float:
 def freed(network: Network, module: Callable[..., Any], examples: Sequence[Tensor]) -> Network:
     """The network with those extents of its inputs free at which module and network agree beside the examples'.
 
-    Height and width are tried together first, then each alone. What fails for any reason stays fixed.
+    All are tried together first, then each alone. What fails for any reason stays fixed.
 
     Args:
         network: of the module.
         module: what gives the module's results for tensors.
         examples: that they agree for.
     """
-    for axes in ((True, True), (True, False), (False, True)):
+    for axes in _trials(max(len(network.layer(port.layer).size or ()) for port in network.inputs)):
         free = _with_free(network, axes)
         if free is not None and _agrees(free, module, examples):
             return free
     return network
 
 
+def _trials(count: int) -> Iterator[Axes]:
+    """Which of so many extents to try as free ones."""
+    if count:
+        yield (True,) * count
+    for place in range(count if count > 1 else 0):
+        yield tuple(other == place for other in range(count))
+
+
 def _with_free(network: Network, axes: Axes) -> Network | None:
     """The network with these axes of its maps free, where nothing in it holds them; None where all are held."""
+    sizes = [network.layer(port.layer).size or () for port in network.inputs]
     ports = tuple(
-        port.model_copy(update={"free": axes}) if len(network.layer(port.layer).size or ()) == 2 else port
-        for port in network.inputs
+        port.model_copy(update={"free": _said(axes[: len(size)])}) if size and port.shape is None else port
+        for port, size in zip(network.inputs, sizes, strict=True)
     )
     structure = network.with_interface(Interface(inputs=ports, outputs=network.outputs))
     settled = tuple(port.model_copy(update={"free": _said(free_extents(structure, port))}) for port in ports)
@@ -87,16 +96,18 @@ def _resized(ports: Sequence[InputPort], examples: Sequence[Tensor]) -> Iterator
     """The examples at larger sizes, which differ between the axes: of a little more, and of several times as much.
 
     A little more keeps what must divide by 32, as encoders and decoders ask for; several times keeps proportions
-    between inputs.
+    between inputs. Volumes grow by less, as they have more places.
     """
     pairs = list(zip(ports, examples, strict=True))
-    for more, times in (((32, 64), (1, 1)), ((0, 0), (2, 3))):
-        yield [_tiled(x, port.free, more, times) if port.free else x for port, x in pairs]
+    step = 8 if any(len(port.free) > 2 for port in ports) else 32
+    for more, times in (((step, 2 * step, 3 * step), (1, 1, 1)), ((0, 0, 0), (2, 3, 4))):
+        yield [_tiled(x, port, more, times) if port.free else x for port, x in pairs]
 
 
-def _tiled(x: Tensor, free: Sequence[bool], more: tuple[int, int], times: tuple[int, int]) -> Tensor:
-    """A tensor (batch, channels, height, width) repeated along its free axes up to a larger size."""
-    for axis, may, added, factor in zip((2, 3), free, more, times, strict=True):
+def _tiled(x: Tensor, port: InputPort, more: Sequence[int], times: Sequence[int]) -> Tensor:
+    """Samples of an input repeated along its free axes up to a larger size."""
+    places = [axis for axis in range(1, x.ndim) if axis != port.axis]
+    for axis, may, added, factor in zip(places, port.free, more, times, strict=False):
         if may:
             extent = x.shape[axis]
             x = x.index_select(axis, torch.arange(extent * factor + added) % extent)

@@ -37,12 +37,14 @@ class Subject:
         given: example inputs, of single precision.
         call: how the module takes them.
         said: what to say of the inputs; empty for nothing.
+        axes: for each input the axis at which its units stand; None where its readers say so.
     """
 
     module: nn.Module
     given: Sequence[Tensor]
     call: Call = field(default_factory=Call)
     said: str = ""
+    axes: Sequence[int | None] = ()
 
     def examples(self, samples: int = BATCH) -> list[Tensor]:
         """So many samples of each example input."""
@@ -129,7 +131,8 @@ def _network(subject: Subject, graph: fx.GraphModule, whole: dict[str, str], cal
     name_functions(graph, recorder.facts)
 
     def read(whole_units: bool) -> Network:
-        reading = Reading(graph, recorder.facts, whole, subject.given, subject.said, whole_units, call.results)
+        told = (subject.given, subject.said, whole_units, call.results, subject.axes)
+        reading = Reading(graph, recorder.facts, whole, *told)
         return Network.of(reading.structure())
 
     try:

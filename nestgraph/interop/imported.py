@@ -45,6 +45,7 @@ class Imported:
         module: nn.Module,
         example_inputs: Tensor | Sequence[Tensor] | Mapping[str, Tensor],
         outputs: Outputs = None,
+        axes: Sequence[int | None] = (),
     ) -> None:
         """Import the module, and find where its elements went, which takes about as long four times.
 
@@ -52,11 +53,12 @@ class Imported:
             module: it is not changed.
             example_inputs: as for `import_module`.
             outputs: likewise.
+            axes: likewise.
 
         Raises:
             InteropError: see `import_module`, or the network depends on the values of the weights.
         """
-        self.network, front, subject = imported(module, example_inputs, outputs)
+        self.network, front, subject = imported(module, example_inputs, outputs, axes)
         self._tensors = Tensors.of(module)
         self._origins = origins(module, subject, front, self.network, self._tensors)
         self._parameters = parameters(module)

@@ -17,13 +17,17 @@ from nestgraph.interop.wrappers import check_readable, unwrapped
 from nestgraph.lowering.dense import is_dense
 from nestgraph.lowering.evaluating import evaluated, single
 from nestgraph.spec.arguments import checked
+from nestgraph.spec.extents import MAX_EXTENTS
 
 PRECISIONS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
 @checked(InteropError)
 def import_module(
-    module: nn.Module, example_inputs: Tensor | Sequence[Tensor] | Mapping[str, Tensor], outputs: Outputs = None
+    module: nn.Module,
+    example_inputs: Tensor | Sequence[Tensor] | Mapping[str, Tensor],
+    outputs: Outputs = None,
+    axes: Sequence[int | None] = (),
 ) -> Network:
     """The network that a PyTorch module computes, with copies of the module's weights.
 
@@ -36,26 +40,31 @@ def import_module(
     place in what the module returns.
 
     What goes in and comes out has the module's order and shapes (`Network.inputs`, `Network.outputs`); inputs that
-    `forward` does not use and results that it gives twice are among them. The height and width of maps are fixed as the
-    examples have them, unless module and network agree at other sizes, too, which is tried; then they are free.
+    `forward` does not use and results that it gives twice are among them. The extents of maps are fixed as the
+    examples have them, unless module and network agree at other sizes, too, which is tried; then they are free. Whether
+    an input is maps (batch, units, *size) or tokens (batch, *size, units) is asked of what reads it.
 
     Args:
         module: the module; it is not changed, and other threads can use it and import it meanwhile. Of what
             `torch.compile`, `DataParallel`, `DistributedDataParallel` and averages of weights put around it the module
             inside is read.
         example_inputs: a tensor (batch, ...) for each parameter of `forward` without a default, in their order or by
-            their names. Of axes other than (batch, features) and (batch, channels, height, width) the elements become
-            features. Whole numbers, such as ids of tokens, tell by their least and largest what the input may hold.
+            their names. Where no reader says which axis holds units, each number of a sample is a feature, but for
+            images (batch, channels, height, width). Whole numbers, such as ids of tokens, tell by their least and
+            largest what the input may hold.
         outputs: the results that the network gives: names or places in what the module returns, with dots before those
             of inner ones. Without, all of them; of a `ModelOutput` those that are tensors.
+        axes: for each input the axis at which its units stand, from 1 up, or None; for those whose readers disagree.
 
     Raises:
         InteropError: the module cannot be read, or its inputs or outputs have a form that a network has not.
     """
-    return imported(module, example_inputs, outputs)[0]
+    return imported(module, example_inputs, outputs, axes)[0]
 
 
-def imported(module: nn.Module, examples: Examples, outputs: Outputs = None) -> tuple[Network, str, Subject]:
+def imported(
+    module: nn.Module, examples: Examples, outputs: Outputs = None, axes: Sequence[int | None] = ()
+) -> tuple[Network, str, Subject]:
     """The network of a module, the front end that read it, and what it read (see `import_module`).
 
     Raises:
@@ -64,8 +73,9 @@ def imported(module: nn.Module, examples: Examples, outputs: Outputs = None) -> 
     check_readable(module)
     call, given = call_of(unwrapped(module), examples, outputs)
     _check_examples(given)
+    _check_axes(axes, given)
     said = _precision(module, given)
-    subject = Subject(evaluated(module, unwrapped), [single(tensor) for tensor in given], call, said)
+    subject = Subject(evaluated(module, unwrapped), [single(tensor) for tensor in given], call, said, axes)
     first: InteropError | None = None
     with torch.no_grad():
         for front, network in networks(subject):
@@ -127,6 +137,22 @@ def _check_examples(given: Sequence[Any]) -> None:
     if len({len(tensor) for tensor in given}) > 1 or not len(given[0]):
         shapes = [tuple(tensor.shape) for tensor in given]
         raise InteropError(f"import_module expected as many samples in each example input, got {shapes}")
+
+
+def _check_axes(axes: Sequence[int | None], given: Sequence[Tensor]) -> None:
+    """Refuse axes that the examples do not have, or at which a network cannot have units.
+
+    Raises:
+        InteropError: there are such.
+    """
+    pairs = zip(axes, given, strict=False)
+    fit = all(axis is None or (1 <= axis < x.ndim and x.ndim <= MAX_EXTENTS + 2) for axis, x in pairs)
+    if len(axes) > len(given) or not fit:
+        shapes = [tuple(tensor.shape) for tensor in given]
+        raise InteropError(
+            f"import_module expected axes of inputs of up to {MAX_EXTENTS + 2} axes, from 1 up, got {list(axes)} for "
+            f"inputs of {shapes}"
+        )
 
 
 def _compare(network: Network, examples: Sequence[Tensor], expected: Any) -> None:

@@ -11,7 +11,7 @@ from torch.nn.utils import prune
 
 from nestgraph.interop.elements import Elements
 from nestgraph.interop.pointwise import celu, glu, prelu, softplus, softshrink
-from nestgraph.interop.vocabulary import conv2d, linear
+from nestgraph.interop.vocabulary import convolution, linear
 from nestgraph.interop.weaving import Weaver
 from nestgraph.lowering import operations
 from nestgraph.lowering.operations import Handler, Row, UncoveredError
@@ -32,13 +32,13 @@ def _linear(module: nn.Linear) -> Handler:
     return row
 
 
-def _convolution(module: nn.Conv2d) -> Handler:
+def _convolution(module: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> Handler:
     if module.padding_mode != "zeros":
         raise UncoveredError(f"a convolution with padding mode {module.padding_mode!r}")
     sweep = (module.stride, module.padding, module.dilation, module.groups)
 
     def row(weaver: Weaver, x: Elements) -> Elements:
-        return conv2d(weaver, x, module.weight, module.bias, *sweep, _pruned(module))
+        return convolution(weaver, x, module.weight, module.bias, *sweep, _pruned(module))
 
     return row
 
@@ -46,7 +46,9 @@ def _convolution(module: nn.Conv2d) -> Handler:
 MODULES: ChainMap[type[nn.Module], Row] = ChainMap(
     {
         nn.Linear: _linear,
+        nn.Conv1d: _convolution,
         nn.Conv2d: _convolution,
+        nn.Conv3d: _convolution,
         nn.CELU: with_attributes(celu, "alpha"),
         nn.Softplus: with_attributes(softplus, "beta", "threshold"),
         nn.Softshrink: with_attributes(softshrink, "lambd"),

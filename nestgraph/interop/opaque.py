@@ -12,7 +12,7 @@ from nestgraph.interop.nodes import written_by
 
 
 class Gathered(nn.Module):
-    """A tensor put together from the outputs of layers: (batch, units[, height, width]) each.
+    """A tensor put together from the outputs of layers: (batch, units, *size) each.
 
     Attributes:
         places: which of the layers it reads.
@@ -38,11 +38,15 @@ class Gathered(nn.Module):
 
 
 class Excerpt(nn.Module):
-    """A part of a module that reads layers as they are and gives (batch, *shape)."""
+    """A part of a module that reads layers as they are and gives (batch, *shape), in which units come first.
 
-    def __init__(self, inputs: Sequence[Gathered], inner: nn.Module, shape: tuple[int, ...]) -> None:
+    Attributes:
+        axis: where the units stand in what the inner module gives.
+    """
+
+    def __init__(self, inputs: Sequence[Gathered], inner: nn.Module, shape: tuple[int, ...], axis: int = 1) -> None:
         super().__init__()
-        self.inputs, self.inner, self.shape = nn.ModuleList(inputs), inner, shape
+        self.inputs, self.inner, self.shape, self.axis = nn.ModuleList(inputs), inner, shape, axis
 
     def forward(self, *layers: Tensor) -> Tensor:
         """The result, from the outputs of the layers that it reads.
@@ -50,6 +54,7 @@ class Excerpt(nn.Module):
         The inner module is not called: one of fx would print its source where it fails, as at sizes that are tried.
         """
         result = self.inner.forward(*(gather(*layers) for gather in self.inputs))
+        result = result if self.axis == 1 else result.movedim(self.axis, 1)
         return result.reshape(-1, *self.shape)
 
 

@@ -13,11 +13,13 @@ from torch.nn.utils.parametrize import type_before_parametrizations
 from nestgraph.errors import InteropError, NestgraphError
 from nestgraph.graph import Structure
 from nestgraph.graph.columns import Whole
+from nestgraph.graph.extents import outside
 from nestgraph.interop.drafts import plain_text
 from nestgraph.interop.elements import Elements
 from nestgraph.interop.modules import MODULES, MOVING_MODULES
 from nestgraph.interop.nodes import called, last_uses, name_and_label, operation, path_of, written_by
 from nestgraph.interop.opaque import Arguments, Excerpt, excerpt
+from nestgraph.interop.standing import units_axis
 from nestgraph.interop.tracing import COMPUTED, NOTES, PATH, TensorFact
 from nestgraph.interop.values import Foreign, contains, leaves, moved, regions_of, same_type, written
 from nestgraph.interop.vocabulary import BROADCASTING, CASTS, FUNCTIONS, JOINS, MOVES
@@ -26,6 +28,7 @@ from nestgraph.interop.wrappers import computes_weights
 from nestgraph.lowering.opaque import ModuleBody
 from nestgraph.lowering.operations import UncoveredError
 from nestgraph.spec import Argument, InputPort, Interface, OutputPort
+from nestgraph.spec.extents import MAX_EXTENTS
 
 BATCH = 2
 """Samples in what is traced: one would not tell which axis holds them."""
@@ -42,6 +45,7 @@ class Reading:
         said: what to say of the inputs.
         whole_units: whether a unit all of whose weights the module has pruned keeps them, as zeros.
         results: those that count of what the module returns.
+        axes: at which axis of each input its units stand; None where its readers say so.
     """
 
     def __init__(
@@ -53,7 +57,9 @@ class Reading:
         said: str = "",
         whole_units: bool = False,
         results: Callable[[Any], Any] = lambda returned: returned,
+        axes: Sequence[int | None] = (),
     ) -> None:
+        self._axes = axes
         self._module, self._facts, self._whole, self._said = module, facts, whole, said
         self._results = results
         half_frozen = len({parameter.requires_grad for parameter in module.parameters()}) == 2
@@ -144,16 +150,44 @@ class Reading:
     def _input(self, node: fx.Node) -> Elements:
         example = self._given[len(self._inputs)]
         shape = tuple(example.shape[1:])
-        own = shape if len(shape) in (1, 3) else (math.prod(shape),)
+        axis = self._input_axis(node, shape)
+        own = (math.prod(shape),) if axis is None else (shape[axis - 1], *shape[: axis - 1], *shape[axis:])
         if not math.prod(own):
             raise InteropError(f"import_module expected inputs with elements, got shape {shape} for {node.name!r}")
         layer = self._weaver.input(own[0], own[1:])
         whole = None if example.is_floating_point() else (int(example.min()), int(example.max()))
-        self._inputs.append(InputPort(layer=layer, shape=None if own == shape else shape, integers=whole))
+        other = shape if axis is None else None
+        self._inputs.append(InputPort(layer=layer, axis=axis or 1, shape=other, integers=whole))
         elements = self._weaver.output(layer)
         if self._said:
             self._weaver.note(elements, self._said)
-        return Elements(elements.index.view(-1, *shape), elements.regions) if own != shape else elements
+        if axis is None:
+            return Elements(elements.index.view(-1, *shape), elements.regions)
+        return elements.turned(1, axis)
+
+    def _input_axis(self, node: fx.Node, shape: tuple[int, ...]) -> int | None:
+        """The axis of an input at which its units stand; None where each number is a unit.
+
+        Raises:
+            InteropError: its readers do not agree.
+        """
+        place = len(self._inputs)
+        if place < len(self._axes) and self._axes[place] is not None:
+            return self._axes[place]
+        said = self._units_axes(node, shape)
+        if len(said) > 1:
+            raise InteropError(
+                f"import_module expected readers of input {node.name!r}, of shape (batch, {str(shape)[1:-1]}), that "
+                f"agree at which axis its units stand, got readers along the axes {sorted(said)}: give axes="
+            )
+        return next(iter(said), None)
+
+    def _units_axes(self, node: fx.Node, shape: tuple[int, ...]) -> frozenset[int]:
+        """The axes at which units may stand in what a node gives: of single values and of images the first."""
+        if len(shape) == 1:
+            return frozenset((1,))
+        said = units_axis(self._module, self._facts, node) if 1 < len(shape) <= 1 + MAX_EXTENTS else frozenset[int]()
+        return frozenset((1,)) if len(shape) == 3 and (not said or 1 in said) else said
 
     def _read(self, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         for foreign in leaves((args, kwargs), Foreign):
@@ -231,28 +265,39 @@ class Reading:
             self._module, node, lambda near: near in known and self._weaver.ledger.apart(known[near])
         )
         tensors = [(known[near], self._facts[near].dtype) for near in inputs]
-        result = self._opaque_layer(inner, tensors, fact.shape[1:], reason)
+        said = self._units_axes(node, tuple(fact.shape[1:]))
+        result = self._opaque_layer(inner, tensors, fact.shape[1:], reason, min(said, default=None))
         self._note_sharing(node, result, map(id, inner.parameters()))
         return result
 
     def _opaque_layer(
-        self, inner: nn.Module, tensors: Iterable[tuple[Elements, torch.dtype]], shape: tuple[int, ...], reason: str
+        self,
+        inner: nn.Module,
+        tensors: Iterable[tuple[Elements, torch.dtype]],
+        shape: tuple[int, ...],
+        reason: str,
+        axis: int | None = None,
     ) -> Elements:
-        """What a module gives (batch, *shape) for tensors that it reads as these types."""
+        """What a module gives (batch, *shape) for tensors that it reads as these types.
+
+        Its units stand at an axis, or each number is one.
+        """
         arguments = Arguments(self._weaver.ledger)
         gathers = [arguments.gathered(x, dtype) for x, dtype in tensors]
-        maps = len(shape) == 3 and min(shape[1:]) > 0
-        units, size = (shape[0], shape[1:]) if maps else (math.prod(shape), ())
+        axis = axis if shape and min(shape) > 0 else None
+        units, size = math.prod(shape), tuple[int, ...]()
+        if axis is not None:
+            units, size = shape[axis - 1], (*shape[: axis - 1], *shape[axis:])
         name = self._weaver.layer(units, size, opaque=plain_text(reason))
         for place, layer in enumerate(arguments.layers):
             record = Argument(source=layer, target=name, place=place)
             self._weaver.drafts.join(record, Whole())
-        body = ModuleBody(Excerpt(gathers, inner, (units, *size)))
+        body = ModuleBody(Excerpt(gathers, inner, (units, *size), axis or 1))
         for parameter in body.module.parameters():  # of a module for inference none trains, which says nothing
             parameter.requires_grad_(parameter.requires_grad or not self._weaver.half_frozen)
         self._weaver.drafts.give_body(name, body)
         result = self._weaver.output(name)
-        return Elements(result.index.view(BATCH, *shape), result.regions)
+        return Elements(result.index.view(BATCH, *shape), result.regions) if axis is None else result.turned(1, axis)
 
     # -- outputs -------------------------------------------------------------------------------------
 
@@ -276,27 +321,32 @@ class Reading:
 
     def _output(self, x: Elements, place: str) -> OutputPort:
         """The port of what the module returns at a place."""
-        layer, shape = self._output_layer(x), tuple(x.index.shape[1:])
+        layer, axis = self._output_layer(x)
+        shape = tuple(x.index.shape[1:])
         self._weaver.drafts.mark_output(layer, place)
         draft = self._weaver.drafts.layers[layer]
-        own, known = (draft.units, *draft.output_size), place in ("output", draft.record.label)
-        return OutputPort(layer=layer, shape=None if own == shape else shape, label="" if known else place)
+        port = OutputPort(layer=layer, axis=axis, label="" if place in ("output", draft.record.label) else place)
+        plain = outside(port, (draft.units, *draft.output_size)) == shape
+        return port if plain else port.model_copy(update={"shape": shape})
 
-    def _output_layer(self, x: Elements) -> str:
-        """The layer that a tensor is, or a new one."""
-        if x.index.ndim not in (2, 4):
-            whole = self._weaver.ledger.whole_region(x)
-            flat = Elements(x.index.reshape(len(x.index), -1), x.regions)
-            return self._output_layer(flat) if whole is None or self._weaver.is_input(whole.layer) else whole.layer
-        region = self._weaver.ledger.in_order(x)
+    def _output_layer(self, x: Elements) -> tuple[str, int]:
+        """The layer that a tensor is, or a new one, and the axis of the tensor along which its units stand."""
+        ledger = self._weaver.ledger
+        axis = ledger.units_axis(x)
+        turned = x.turned(axis, 1)
+        region = ledger.in_order(turned)
         if region is not None and x.index.ndim == 2 + len(region.size) and not self._weaver.is_input(region.layer):
-            return region.layer
+            return region.layer, axis
+        if x.index.ndim not in (2, 4) and not (ledger.stand(x, axis) and ledger.whole_region(x) is None):
+            whole = ledger.whole_region(x)
+            flat = Elements(x.index.reshape(len(x.index), -1), x.regions)
+            return self._output_layer(flat) if whole is None or self._weaver.is_input(whole.layer) else (whole.layer, 1)
         try:
-            found = self._weaver.placed(x)
+            found = self._weaver.placed(turned)
         except UncoveredError as reason:
-            shape = tuple(x.index.shape[1:])
-            found = self._opaque_layer(nn.Identity(), [(x, torch.float32)], shape, str(reason))
-        return self._weaver.ledger.regions[max(found.regions)].layer
+            shape, axis = tuple(x.index.shape[1:]), 1
+            found = self._opaque_layer(nn.Identity(), [(x, torch.float32)], shape, str(reason), 1)
+        return ledger.regions[max(found.regions)].layer, axis
 
 
 def _trained(node: fx.Node, constant: Any, args: Sequence[Any]) -> Any:

@@ -5,7 +5,7 @@ What raises `UncoveredError` becomes an opaque layer. Those that are one operati
 """
 
 from collections import ChainMap
-from typing import Any, cast
+from typing import Any
 
 from torch import Tensor
 
@@ -26,7 +26,7 @@ def linear(
     return weaver.linear(input, weight, bias, active)
 
 
-def conv2d(
+def convolution(
     weaver: Weaver,
     input: Elements,
     weight: Tensor,
@@ -37,28 +37,28 @@ def conv2d(
     groups: int = 1,
     active: Tensor | None = None,
 ) -> Elements:
-    """`nn.Conv2d`, of whose weights those in `active` are connections."""
-    kernel = cast("tuple[int, int]", tuple(weight.shape[2:]))
-    sweep = {"stride": along(stride, 2), "dilation": along(dilation, 2)}
+    """`nn.Conv1d`, `nn.Conv2d` and `nn.Conv3d`, of whose weights those in `active` are connections."""
+    kernel = tuple(weight.shape[2:])
+    sweep = {"stride": along(stride, len(kernel)), "dilation": along(dilation, len(kernel))}
     sweep["padding"] = _padding(padding, kernel, sweep["dilation"])
     return weaver.convolution(input, weight, bias, sweep, groups, active)
 
 
-def _padding(padding: Any, kernel: tuple[int, int], dilation: tuple[int, int]) -> tuple[int, int]:
-    if padding == "valid":
-        return 0, 0
+def _padding(padding: Any, kernel: tuple[int, ...], dilation: tuple[int, ...]) -> tuple[int, ...]:
     if padding != "same":
-        return along(padding, 2)
+        return along(0 if padding == "valid" else padding, len(kernel))
     spans = [step * (extent - 1) for extent, step in zip(kernel, dilation, strict=True)]
     if any(span % 2 for span in spans):
         raise UncoveredError("a convolution padded by different amounts at both sides")
-    return spans[0] // 2, spans[1] // 2
+    return tuple(span // 2 for span in spans)
 
 
 FUNCTIONS: ChainMap[str, Handler] = ChainMap(
     {
         "linear": linear,
-        "conv2d": conv2d,
+        "conv1d": convolution,
+        "conv2d": convolution,
+        "conv3d": convolution,
         "celu": celu,
         "softplus": softplus,
         "prelu": prelu,

@@ -14,10 +14,10 @@ from nestgraph.lowering.operations import UncoveredError
 from nestgraph.lowering.tensors import as_array
 from nestgraph.spec import Conv, Dense, OneToOne, Operation
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.extents import MAX_EXTENTS
 from nestgraph.spec.windows import swept_size
 
 Held = Callable[[int], bool]
-Pair = tuple[int, int]
 MOST_OPERATIONS = 16
 
 
@@ -78,7 +78,7 @@ class Weaver:
         """Neurons that each read any of the elements (batch, features) of `x`, by the weights that are active."""
         numbers = self.ledger.sample(x)
         if numbers.ndim != 1:
-            raise UncoveredError("a linear map over the last of several axes")
+            return self._linear_at_places(x, weight, bias, active, frozen)
         if len(np.unique(numbers)) < len(numbers):
             raise UncoveredError("a linear map reads an element twice")
         regions, places = self.ledger.found(numbers)
@@ -95,6 +95,17 @@ class Weaver:
             self.drafts.join(record, joined)
         return self.output(name)
 
+    def _linear_at_places(
+        self, x: Elements, weight: Tensor, bias: Tensor | None, active: Tensor | None, frozen: bool
+    ) -> Elements:
+        """Maps that read units, which stand along the last axis, place by place: a convolution by kernels of one."""
+        axes = x.index.ndim - 2
+        kernel = (*weight.shape, *[1] * axes)
+        sweep = {"stride": (1,) * axes, "padding": (0,) * axes, "dilation": (1,) * axes}
+        kept, holds = None if active is None else active.reshape(kernel), frozen or self.is_frozen(weight)
+        result = self.convolution(x.turned(-1, 1), weight.reshape(kernel), bias, sweep, 1, kept, holds)
+        return result.turned(1, -1)
+
     def _active(self, weight: Tensor, active: Tensor | None) -> AnyArray:
         """Which weights are connections; with `whole_units`, all of a unit that would have none, as zeros."""
         if active is None:
@@ -109,24 +120,24 @@ class Weaver:
         x: Elements,
         weight: Tensor,
         bias: Tensor | None,
-        sweep: Mapping[str, Pair],
+        sweep: Mapping[str, Size],
         groups: int,
         active: Tensor | None = None,
+        frozen: bool = False,
     ) -> Elements:
-        """Maps that read the maps of `x` through kernels (out, in / groups, height, width), as far as active."""
-        if x.index.ndim != 4:
-            raise UncoveredError("a convolution over something else than (batch, maps, height, width)")
-        height, width = x.index.shape[2:]
-        out, kernel = len(weight), (weight.shape[2], weight.shape[3])
+        """Maps that read the maps of `x` through kernels (out, in / groups, *kernel), as far as active."""
+        if x.index.ndim != weight.ndim or weight.ndim > 2 + MAX_EXTENTS:
+            raise UncoveredError("a convolution over something else than (batch, maps, and an axis for each extent)")
+        out, kernel, frozen = len(weight), tuple(weight.shape[2:]), frozen or self.is_frozen(weight)
         refs = self.ledger.refs(x)
         if not refs.distinct or (1 < groups < len(refs.units) and self.ledger.in_order(x) is None):
             x = self.placed(x)
             refs = self.ledger.refs(x)
         if any(self.ledger.regions[number].size == () for number in refs.known):
-            return self._pointwise_convolution(x, weight, bias, sweep, groups, active)
-        size = swept_size((height, width), kernel, **sweep)
+            return self._pointwise_convolution(x, weight, bias, sweep, groups, active, frozen)
+        size = swept_size(tuple(x.index.shape[2:]), kernel, **sweep)
         name = self.layer(out, size, _optional(bias), frozen=self._frozen_bias(bias))
-        record = {"target": name, "kernel": kernel, "frozen": self.is_frozen(weight), **sweep}
+        record = {"target": name, "kernel": kernel, "frozen": frozen, **sweep}
         kept = self._active(weight, active)
         if groups == len(refs.units) and groups > 1:
             self._depthwise(refs, as_array(weight)[:, 0], kept[:, 0], record)
@@ -159,17 +170,18 @@ class Weaver:
         x: Elements,
         weight: Tensor,
         bias: Tensor | None,
-        sweep: Mapping[str, Pair],
+        sweep: Mapping[str, Size],
         groups: int,
         active: Tensor | None,
+        frozen: bool,
     ) -> Elements:
-        """Over neurons that stand as maps of size (1, 1)."""
-        if groups > 1 or any(sweep["padding"]) or tuple(weight.shape[2:]) != (1, 1):
+        """Over neurons that stand as maps of one place."""
+        if groups > 1 or any(sweep["padding"]) or weight[0, 0].numel() > 1:
             raise UncoveredError("a convolution with padding, groups or a wide kernel over single values")
         flat = Elements(x.index.flatten(1), x.regions)
         kept = None if active is None else active.flatten(1)
-        found = self.linear(flat, weight.flatten(1), bias, kept, frozen=self.is_frozen(weight))
-        return Elements(found.index[..., None, None], found.regions)
+        found = self.linear(flat, weight.flatten(1), bias, kept, frozen)
+        return Elements(found.index.reshape(*found.index.shape, *[1] * (weight.ndim - 2)), found.regions)
 
     # -- one to one ----------------------------------------------------------------------------------
 
@@ -180,27 +192,41 @@ class Weaver:
         bias: AnyArray | None = None,
         trained: bool = False,
         frozen: bool = False,
+        axis: int = 1,
     ) -> Elements:
-        """The units of `x` as a layer of its own, scaled by one value or (channels,), and shifted by (channels,)."""
+        """The units of `x` as a layer of its own, scaled by one value or (channels,), and shifted by (channels,).
+
+        They stand along an axis of `x`, and of the result.
+        """
+        x = x.turned(axis, 1)
         name = self._sum([x], bias, ("bias",) if frozen and bias is not None else ())
         self._link(x, name, scale, trained, frozen=frozen and trained)
-        return self.output(name)
+        return self.output(name).turned(1, axis)
 
     def sum(
         self, terms: Sequence[Elements], scales: Sequence[AnyArray | float], trained: Sequence[bool] | None = None
     ) -> Elements:
-        """The sum of tensors of the same units and size, each scaled by one value or (channels,), trained or not."""
+        """The sum of tensors of the same units and size, each scaled by one value or (channels,), trained or not.
+
+        Units that are scaled each stand along the first axis behind the samples, others along any.
+        """
+        axis = self.ledger.units_axis(*terms) if all(np.ndim(scale) == 0 for scale in scales) else 1
+        terms = [term.turned(axis, 1) for term in terms]
         name = self._sum(terms)
         for term, scale, learns in zip(terms, scales, trained or [False] * len(terms), strict=True):
             self._link(term, name, scale, learns)
-        return self.output(name)
+        return self.output(name).turned(1, axis)
 
     def product(self, values: Elements, factors: Elements) -> Elements:
         """Each unit of `values` times its factor: a map, or one value that goes for the whole map."""
+        axis = self.ledger.units_axis(values, factors)
+        values, factors = values.turned(axis, 1), factors.turned(axis, 1)
+        if factors.index.shape not in (values.index.shape, (*values.index.shape[:2], *[1] * (values.index.ndim - 2))):
+            raise UncoveredError("a product of tensors whose units do not pair up")
         name = self._sum([values])
         self._link(values, name)
         self._link(factors, name, gate=True)
-        return self.output(name)
+        return self.output(name).turned(1, axis)
 
     def _sum(self, terms: Sequence[Elements], bias: AnyArray | None = None, frozen: Sequence[str] = ()) -> str:
         shapes = {tuple(term.index.shape[1:]) for term in terms}
@@ -248,9 +274,8 @@ class Weaver:
             region = self.ledger.regions[-1]
         self.drafts.append(region.layer, operation, columns or {}, frozen)
         grown = self.output(region.layer)
-        axes = x.index.ndim  # single values keep the axes that they came with
-        if grown.index.ndim != axes:
-            return Elements(grown.index.flatten(1) if axes == 2 else grown.index[..., None, None], grown.regions)
+        if grown.index.ndim != x.index.ndim:  # single values keep the axes that they came with
+            return Elements(grown.index.view(*grown.index.shape[:2], *[1] * (x.index.ndim - 2)), grown.regions)
         return grown
 
     def pointwise(self, x: Elements, operation: Operation) -> Elements:
@@ -304,7 +329,7 @@ def _optional(tensor: Tensor | None) -> AnyArray | None:
 
 
 def _ungrouped(weight: AnyArray, groups: int) -> AnyArray:
-    """Entries (out, in, height, width) from those (out, in / groups, height, width) of a grouped convolution."""
+    """Entries (out, in, *kernel) from those (out, in / groups, *kernel) of a grouped convolution."""
     out, into, *kernel = weight.shape
     reads = np.kron(np.eye(groups, dtype=bool), np.ones((out // groups, into), bool))
     full = np.zeros((*reads.shape, *kernel), weight.dtype)

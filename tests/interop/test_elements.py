@@ -87,7 +87,8 @@ def test_maps_are_units_only_whole_in_order_and_in_their_shape():
         (maps[:, :, :1], "cut, transposed"),
         (maps.flatten(1)[:, :, None, None], "cut, transposed"),
         (maps.reshape(BATCH, 2, 3, 2), "reshaped"),
-        (maps.flatten(2), "got 2 axes"),
+        (maps.flatten(2), "reshaped"),
+        (maps[..., None, None], "got 5 axes"),
         (maps[:, :0], "without elements"),
     )
     for index, reason in rearrangements:
