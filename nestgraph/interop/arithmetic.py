@@ -22,8 +22,8 @@ def add(weaver: Weaver, input: Any, other: Any, alpha: float = 1) -> Elements:
     if not isinstance(input, Elements | Tensor) and input == 0 and alpha == 1:  # where Python's sum begins
         return other
     x, shift, scale, by = (input, other, 1, alpha) if isinstance(input, Elements) else (other, input, alpha, 1)
-    axis = weaver.ledger.units_axis(x)
-    return weaver.placed(x, scale, constants(x, shift, axis) * by, frozen=weaver.is_frozen(shift), axis=axis)
+    stood = weaver.ledger.arrangement(x)
+    return weaver.placed(x, scale, constants(x, shift, stood.axis) * by, frozen=weaver.is_frozen(shift), stood=stood)
 
 
 def sub(weaver: Weaver, input: Any, other: Any, alpha: float = 1) -> Elements:
@@ -35,8 +35,8 @@ def mul(weaver: Weaver, input: Any, other: Any) -> Elements:
     """A product of layers, or of a layer and a constant of each unit."""
     x, y = (input, other) if isinstance(input, Elements) else (other, input)
     if not isinstance(y, Elements):
-        axis, trained = weaver.ledger.units_axis(x), isinstance(y, nn.Parameter)
-        return weaver.placed(x, constants(x, y, axis), trained=trained, frozen=weaver.is_frozen(y), axis=axis)
+        stood, trained = weaver.ledger.arrangement(x), isinstance(y, nn.Parameter)
+        return weaver.placed(x, constants(x, y, stood.axis), trained=trained, frozen=weaver.is_frozen(y), stood=stood)
     if y.index[0].numel() > x.index[0].numel():
         x, y = y, x
     return weaver.product(x, y)
@@ -48,13 +48,13 @@ def div(weaver: Weaver, input: Any, other: Any, rounding_mode: str | None = None
         raise UncoveredError("a division that rounds")
     if isinstance(other, Elements):
         return mul(weaver, input, weaver.pointwise(other, Activation(function="reciprocal")))
-    axis = weaver.ledger.units_axis(input)
-    return weaver.placed(input, 1 / constants(input, other, axis), axis=axis)
+    stood = weaver.ledger.arrangement(input)
+    return weaver.placed(input, 1 / constants(input, other, stood.axis), stood=stood)
 
 
 def neg(weaver: Weaver, input: Elements) -> Elements:
     """The negative."""
-    return weaver.placed(input, -1, axis=weaver.ledger.units_axis(input))
+    return weaver.placed(input, -1, stood=weaver.ledger.arrangement(input))
 
 
 def square(weaver: Weaver, input: Elements, exponent: Any = 2) -> Elements:

@@ -6,8 +6,9 @@ a later convolution or linear map reads is then looked up, not derived: a flatte
 concatenation need no case of their own, and a mistaken constant in a `view` cannot pass.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -83,6 +84,47 @@ class Elements:
     def turned(self, axis: int, to: int) -> "Elements":
         """The same with one axis at another place; writes to either are seen in both."""
         return self if axis == to else Elements(self.index.movedim(axis, to), self.regions)
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """How the axes of a tensor stand to (batch, units, *size).
+
+    Attributes:
+        axis: along which units stand.
+        places: the extents of the other axes.
+        size: of the maps whose places these are; another one where they were flattened.
+    """
+
+    axis: int
+    places: tuple[int, ...]
+    size: tuple[int, ...]
+
+    @classmethod
+    def of(cls, x: Elements, axis: int) -> "Arrangement":
+        """That of a tensor whose other axes are those of maps."""
+        places = tuple(x.index.movedim(axis, 1).shape[2:])
+        return cls(axis, places, places)
+
+    def inward(self, x: Elements) -> Elements:
+        """A tensor so arranged, or one whose maps have one place, as (batch, units, *size)."""
+        turned = x.turned(self.axis, 1)
+        if self.size == self.places:
+            return turned
+        batch, units, *places = turned.index.shape
+        size = self.size if tuple(places) == self.places else (1,) * len(self.size) if set(places) <= {1} else places
+        return Elements(turned.index.reshape(batch, units, *size), x.regions)
+
+    def outward(self, x: Elements) -> Elements:
+        """What is (batch, units, *size) so arranged."""
+        if self.size != self.places:
+            x = Elements(x.index.reshape(*x.index.shape[:2], *self.places), x.regions)
+        return x.turned(1, self.axis)
+
+    @property
+    def port(self) -> int:
+        """The axis at which a port of (batch, units, *size) has the units, so that its shape says the rest."""
+        return self.axis if self.axis == 1 or self.size == self.places else 1 + len(self.size)
 
 
 class Ledger:
@@ -172,20 +214,40 @@ class Ledger:
             raise UncoveredError("maps were reshaped")
         return Refs(regions, places // areas)
 
-    def units_axis(self, *tensors: Elements) -> int:
-        """The axis along which the units of tensors of as many axes stand; 1 where no axis has units alone."""
-        axes = tensors[0].index.ndim
-        if any(x.index.ndim != axes for x in tensors):
-            return 1
-        return next((axis for axis in (1, *range(axes - 1, 1, -1)) if all(self.stand(x, axis) for x in tensors)), 1)
+    def arrangement(self, *tensors: Elements, axes: Sequence[int] = ()) -> Arrangement:
+        """How tensors of as many axes stand to (batch, units, *size).
 
-    def stand(self, x: Elements, axis: int) -> bool:
-        """Whether the units of a tensor stand along an axis."""
+        Units are looked for along the axes given, or along any; where they are not found the first of these counts.
+        """
+        count = tensors[0].index.ndim
+        tried = axes or (1, *range(count - 1, 1, -1))
+        for axis in tried if all(x.index.ndim == count for x in tensors) else ():
+            plain = Arrangement.of(tensors[0], axis)
+            for found in (plain, self._unfolded(tensors[0], plain)):
+                if found is not None and all(self.holds(found.inward(x)) for x in tensors):
+                    return found
+        return Arrangement.of(tensors[0], tried[0])
+
+    def holds(self, x: Elements) -> bool:
+        """Whether each channel of a tensor holds a unit."""
         try:
-            self.refs(x.turned(axis, 1))
+            self.refs(x)
         except UncoveredError:
             return False
         return True
+
+    def _unfolded(self, x: Elements, plain: Arrangement) -> Arrangement | None:
+        """With the size of the maps whose places a tensor has in a row; None where they have none in common."""
+        try:
+            numbers = self.sample(plain.inward(x))
+        except UncoveredError:
+            return None
+        if not numbers.size:
+            return None
+        first: list[int] = np.unique(self.found(numbers.reshape(len(numbers), -1)[:, :1])[0]).tolist()
+        sizes = {self.regions[number].size for number in first}
+        size = next(iter(sizes)) if len(sizes) == 1 else ()
+        return replace(plain, size=size) if math.prod(size) == math.prod(plain.places) and len(size) > 1 else None
 
     def whole_region(self, x: Elements) -> Region | None:
         """The region of which a tensor has all elements in order, whatever its axes; None where it is no such."""

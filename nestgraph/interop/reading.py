@@ -332,12 +332,12 @@ class Reading:
     def _output_layer(self, x: Elements) -> tuple[str, int]:
         """The layer that a tensor is, or a new one, and the axis of the tensor along which its units stand."""
         ledger = self._weaver.ledger
-        axis = ledger.units_axis(x)
-        turned = x.turned(axis, 1)
+        stood = ledger.arrangement(x)
+        turned, axis = stood.inward(x), stood.port
         region = ledger.in_order(turned)
-        if region is not None and x.index.ndim == 2 + len(region.size) and not self._weaver.is_input(region.layer):
+        if region is not None and turned.index.ndim == 2 + len(region.size) and not self._weaver.is_input(region.layer):
             return region.layer, axis
-        if x.index.ndim not in (2, 4) and not (ledger.stand(x, axis) and ledger.whole_region(x) is None):
+        if x.index.ndim not in (2, 4) and not (ledger.holds(turned) and ledger.whole_region(x) is None):
             whole = ledger.whole_region(x)
             flat = Elements(x.index.reshape(len(x.index), -1), x.regions)
             return self._output_layer(flat) if whole is None or self._weaver.is_input(whole.layer) else (whole.layer, 1)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from nestgraph.graph.columns import Grid, Links
 from nestgraph.interop.drafts import Drafts, Size
-from nestgraph.interop.elements import SAMPLE, Elements, Ledger, Refs, in_turn
+from nestgraph.interop.elements import SAMPLE, Arrangement, Elements, Ledger, Refs, in_turn
 from nestgraph.lowering.operations import UncoveredError
 from nestgraph.lowering.tensors import as_array
 from nestgraph.spec import Conv, Dense, OneToOne, Operation
@@ -99,12 +99,12 @@ class Weaver:
         self, x: Elements, weight: Tensor, bias: Tensor | None, active: Tensor | None, frozen: bool
     ) -> Elements:
         """Maps that read units, which stand along the last axis, place by place: a convolution by kernels of one."""
-        axes = x.index.ndim - 2
+        stood = self.ledger.arrangement(x, axes=(x.index.ndim - 1,))
+        axes = len(stood.size)
         kernel = (*weight.shape, *[1] * axes)
         sweep = {"stride": (1,) * axes, "padding": (0,) * axes, "dilation": (1,) * axes}
         kept, holds = None if active is None else active.reshape(kernel), frozen or self.is_frozen(weight)
-        result = self.convolution(x.turned(-1, 1), weight.reshape(kernel), bias, sweep, 1, kept, holds)
-        return result.turned(1, -1)
+        return stood.outward(self.convolution(stood.inward(x), weight.reshape(kernel), bias, sweep, 1, kept, holds))
 
     def _active(self, weight: Tensor, active: Tensor | None) -> AnyArray:
         """Which weights are connections; with `whole_units`, all of a unit that would have none, as zeros."""
@@ -192,16 +192,17 @@ class Weaver:
         bias: AnyArray | None = None,
         trained: bool = False,
         frozen: bool = False,
-        axis: int = 1,
+        stood: Arrangement | None = None,
     ) -> Elements:
         """The units of `x` as a layer of its own, scaled by one value or (channels,), and shifted by (channels,).
 
-        They stand along an axis of `x`, and of the result.
+        They stand along the first axis behind the samples, or are arranged as is said.
         """
-        x = x.turned(axis, 1)
+        stood = stood or Arrangement.of(x, 1)
+        x = stood.inward(x)
         name = self._sum([x], bias, ("bias",) if frozen and bias is not None else ())
         self._link(x, name, scale, trained, frozen=frozen and trained)
-        return self.output(name).turned(1, axis)
+        return stood.outward(self.output(name))
 
     def sum(
         self, terms: Sequence[Elements], scales: Sequence[AnyArray | float], trained: Sequence[bool] | None = None
@@ -210,23 +211,23 @@ class Weaver:
 
         Units that are scaled each stand along the first axis behind the samples, others along any.
         """
-        axis = self.ledger.units_axis(*terms) if all(np.ndim(scale) == 0 for scale in scales) else 1
-        terms = [term.turned(axis, 1) for term in terms]
+        stood = self.ledger.arrangement(*terms, axes=() if all(np.ndim(scale) == 0 for scale in scales) else (1,))
+        terms = [stood.inward(term) for term in terms]
         name = self._sum(terms)
         for term, scale, learns in zip(terms, scales, trained or [False] * len(terms), strict=True):
             self._link(term, name, scale, learns)
-        return self.output(name).turned(1, axis)
+        return stood.outward(self.output(name))
 
     def product(self, values: Elements, factors: Elements) -> Elements:
         """Each unit of `values` times its factor: a map, or one value that goes for the whole map."""
-        axis = self.ledger.units_axis(values, factors)
-        values, factors = values.turned(axis, 1), factors.turned(axis, 1)
+        stood = self.ledger.arrangement(values, factors)
+        values, factors = stood.inward(values), stood.inward(factors)
         if factors.index.shape not in (values.index.shape, (*values.index.shape[:2], *[1] * (values.index.ndim - 2))):
             raise UncoveredError("a product of tensors whose units do not pair up")
         name = self._sum([values])
         self._link(values, name)
         self._link(factors, name, gate=True)
-        return self.output(name).turned(1, axis)
+        return stood.outward(self.output(name))
 
     def _sum(self, terms: Sequence[Elements], bias: AnyArray | None = None, frozen: Sequence[str] = ()) -> str:
         shapes = {tuple(term.index.shape[1:]) for term in terms}
@@ -305,8 +306,8 @@ class Weaver:
         Raises:
             UncoveredError: `x` is no (batch, maps, *size).
         """
-        if x.index.ndim != 4:
-            raise UncoveredError("a spatial operation over something else than (batch, maps, height, width)")
+        if not 3 <= x.index.ndim <= 2 + MAX_EXTENTS:
+            raise UncoveredError("a spatial operation over something else than (batch, maps, and one to three axes)")
         return tuple(x.index.shape[2:])
 
     def of_units(self, x: Elements) -> bool:
@@ -315,7 +316,7 @@ class Weaver:
             self.ledger.refs(x)
         except UncoveredError:
             return False
-        return x.index.ndim == 4
+        return 3 <= x.index.ndim <= 2 + MAX_EXTENTS
 
     def _may_gain(self, x: Elements, layer: str, operation: Operation) -> bool:
         draft = self.drafts.layers[layer]
