@@ -95,6 +95,9 @@ def _followed(
 def _along(numbers: Tensor, read: Tensor, axis: int) -> set[int]:
     """The axis of a tensor of numbers that an axis of what is read runs along: by the step from place to place."""
     line = read.movedim(axis, 0).flatten(1)[:, 0]
+    if len(line) == 1:
+        alone = [at for at in range(1, numbers.ndim) if numbers.shape[at] == 1]
+        return {axis % numbers.ndim} if read.shape == numbers.shape else set(alone if len(alone) == 1 else ())
     steps = line.diff()
     if not len(steps) or not (steps == steps[0]).all():
         return set()

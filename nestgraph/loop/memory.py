@@ -1,5 +1,6 @@
 """Memory that a step of training needs at least, and what there is: a run that cannot fit is refused first."""
 
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -62,8 +63,7 @@ def _batch(options: TrainingOptions, samples: int) -> int:
 
 
 def _places(network: Network, layer: str) -> int:
-    size = output_size(network.layer(layer))
-    return size[0] * size[1] if size else 1
+    return math.prod(output_size(network.layer(layer)) or ())
 
 
 def _of_system() -> int | None:
