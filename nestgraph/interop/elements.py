@@ -103,7 +103,7 @@ class Arrangement:
     @classmethod
     def of(cls, x: Elements, axis: int) -> "Arrangement":
         """That of a tensor whose other axes are those of maps."""
-        places = tuple(x.index.movedim(axis, 1).shape[2:])
+        places = tuple(extent for at, extent in enumerate(x.index.shape) if at not in (0, axis))
         return cls(axis, places, places)
 
     def inward(self, x: Elements) -> Elements:
@@ -242,7 +242,7 @@ class Ledger:
             numbers = self.sample(plain.inward(x))
         except UncoveredError:
             return None
-        if not numbers.size:
+        if not numbers.size or not plain.places:
             return None
         first: list[int] = np.unique(self.found(numbers.reshape(len(numbers), -1)[:, :1])[0]).tolist()
         sizes = {self.regions[number].size for number in first}
