@@ -35,12 +35,16 @@ class Call:
     outputs: tuple[Place, ...] | None = None
 
     def __call__(self, module: nn.Module, *tensors: Tensor) -> Any:
-        """The results of a module that count, for tensors in their order, in dictionaries and lists.
+        """The results of a module that count, for tensors in their order, in dictionaries and lists."""
+        return self.results(self.returned(module, *tensors))
+
+    def returned(self, module: nn.Module, *tensors: Tensor) -> Any:
+        """What a module gives for tensors in their order.
 
         The forward of one of fx is called itself, as the module would print its source where it fails.
         """
         run = module.forward if isinstance(module, fx.GraphModule) else module
-        return self.results(run(*tensors) if self.names is None else run(**dict(zip(self.names, tensors, strict=True))))
+        return run(*tensors) if self.names is None else run(**dict(zip(self.names, tensors, strict=True)))
 
     def results(self, returned: Any) -> Any:
         """Those that count of what a module returns, in dictionaries and lists.
@@ -51,6 +55,11 @@ class Call:
         if self.outputs is None:
             return _plain(returned)
         return {str(place): _plain(_at(returned, place)) for place in self.outputs}
+
+
+def left_out(returned: Any) -> list[str]:
+    """What of a `ModelOutput` is not among the results unless it is asked for."""
+    return [name for name in _entries(returned) if name not in _plain(returned)] if _has_fields(returned) else []
 
 
 def call_of(module: nn.Module, examples: Examples, outputs: Outputs) -> tuple[Call, list[Any]]:
@@ -109,6 +118,11 @@ def _entries(returned: Any) -> dict[str, Any]:
     return {}
 
 
+def _has_fields(returned: Any) -> bool:
+    """Whether a result is a mapping of declared fields."""
+    return isinstance(returned, Mapping) and dataclasses.is_dataclass(cast(object, returned))
+
+
 def _plain(returned: Any) -> Any:
     """A result as dictionaries and lists. Of a mapping of declared fields (`ModelOutput`), the tensors alone.
 
@@ -117,7 +131,7 @@ def _plain(returned: Any) -> Any:
     entries = _entries(returned)
     if not entries:
         return returned
-    if isinstance(returned, Mapping) and dataclasses.is_dataclass(cast(object, returned)):
+    if _has_fields(returned):
         return {name: value for name, value in entries.items() if isinstance(value, WHOLE)}
     parts = {name: _plain(value) for name, value in entries.items()}
     return list(parts.values()) if isinstance(returned, list | tuple) else parts

@@ -18,7 +18,7 @@ from torch.nn.utils.parametrize import type_before_parametrizations
 
 from nestgraph.errors import InteropError
 from nestgraph.interop.aten import named
-from nestgraph.interop.calling import Call
+from nestgraph.interop.calling import Call, left_out
 from nestgraph.interop.regrouping import ROOT, module_calls, stack_of
 from nestgraph.interop.tracing import COMPUTED, NOTES, PATH, assembled, first_line, skipped
 from nestgraph.interop.wrappers import computes_weights
@@ -63,13 +63,16 @@ def captured(module: nn.Module, examples: Sequence[Tensor], call: Call) -> tuple
         InteropError: see `Call.results`.
     """
     results, passed, twin = list[Any](), dict[str, nn.Module](), evaluated(module)
+    left: list[str] = []
     for path, part in cast("Iterator[tuple[str, nn.Module]]", twin.named_modules()):
         if path and not type_before_parametrizations(part).__module__.startswith("torch.nn."):
             part.register_forward_hook(functools.partial(_note_passed, passed, path))
 
     def flattened(called: nn.Module, *tensors: Tensor) -> list[Tensor]:
         leaves: list[Tensor] = []
-        results[:] = [_numbered(call(called, *tensors), leaves)]
+        returned = call.returned(called, *tensors)
+        results[:] = [_numbered(call.results(returned), leaves)]
+        left[:] = [] if call.outputs else left_out(returned)
         return leaves
 
     try:
@@ -83,7 +86,8 @@ def captured(module: nn.Module, examples: Sequence[Tensor], call: Call) -> tuple
         for path, _ in stack_of(node).values():
             passed.pop(path, None)
     graph = _written(module, program, _names(module, len(examples), call), results[0])
-    return graph, [skipped(path, part) for path, part in passed.items()]
+    said = [skipped(path, part) for path, part in passed.items()]
+    return graph, said + [f"{name} of what it returns is left out" for name in left]
 
 
 def _note_passed(passed: dict[str, nn.Module], path: str, part: nn.Module, given: tuple[Any, ...], result: Any) -> None:
@@ -152,6 +156,8 @@ def _written(module: nn.Module, program: Any, names: Sequence[str], results: Any
         elif node.op == "get_attr":
             copies[node] = graph.get_attr(str(node.target))
             held[str(node.target)] = getattr(program.graph_module, str(node.target))
+        elif _converts_nothing(node):
+            copies[node] = copies[cast(fx.Node, node.args[0])]
         elif node.op == "call_function" and node not in inside:
             args, kwargs = cast(Any, map_arg((node.args, node.kwargs), copies.__getitem__))
             op, target, given, options = named(node.target, args, kwargs)
@@ -165,6 +171,16 @@ def _written(module: nn.Module, program: Any, names: Sequence[str], results: Any
         if node.op == "get_attr" and not node.users:
             graph.erase_node(node)
     return assembled(module, graph, held)
+
+
+def _converts_nothing(node: fx.Node) -> bool:
+    """Whether a conversion gives what it gets, so that the graph computes in another precision, too."""
+    if getattr(node.target, "__name__", "").partition(".")[0] != "to" or not isinstance(node.args[0], fx.Node):
+        return False
+    before, after = (one.meta.get("val") for one in (node.args[0], node))
+    if not isinstance(before, Tensor) or not isinstance(after, Tensor):
+        return False
+    return (before.dtype, before.device) == (after.dtype, after.device)
 
 
 def _of(program: Any, op: str) -> list[fx.Node]:

@@ -79,6 +79,9 @@ def traced(module: nn.Module, count: int, names: Sequence[str] | None = None) ->
     """
     given, constants = _parameters(module, count, names)
     whole: dict[str, str] = {}
+    code = getattr(type(module).forward, "__code__", None)
+    if code is not None and not set(given) <= {*code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]}:
+        raise _untraceable(module, TypeError("its forward is inside a decorator that takes *args and **kwargs"))
     while True:
         tracer = _Tracer(whole)
         try:
@@ -88,8 +91,7 @@ def traced(module: nn.Module, count: int, names: Sequence[str] | None = None) ->
                 raise _untraceable(module, error) from error
             whole[tracer.broken] = f"cannot be traced: {first_line(error)}"
             continue
-        if _dropped(graph, given) != given:
-            raise _untraceable(module, TypeError("its forward takes what it is given by *args or **kwargs"))
+        _drop_constants(graph, given)
         return assembled(tracer.root, graph), whole
 
 
@@ -114,8 +116,8 @@ def assembled(root: nn.Module, graph: fx.Graph, held: Mapping[str, Any] | None =
     return fx.GraphModule(parts, graph)
 
 
-def _dropped(graph: fx.Graph, given: Sequence[str]) -> list[str]:
-    """Erase the placeholders of parameters that take their defaults, and fx's assertions that they do; what is left."""
+def _drop_constants(graph: fx.Graph, given: Sequence[str]) -> None:
+    """Erase the placeholders of parameters that take their defaults, and fx's assertions that they do."""
     placeholders = [node for node in graph.nodes if node.op == "placeholder"]
     for constant in (node for node in placeholders if node.target not in given):
         readers = [constant]
@@ -123,7 +125,6 @@ def _dropped(graph: fx.Graph, given: Sequence[str]) -> list[str]:
             readers += node.users
         for node in reversed(list(dict.fromkeys(readers))):
             graph.erase_node(node)
-    return [str(node.target) for node in placeholders if node.target in given]
 
 
 def _parameters(module: nn.Module, count: int, names: Sequence[str] | None) -> tuple[list[str], dict[str, Any]]:

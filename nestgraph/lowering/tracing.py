@@ -10,6 +10,7 @@ import functools
 import logging
 import os
 import threading
+import warnings
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from typing import Any, cast
@@ -180,7 +181,7 @@ def exporting() -> Generator[None]:
     def elsewhere(record: logging.LogRecord) -> bool:
         return record.thread != thread
 
-    with _LOCK, _refusing_functions(_Patcher(), lambda leaf: isinstance(leaf, Tensor)):
+    with _LOCK, _refusing_functions(_Patcher(), lambda leaf: isinstance(leaf, Tensor)), _without_advice():
         original = _SYMBOLIC._Patcher
         _SYMBOLIC._Patcher = _Patcher
         _SYMBOLS.addFilter(elsewhere)
@@ -189,3 +190,19 @@ def exporting() -> Generator[None]:
         finally:
             _SYMBOLS.removeFilter(elsewhere)
             _SYMBOLIC._Patcher = original
+
+
+@contextmanager
+def _without_advice() -> Generator[None]:
+    """Without the warning for who writes exported programs to files that modules hold tensors as plain attributes.
+
+    It is one more filter for the time, which leaves alone what other threads do with filters meanwhile.
+    """
+    warnings.filterwarnings("ignore", message="The tensor attributes? .* assigned during export", category=UserWarning)
+    filters = cast("list[Any]", warnings.filters)
+    ours = filters[0]
+    try:
+        yield
+    finally:
+        if ours in filters:
+            filters.remove(ours)

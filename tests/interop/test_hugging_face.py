@@ -67,6 +67,10 @@ WITHOUT_OPAQUE = ("mobilenet", "resnet")
 """Those of layers that have a kind."""
 
 
+def several(given):
+    return [given] if isinstance(given, torch.Tensor) else given
+
+
 @pytest.mark.parametrize("name", EACH)
 def test_a_model_of_hugging_face_is_read_whole(name):
     torch.manual_seed(0)
@@ -76,10 +80,16 @@ def test_a_model_of_hugging_face_is_read_whole(name):
     with torch.no_grad():
         wanted = [tensor for tensor in model(**given).values() if isinstance(tensor, torch.Tensor)]
         got = ng.lower(network).eval()(*given.values())
-    for one, other in zip([got] if isinstance(got, torch.Tensor) else got, wanted, strict=True):
+    for one, other in zip(several(got), wanted, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    double = [tensor if tensor.dtype == torch.int64 else tensor.double() for tensor in given.values()]
+    again = (ng.compact(network)(*given.values()), ng.lower(network, dtype=torch.float64).eval()(*double))
+    for one, other in ((one, other) for each in again for one, other in zip(several(each), wanted, strict=True)):
+        torch.testing.assert_close(one.float(), other, rtol=1e-4, atol=1e-5)
     report = import_report(network)
     assert "read by torch.export" in report.rows[0].note
+    caches = name in ("llama", "qwen3", "gpt2")
+    assert ("of what it returns is left out" in report.rows[0].note) == caches
     assert 0 <= report.opaque_share <= 1
     assert name not in WITHOUT_OPAQUE or report.opaque_share == 0
     call, tensors = call_of(model, given, None)

@@ -226,7 +226,25 @@ def same(got, wanted):
     return got == wanted
 
 
-def worked_beside_imports(goes_on):
+def exported(seed):
+    """The network of a small module that torch.export reads."""
+    state = torch.Generator().manual_seed(seed)
+    module = nn.Sequential(nn.Linear(8, 6), Asking(), nn.Linear(6, 3)).eval()
+    for parameter in module.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=state)
+    network = import_module(module, torch.randn(2, 8, generator=state))
+    assert "read by torch.export" in import_report(network).rows[0].note
+    return network
+
+
+class Asking(nn.Module):
+    """Goes by its width, which torch.fx does not know."""
+
+    def forward(self, x):
+        return torch.relu(x) if x.shape[1] == 6 else x
+
+
+def worked_beside_imports(goes_on, imported=imported):
     """Do all jobs in threads of their own as long as `goes_on` says, while one thread imports; how often each ran."""
     work, stop, rounds = jobs(), threading.Event(), {}
     expected = {name: job() for name, job in work.items()}
@@ -263,8 +281,9 @@ def test_one_thread_imports_while_seven_do_other_things():
 
 
 @pytest.mark.slow
-def test_one_thread_imports_for_half_a_minute_while_seven_do_other_things():
+@pytest.mark.parametrize("reading", [imported, exported])
+def test_one_thread_imports_for_half_a_minute_while_seven_do_other_things(reading):
     until = time.monotonic() + 30
-    count, rounds = worked_beside_imports(lambda _: time.monotonic() < until)
+    count, rounds = worked_beside_imports(lambda _: time.monotonic() < until, reading)
     assert count
     assert all(rounds.values())
