@@ -120,16 +120,16 @@ def slow_starts(extent, window, step, pad, ceil):
 
 
 def slow_pool(op, total):
-    rows, columns = (
-        slow_starts(*axis, op.ceil_mode) for axis in zip(total.shape, op.kernel, op.stride, op.padding, strict=True)
-    )
+    axes = zip(total.shape, op.kernel, op.stride, op.padding, strict=True)
+    starts = [slow_starts(*axis, op.ceil_mode) for axis in axes]
     padded = np.pad(np.zeros(total.shape), [(pad, pad) for pad in op.padding])
-    result = np.zeros((len(rows), len(columns)))
-    for (p, row), (q, column) in product(enumerate(rows), enumerate(columns)):
-        cut = total[max(row, 0) : row + op.kernel[0], max(column, 0) : column + op.kernel[1]]
-        top, left = row + op.padding[0], column + op.padding[1]
-        whole = padded[top : top + op.kernel[0], left : left + op.kernel[1]]
-        result[p, q] = cut.max() if op.function == "max" else cut.sum() / (whole if op.count_padding else cut).size
+    result = np.zeros([len(along) for along in starts])
+    for place in np.ndindex(result.shape):
+        ends = [(along[at], window) for at, along, window in zip(place, starts, op.kernel, strict=True)]
+        cut = total[tuple(slice(max(start, 0), start + window) for start, window in ends)]
+        around = zip(ends, op.padding, strict=True)
+        whole = padded[tuple(slice(start + pad, start + pad + window) for (start, window), pad in around)]
+        result[place] = cut.max() if op.function == "max" else cut.sum() / (whole if op.count_padding else cut).size
     return result
 
 
@@ -157,7 +157,10 @@ def slow_upsample(op, total):
             np.maximum(0, 1 - np.abs(np.arange(e) - min(at, e - 1)))
             for at, (_, e, _) in zip(middles, axes, strict=True)
         ]
-        result[place] = tents[0] @ total @ tents[1]
+        rest = total
+        for tent in tents:
+            rest = np.tensordot(tent, rest, (0, 0))
+        result[place] = rest
     return result
 
 

@@ -86,6 +86,41 @@ def volumes():
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(96, 2)), (2, 4, 4, 4)
 
 
+def pooled_series():
+    """Normalised, pooled, dropped and interpolated."""
+    layers = (nn.Conv1d(2, 6, 2), nn.BatchNorm1d(6), nn.ReLU(), nn.MaxPool1d(2, ceil_mode=True), nn.Dropout1d(0.3))
+    ends = (nn.LocalResponseNorm(3), nn.AdaptiveAvgPool1d(2), nn.Upsample(scale_factor=2, mode="linear"), nn.Flatten())
+    return nn.Sequential(*layers, *ends, nn.Linear(24, 2)), (2, 9)
+
+
+def pooled_volumes():
+    layers = (nn.Conv3d(2, 6, 2), nn.BatchNorm3d(6), nn.ReLU(), nn.AvgPool3d(2, 1, padding=1), nn.Dropout3d(0.3))
+    ends = (nn.AdaptiveMaxPool3d((1, 2, None)), nn.Upsample(scale_factor=2.0, mode="trilinear"), nn.Flatten())
+    return nn.Sequential(*layers, *ends, nn.Linear(6 * 2 * 4 * 8, 2)), (2, 4, 4, 4)
+
+
+class Rows(nn.Module):
+    """The rows of an image, each reduced to one token."""
+
+    def __init__(self):
+        super().__init__()
+        self.cut, self.wide, self.head = nn.Conv2d(1, 6, 2), nn.Linear(6, 5), nn.Linear(25, 2)
+
+    def forward(self, x):
+        return self.head(self.wide(torch.relu(self.cut(x)).mean(3).transpose(1, 2)).flatten(1))
+
+
+class Reduced(nn.Module):
+    """What a module gives, reduced."""
+
+    def __init__(self, module, reduce):
+        super().__init__()
+        self.module, self.reduce = module, reduce
+
+    def forward(self, x):
+        return self.reduce(torch.relu(self.module(x)))
+
+
 def grid_of_tokens():
     return nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 4)), (2, 3, 5)
 
@@ -98,6 +133,21 @@ CASES = {
     "spoken": lambda: (Spoken(), (2, 9)),
     "a row": lambda: (Row(), (1, 6, 6)),
     "a grid of tokens": grid_of_tokens,
+    "pooled series": pooled_series,
+    "pooled volumes": pooled_volumes,
+}
+REDUCTIONS = {
+    "mean of tokens": (lambda: nn.Linear(4, 6), lambda x: x.mean(1), (5, 4)),
+    "sum of tokens": (lambda: nn.Linear(4, 6), lambda x: x.sum(1, keepdim=True), (5, 4)),
+    "largest of tokens": (lambda: nn.Linear(4, 6), lambda x: x.amax(-2), (5, 4)),
+    "mean of a grid of tokens": (lambda: nn.Linear(4, 6), lambda x: x.mean((1, 2)), (2, 5, 4)),
+    "mean of a series": (lambda: nn.Conv1d(2, 4, 2), lambda x: x.mean(-1), (2, 6)),
+    "mean of a volume": (lambda: nn.Conv3d(1, 4, 2), lambda x: x.mean((2, 3, 4)), (1, 3, 4, 3)),
+    "largest of a row of tokens": (
+        lambda: nn.Conv2d(1, 4, 2),
+        lambda x: x.flatten(2).transpose(1, 2).amax(1),
+        (1, 4, 5),
+    ),
 }
 
 
@@ -120,6 +170,25 @@ def agrees(network, samples, expected):
 def test_modules_become_networks_without_an_opaque_layer(case):
     module, samples, network = made(case)
     assert not network.bodies
+    with torch.no_grad():
+        agrees(network, samples, module(samples))
+
+
+@pytest.mark.parametrize("case", REDUCTIONS)
+def test_extents_are_reduced_by_poolings(case):
+    torch.manual_seed(5)
+    make, reduce, shape = REDUCTIONS[case]
+    module, samples = Reduced(make(), reduce).eval(), torch.randn(3, *shape)
+    network = ng.import_module(module, samples)
+    assert not network.bodies
+    with torch.no_grad():
+        agrees(network, samples, module(samples))
+
+
+def test_some_extents_are_reduced_alone():
+    torch.manual_seed(6)
+    module, samples = Rows().eval(), torch.randn(3, 1, 6, 6)
+    network = ng.import_module(module, samples)
     with torch.no_grad():
         agrees(network, samples, module(samples))
 
@@ -150,15 +219,7 @@ def test_exports_take_and_give_what_the_module_does(case, tmp_path):
 
 def test_where_units_stand_is_asked_of_readers():
     ports = {case: made(case)[2].inputs[0] for case in CASES}
-    assert {case: port.axis for case, port in ports.items()} == {
-        "series": 1,
-        "volumes": 1,
-        "tokens": 2,
-        "patches": 1,
-        "spoken": 1,
-        "a row": 1,
-        "a grid of tokens": 3,
-    }
+    assert {case: port.axis for case, port in ports.items() if port.axis > 1} == {"tokens": 2, "a grid of tokens": 3}
     assert ports["tokens"].free == (True,)  # tokens, of which there may be more
 
 

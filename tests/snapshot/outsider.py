@@ -357,8 +357,8 @@ def pooled_adaptively(operation, image):
 
 def upsampled(operation, image):
     sizes = operation["size"]
-    for axis in (0, 1):
-        extent, count, scale = image.shape[axis], sizes[axis], (operation["scale"] or (None, None))[axis]
+    for axis in range(image.ndim):
+        extent, count, scale = image.shape[axis], sizes[axis], (operation["scale"] or (None,) * image.ndim)[axis]
         if operation["mode"] == "nearest":
             step = np.float32(extent) / np.float32(count) if scale is None else np.float32(1 / scale)
             places = [min(int(np.float32(i) * step), extent - 1) for i in range(count)]
@@ -370,7 +370,8 @@ def upsampled(operation, image):
             step = extent / count if scale is None else 1 / scale
             places = [max((i + 0.5) * step - 0.5, 0.0) for i in range(count)]
         low = [int(place) for place in places]
-        share = np.array([place - int(place) for place in places]).reshape((-1, 1) if axis == 0 else (1, -1))
+        share = np.array([place - int(place) for place in places])
+        share = share.reshape([-1 if other == axis else 1 for other in range(image.ndim)])
         high = np.take(image, [min(place + 1, extent - 1) for place in low], axis)
         image = np.take(image, low, axis) * (1 - share) + high * share
     return image

@@ -162,44 +162,43 @@ def areas(shape, size, rng):
 def chains(draw, size=None, resize=True):
     """Operations of a layer of neurons, or of maps where a size is given, which they may be left to change."""
     chain = []
-    images = size is None or len(size) == 2
-    if images and draw(st.booleans()):
+    if draw(st.booleans()):
         chain.append(BatchNorm(epsilon=draw(sampled_from((1e-5, 1e-3)))))
     if draw(st.booleans()):
         chain.append(Activation(function=draw(sampled_from(FUNCTIONS)), slope=draw(sampled_from((0.01, 0.2)))))
-    if images and size is not None and draw(st.integers(0, 3)) == 0:
+    if size is not None and draw(st.integers(0, 3)) == 0:
         alpha, k = draw(sampled_from((0.1, 2.0))), draw(sampled_from((1.0, 2.0)))
         chain.append(LocalResponseNorm(size=draw(st.integers(1, 4)), alpha=alpha, k=k))
-    if images and size is not None and resize and min(size) >= 2 and draw(st.booleans()):
-        chain.append(draw(resizings()))
+    if size is not None and resize and min(size) >= 2 and draw(st.booleans()):
+        chain.append(draw(resizings(len(size))))
     if draw(st.integers(0, 3)) == 0:
         chain.insert(draw(st.integers(0, len(chain))), Dropout(probability=0.3))
     return tuple(chain)
 
 
 @st.composite
-def resizings(draw):
-    """A pooling or upsampling of maps of at least 2 x 2."""
+def resizings(draw, axes=2):
+    """A pooling or upsampling of maps of at least two places along each of their axes."""
+
+    def extents(least, most):
+        return tuple(draw(st.integers(least, most)) for _ in range(axes))
+
     kind = draw(sampled_from((Pooling, Pooling, AdaptivePooling, Upsampling)))
     if kind is Upsampling:
         mode, corners = draw(sampled_from((("nearest", False), ("bilinear", False), ("bilinear", True))))
-        return Upsampling(mode=mode, size=draw(_pairs(1, 4)), align_corners=corners)
+        return Upsampling(mode=mode, size=extents(1, 4 if axes < 3 else 3), align_corners=corners)
     function = draw(sampled_from(("max", "average")))
     if kind is AdaptivePooling:
-        return AdaptivePooling(function=function, size=draw(_pairs(1, 3)))
-    kernel = (draw(st.integers(1, 2)), 2)
+        return AdaptivePooling(function=function, size=extents(1, 3))
+    kernel = (*extents(1, 2)[1:], 2)
     return Pooling(
         function=function,
         kernel=kernel,
-        stride=draw(_pairs(1, 2)),
-        padding=(kernel[0] // 2, draw(st.integers(0, 1))),
+        stride=extents(1, 2),
+        padding=(*(extent // 2 for extent in kernel[:-1]), draw(st.integers(0, 1))),
         ceil_mode=draw(st.booleans()),
         count_padding=draw(st.booleans()),
     )
-
-
-def _pairs(least, most):
-    return st.tuples(st.integers(least, most), st.integers(least, most))
 
 
 def _dense(draw, sketch):
