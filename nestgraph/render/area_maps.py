@@ -127,12 +127,13 @@ def _draw_block(figure: Figure, block: Block, top: float, width: float, height: 
     figure.text(0.1 / width, (top - 0.24) / height, block.title, fontsize=9.5, fontweight="bold", color=INK)
     across, low = TILE * len(block.outputs), top - TOP - TILE
     strip = figure.add_axes((LEFT / width, low / height, across / width, TILE / height))
-    strip.imshow(mosaic(coverage_tiles(block)), interpolation="none", aspect="auto", extent=(0, across, TILE, 0))
+    least = 1 if block.places.all() else 3  # slices have lines of one pixel between them
+    strip.imshow(mosaic(coverage_tiles(block), least), interpolation="none", aspect="auto", extent=(0, across, TILE, 0))
     strip.set_xticks(_centres(block.outputs), [str(unit) for unit in block.outputs])
     strip.set_yticks(_centres((0,)), ["coverage"])
     tall = TILE * len(block.inputs)
     grid = figure.add_axes((LEFT / width, (low - GAP - tall) / height, across / width, tall / height))
-    grid.imshow(mosaic(area_tiles(block)), interpolation="none", aspect="auto", extent=(0, across, tall, 0))
+    grid.imshow(mosaic(area_tiles(block), least), interpolation="none", aspect="auto", extent=(0, across, tall, 0))
     grid.set_xticks([])
     grid.set_yticks(_centres(block.inputs), [f"from {unit}" for unit in block.inputs])
     for axes in (strip, grid):
@@ -155,10 +156,10 @@ def area_tiles(block: Block) -> AnyArray:
     return np.rint(colours * 255).astype(np.uint8)[kinds.swapaxes(0, 1)]
 
 
-def mosaic(tiles: AnyArray) -> AnyArray:
-    """One image of tiles (rows, columns, height, width, 3), each with a seam at its right and lower edge."""
+def mosaic(tiles: AnyArray, least: int = 1) -> AnyArray:
+    """One image of tiles (rows, columns, height, width, 3), each with a seam of so many pixels at least behind it."""
     rows, columns, high, wide = tiles.shape[:4]
-    seams = max(1, round(high * SEAM)), max(1, round(wide * SEAM))
+    seams = max(least, round(high * SEAM)), max(least, round(wide * SEAM))
     padded = np.full((rows, columns, high + seams[0], wide + seams[1], 3), 255, np.uint8)
     padded[:, :, :high, :wide] = tiles
     return padded.swapaxes(1, 2).reshape(rows * padded.shape[2], columns * padded.shape[3], 3)

@@ -30,6 +30,7 @@ from nestgraph.spec.arrays import AnyArray
 
 Size = tuple[int, int]
 MOST_PANELS = 12
+LOWEST = 0.72  # height over width of a panel, for the words beside it
 WIDEST_SPAN = 1000  # how many times the faintest colour the strongest may be
 PANEL, GAP, LEFT, TOP, BOTTOM, BAR = 2.4, 0.14, 0.1, 0.55, 0.22, 0.95  # inches
 HOLES = "Empty places: pixels that nothing reads"
@@ -111,7 +112,7 @@ def _figure(
     networks: Mapping[str, Network], names: Sequence[str], rows: Sequence[Sequence[AnyArray]], hole: str
 ) -> Figure:
     """Panels of fixed inches, so that a picture of many networks is wider and not smaller."""
-    tall = PANEL * max(max(image.shape[0] / image.shape[1] for image in rows[0]), 0.2)
+    tall = PANEL * max(max(image.shape[0] / image.shape[1] for image in rows[0]), LOWEST)
     width = LEFT + len(networks) * (PANEL + GAP) + BAR
     height = TOP + len(rows) * (tall + GAP) + (BOTTOM if hole else 0.0)
     figure = Figure(figsize=(width, height), facecolor=PAPER)

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from typing import cast
 
 import numpy as np
 
@@ -212,5 +211,4 @@ def max_pooling(kernel: int, stride: int, padding: int = 0) -> Pooling:
 
 def average_pooling(size: Size) -> Pooling:
     """Average pooling over windows side by side."""
-    window = cast("tuple[int, int]", size)
-    return Pooling(function="average", kernel=window, stride=window)
+    return Pooling(function="average", kernel=size, stride=size)
