@@ -37,6 +37,10 @@ def import_model(
         list[str] | None,
         typer.Option("--input", metavar="SHAPE", help="Shape of a sample, such as 1,28,28; once for each input."),
     ] = None,
+    axes: Annotated[
+        list[int] | None,
+        typer.Option("--axis", metavar="N", min=0, help="Where units of each input stand, from 1; 0: found out."),
+    ] = None,
     arguments: Annotated[
         list[str] | None,
         typer.Option("--arg", metavar="NAME=VALUE", help="An argument of the callable: JSON, or else text."),
@@ -64,9 +68,9 @@ def import_model(
 
     if MODEL.fullmatch(model):
         _refuse("PACKAGE.MODULE:CALLABLE", nodes=nodes, input_nodes=input_nodes, output_nodes=output_nodes)
-        network = _from_module(model, weights, _shapes(shapes or []), _arguments(arguments or []))
+        network = _from_module(model, weights, _shapes(shapes or []), axes or [], _arguments(arguments or []))
     else:
-        _refuse("a file", weights=weights, input=shapes, arg=arguments)
+        _refuse("a file", weights=weights, input=shapes, axis=axes, arg=arguments)
         network = _from_file(Path(model), nodes, input_nodes, output_nodes)
     ng.save(network, out, overwrite=overwrite)
     report = import_report(network)
@@ -82,7 +86,9 @@ def _refuse(model: str, **options: object) -> None:
         raise typer.BadParameter(f"expected no --{wrong} with {model}, got one", param_hint=f"--{wrong}")
 
 
-def _from_module(model: str, weights: Path | None, shapes: list[list[int]], arguments: dict[str, Any]) -> "Network":
+def _from_module(
+    model: str, weights: Path | None, shapes: list[list[int]], axes: list[int], arguments: dict[str, Any]
+) -> "Network":
     if not shapes:
         raise typer.BadParameter("expected the shape of each input, such as 1,28,28, got none", param_hint="--input")
     from nestgraph.interop.importing import import_module
@@ -92,7 +98,7 @@ def _from_module(model: str, weights: Path | None, shapes: list[list[int]], argu
         module = built_module(model, arguments)
         if weights is not None:
             load_weights(module, weights)
-        return import_module(module, example_inputs(shapes))
+        return import_module(module, example_inputs(shapes), axes=[axis or None for axis in axes])
 
 
 def _from_file(path: Path, nodes: Path | None, inputs: str | None, outputs: str | None) -> "Network":

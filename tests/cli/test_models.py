@@ -46,6 +46,14 @@ class Torn(nn.Module):
     def forward(self, x):
         return x if x.sum() > 0 else -x
 
+class Both(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.across, self.along = nn.Linear(6, 6), nn.Conv1d(5, 5, 1)
+
+    def forward(self, x):
+        return self.across(x) + self.along(x)
+
 def number():
     return 3
 
@@ -69,6 +77,17 @@ def small(tmp_path, monkeypatch):
     safetensors.torch.save_file(module.state_dict(), "small.safetensors")
     module.source = name
     return module.eval()
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_an_axis_says_where_units_stand_where_readers_disagree(small, axis):
+    words = ("import", f"{small.source}:Both", "--input", "5,6", "--out", "net.json")
+    refused = run(*words)
+    assert refused.exit_code == 1
+    assert "agree at which axis its units stand" in refused.stderr
+    assert run(*words, "--axis", str(axis)).exit_code == 0
+    assert ng.load("net.json").inputs[0].axis == axis
+    assert run("import", "edges.csv", "--axis", "1", "--out", "net.json").exit_code == 2
 
 
 def test_a_module_comes_in_with_its_weights(small):
