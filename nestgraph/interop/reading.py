@@ -19,6 +19,7 @@ from nestgraph.interop.elements import Elements
 from nestgraph.interop.modules import MODULES, MOVING_MODULES
 from nestgraph.interop.nodes import called, last_uses, name_and_label, operation, path_of, written_by
 from nestgraph.interop.opaque import Arguments, Excerpt, excerpt
+from nestgraph.interop.picking import Picking
 from nestgraph.interop.standing import units_axis
 from nestgraph.interop.tracing import COMPUTED, NOTES, PATH, TensorFact
 from nestgraph.interop.values import Foreign, contains, leaves, moved, regions_of, same_type, written
@@ -64,6 +65,7 @@ class Reading:
         self._results = results
         half_frozen = len({parameter.requires_grad for parameter in module.parameters()}) == 2
         self._given, self._weaver = given, Weaver(BATCH, self._held, whole_units, half_frozen)
+        self._picking = Picking(self._weaver)
         self._values: dict[fx.Node, Any] = {}
         self._dying: frozenset[fx.Node] = frozenset()
         self._unwoven: set[fx.Node] = set()
@@ -208,6 +210,7 @@ class Reading:
         if name in BROADCASTING and any(near in self._sized for near in node.all_input_nodes):
             args, kwargs = cast(Any, map_arg((node.args, node.kwargs), self._folded))
             kwargs.pop("out", None)
+        args, kwargs = self._picking.read((args, kwargs))
         return FUNCTIONS[name](self._weaver, *args, **kwargs)
 
     def _folded(self, near: fx.Node) -> Any:
@@ -224,6 +227,7 @@ class Reading:
         kind = type_before_parametrizations(module)
         if kind not in MODULES:
             raise UncoveredError(self._whole.get(path, f"{kind.__name__} has no kind"))
+        args, kwargs = self._picking.read((args, kwargs))
         return MODULES[kind](module)(self._weaver, *args, *kwargs.values())
 
     # -- what is otherwise than in the module --------------------------------------------------------------
@@ -321,6 +325,7 @@ class Reading:
 
     def _output(self, x: Elements, place: str) -> OutputPort:
         """The port of what the module returns at a place."""
+        x = self._picking.tensor(x)
         layer, axis = self._output_layer(x)
         shape = tuple(x.index.shape[1:])
         self._weaver.drafts.mark_output(layer, place)

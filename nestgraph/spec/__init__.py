@@ -10,6 +10,7 @@ from nestgraph.spec.operations import (
     Dropout,
     LocalResponseNorm,
     Operation,
+    Pick,
     Pooling,
     Upsampling,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "OneToOne",
     "Operation",
     "OutputPort",
+    "Pick",
     "Pooling",
     "Projection",
     "Record",

@@ -17,6 +17,7 @@ from nestgraph.spec import (
     Dropout,
     Layer,
     LocalResponseNorm,
+    Pick,
     Pooling,
     Upsampling,
 )
@@ -31,6 +32,7 @@ EXAMPLES = {
     Activation: [Activation(function=function) for function in FUNCTIONS],
     Pooling: [Pooling(function=function, kernel=(2, 2), stride=(1, 1)) for function in ("max", "average")],
     AdaptivePooling: [AdaptivePooling(function=function, size=(2, 2)) for function in ("max", "average")],
+    Pick: [Pick(place=(1, -1)), Pick(place=(1, 1))],
     Upsampling: [Upsampling(mode=mode, size=(6, 6)) for mode in ("nearest", "bilinear")],
     LocalResponseNorm: [LocalResponseNorm(size=3, alpha=1.0)],
     Dropout: [Dropout(probability=0.5)],

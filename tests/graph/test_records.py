@@ -24,6 +24,7 @@ from nestgraph.spec import (
     Layer,
     LocalResponseNorm,
     OneToOne,
+    Pick,
     Pooling,
     Upsampling,
 )
@@ -176,6 +177,8 @@ BAD_RECORDS = [
     lambda: Pooling(function="max", kernel=(2, 2), stride=(1, 1), padding=(2, 0)),
     lambda: Pooling(function="median", kernel=(2, 2), stride=(1, 1)),
     lambda: AdaptivePooling(function="max", size=(0, 1)),
+    lambda: Pick(place=(0, 1.5)),
+    lambda: Pick(place=()),
     lambda: Upsampling(mode="bicubic", size=(1, 1)),
     lambda: LocalResponseNorm(size=0),
     lambda: LocalResponseNorm(size=5, alpha=-1.0),

@@ -21,6 +21,7 @@ from nestgraph.spec import (
     Dense,
     Layer,
     LocalResponseNorm,
+    Pick,
     Pooling,
     Upsampling,
 )
@@ -105,8 +106,12 @@ def slow_operation(op, values, total, unit, sums):
     if isinstance(op, LocalResponseNorm):
         near = range(unit - op.size // 2, unit + (op.size + 1) // 2)
         return total / (op.k + op.alpha / op.size * sum(sums.get(other, 0.0) ** 2 for other in near)) ** op.beta
-    slow = {Pooling: slow_pool, AdaptivePooling: slow_adaptive, Upsampling: slow_upsample}.get(type(op))
-    return total if slow is None else slow(op, total)
+    slow = {Pooling: slow_pool, AdaptivePooling: slow_adaptive, Upsampling: slow_upsample, Pick: slow_pick}
+    return slow[type(op)](op, total) if type(op) in slow else total
+
+
+def slow_pick(op, total):
+    return np.full((1,) * total.ndim, total[op.place])
 
 
 def slow_starts(extent, window, step, pad, ceil):

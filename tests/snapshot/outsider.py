@@ -23,6 +23,7 @@ RECORDS = {
     "activation": ("kind", "function", "slope", "low", "high"),
     "pooling": ("kind", "function", "kernel", "stride", "padding", "ceil_mode", "count_padding"),
     "adaptive_pooling": ("kind", "function", "size"),
+    "pick": ("kind", "place"),
     "upsampling": ("kind", "mode", "size", "align_corners", "scale"),
     "local_response_norm": ("kind", "size", "alpha", "beta", "k"),
     "dropout": ("kind", "probability", "maps", "alpha"),
@@ -355,6 +356,10 @@ def pooled_adaptively(operation, image):
     return result
 
 
+def picked(operation, image):
+    return image[tuple(operation["place"])].reshape([1] * image.ndim)
+
+
 def upsampled(operation, image):
     sizes = operation["size"]
     for axis in range(image.ndim):
@@ -377,7 +382,7 @@ def upsampled(operation, image):
     return image
 
 
-RESIZED = {"pooling": pooled, "adaptive_pooling": pooled_adaptively, "upsampling": upsampled}
+RESIZED = {"pooling": pooled, "adaptive_pooling": pooled_adaptively, "upsampling": upsampled, "pick": picked}
 
 
 def read(data):

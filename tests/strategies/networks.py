@@ -28,6 +28,7 @@ from nestgraph.spec import (
     LocalResponseNorm,
     OneToOne,
     OutputPort,
+    Pick,
     Pooling,
     Upsampling,
 )
@@ -183,7 +184,9 @@ def resizings(draw, axes=2):
     def extents(least, most):
         return tuple(draw(st.integers(least, most)) for _ in range(axes))
 
-    kind = draw(sampled_from((Pooling, Pooling, AdaptivePooling, Upsampling)))
+    kind = draw(sampled_from((Pooling, Pooling, AdaptivePooling, Upsampling, Pick)))
+    if kind is Pick:
+        return Pick(place=extents(-2, 1))
     if kind is Upsampling:
         mode, corners = draw(sampled_from((("nearest", False), ("bilinear", False), ("bilinear", True))))
         return Upsampling(mode=mode, size=extents(1, 4 if axes < 3 else 3), align_corners=corners)

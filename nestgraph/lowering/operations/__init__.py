@@ -14,6 +14,7 @@ from nestgraph.lowering.operations import (
     batch_norm,
     dropout,
     local_response_norm,
+    pick,
     pooling,
     upsampling,
 )
@@ -57,6 +58,7 @@ for _room in (
     activation.ROOM,
     pooling.ROOM,
     pooling.ADAPTIVE,
+    pick.ROOM,
     upsampling.ROOM,
     local_response_norm.ROOM,
     dropout.ROOM,

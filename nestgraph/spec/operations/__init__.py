@@ -10,13 +10,14 @@ from nestgraph.spec.operations.batch_norm import BatchNorm
 from nestgraph.spec.operations.dropout import Dropout
 from nestgraph.spec.operations.local_response_norm import LocalResponseNorm
 from nestgraph.spec.operations.operation import Affine, Facts, Operation
+from nestgraph.spec.operations.pick import Pick
 from nestgraph.spec.operations.pooling import AdaptivePooling, Pooling
 from nestgraph.spec.operations.upsampling import Upsampling
 from nestgraph.spec.registered import ByKind, Registered
 from nestgraph.spec.unit_column import COLUMNS
 
 _BuiltIn = Annotated[
-    BatchNorm | Activation | Pooling | AdaptivePooling | Upsampling | LocalResponseNorm | Dropout,
+    BatchNorm | Activation | Pooling | AdaptivePooling | Pick | Upsampling | LocalResponseNorm | Dropout,
     Field(discriminator="kind"),
 ]
 OPERATIONS: Registered[Operation] = Registered("operation", _BuiltIn)
@@ -65,6 +66,7 @@ __all__ = [
     "Facts",
     "LocalResponseNorm",
     "Operation",
+    "Pick",
     "Pooling",
     "Upsampling",
     "register",
