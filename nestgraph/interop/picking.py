@@ -4,7 +4,7 @@ It is found in the numbers of elements and not by the name of a function, so `x[
 whatever else moves elements come to the same: a layer that picks the place.
 """
 
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ class Picking:
 
     def read(self, values: Any) -> Any:
         """Values that a step reads, tensors in lists among them, of which those that are one place are picked."""
-        return cast(Any, map_aggregate(values, lambda value: self.tensor(value)))
+        return map_aggregate(values, self.tensor)
 
     def tensor(self, x: Any) -> Any:
         """A tensor, picked if it has one place of each map that it has anything of; single values, a few of many."""
@@ -44,7 +44,8 @@ class Picking:
     def _picked(self, x: Elements, numbers: AnyArray) -> Elements:
         ledger, most = self._weaver.ledger, MOST_PLACES if numbers.ndim == 1 else 1
         regions, places = ledger.found(numbers)
-        moved, grown, present = numbers.copy(), set[int](), np.unique(regions).tolist()
+        moved, grown = numbers.copy(), set[int]()
+        present: list[int] = np.unique(regions).tolist()
         for number in present:
             area, chosen = ledger.regions[number].area, regions == number
             within, of = np.unique(places[chosen] % area, return_inverse=True)
