@@ -213,15 +213,23 @@ def _place(module: nn.Module, node: fx.Node) -> dict[str, Any]:
     """Where in the module a call is: the stack of its submodules, and the innermost where that is PyTorch's own."""
     stack = dict(stack_of(node).values())
     meta: dict[str, Any] = {"nn_module_stack": {path: (path, kind) for path, kind in stack.items()}}
-    if not stack:
-        return meta
-    path = next(reversed(stack))
+    path = next(reversed(stack), "")
     inner = module.get_submodule(path)
     computed = computes_weights(inner)
     own = type_before_parametrizations(inner).__module__.startswith("torch.nn.modules.")
-    if own and (computed or not any(True for _ in inner.children())):
+    if path and own and (computed or not any(True for _ in inner.children())):
         meta[PATH] = path
-    return meta | ({NOTES: [COMPUTED]} if computed else {})
+    dropped = _dropped(inner) if getattr(node.target, "__name__", "").startswith("scaled_dot") else 0.0
+    told = [COMPUTED] if computed else []
+    told += [f"the dropout of attention in training, of {dropped}, is left out"] if dropped else []
+    return meta | ({NOTES: told} if told else {})
+
+
+def _dropped(attention: nn.Module) -> float:
+    """The probability of the dropout inside attention, which modules hand over as 0 in evaluation; 0 if unknown."""
+    named = {name: held for name, held in vars(attention).items() if isinstance(held, float)}
+    named |= {name: part.p for name, part in attention.named_children() if isinstance(part, nn.Dropout)}
+    return next((p for name, p in named.items() if "drop" in name and 0 < p < 1), 0.0)
 
 
 def _filled(results: Any, outputs: Sequence[fx.Node]) -> Any:

@@ -64,11 +64,18 @@ def networks(subject: Subject) -> Iterator[tuple[str, Network]]:
     except UntraceableError as refusal:
         yield EXPORT, _instead(subject, refusal)
         return
+    except InteropError as refusal:
+        try:
+            exported = by_export(_saying(subject, f"torch.fx cannot tell what it gives: {refusal}"))
+        except (UnexportableError, InteropError):
+            raise refusal from None
+        yield EXPORT, exported
+        return
     if not left:
         yield FX, traced_one
     why = f"torch.fx leaves {left} whole" if left else "what torch.fx reads is not what the module gives"
     try:
-        exported = by_export(replace(subject, said=_joined(subject.said, f"read by torch.export, as {why}")))
+        exported = by_export(_saying(subject, why))
     except (UnexportableError, InteropError) as reason:
         if left:
             yield FX, _noted(traced_one, f"read by torch.fx, as torch.export cannot: {reason}")
@@ -168,11 +175,15 @@ def _instead(subject: Subject, refusal: UntraceableError) -> Network:
     Raises:
         InteropError: it refuses it, too.
     """
-    why = f"read by torch.export, as torch.fx cannot trace it: {refusal.reason}"
     try:
-        return by_export(replace(subject, said=_joined(subject.said, why)))
+        return by_export(_saying(subject, f"torch.fx cannot trace it: {refusal.reason}"))
     except UnexportableError as reason:
         raise InteropError(f"{refusal}; torch.export cannot read it either: {reason}") from refusal
+
+
+def _saying(subject: Subject, why: str) -> Subject:
+    """What is imported, with why torch.export reads it."""
+    return replace(subject, said=_joined(subject.said, f"read by torch.export, as {why}"))
 
 
 def _composite(graph: fx.GraphModule) -> Iterator[str]:

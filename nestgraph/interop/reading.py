@@ -23,7 +23,7 @@ from nestgraph.interop.picking import Picking
 from nestgraph.interop.standing import units_axis
 from nestgraph.interop.tracing import COMPUTED, NOTES, PATH, TensorFact
 from nestgraph.interop.values import Foreign, contains, leaves, moved, regions_of, same_type, written
-from nestgraph.interop.vocabulary import BROADCASTING, CASTS, FUNCTIONS, JOINS, MOVES
+from nestgraph.interop.vocabulary import BROADCASTING, CASTS, FUNCTIONS, JOINS, MOVES, SHAPED
 from nestgraph.interop.weaving import Weaver
 from nestgraph.interop.wrappers import computes_weights
 from nestgraph.lowering.opaque import ModuleBody
@@ -127,14 +127,10 @@ class Reading:
             return held
         args, kwargs = cast(Any, map_arg((node.args, node.kwargs), self._values.__getitem__))
         fact = self._facts[node]
-        if any(near in self._sized for near in node.all_input_nodes):
-            self._sized.add(node)
+        if operation(node) in SHAPED:
+            return self._constant(node, *cast(Any, map_arg((node.args, node.kwargs), self._shape_of)))
         if not contains((args, kwargs), Elements, Foreign):
-            with torch.no_grad():
-                constant = called(self._module, node)(*args, **kwargs)
-            self._parameters[node] = self._parameters_of(node) if isinstance(constant, Tensor) else frozenset()
-            return _trained(node, constant, args)
-        self._sized.discard(node)
+            return self._constant(node, args, kwargs)
         if not contains(fact, TensorFact):
             self._sized.add(node)
             return fact
@@ -146,8 +142,20 @@ class Reading:
             result = self._opaque(node, (str(reason).strip() or type(reason).__name__).splitlines()[0])
         else:
             self._note(node, result)
+        for x in leaves(result, Elements):
+            for said in node.meta.get(NOTES, ()):
+                self._weaver.note(x, said)
         target = written_by(self._module, node)
         return written(self._values.get(target), result) if isinstance(target, fx.Node) else result
+
+    def _constant(self, node: fx.Node, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """What a node gives that no element goes into."""
+        if operation(node) in SHAPED or any(near in self._sized for near in node.all_input_nodes):
+            self._sized.add(node)
+        with torch.no_grad():
+            constant = called(self._module, node)(*args, **kwargs)
+        self._parameters[node] = self._parameters_of(node) if isinstance(constant, Tensor) else frozenset()
+        return _trained(node, constant, args)
 
     def _input(self, node: fx.Node) -> Elements:
         example = self._given[len(self._inputs)]
@@ -209,9 +217,14 @@ class Reading:
             raise UncoveredError(f"{name} has no kind")
         if name in BROADCASTING and any(near in self._sized for near in node.all_input_nodes):
             args, kwargs = cast(Any, map_arg((node.args, node.kwargs), self._folded))
-            kwargs.pop("out", None)
+            kwargs = {name: value for name, value in kwargs.items() if name != "out"}
         args, kwargs = self._picking.read((args, kwargs))
         return FUNCTIONS[name](self._weaver, *args, **kwargs)
+
+    def _shape_of(self, near: fx.Node) -> Any:
+        """A tensor of zeros in the place of what a node gave, which tells its shape and type."""
+        fact = self._facts[near]
+        return torch.zeros(fact.shape, dtype=fact.dtype) if isinstance(fact, TensorFact) else self._values[near]
 
     def _folded(self, near: fx.Node) -> Any:
         """The value of a node; of what only the number of samples told, such as a mask, that of one where all agree."""
@@ -242,8 +255,6 @@ class Reading:
         """Say of what a node gave what differs in training."""
         for x in leaves(result, Elements):
             self._note_sharing(node, x, self._parameters_of(node))
-            for said in node.meta.get(NOTES, ()):
-                self._weaver.note(x, said)
             if node.op == "call_module" and computes_weights(self._module.get_submodule(str(node.target))):
                 self._weaver.note(x, COMPUTED)
 

@@ -86,6 +86,9 @@ FUNCTIONS: ChainMap[str, Handler] = ChainMap(
 )
 """Name of a function or method -> handler(weaver, arguments as the function takes them)."""
 
+SHAPED = frozenset({"zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full"})
+"""Names of functions and methods that heed the shape and type of what they are given, and nothing else of it."""
+
 BROADCASTING = frozenset(
     {"add", "sub", "subtract", "mul", "multiply", "div", "divide", "truediv"}
     | {"where", "masked_fill", "minimum", "maximum", "scaled_dot_product_attention"}

@@ -1,6 +1,7 @@
 """What torch.fx leaves whole torch.export reads, into the same network by the same rows; what is said of it."""
 
 import copy
+import dataclasses
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -195,6 +196,25 @@ def test_nothing_is_exported_that_torch_fx_reads(monkeypatch):
     assert "torch.export cannot: AssertionError: exported" in str(import_report(import_module(*asking())))
 
 
+@pytest.mark.parametrize("front", [FX, EXPORT])
+def test_what_only_the_number_of_samples_told_is_a_constant_where_samples_agree(front):
+    torch.manual_seed(0)
+
+    def biased(self, x):
+        return self.linear(x) + x.new_full((x.size(0), 1), 0.5) * torch.ones_like(x[:, :4])
+
+    def numbered(self, x):
+        return self.linear(x) + x.new_ones(x.size(0), 1).cumsum(0)
+
+    x = torch.randn(3, 5)
+    for function, kinds in ((biased, ["neurons", "neurons"]), (numbered, ["neurons", "opaque"])):
+        module = written(function, linear=nn.Linear(5, 4))
+        network = read(front, module, [x])
+        assert [row.kind for row in import_report(network).rows[1:]] == kinds
+        agree(module, network, x)
+        agree(module, network, torch.randn(7, 5))
+
+
 # -- parameters, state and names ---------------------------------------------------------------------------
 
 
@@ -203,6 +223,7 @@ class Attention(nn.Module):
 
     def __init__(self, width=8, heads=2):
         super().__init__()
+        self.attention_dropout = 0.1
         self.heads, self.qkv, self.out = heads, nn.Linear(width, 3 * width), nn.Linear(width, width, bias=False)
         self.norm, self.positions = nn.LayerNorm(width), nn.Parameter(torch.randn(1, 5, width))
         self.back = nn.Linear(width, width, bias=False)
@@ -242,6 +263,8 @@ def test_calls_and_parameters_of_a_program_have_their_names():
     }
     assert {"scaled_dot_product_attention", "layer_norm", "out", "back", "qkv", "drop"} <= called
     assert [node for node in graph.graph.nodes if isinstance(node.target, torch._ops.OpOverload)] == []
+    assert not any("assert" in str(node.target) for node in graph.graph.nodes)
+    assert "dropout of attention in training, of 0.1" in str(import_report(import_module(module, x)))
 
 
 def test_an_export_changes_nothing_in_the_module():
@@ -311,6 +334,20 @@ def test_examples_by_name_are_put_in_order():
         import_module(module, {"x": x, "z": y})
     with pytest.raises(InteropError, match="one tensor for each parameter without a default"):
         import_module(module, {"x": x})
+
+
+@dataclasses.dataclass
+class Told:
+    score: torch.Tensor
+    inner: list[torch.Tensor]
+
+
+def test_results_may_be_a_data_class():
+    torch.manual_seed(0)
+    module, x = written(lambda s, x: Told(s.a(x), [s.b(x)]), a=nn.Linear(5, 4), b=nn.Linear(5, 3)), torch.randn(3, 5)
+    network = import_module(module, x)
+    assert [port.label for port in network.outputs] == ["output score", "output inner 0"]
+    agree(module, network, x)
 
 
 @pytest.mark.parametrize("outputs", ["total", 3, ["sum", "parts.2"]])
