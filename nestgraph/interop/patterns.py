@@ -9,7 +9,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
-from nestgraph.interop.spelled_out import Named, Transposed, linear_maps, rms_norms
+from nestgraph.interop.spelled_out import Named, Transposed, gelus, linear_maps, rms_norms
 
 ADDITIONS = cast("tuple[Any, ...]", (operator.add, torch.add))
 PRODUCTS = cast("tuple[Any, ...]", (operator.mul, torch.mul))
@@ -19,7 +19,8 @@ QUOTIENTS = cast("tuple[Any, ...]", (operator.truediv, torch.div))
 def name_functions(module: fx.GraphModule, facts: dict[fx.Node, Any]) -> None:
     """Replace what a module spells out by the function that it is.
 
-    `relu6(x + 3) / 6` is hardsigmoid, `x * hardsigmoid(x)` hardswish and `x * sigmoid(x)` SiLU;
+    `relu6(x + 3) / 6` is hardsigmoid, `x * hardsigmoid(x)` hardswish, `x * sigmoid(x)` SiLU
+    and `x * 0.5 * (1 + erf(x / sqrt(2)))` GELU, with `tanh` its approximation;
     `x * rsqrt(mean(x ** 2, -1) + e)`, multiplied by a weight or not, is an RMS norm; `addmm` is a linear map, over the
     last axis where the axes before it were one and come back.
 
@@ -28,11 +29,17 @@ def name_functions(module: fx.GraphModule, facts: dict[fx.Node, Any]) -> None:
         facts: what each node gave; those of new nodes are added.
     """
     for node in list(module.graph.nodes):
-        found = chain(_sixths(module, node), _gated(module, node), rms_norms(node, facts), linear_maps(node, facts))
-        for function, args in found:
+        known = (
+            _sixths(module, node),
+            _gated(module, node),
+            gelus(node),
+            rms_norms(node, facts),
+            linear_maps(node, facts),
+        )
+        for function, args, options in chain(*known):
             with module.graph.inserting_before(node):
                 turned = tuple(_added(module.graph, arg, facts) for arg in args)
-                named = module.graph.call_function(function, turned)
+                named = module.graph.call_function(function, turned, dict(options))
             named.meta, facts[named] = dict(node.meta), facts[node]
             node.replace_all_uses_with(named)
             _erase(module.graph, node)
@@ -64,11 +71,11 @@ def _sixths(module: fx.GraphModule, node: fx.Node) -> Iterator[Named]:
         if six != 6:
             continue
         if (x := _shifted(module, above)) is not None:
-            yield functional.hardsigmoid, (x,)
+            yield Named(functional.hardsigmoid, (x,))
         for pair in _operands(above, PRODUCTS):
             for x, other in (pair, pair[::-1]):
                 if isinstance(x, fx.Node) and _shifted(module, other) is x:
-                    yield functional.hardswish, (x,)
+                    yield Named(functional.hardswish, (x,))
 
 
 def _gated(module: fx.GraphModule, node: fx.Node) -> Iterator[Named]:
@@ -77,9 +84,9 @@ def _gated(module: fx.GraphModule, node: fx.Node) -> Iterator[Named]:
         for x, other in (pair, pair[::-1]):
             if isinstance(x, fx.Node) and isinstance(other, fx.Node) and x in other.all_input_nodes:
                 if _is(module, other, functional.hardsigmoid, nn.Hardsigmoid):
-                    yield functional.hardswish, (x,)
+                    yield Named(functional.hardswish, (x,))
                 if _is(module, other, torch.sigmoid, nn.Sigmoid) or other.target == "sigmoid":
-                    yield functional.silu, (x,)
+                    yield Named(functional.silu, (x,))
 
 
 def _shifted(module: fx.GraphModule, node: Any) -> fx.Node | None:

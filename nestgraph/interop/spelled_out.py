@@ -1,6 +1,8 @@
 """Norms and linear maps that modules spell out in several calls: found in a traced graph by what the calls gave."""
 
+import math
 from collections.abc import Iterator, Mapping
+from itertools import permutations
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -11,11 +13,16 @@ from nestgraph.interop.nodes import operation
 from nestgraph.interop.tracing import TensorFact
 
 Facts = Mapping[fx.Node, Any]
-Named = tuple[Any, tuple[Any, ...]]
-"""A function and its arguments."""
-
 CASTS = ("to", "float", "type_as")
 VIEWS = ("view", "reshape", "flatten")
+
+
+class Named(NamedTuple):
+    """A function and its arguments."""
+
+    function: Any
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any] = {}
 
 
 class Transposed(NamedTuple):
@@ -30,12 +37,12 @@ def rms_norms(node: fx.Node, facts: Facts) -> Iterator[Named]:
     for x, other in _pairs(node, "mul"):
         shape, epsilon = _shape(x, facts), _epsilon(x, other, facts)
         if epsilon is not None:
-            yield functional.rms_norm, (x, shape[-1:], None, epsilon)
+            yield Named(functional.rms_norm, (x, shape[-1:], None, epsilon))
         normed = _uncast(other, facts)
         if isinstance(normed, fx.Node) and normed.target is functional.rms_norm:
             of, over, weight, added = _args(normed)
             if weight is None and shape == over:
-                yield functional.rms_norm, (of, over, x, added)
+                yield Named(functional.rms_norm, (of, over, x, added))
 
 
 def _epsilon(x: fx.Node, root: Any, facts: Facts) -> float | None:
@@ -61,6 +68,45 @@ def _squared(node: Any) -> Any:
     return args[0] if same else None
 
 
+def gelus(node: fx.Node) -> Iterator[Named]:
+    """The GELU that a product of a tensor, a half and 1 more than an `erf` or `tanh` is."""
+    for x, curve in ((x, curve) for half, x, curve in _triples(node) if half == 0.5):
+        for inner, one in _pairs(curve, "add"):
+            argument = _args(inner)[0] if one == 1 and _is(inner, "erf", "tanh") else None
+            if _is(inner, "erf") and _of_scaled(argument, x):
+                yield Named(functional.gelu, (x,))
+            if _is(inner, "tanh") and _of_cubic(argument, x):
+                yield Named(functional.gelu, (x,), {"approximate": "tanh"})
+
+
+def _of_scaled(node: Any, x: Any) -> bool:
+    """Whether a node is `x` divided by the root of 2."""
+    if _is(node, "div", "truediv"):
+        return _args(node)[0] is x and _near(_args(node)[1], math.sqrt(2))
+    return any(one is x and _near(factor, math.sqrt(0.5)) for one, factor in _pairs(node, "mul"))
+
+
+def _of_cubic(node: Any, x: Any) -> bool:
+    """Whether a node is the root of 2 over pi times (x + 0.044715 x ** 3)."""
+    for total, factor in _pairs(node, "mul"):
+        for one, scaled in _pairs(total, "add") if _near(factor, math.sqrt(2 / math.pi)) else ():
+            for cube, share in _pairs(scaled, "mul") if one is x else ():
+                if _near(share, 0.044715) and _is(cube, "pow") and _args(cube) == (x, 3):
+                    return True
+    return False
+
+
+def _near(number: Any, wanted: float) -> bool:
+    return isinstance(number, float) and math.isclose(number, wanted, rel_tol=1e-6)
+
+
+def _triples(node: Any) -> Iterator[tuple[Any, Any, Any]]:
+    """Three factors of a product of two products, in all orders."""
+    for two, one in _pairs(node, "mul"):
+        if _is(two, "mul") and len(_args(two)) == 2 and not two.kwargs:
+            yield from cast("Iterator[tuple[Any, Any, Any]]", permutations((*_args(two), one)))
+
+
 def linear_maps(node: fx.Node, facts: Facts) -> Iterator[Named]:
     """The linear map that an `addmm` is, with the axes before the last merged for it or not."""
     back = _is(node, *VIEWS) and _is(_args(node)[0], "addmm")
@@ -74,7 +120,7 @@ def linear_maps(node: fx.Node, facts: Facts) -> Iterator[Named]:
     x = _args(rows)[0] if merged else rows
     sizes = _shape(bias, facts), _shape(matrix, facts)
     if list(map(len, sizes)) == [1, 2] and _shape(node, facts) == (*_shape(x, facts)[:-1], *sizes[0]):
-        yield functional.linear, (x, Transposed(matrix, TensorFact(sizes[1][::-1], torch.float32)), bias)
+        yield Named(functional.linear, (x, Transposed(matrix, TensorFact(sizes[1][::-1], torch.float32)), bias))
 
 
 def _pairs(node: Any, name: str) -> Iterator[tuple[fx.Node, Any]]:

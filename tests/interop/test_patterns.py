@@ -67,6 +67,31 @@ def test_what_only_looks_like_a_norm_stays_what_it_is(name):
     agree(network, module, x)
 
 
+ROOT, FACTOR = 2**0.5, (2 / torch.pi) ** 0.5
+GELUS = {
+    "as GPT-2 has it": lambda x: 0.5 * x * (1.0 + torch.tanh(FACTOR * (x + 0.044715 * torch.pow(x, 3.0)))),
+    "as BERT had it": lambda x: x * 0.5 * (1.0 + torch.erf(x / ROOT)),
+    "with products": lambda x: x * (0.5 * (torch.erf(x * 2**-0.5) + 1)),
+}
+NO_GELUS = {
+    "another factor": lambda x: 0.5 * x * (1.0 + torch.tanh(0.8 * (x + 0.044715 * torch.pow(x, 3.0)))),
+    "another tensor": lambda x: 0.5 * x.abs() * (1.0 + torch.erf(x / ROOT)),
+    "another share": lambda x: 0.25 * x * (1.0 + torch.erf(x / ROOT)),
+}
+
+
+@pytest.mark.parametrize("front", [FX, EXPORT])
+@pytest.mark.parametrize("name", [*GELUS, *NO_GELUS])
+def test_a_gelu_is_an_activation(name, front):
+    torch.manual_seed(0)
+    function = (GELUS | NO_GELUS)[name]
+    module, x = nn.Sequential(nn.Linear(5, 4), written(lambda _, x: function(x)), nn.Linear(4, 2)), torch.randn(3, 5)
+    network = read(front, module, x)
+    agree(network, module, x)
+    activations = [operation.function for layer in network.layer_names for operation in network.layer(layer).operations]
+    assert (activations in (["gelu"], ["gelu_tanh"])) == (name in GELUS)
+
+
 class Transposing(nn.Module):
     """A linear map as GPT-2 has it: (in, out), over rows."""
 
