@@ -86,7 +86,11 @@ def _absorbing(structure: Structure, layer: str, constant: AnyArray) -> tuple[Se
     for projection in structure.outgoing(layer):
         shift = per_unit(project(structure, projection, output)).astype(np.float32)
         shifts[projection.target] = shifts.get(projection.target, np.float32(0)) + shift
-    moved = {name: absorbed(structure, name, shift) for name, shift in shifts.items() if shift.any()}
+    shifts = {name: shift for name, shift in shifts.items() if shift.any()}
+    gated = [name for name in shifts if structure.gates(name) and not structure.layer(name).bias]
+    if gated:  # a running mean is taken off behind the gates
+        _refuse(layer, f"expected a bias of {gated[0]!r}, which is gated, to take over its constant, got none")
+    moved = {name: absorbed(structure, name, shift) for name, shift in shifts.items()}
     return (SetValues(units=moved),) if moved else ()
 
 

@@ -10,7 +10,7 @@ from nestgraph.edits.preserving import preserving
 from nestgraph.errors import EditError
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.operations import Activation, ActivationFunction, Affine, BatchNorm
+from nestgraph.spec.operations import Activation, ActivationFunction, Affine, BatchNorm, ParametricReLU
 
 
 @recipe_function
@@ -57,7 +57,7 @@ def replace_activation(
         EditError: the layer is an input, has several activations or that one, or the activation is none there is.
     """
     record = structure.layer(layer)
-    old = [place for place, op in enumerate(record.operations) if isinstance(op, Activation)]
+    old = [place for place, op in enumerate(record.operations) if isinstance(op, Activation | ParametricReLU)]
     if record.kind == "input" or len(old) > 1:
         got = "inputs" if record.kind == "input" else f"{len(old)} activations"
         raise EditError(f"replace_activation on {layer!r}: expected a layer with one activation or none, got {got}")

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from nestgraph.interop.elements import Elements
 from nestgraph.interop.weaving import Weaver
-from nestgraph.lowering.operations import UncoveredError
+from nestgraph.lowering.operations import Handler, UncoveredError
+from nestgraph.lowering.operations.activation import power
 from nestgraph.lowering.tensors import as_array
 from nestgraph.spec import Activation
 from nestgraph.spec.arrays import AnyArray
@@ -57,11 +58,50 @@ def neg(weaver: Weaver, input: Elements) -> Elements:
     return weaver.placed(input, -1, stood=weaver.ledger.arrangement(input))
 
 
-def square(weaver: Weaver, input: Elements, exponent: Any = 2) -> Elements:
-    """The square."""
-    if exponent != 2:
-        raise UncoveredError("a power other than the square")
-    return weaver.product(input, input)
+def rsub(weaver: Weaver, input: Any, other: Any, alpha: float = 1) -> Elements:
+    """A difference the other way round."""
+    return add(weaver, other, input, -alpha)
+
+
+def times(factor: float) -> Handler:
+    """A function that multiplies by a number."""
+
+    def handle(weaver: Weaver, input: Elements) -> Elements:
+        return mul(weaver, input, factor)
+
+    return handle
+
+
+def addcmul(weaver: Weaver, input: Any, tensor1: Any, tensor2: Any, value: float = 1) -> Elements:
+    """A sum with a product."""
+    return add(weaver, input, mul(weaver, tensor1, tensor2), value)
+
+
+def addcdiv(weaver: Weaver, input: Any, tensor1: Any, tensor2: Any, value: float = 1) -> Elements:
+    """A sum with a quotient."""
+    return add(weaver, input, div(weaver, tensor1, tensor2), value)
+
+
+def lerp(weaver: Weaver, input: Any, end: Any, weight: Any) -> Elements:
+    """What lies between two tensors."""
+    if not isinstance(weight, Elements | Tensor) and isinstance(input, Elements) and isinstance(end, Elements):
+        return weaver.sum([input, end], [1 - weight, weight])
+    return add(weaver, input, mul(weaver, sub(weaver, end, input), weight))
+
+
+def raised(weaver: Weaver, input: Any, exponent: Any) -> Elements:
+    """A power by a number, or of numbers."""
+    if not isinstance(exponent, Elements):
+        if isinstance(exponent, Tensor) and exponent.numel() != 1:
+            raise UncoveredError("a power by a tensor")
+        return power(weaver, input, float(exponent))
+    if isinstance(input, Elements):
+        raise UncoveredError("a power of a tensor by a tensor")
+    stood = weaver.ledger.arrangement(exponent)
+    bases = constants(exponent, input, stood.axis)
+    if (bases <= 0).any():
+        raise UncoveredError("a power of numbers that are not positive")
+    return weaver.pointwise(weaver.placed(exponent, np.log(bases), stood=stood), Activation(function="exp"))
 
 
 def constants(x: Elements, value: Number, axis: int = 1) -> AnyArray:

@@ -247,7 +247,13 @@ def _beyond_neurons(layer: Layer) -> str:
         return f"an opaque layer ({layer.opaque})"
     if layer.size is not None:
         return "feature maps: plain_graph holds kernels"
-    if any(operation.columns for operation in layer.operations):
+    if any(operation.facts.subtracts for operation in layer.operations):
         return f"a normalisation: apply edits.fold_batch_norm(network, {layer.name!r}) first"
     rest = [op.kind for op in layer.operations if op is not layer.activation and not op.facts.idle]
-    return f"a second operation, {rest[0]}" if rest else ""
+    if rest:
+        return f"the operation {rest[0]}"
+    function = layer.activation
+    if function is None:
+        return ""
+    held = sorted(function.model_dump(exclude_defaults=True).keys() - {"function", "slope"})
+    return f"a {function.words} with {', '.join(held)}" if held else ""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from nestgraph.interop.elements import Elements
-from nestgraph.interop.pointwise import celu, glu, prelu, softplus, softshrink
+from nestgraph.interop.pointwise import glu
 from nestgraph.interop.vocabulary import convolution, linear
 from nestgraph.interop.weaving import Weaver
 from nestgraph.lowering import operations
@@ -49,10 +49,6 @@ MODULES: ChainMap[type[nn.Module], Row] = ChainMap(
         nn.Conv1d: _convolution,
         nn.Conv2d: _convolution,
         nn.Conv3d: _convolution,
-        nn.CELU: with_attributes(celu, "alpha"),
-        nn.Softplus: with_attributes(softplus, "beta", "threshold"),
-        nn.Softshrink: with_attributes(softshrink, "lambd"),
-        nn.PReLU: with_attributes(prelu, "weight"),
         nn.GLU: with_attributes(glu, "dim"),
     },
     operations.MODULES,

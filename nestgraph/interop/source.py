@@ -201,11 +201,21 @@ def _called(node: fx.Node, names: dict[fx.Node, str]) -> str:
 
 
 def _function(target: Any) -> str:
-    name = str(getattr(target, "__name__", target))[:40]
     for home, prefix in ((functional, "functional"), (torch, "torch"), (operator, "operator")):
-        if getattr(home, name, None) is target:
+        name = _public_name(home, target)
+        if name is not None:
             return f"{prefix}.{name}"
+    name = str(getattr(target, "__name__", target))[:40]
     raise ExportError(f"export to Python expected functions of PyTorch alone, got {name!r}: export to ONNX")
+
+
+def _public_name(home: Any, target: Any) -> str | None:
+    """What a function is called in a module: its own name, or another where that is none of the module's."""
+    name = str(getattr(target, "__name__", target))
+    if not name.startswith("_") and getattr(home, name, None) is target:
+        return name
+    public = (known for known in dir(home) if not known.startswith("_"))
+    return next((known for known in public if getattr(home, known) is target), None)
 
 
 def _text(value: Any, names: dict[fx.Node, str]) -> str:

@@ -4,14 +4,15 @@ A function of torch, one of torch.nn.functional and a method of a tensor that do
 What raises `UncoveredError` becomes an opaque layer. Those that are one operation are in its room.
 """
 
+import math
 from collections import ChainMap
 from typing import Any
 
 from torch import Tensor
 
-from nestgraph.interop.arithmetic import add, div, mul, neg, square, sub
+from nestgraph.interop.arithmetic import add, addcdiv, addcmul, div, lerp, mul, neg, raised, rsub, sub, times
 from nestgraph.interop.elements import Elements
-from nestgraph.interop.pointwise import attribute, celu, detached, glu, prelu, softplus, softshrink
+from nestgraph.interop.pointwise import attribute, detached, glu
 from nestgraph.interop.spatial import reduced
 from nestgraph.interop.weaving import Weaver
 from nestgraph.lowering import operations
@@ -59,11 +60,7 @@ FUNCTIONS: ChainMap[str, Handler] = ChainMap(
         "conv1d": convolution,
         "conv2d": convolution,
         "conv3d": convolution,
-        "celu": celu,
-        "softplus": softplus,
-        "prelu": prelu,
         "glu": glu,
-        "softshrink": softshrink,
         "detach": detached,
         "getattr": attribute,
         "mean": reduced("average"),
@@ -79,8 +76,14 @@ FUNCTIONS: ChainMap[str, Handler] = ChainMap(
         "truediv": div,
         "neg": neg,
         "negative": neg,
-        "square": square,
-        "pow": square,
+        "rsub": rsub,
+        "addcmul": addcmul,
+        "addcdiv": addcdiv,
+        "lerp": lerp,
+        "deg2rad": times(math.pi / 180),
+        "rad2deg": times(180 / math.pi),
+        "pow": raised,
+        "float_power": raised,
     },
     operations.FUNCTIONS,
 )
@@ -90,7 +93,7 @@ SHAPED = frozenset({"zeros_like", "ones_like", "full_like", "new_zeros", "new_on
 """Names of functions and methods that heed the shape and type of what they are given, and nothing else of it."""
 
 BROADCASTING = frozenset(
-    {"add", "sub", "subtract", "mul", "multiply", "div", "divide", "truediv"}
+    {"add", "sub", "subtract", "rsub", "lerp", "addcmul", "addcdiv", "mul", "multiply", "div", "divide", "truediv"}
     | {"where", "masked_fill", "minimum", "maximum", "scaled_dot_product_attention"}
 )
 """Names of functions and methods for which an axis of one entry does as well as one of as many samples that agree."""
@@ -98,11 +101,11 @@ BROADCASTING = frozenset(
 JOINS = frozenset({"cat", "concat", "concatenate", "stack"})
 MOVES = JOINS | frozenset(
     {"view", "view_as", "reshape", "reshape_as", "flatten", "unflatten", "squeeze", "unsqueeze"}
-    | {"permute", "transpose", "t", "movedim", "moveaxis", "swapaxes", "swapdims", "flip", "roll"}
+    | {"permute", "transpose", "t", "movedim", "moveaxis", "swapaxes", "swapdims", "flip", "fliplr", "roll"}
     | {"chunk", "split", "tensor_split", "hsplit", "unbind", "narrow", "select", "index_select", "getitem", "take"}
     | {"expand", "expand_as", "repeat", "tile"}
     | {"channel_shuffle", "pixel_shuffle", "pixel_unshuffle"}
-    | {"contiguous", "clone", "identity", "alias"}
+    | {"contiguous", "clone", "identity", "alias", "positive", "real", "conj"}
 )
 """Names of functions and methods that move elements and compute nothing; JOINS put several tensors together."""
 

@@ -265,37 +265,45 @@ class Weaver:
         columns: Mapping[str, AnyArray] | None = None,
         frozen: Sequence[str] = (),
     ) -> Elements:
-        """`x` after an operation that works on each of its units, with the columns (channels,) that it brings.
+        """`x` after an operation that works on each of its units, with the columns that it brings.
 
-        It joins the chain of the layer that `x` is, where nothing else reads it as it was before; else of a new one.
+        They are (channels,), or one value for all. It joins the chain of the layer that `x` is, where nothing else
+        reads it as it was before; else of a new one.
         """
         region = self.ledger.in_order(x)
         if region is None or not self._may_gain(x, region.layer, operation):
             x = self.placed(x)
             region = self.ledger.regions[-1]
-        self.drafts.append(region.layer, operation, columns or {}, frozen)
+        given = {name: np.broadcast_to(values, region.units) for name, values in (columns or {}).items()}
+        self.drafts.append(region.layer, operation, given, frozen)
         grown = self.output(region.layer)
         if grown.index.ndim != x.index.ndim:  # single values keep the axes that they came with
             return Elements(grown.index.view(*grown.index.shape[:2], *[1] * (x.index.ndim - 2)), grown.regions)
         return grown
 
-    def pointwise(self, x: Elements, operation: Operation) -> Elements:
-        """`x` after an operation on each element, however the elements are arranged."""
+    def pointwise(
+        self,
+        x: Elements,
+        operation: Operation,
+        columns: Mapping[str, AnyArray] | None = None,
+        frozen: Sequence[str] = (),
+    ) -> Elements:
+        """`x` after an operation on each element, however they are arranged, with columns of one value for all."""
         try:
             self.ledger.refs(x)
         except UncoveredError:
-            return self._rearranged(x, operation)
-        return self.operated(x, operation)
+            return self._rearranged(x, operation, columns, frozen)
+        return self.operated(x, operation, columns, frozen)
 
-    def _rearranged(self, x: Elements, operation: Operation) -> Elements:
+    def _rearranged(self, x: Elements, operation: Operation, *brought: Any) -> Elements:
         whole = self.ledger.whole_region(x) if x.index.numel() else None
         if whole is not None:
-            grown = self.operated(self.ledger.whole(self.ledger.regions.index(whole)), operation)
+            grown = self.operated(self.ledger.whole(self.ledger.regions.index(whole)), operation, *brought)
             return Elements(grown.index.view(x.index.shape), grown.regions)
         regions, places = self.ledger.found(self.ledger.sample(x))
         moved, grown = np.zeros(regions.shape, np.int64), set[int]()
         for number in np.unique(regions).tolist():
-            self.operated(self.ledger.whole(number), operation)
+            self.operated(self.ledger.whole(number), operation, *brought)
             grown.add(len(self.ledger.regions) - 1)
             moved[regions == number] = self.ledger.regions[-1].start + places[regions == number]
         return self.ledger.batched(torch.from_numpy(moved), grown)

@@ -1,5 +1,7 @@
 """What edits ask an operation is true of it, and preserving edits hold beside one that mixes units, whichever it is."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from hypothesis import assume, event, given
@@ -17,19 +19,34 @@ from nestgraph.spec import (
     Dropout,
     Layer,
     LocalResponseNorm,
+    ParametricReLU,
     Pick,
     Pooling,
     Upsampling,
 )
-from nestgraph.spec.operations import OPERATIONS, Facts
+from nestgraph.spec.operations import OPERATIONS, ActivationFunction, Facts
 from tests.laws import assert_same_outputs, outputs_of, quick, unless_refused
 from tests.strategies import SEEDS, inputs_for, networks
-from tests.strategies.networks import FUNCTIONS, columns_for
+from tests.strategies.networks import columns_for
 from tests.strategies.recipes import RECIPE_CASES, hidden_layers
 
+OPTIONS = {
+    "clamp": {"low": -0.5},
+    "hard_shrink": {"high": 0.7},
+    "soft_shrink": {"high": 0.7},
+    "threshold": {"low": 0.2, "value": 3.0},
+    "power": {"exponent": 3.0},
+}
+PARTIAL = frozenset({"log", "sqrt", "rsqrt", "log1p", "log2", "log10", "logit", "asin", "acos", "acosh", "atanh"})
+"""Functions that are no number for some."""
 EXAMPLES = {
     BatchNorm: [BatchNorm()],
-    Activation: [Activation(function=function) for function in FUNCTIONS],
+    Activation: [
+        Activation(function=function, **OPTIONS.get(function, {}))
+        for function in get_args(ActivationFunction)
+        if function not in PARTIAL
+    ],
+    ParametricReLU: [ParametricReLU()],
     Pooling: [Pooling(function=function, kernel=(2, 2), stride=(1, 1)) for function in ("max", "average")],
     AdaptivePooling: [AdaptivePooling(function=function, size=(2, 2)) for function in ("max", "average")],
     Pick: [Pick(place=(1, -1)), Pick(place=(1, 1))],

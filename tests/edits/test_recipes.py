@@ -221,7 +221,7 @@ REFUSED = {
     "absent features of an input layer, got [3]": lambda: restore_inputs(small_network(), "c", [3]),
     "expected a layer with one activation or none, got inputs": lambda: replace_activation(stream(), "x", "relu"),
     "replace_activation expected function: one of ": lambda: replace_activation(stream(), "a", "sine"),
-    "got slope: expected less than or equal to 1": lambda: replace_activation(stream(), "a", "leaky_relu", 2.0),
+    "expected a slope of a celu that is not 0": lambda: replace_activation(stream(), "a", "celu", 0.0),
     "got epsilon: expected greater than 0, got 0.0": lambda: insert_batch_norm(stream(), "a", epsilon=0.0),
     "without batch normalisation, got one that has a normalisation": lambda: insert_batch_norm(
         chain(0, (BatchNorm(),)), "b"

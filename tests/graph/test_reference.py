@@ -21,6 +21,7 @@ from nestgraph.spec import (
     Dense,
     Layer,
     LocalResponseNorm,
+    ParametricReLU,
     Pick,
     Pooling,
     Upsampling,
@@ -40,6 +41,8 @@ FUNCTIONS = {
     "silu": lambda x, _: x / (1 + np.exp(-x)),
     "gelu": lambda x, _: x * scipy.special.ndtr(x),
     "gelu_tanh": lambda x, _: x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+    "celu": lambda x, slope: x if x >= 0 else slope * math.expm1(x / slope),
+    "atan": lambda x, _: math.atan(x),
 }
 
 
@@ -103,6 +106,8 @@ def slow_operation(op, values, total, unit, sums):
         return values["gamma"] * (total - values["mean"]) / deviation + values["beta"]
     if isinstance(op, Activation):
         return np.vectorize(FUNCTIONS[op.function], otypes=[float])(total, op.slope)
+    if isinstance(op, ParametricReLU):
+        return np.vectorize(FUNCTIONS["leaky_relu"], otypes=[float])(total, values["slope"])
     if isinstance(op, LocalResponseNorm):
         near = range(unit - op.size // 2, unit + (op.size + 1) // 2)
         return total / (op.k + op.alpha / op.size * sum(sums.get(other, 0.0) ** 2 for other in near)) ** op.beta

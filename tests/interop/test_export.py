@@ -6,6 +6,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import onnx
@@ -27,7 +28,9 @@ from nestgraph.lowering import lower
 from nestgraph.lowering.compact import compact
 from nestgraph.seeds import cnn, densenet, mlp, resnet
 from nestgraph.snapshot import load
-from nestgraph.spec import Dense, Layer
+from nestgraph.spec import Activation, Dense, Layer, ParametricReLU
+from nestgraph.spec.operations import ActivationFunction
+from tests.edits.test_mixing import OPTIONS
 from tests.laws import quick
 from tests.lowering.running import tensors
 from tests.lowering.test_compact import Reversal, Stubborn, built, gated
@@ -321,3 +324,30 @@ def test_source_names_every_tensor_of_the_state():
     text = source_of(load(LENET_5), module, "0" * 64)
     buffers = [name for name in state_of(module) if f'"{name}"' in text or f"self.{name.rpartition('.')[0]} =" in text]
     assert buffers == list(state_of(module))
+
+
+# -- functions of each number ----------------------------------------------------------------------------
+
+
+def all_functions():
+    """A network that has every activation, each of what lies between 0 and 1 (acosh above), and PReLU's slopes."""
+    chains = {}
+    for function in get_args(ActivationFunction):
+        before = [Activation(function="sigmoid"), *[Activation(function="cosh")] * (function == "acosh")]
+        chains[function] = (*before, Activation(function=function, slope=0.3, **OPTIONS.get(function, {})))
+    chains["own"] = (ParametricReLU(),)
+    layers = [Layer(name="x", kind="input", features=3)]
+    layers += [Layer(name=name, kind="neurons", operations=chain, output=True) for name, chain in chains.items()]
+    projections = [Dense(source="x", target=name) for name in chains]
+    rng = np.random.default_rng(0)
+    arrays = {projection.name: rng.standard_normal((2, 3)) for projection in projections}
+    return built(layers, projections, arrays, {"x": 3} | dict.fromkeys(chains, 2))
+
+
+def test_every_activation_leaves_as_source(tmp_path):
+    assert export(all_functions(), tmp_path / "net.py").difference < 1e-4
+
+
+@pytest.mark.slow
+def test_every_activation_leaves_as_onnx(tmp_path):
+    assert export(all_functions(), tmp_path / "net.onnx").difference < 1e-4

@@ -217,11 +217,31 @@ def test_weights_that_are_computed_have_no_place():
         imported.state_dict(doubled.apply(imported.network).network)
 
 
-def test_slopes_of_the_other_sign_go_back():
+def test_slopes_go_back_and_train_on_under_the_module_s_optimizer():
     module = nn.Sequential(nn.Linear(4, 3), nn.PReLU(3), nn.Linear(3, 2))
+    x, own = torch.randn(5, 4), torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9)
+    imported = ng.Imported(module, x)
+    close(imported.state_dict(imported.network), module.state_dict())
+    bench = imported.bench(torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9))
+    for each, optimizer in ((module, own), (bench.module, bench.optimizer)):
+        (each(x) ** 2).sum().backward()
+        optimizer.step()
+    close(imported.state_dict(bench.network), module.state_dict())
+
+
+def test_what_the_module_turns_goes_back_and_has_no_optimizer():
+    class Turned(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner, self.shift, self.last = nn.Linear(4, 3), nn.Parameter(torch.ones(3)), nn.Linear(3, 2)
+
+        def forward(self, x):
+            return self.last(torch.relu(self.inner(x) - self.shift))
+
+    module = Turned()
     imported = ng.Imported(module, torch.randn(2, 4))
     close(imported.state_dict(imported.network), module.state_dict())
-    with pytest.raises(InteropError, match=r"got '1\.weight', which the module computes with, turns or does not use"):
+    with pytest.raises(InteropError, match=r"got 'shift', which the module computes with, turns or does not use"):
         imported.bench(torch.optim.SGD(module.parameters(), lr=0.1))
 
 

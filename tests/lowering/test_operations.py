@@ -1,6 +1,7 @@
 """Each operation means what PyTorch's function of that name does, in the reference and lowered."""
 
 import json
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -24,10 +25,12 @@ from nestgraph.spec import (
     Layer,
     LocalResponseNorm,
     OneToOne,
+    ParametricReLU,
     Pick,
     Pooling,
     Upsampling,
 )
+from nestgraph.spec.operations import ActivationFunction
 from tests.laws import assert_same_outputs, quick
 from tests.strategies import SEEDS
 
@@ -49,28 +52,44 @@ MODULES = {
     "mish": nn.Mish(),
     "log_sigmoid": nn.LogSigmoid(),
     "tanh_shrink": nn.Tanhshrink(),
+    "celu": nn.CELU(0.2),
+    "hard_shrink": nn.Hardshrink(0.7),
+    "soft_shrink": nn.Softshrink(0.7),
+    "threshold": nn.Threshold(-0.4, 20.0),
+    "asinh": torch.asinh,
+    "atan": torch.atan,
+    "erfc": torch.erfc,
+    "erf": torch.erf,
 }
-FUNCTIONS = {name: getattr(torch, name) for name in ("abs", "sign", "exp", "sqrt", "rsqrt", "reciprocal", "sin", "cos")}
-FUNCTIONS |= {"log": torch.log, "erf": torch.erf}
+OPTIONS = {"hard_shrink": {"high": 0.7}, "soft_shrink": {"high": 0.7}, "threshold": {"low": -0.4, "value": 20.0}}
+FUNCTIONS = {
+    name: getattr(torch, name)
+    for name in (
+        *("abs", "sign", "exp", "sqrt", "rsqrt", "reciprocal", "sin", "cos", "log", "square", "exp2", "expm1"),
+        *("log1p", "log2", "log10", "logit", "sinc", "tan", "sinh", "cosh", "asin", "acos", "acosh", "atanh"),
+        *("floor", "ceil", "round", "trunc", "frac"),
+    )
+}
+NUMBERS = np.array([[0.5, 3.0, 1e-3], [2.0, 1.0, 40.0], [0.25, 1.5, 2.5], [-0.5, -1.5, -2.7], [700.0, -700.0, 0.0]])
 
 
-def applying(operation, size, ids=(0, 1, 2)):
+def applying(operation, size, ids=(0, 1, 2), columns=None):
     """A network whose output is an operation on its input: maps of a size, or neurons without one."""
     kind = "neurons" if size is None else "feature_maps"
     layers = (
         Layer(name="x", kind="input", features=len(ids), size=size),
         Layer(name="y", kind=kind, size=size, operations=(operation,), bias=False, output=True),
     )
-    units = {"x": UnitColumns.neutral(len(ids), ()), "y": UnitColumns.of(ids, {})}
+    units = {"x": UnitColumns.neutral(len(ids), ()), "y": UnitColumns.of(ids, columns or {})}
     order = np.argsort(ids)
     links = np.stack([order, np.array(ids)[order]], 1)
     connections = {"x_to_y": Links.of(np.ones(len(ids)), links=links)}
     return Network.of(Structure(layers, (OneToOne(source="x", target="y"),), units, connections))
 
 
-def assert_means(operation, size, function, seed, ids=(0, 1, 2)):
+def assert_means(operation, size, function, seed, ids=(0, 1, 2), columns=None):
     """The reference gives PyTorch's values, the lowered module its gradients, too; JSON brings the operation back."""
-    network = applying(operation, size, ids)
+    network = applying(operation, size, ids, columns)
     rng = np.random.default_rng(seed)
     x = torch.tensor(3 * rng.standard_normal((2, len(ids), *(size or ()))), requires_grad=True)
     wanted = function(x)
@@ -90,18 +109,49 @@ def assert_means(operation, size, function, seed, ids=(0, 1, 2)):
 @quick(5)
 @given(SEEDS)
 def test_activations(name, seed):
-    assert_means(Activation(function=name, slope=0.2), None, MODULES[name], seed)
+    assert_means(Activation(function=name, slope=0.2, **OPTIONS.get(name, {})), None, MODULES[name], seed)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.filterwarnings("error")
 def test_functions_that_are_not_defined_or_bounded_everywhere(name):
-    x = np.array([[0.5, 3.0, 1e-3], [2.0, 1.0, 40.0]])
     network = applying(Activation(function=name), None)
-    wanted = FUNCTIONS[name](torch.tensor(x)).numpy()
-    np.testing.assert_allclose(reference.predict(network, x), wanted, rtol=1e-12)
-    np.testing.assert_allclose(lower(network).double()(torch.tensor(x)).detach(), wanted, rtol=1e-12)
-    reference.predict(network, -x)  # where there is no number, without a warning
+    wanted = FUNCTIONS[name](torch.tensor(NUMBERS)).numpy()
+    np.testing.assert_allclose(reference.predict(network, NUMBERS), wanted, rtol=1e-12)  # and NaN where there is none
+    np.testing.assert_allclose(lower(network).double()(torch.tensor(NUMBERS)).detach(), wanted, rtol=1e-12)
+
+
+def test_every_function_is_compared_with_that_of_torch():
+    assert {*MODULES, *FUNCTIONS, "clamp", "power"} == set(get_args(ActivationFunction))
+
+
+@pytest.mark.parametrize(
+    ("fields", "function"),
+    [
+        ({"function": "leaky_relu", "slope": -0.3}, lambda x: functional.leaky_relu(x, -0.3)),
+        ({"function": "leaky_relu", "slope": 2.5}, lambda x: functional.leaky_relu(x, 2.5)),
+        ({"function": "elu", "slope": -3.0}, lambda x: functional.elu(x, -3.0)),
+        ({"function": "celu", "slope": -0.7}, lambda x: functional.celu(x, -0.7)),
+        ({"function": "celu", "slope": 4.0}, lambda x: functional.celu(x, 4.0)),
+        ({"function": "softplus", "sharpness": 0.5}, lambda x: functional.softplus(x, 0.5)),
+        ({"function": "softplus", "sharpness": 2.0, "high": 1.5}, lambda x: functional.softplus(x, 2.0, 3.0)),
+        ({"function": "softplus", "high": 1.0}, lambda x: functional.softplus(x, 1.0, 1.0)),
+        ({"function": "power", "exponent": 3.0}, lambda x: x**3),
+        ({"function": "power", "exponent": -2.0}, lambda x: x**-2),
+        ({"function": "logit", "low": 0.1}, lambda x: torch.logit(x, 0.1)),
+    ],
+    ids=str,
+)
+def test_options_of_functions(fields, function):
+    assert_means(Activation(**fields), None, function, 0)
+
+
+@quick(5)
+@given(SEEDS)
+def test_a_slope_of_each_unit(seed):
+    slopes = np.random.default_rng(seed).standard_normal(3).astype(np.float32)
+    wanted = torch.tensor(slopes).double()
+    assert_means(ParametricReLU(), (2, 3), lambda x: functional.prelu(x, wanted), seed, columns={"slope": slopes})
 
 
 @pytest.mark.parametrize("bounds", [{"low": -0.5}, {"high": 2.0}, {"low": -0.5, "high": 2.0}])
@@ -115,7 +165,7 @@ def test_clamps(bounds):
     "fields", [{"function": "clamp"}, {"function": "relu", "low": 0.0}, {"function": "clamp", "low": 1.0, "high": 0.0}]
 )
 def test_bounds_that_are_none_are_refused(fields):
-    with pytest.raises(RecordError, match=r"expected (bounds low or high of a clamp|low of at most high)"):
+    with pytest.raises(RecordError, match=r"expected (low, high of a clamp|no option of a relu|low of at most high)"):
         Activation(**fields)
 
 
@@ -123,7 +173,7 @@ def test_bounds_that_are_none_are_refused(fields):
 @pytest.mark.filterwarnings("error")
 def test_activations_of_huge_sums_are_finite(name):
     x = np.array([[-1e30, 0.0, 1e30]], np.float32)
-    network = applying(Activation(function=name), None)
+    network = applying(Activation(function=name, **OPTIONS.get(name, {})), None)
     np.testing.assert_allclose(reference.predict(network, x), lower(network)(torch.tensor(x)), rtol=1e-6, atol=1e-9)
     assert reference.predict(network, x / 1e30, np.float32).dtype == np.float32
 

@@ -20,7 +20,8 @@ ENDS = ("source", "target", "name", "kind")
 RECORDS = {
     "layer": ("name", "kind", "size", "features", "operations", "bias", "output", "label", "opaque", "note", "frozen"),
     "batch_norm": ("kind", "epsilon", "momentum", "batches"),
-    "activation": ("kind", "function", "slope", "low", "high"),
+    "activation": ("kind", "function", "slope", "low", "high", "exponent", "value", "sharpness"),
+    "parametric_relu": ("kind",),
     "pooling": ("kind", "function", "kernel", "stride", "padding", "ceil_mode", "count_padding"),
     "adaptive_pooling": ("kind", "function", "size"),
     "pick": ("kind", "place"),
@@ -37,7 +38,7 @@ RECORDS = {
 LEFT_OUT = {
     "layer": {"opaque": None, "note": "", "frozen": []},
     "batch_norm": {"batches": 0},
-    "activation": {"low": None, "high": None},
+    "activation": {"low": None, "high": None, "exponent": None, "value": None, "sharpness": None},
     "pooling": {"ceil_mode": False, "count_padding": True},
     "upsampling": {"scale": None},
     "dropout": {"maps": False, "alpha": False},
@@ -142,8 +143,8 @@ def ordered(layers, projections):
 
 def columns_of(values):
     found = ["bias"] if values["bias"] and values["kind"] != "input" else []
-    normalised = any(operation["kind"] == "batch_norm" for operation in values["operations"])
-    return [*found, *(["gamma", "beta", "mean", "variance"] if normalised else [])]
+    brought = {"batch_norm": ["gamma", "beta", "mean", "variance"], "parametric_relu": ["slope"]}
+    return found + [name for operation in values["operations"] for name in brought.get(operation["kind"], [])]
 
 
 def digest(layers, projections, interface):
@@ -295,6 +296,28 @@ POINTWISE |= {
     "sin": math.sin,
     "cos": math.cos,
     "erf": math.erf,
+    "square": lambda x: x * x,
+    "exp2": lambda x: 2.0**x,
+    "expm1": math.expm1,
+    "log1p": math.log1p,
+    "log2": math.log2,
+    "log10": math.log10,
+    "erfc": math.erfc,
+    "sinc": lambda x: math.sin(math.pi * x) / (math.pi * x) if x else 1.0,
+    "tan": math.tan,
+    "sinh": math.sinh,
+    "cosh": math.cosh,
+    "asin": math.asin,
+    "acos": math.acos,
+    "atan": math.atan,
+    "asinh": math.asinh,
+    "acosh": math.acosh,
+    "atanh": math.atanh,
+    "floor": math.floor,
+    "ceil": math.ceil,
+    "round": round,
+    "trunc": math.trunc,
+    "frac": lambda x: x - math.trunc(x),
 }
 
 
@@ -305,13 +328,24 @@ def applied(operation, layer, x):
         return gamma * (x - mean) / np.sqrt(variance + operation["epsilon"]) + beta
     if kind == "activation":
         slope, low, high = (operation[name] for name in ("slope", "low", "high"))
+        exponent, other, sharp = operation["exponent"], operation["value"], operation["sharpness"] or 1.0
         low, high = -math.inf if low is None else low, math.inf if high is None else high
+        least = max(low, 0.0)
         known = POINTWISE | {
             "leaky_relu": lambda value: value if value >= 0 else slope * value,
             "elu": lambda value: value if value >= 0 else slope * math.expm1(value),
             "clamp": lambda value: min(max(value, low), high),
+            "celu": lambda value: value if value >= 0 else slope * math.expm1(value / slope),
+            "hard_shrink": lambda value: 0.0 if abs(value) <= high else value,
+            "soft_shrink": lambda value: value - min(max(value, -high), high),
+            "threshold": lambda value: value if value > low else other,
+            "power": lambda value: value**exponent,
+            "softplus": lambda value: value if value > high else POINTWISE["softplus"](value * sharp) / sharp,
+            "logit": lambda value: (lambda p: math.log(p / (1 - p)))(min(max(value, least), 1 - least)),
         }
         return np.vectorize(known[operation["function"]], [float])(x)
+    if kind == "parametric_relu":
+        return np.where(x >= 0, x, spread(layer["values"]["slope"], x) * x)
     if kind == "local_response_norm":
         ids, size = list(layer["ids"]), operation["size"]
         result = np.empty_like(x)

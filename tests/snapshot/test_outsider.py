@@ -91,11 +91,28 @@ def test_a_writer_that_knows_the_page_alone_writes_the_same_bytes(network):
     assert from_bytes(data).digest == network.digest
 
 
+OPTIONS = {
+    "clamp": {"low": -0.5, "high": 1.5},
+    "hard_shrink": {"high": 0.5},
+    "soft_shrink": {"high": 0.5},
+    "threshold": {"low": -0.5, "value": 1.5},
+    "power": {"exponent": -1.5},
+    "softplus": {"sharpness": 0.5, "high": 3.0},
+    "logit": {"low": 0.25},
+}
+RANGES = {
+    **dict.fromkeys(("log", "log2", "log10", "sqrt", "rsqrt", "power"), (0.1, 4)),
+    **dict.fromkeys(("asin", "acos", "atanh"), (-0.95, 0.95)),
+    "acosh": (1.05, 4),
+    "log1p": (-0.95, 4),
+}
+
+
 @pytest.mark.parametrize("function", get_args(ActivationFunction))
 def test_the_page_says_what_every_activation_computes(function):
-    bounds = {"low": -0.5, "high": 1.5} if function == "clamp" else {}
-    operation = Activation(function=function, slope=0.3, **bounds)
-    x = np.linspace(0.1 if function in ("log", "sqrt", "rsqrt") else -4.05, 4, 83)
+    operation = Activation(function=function, slope=0.3, **OPTIONS.get(function, {}))
+    least, most = RANGES.get(function, (-4.05, 4))
+    x = np.linspace(least, most, 83)
     found = outsider.applied(plain(operation), {}, x)
     np.testing.assert_allclose(found, operation.of(x), rtol=1e-9, atol=1e-12)
     assert re.search(rf"\b{function}\b", Path("docs/format.md").read_text(encoding="utf-8"))

@@ -28,6 +28,7 @@ from nestgraph.spec import (
     LocalResponseNorm,
     OneToOne,
     OutputPort,
+    ParametricReLU,
     Pick,
     Pooling,
     Upsampling,
@@ -36,9 +37,8 @@ from nestgraph.spec.operations import ActivationFunction
 from nestgraph.spec.windows import swept_size
 from tests.strategies.bodies import Mixing
 
-FUNCTIONS: tuple[ActivationFunction, ...] = get_args(ActivationFunction)[
-    :10
-]  # the others: tests/lowering/test_operations.py
+FUNCTIONS: tuple[ActivationFunction, ...] = (*get_args(ActivationFunction)[:10], "celu", "atan")
+"""The others: tests/lowering/test_operations.py."""
 SEEDS = st.integers(0, 2**32 - 1)
 sampled_from = cache(st.sampled_from)
 """Hypothesis looks at each new strategy; these are drawn from thousands of times."""
@@ -166,7 +166,9 @@ def chains(draw, size=None, resize=True):
     if draw(st.booleans()):
         chain.append(BatchNorm(epsilon=draw(sampled_from((1e-5, 1e-3)))))
     if draw(st.booleans()):
-        chain.append(Activation(function=draw(sampled_from(FUNCTIONS)), slope=draw(sampled_from((0.01, 0.2)))))
+        chain.append(Activation(function=draw(sampled_from(FUNCTIONS)), slope=draw(sampled_from((0.01, -0.2)))))
+    elif draw(st.integers(0, 3)) == 0:
+        chain.append(ParametricReLU())
     if size is not None and draw(st.integers(0, 3)) == 0:
         alpha, k = draw(sampled_from((0.1, 2.0))), draw(sampled_from((1.0, 2.0)))
         chain.append(LocalResponseNorm(size=draw(st.integers(1, 4)), alpha=alpha, k=k))

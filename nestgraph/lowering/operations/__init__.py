@@ -56,6 +56,7 @@ def column_paths(layer: Layer) -> Iterator[tuple[str, str]]:
 for _room in (
     batch_norm.ROOM,
     activation.ROOM,
+    activation.PARAMETRIC,
     pooling.ROOM,
     pooling.ADAPTIVE,
     pick.ROOM,

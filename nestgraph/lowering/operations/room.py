@@ -25,11 +25,13 @@ class Weaving(Protocol[T]):
     def operated(
         self, x: T, operation: Operation, columns: Mapping[str, AnyArray] | None = None, frozen: Sequence[str] = ()
     ) -> T:
-        """`x` after an operation of its units, with the columns (channels,) that it brings."""
+        """`x` after an operation of its units, with the columns that it brings: (channels,), or one value for all."""
         ...
 
-    def pointwise(self, x: T, operation: Operation) -> T:
-        """`x` after an operation on each element, however the elements are arranged."""
+    def pointwise(
+        self, x: T, operation: Operation, columns: Mapping[str, AnyArray] | None = None, frozen: Sequence[str] = ()
+    ) -> T:
+        """`x` after an operation on each element, however they are arranged, with columns of one value for all."""
         ...
 
     def size(self, x: T) -> Size:

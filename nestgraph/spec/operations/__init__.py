@@ -5,19 +5,28 @@ from typing import Annotated
 from pydantic import Field, Strict
 
 from nestgraph.errors import StructureError
-from nestgraph.spec.operations.activation import Activation, ActivationFunction
+from nestgraph.spec.operations.activation import Activation, ParametricReLU
 from nestgraph.spec.operations.batch_norm import BatchNorm
 from nestgraph.spec.operations.dropout import Dropout
 from nestgraph.spec.operations.local_response_norm import LocalResponseNorm
 from nestgraph.spec.operations.operation import Affine, Facts, Operation
 from nestgraph.spec.operations.pick import Pick
+from nestgraph.spec.operations.pointwise import ActivationFunction
 from nestgraph.spec.operations.pooling import AdaptivePooling, Pooling
 from nestgraph.spec.operations.upsampling import Upsampling
 from nestgraph.spec.registered import ByKind, Registered
 from nestgraph.spec.unit_column import COLUMNS
 
 _BuiltIn = Annotated[
-    BatchNorm | Activation | Pooling | AdaptivePooling | Pick | Upsampling | LocalResponseNorm | Dropout,
+    BatchNorm
+    | Activation
+    | ParametricReLU
+    | Pooling
+    | AdaptivePooling
+    | Pick
+    | Upsampling
+    | LocalResponseNorm
+    | Dropout,
     Field(discriminator="kind"),
 ]
 OPERATIONS: Registered[Operation] = Registered("operation", _BuiltIn)
@@ -66,6 +75,7 @@ __all__ = [
     "Facts",
     "LocalResponseNorm",
     "Operation",
+    "ParametricReLU",
     "Pick",
     "Pooling",
     "Upsampling",
