@@ -24,8 +24,9 @@ from nestgraph.lowering.slots import slots
 from nestgraph.spec.arrays import AnyArray
 
 Value = TypeVar("Value")
-DIGIT = 2**20
-"""Numbers up to here are exact in float32; an element's place in its tensor has two such digits."""
+MODULI = (2**20, 2**20 - 1)
+"""Numbers up to here are exact in float32. What is left of a place in the row by both tells it, since they have no
+divisor in common and the first is 1 more; and near elements of a tensor differ, as trained ones do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,28 +88,32 @@ def origins(module: nn.Module, subject: Subject, front: str, network: Network, t
         InteropError: the import depends on the values.
     """
     places, rng = np.arange(int(tensors.starts[-1])), np.random.default_rng(0)
-    number = np.searchsorted(tensors.starts, places, side="right") - 1
-    inside = places - tensors.starts[number]
     random = rng.uniform(0.5, 1.5, len(places)).astype(np.float32)
 
     def imported(row: AnyArray) -> Mapping[Key, AnyArray]:
         twin = replace(subject, module=_with_values(module, tensors, row.astype(np.float32)))
         return _columns(twin, front, network)
 
-    owner, low, drawn = imported(number + 1), imported(inside % DIGIT + 1), imported(random)
-    high = imported(inside // DIGIT + 1) if max(inside, default=0) >= DIGIT else None
+    drawn, *numbered = imported(random), *(imported(places % modulus + 1) for modulus in MODULI)
     found: dict[Key, AnyArray] = {}
-    for key, values in owner.items():
-        whose = np.abs(values).astype(np.int64) - 1
-        at = np.abs(low[key]).astype(np.int64) - 1
-        at += DIGIT * (np.abs(high[key]).astype(np.int64) - 1) if high else 0
-        known = (whose >= 0) & (whose < len(tensors.shapes)) & (at >= 0)
-        place = np.where(known, tensors.starts[np.where(known, whose, 0)] + at, 0)
-        known &= place < len(places)
-        sign = np.sign(drawn[key]).astype(np.int64)
-        known &= drawn[key] == sign * random[np.where(known, place, 0)] if len(places) else False
+    for key, values in drawn.items():
+        place = _place(*(_whole(each[key]) - 1 for each in numbered))
+        known = (place >= 0) & (place < len(places))
+        sign = np.sign(values).astype(np.int64)
+        known &= values == sign * random[np.where(known, place, 0)] if len(places) else False
         found[key] = np.where(known, sign * (place + 1), 0)
     return found
+
+
+def _whole(values: AnyArray) -> AnyArray:
+    """The numbers that columns hold, whatever their sign."""
+    return np.where(np.isfinite(values), np.abs(values), 0).astype(np.int64)
+
+
+def _place(first: AnyArray, second: AnyArray) -> AnyArray:
+    """A place by what is left of it when it is divided by either of `MODULI`; -1 where it is none."""
+    known = (first >= 0) & (first < MODULI[0]) & (second >= 0) & (second < MODULI[1])
+    return np.where(known, first + MODULI[0] * ((second - first) % MODULI[1]), -1)
 
 
 def _with_values(module: nn.Module, tensors: Tensors, row: AnyArray) -> nn.Module:

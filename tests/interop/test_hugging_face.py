@@ -6,6 +6,7 @@ import torch
 import nestgraph as ng
 from nestgraph.interop.calling import call_of
 from nestgraph.interop.capturing import captured
+from nestgraph.interop.imported import Imported
 from nestgraph.interop.importing import import_module
 from nestgraph.interop.report import import_report
 from nestgraph.lowering.evaluating import evaluated
@@ -98,3 +99,23 @@ def test_a_model_of_hugging_face_is_read_whole(name):
     named = {name for name, _ in graph.named_parameters(remove_duplicate=False)}
     assert named <= set(parameters)
     assert {id(parameters[name]) for name in named} == {id(parameter) for parameter in model.parameters()}
+
+
+@pytest.mark.parametrize(
+    "name", [name if name == "vit" else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
+)
+def test_trained_values_go_back_into_a_model_of_hugging_face(name):
+    torch.manual_seed(0)
+    build, samples = MODELS[name]
+    model, given = build(transformers).eval(), samples()
+    imported = Imported(model, given)
+    lowered = ng.lower(imported.network)
+    with torch.no_grad():
+        for parameter in lowered.parameters():
+            parameter *= 1.01
+    trained = ng.collect(imported.network, lowered)
+    model.load_state_dict(imported.state_dict(trained))
+    with torch.no_grad():
+        wanted = [tensor for tensor in model(**given).values() if isinstance(tensor, torch.Tensor)]
+        for one, other in zip(several(ng.lower(trained).eval()(*given.values())), wanted, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)

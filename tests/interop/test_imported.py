@@ -6,6 +6,8 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 from torch.nn.utils import parametrizations, prune
@@ -13,8 +15,10 @@ from torch.nn.utils import parametrizations, prune
 import nestgraph as ng
 from nestgraph.edits import duplicate_unit, prune_connections, remove_units
 from nestgraph.errors import InteropError
+from nestgraph.interop.provenance import MODULI, _place
 from nestgraph.lowering import lower
 from nestgraph.policies import MagnitudePruning, UnitPruning
+from tests.laws import quick
 
 
 class Perceptron(nn.Module):
@@ -310,3 +314,9 @@ def test_new_units_join_the_groups_of_their_like():
     ranks = [{p.ndim for p in group["params"]} for group in own.param_groups]
     assert ranks == [{2}, {1}]
     assert [group["weight_decay"] for group in own.param_groups] == [0.2, 0.0]
+
+
+@quick()
+@given(st.integers(0, MODULI[0] * MODULI[1] - 1))
+def test_what_is_left_of_a_place_tells_it(place):
+    assert _place(*(np.array([place % modulus]) for modulus in MODULI)) == [place]
