@@ -39,6 +39,8 @@ def bypass_layer(structure: Structure, layer: str) -> Batch:
     scaling = all(operation.facts.reach == "value" for operation in record.operations)
     if record.kind == "input" or record.output or not scaling:
         _refuse(layer, "expected a hidden layer that does not pool, resize or mix its units, got another")
+    if record.places:
+        _refuse(layer, "expected a layer that adds the same at all places, got one with values by place")
     scale, constant = _linear(structure, layer)
     before, after = (_plain(structure, layer, side) for side in (structure.incoming(layer), structure.outgoing(layer)))
     cut: list[AnyEdit] = [RemoveProjection(projection=p.name) for p in (*before, *after)]

@@ -207,7 +207,7 @@ class SetValues(Edit):
         units: dict[str, UnitColumns] = {}
         for layer, values in self.units.items():
             columns = structure.unit_columns(layer)
-            check_columns(self, values, tuple(columns.values), len(columns))
+            check_columns(self, values, structure.layer(layer), len(columns))
             old_units[layer] = {name: columns.values[name] for name in values}
             units[layer] = UnitColumns.of(columns.ids, {**columns.values, **values}, columns.next_id)
         old_weights: dict[str, Floats] = {}
@@ -240,12 +240,13 @@ class SetValues(Edit):
 
     def _columns(self, way: Way, layer: str) -> UnitValues:
         base, here, old = way.base.unit_columns(layer), way.here.unit_columns(layer), (way.old(layer),)
-        merging = Merging(self.words, layer, lambda clash: here.ids[clash])
-        return {
-            name: merging(name, gathered(base.values[name], old, now), now, gathered(values, old, now))
-            for name, values in self.units[layer].items()
-            if (now := here.values.get(name)) is not None
-        }
+        moved: UnitValues = {}
+        for name, values in self.units[layer].items():
+            if (now := here.values.get(name)) is not None:
+                each = now.size // max(len(now), 1)
+                merging = Merging(self.words, layer, lambda clash, each=each: here.ids[clash // each])
+                moved[name] = merging(name, gathered(base.values[name], old, now), now, gathered(values, old, now))
+        return moved
 
     def _living(self, way: Way, projection: str) -> AnyArray:
         base, (here, ends) = way.base.connection_columns(projection), way.here.wired(projection)

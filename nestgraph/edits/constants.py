@@ -107,6 +107,8 @@ def _constant_output(structure: Structure, name: str, fed: AnyArray, read: AnyAr
         total += term
     if layer.bias:
         total = total + by_unit(columns.values["bias"].astype(total.dtype), total)
+    if layer.places:
+        total = total + columns.values["places"]
     total = total * inflow.factor
     moving = ~fed & read & inflow.live & (total != 0).reshape(len(columns), -1).any(axis=1)
     if moving.any():
@@ -126,13 +128,17 @@ def _scaled(structure: Structure, projection: Projection, factor: AnyArray) -> A
 
 def _settled(structure: Structure, name: str, shift: AnyArray, factor: AnyArray, live: AnyArray) -> UnitValues:
     """The columns of a layer whose sums have a shift (units,) added and are then multiplied by a factor (units,)."""
-    if structure.layer(name).bias:
-        return {"bias": (structure.unit_columns(name).values["bias"] + shift) * factor}
+    record, values = structure.layer(name), structure.unit_columns(name).values
+    scaled: UnitValues = {}
+    if record.places:
+        scaled["places"] = values["places"] * factor.reshape(-1, *[1] * (values["places"].ndim - 1))
+    if record.bias:
+        return {**scaled, "bias": (values["bias"] + shift) * factor}
     if not shift.any():
-        return {}
+        return scaled
     if shift[live].any():
         _refuse(name)  # a running mean is taken off after the gates
-    return absorbed(structure, name, shift * factor)
+    return {**scaled, **absorbed(structure, name, shift * factor)}
 
 
 def absorbed(structure: Structure, layer: str, constant: AnyArray) -> UnitValues:

@@ -71,7 +71,7 @@ def _outdated(old: Structure, new: Structure) -> list[AnyEdit]:
 
 def _same_layer(old: Structure, new: Structure, name: str) -> bool:
     """Whether a layer differs at most in its operations and in which units live, not in their order."""
-    plain = {"operations": (), "bias": True, "frozen": ()}
+    plain = {"operations": (), "bias": True, "frozen": (), "places": False}
     before, after = old.layer(name).model_copy(update=plain), new.layer(name).model_copy(update=plain)
     ids, later = old.units(name), new.units(name)
     common = np.intersect1d(ids, later)
@@ -94,8 +94,13 @@ def _layers(old: Structure, new: Structure) -> list[AnyEdit]:
         if not old.has_layer(name):
             edits.append(AddLayer.of(new, name))
         elif not same_record(old.layer(name), layer):
-            frozen = layer.frozen if layer.frozen != old.layer(name).frozen else None
-            edits.append(SetOperations(layer=name, operations=layer.operations, bias=layer.bias, frozen=frozen))
+            before = old.layer(name)
+            frozen = layer.frozen if layer.frozen != before.frozen else None
+            places = layer.places if layer.places != before.places else None
+            chain = SetOperations(
+                layer=name, operations=layer.operations, bias=layer.bias, frozen=frozen, places=places
+            )
+            edits.append(chain)
     return edits
 
 

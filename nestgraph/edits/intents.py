@@ -48,7 +48,7 @@ def duplicate_units(network: Network, units: Members) -> Batch:
 
 
 def set_columns(network: Network, units: Members, **columns: Numbers) -> Batch:
-    """Set columns of units, a number for all or one for each."""
+    """Set columns of units, a number for all or one for each; that of a column by place goes for all its places."""
     given = {name: _numbers(values, _count(units), name) for name, values in columns.items()}
     changed: dict[str, UnitValues] = {}
     start = 0
@@ -59,7 +59,7 @@ def set_columns(network: Network, units: Members, **columns: Numbers) -> Batch:
             raise EditError(f"set expected columns of layer {layer!r} ({', '.join(old) or 'none'}), got {strange}")
         values = {name: old[name].copy() for name in given}
         for name, column in values.items():
-            column[places] = given[name][start : start + len(ids)]
+            column[places] = given[name][start : start + len(ids)].reshape(-1, *[1] * (column.ndim - 1))
         changed[layer] = values
         start += len(ids)
     words = f"set {', '.join(columns)} of {_count(units)} units"

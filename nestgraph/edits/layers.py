@@ -2,7 +2,6 @@
 
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-import numpy as np
 from pydantic import Field, PrivateAttr, Strict
 
 from nestgraph.edits.edit import Edit
@@ -50,19 +49,21 @@ class Block(ArrayRecord):
 
 def neutral_values(layer: Layer, count: int) -> UnitValues:
     """Columns of `count` units that change nothing."""
-    return {name: np.full(count, neutral(name), np.float32) for name in layer.column_names}
+    return dict(UnitColumns.neutral(count, layer.column_names, layer.size).values)  # pyright: ignore[reportReturnType]
 
 
-def check_columns(edit: Edit, values: UnitValues, names: tuple[str, ...], count: int) -> None:
-    """Refuse columns that the units do not have, or of another length.
+def check_columns(edit: Edit, values: UnitValues, layer: Layer, count: int) -> None:
+    """Refuse columns that the units do not have, or of another shape.
 
     Raises:
         EditError: a column does not fit.
     """
     for name, column in values.items():
-        if name not in names or column.shape != (count,):
-            known = ", ".join(names) or "none"
-            edit.refuse(f"expected {count} values of each column ({known}), got {name} of shape {column.shape}")
+        shape = layer.column_shape(name, count) if name in layer.column_names else None
+        if column.shape != shape:
+            known = ", ".join(layer.column_names) or "none"
+            expected = f"{count} values of each column ({known})" if shape in (None, (count,)) else f"shape {shape}"
+            edit.refuse(f"expected {expected}, got {name} of shape {column.shape}")
 
 
 def check_area(edit: Edit, structure: Structure, projection: Projection, area: AnyArray | None) -> None:
@@ -116,7 +117,7 @@ class AddLayer(Edit):
             self.refuse(f"expected a new name, got {name!r}, which a layer has: choose another")
         if self.ids.ndim != 1:
             self.refuse(f"expected a list of ids, got an array of shape {self.ids.shape}")
-        check_columns(self, self.values, self.layer.column_names, len(self.ids))
+        check_columns(self, self.values, self.layer, len(self.ids))
         values = neutral_values(self.layer, len(self.ids)) | self.values
         columns = UnitColumns.of(self.ids, values, self.next_id)
         added = structure.replace(layers={name: self.layer}, units={name: columns})
@@ -230,7 +231,7 @@ class RemoveProjection(Edit):
 
 
 class SetOperations(Edit):
-    """Exchange a layer's chain of operations, whether its units have a bias, and which columns do not train.
+    """Exchange a layer's chain of operations, whether it has a bias and values by place, and what does not train.
 
     Columns that the new chain needs and the old did not are neutral, or taken from `values`.
 
@@ -240,6 +241,7 @@ class SetOperations(Edit):
         bias: whether its units have one.
         values: of columns, by name.
         frozen: the columns that do not train; None leaves them as they are.
+        places: whether its maps have values by place; None leaves that as it is.
     """
 
     kind: Literal["set_operations"] = "set_operations"
@@ -248,6 +250,7 @@ class SetOperations(Edit):
     bias: bool
     values: UnitValues = Field(default_factory=dict)
     frozen: Annotated[tuple[FreezableName, ...] | None, Field(exclude_if=absent), Strict(False)] = None
+    places: Annotated[bool | None, Field(exclude_if=absent)] = None
 
     @property
     def words(self) -> str:
@@ -257,16 +260,15 @@ class SetOperations(Edit):
     def change(self, structure: Structure) -> tuple[Structure, Edit]:
         """Exchange the operations."""
         old, columns = structure.layer(self.layer), structure.unit_columns(self.layer)
-        frozen = old.frozen if self.frozen is None else self.frozen
-        chain = {"operations": self.operations, "bias": self.bias, "frozen": frozen}
-        new = Layer.model_validate({**dict(old), **chain})
-        check_columns(self, self.values, new.column_names, len(columns))
+        held = {name: value for name in ("frozen", "places") if (value := getattr(self, name)) is not None}
+        new = Layer.model_validate({**dict(old), "operations": self.operations, "bias": self.bias, **held})
+        check_columns(self, self.values, new, len(columns))
         neutral = neutral_values(new, len(columns))
         kept = {name: column for name, column in columns.values.items() if name in neutral}
         changed = UnitColumns.of(columns.ids, neutral | kept | self.values, columns.next_id)
         lost = {n: v for n, v in columns.values.items() if n not in neutral or n in self.values}
-        before = None if self.frozen is None else old.frozen
-        inverse = SetOperations(layer=self.layer, operations=old.operations, bias=old.bias, values=lost, frozen=before)
+        before: dict[str, Any] = {name: getattr(old, name) for name in held}
+        inverse = SetOperations(layer=self.layer, operations=old.operations, bias=old.bias, values=lost, **before)
         return structure.replace(layers={self.layer: new}, units={self.layer: changed}), inverse
 
     def mapped(self, way: Way) -> Edit | None:
@@ -274,22 +276,21 @@ class SetOperations(Edit):
         if not self.kept(way, self.layer, layer=True):
             return None
         base, here = way.base.layer(self.layer), way.here.layer(self.layer)
-        frozen = base.frozen if self.frozen is None else self.frozen
-        sides = {
+        sides: dict[str, tuple[Any, Any, Any]] = {
             "operations": (base.operations, here.operations, self.operations),
             "bias": (base.bias, here.bias, self.bias),
-            "frozen": (base.frozen, here.frozen, frozen),
         }
+        for held in ("frozen", "places"):
+            if (given := getattr(self, held)) is not None:  # else it leaves them as they are
+                sides[held] = (getattr(base, held), getattr(here, held), given)
         merged: dict[str, Any] = {}
         for what, (before, theirs, mine) in sides.items():
             if before not in (theirs, mine) and theirs != mine:
                 conflict = Conflict(self.layer, what, (), str(mine), str(theirs))
                 raise ConflictError(self.words, (conflict,))
             merged[what] = theirs if mine == before else mine
-        old, count = (way.old(self.layer),), len(way.here.units(self.layer))
-        values = {n: gathered(v, old, np.full(count, neutral(n), np.float32)) for n, v in self.values.items()}
-        if self.frozen is None:
-            merged["frozen"] = None  # leaves them as they are
+        old = (way.old(self.layer),)
+        values = {n: gathered(v, old, neutral(n)) for n, v in self.values.items()}
         return SetOperations(layer=self.layer, values=values, **merged)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 from nestgraph.edits.batch import AnyEdit, Batch
 from nestgraph.edits.connections import SetValues
 from nestgraph.edits.edit import recipe_function
-from nestgraph.edits.layers import SetOperations
+from nestgraph.edits.layers import SetOperations, UnitValues
 from nestgraph.edits.preserving import preserving
 from nestgraph.errors import EditError
 from nestgraph.graph.structure import Structure
@@ -111,11 +111,13 @@ def fold_batch_norm(structure: Structure, layer: str) -> Batch:
         if not projection.learns:
             raise EditError(f"fold_batch_norm on {layer!r}: fixed projection {projection.name!r} cannot be scaled")
         weights[projection.name] = (old.weight * old.spread(affine.scale, 0, ends))[old.mask]
-    bias = affine.scale * (values.get("bias", np.float32(0)) - affine.centre) + affine.shift
+    folded: UnitValues = {"bias": affine.scale * (values.get("bias", np.float32(0)) - affine.centre) + affine.shift}
+    if record.places:
+        folded["places"] = values["places"] * affine.scale.reshape(-1, *[1] * (values["places"].ndim - 1))
     return Batch(
         edits=(
             SetValues(weights=weights),
-            SetOperations(layer=layer, operations=record.operations[1:], bias=True, values={"bias": bias}),
+            SetOperations(layer=layer, operations=record.operations[1:], bias=True, values=folded),
         ),
         title=f"fold batch normalisation of {layer}",
     )

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from nestgraph.edits.connections import SetArea
 from nestgraph.edits.edit import Edit
-from nestgraph.edits.layers import Block, UnitValues, check_columns
+from nestgraph.edits.layers import Block, UnitValues, check_columns, neutral_values
 from nestgraph.graph.columns import ConnectionColumns, Ends, UnitColumns
 from nestgraph.graph.columns.areas import paired
 from nestgraph.graph.pinning import why_pinned
@@ -16,7 +16,6 @@ from nestgraph.graph.structure import Structure
 from nestgraph.graph.way import Way
 from nestgraph.spec.arrays import AnyArray, Integers
 from nestgraph.spec.record import Name
-from nestgraph.spec.unit_column import neutral
 
 
 class AddUnits(Edit):
@@ -52,7 +51,7 @@ class AddUnits(Edit):
             return structure, inverse
         _check_free(self, structure)
         order = self._order(len(columns))
-        added = {name: np.full(len(self.ids), neutral(name), np.float32) for name in columns.values} | self.values
+        added = neutral_values(structure.layer(self.layer), len(self.ids)) | self.values
         values = {name: np.concatenate([old, added[name]])[order] for name, old in columns.values.items()}
         units = UnitColumns.of(np.concatenate([columns.ids, self.ids])[order], values, columns.next_id)
         connections = {name: self._grown(structure, name, end, order) for name, end in _sides(structure, self.layer)}
@@ -123,7 +122,7 @@ class AddUnits(Edit):
         if ids.ndim != 1 or living or len(np.unique(ids)) != len(ids):
             got = _some(living or ids.flatten().tolist())
             self.refuse(f"expected distinct ids that do not live, got {got}: network.fresh_ids gives new ones")
-        check_columns(self, self.values, tuple(columns.values), len(ids))
+        check_columns(self, self.values, structure.layer(self.layer), len(ids))
         strange = self.blocks.keys() - dict(_sides(structure, self.layer)).keys()
         if strange:
             self.refuse(f"expected blocks of the layer's own projections, got {', '.join(sorted(strange))}")

@@ -7,6 +7,7 @@ multiplication at each position. Of opaque layers the parameters and FLOPs of bo
 counted; the others are named.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -61,7 +62,9 @@ def cost(structure: Structure) -> NetworkCost:
         inside, flops = (0, 0) if layer.opaque is None else _inside(structure, name)
         uncounted += [name] if inside is None else []
         unmeasured += [name] if flops is None else []
-        own = Cost(units=units, parameters=(units if layer.column_names else 0) + (inside or 0), flops=flops or 0)
+        shapes = {layer.column_shape(name, units) for name in layer.column_names}  # biases are folded into one
+        parameters = sum(map(math.prod, shapes)) + (inside or 0)
+        own = Cost(units=units, parameters=parameters, flops=flops or 0)
         by_layer[name] = sum((by_projection[p.name] for p in structure.incoming(name)), own)
     total = sum(by_layer.values(), Cost())
     return NetworkCost(by_layer, by_projection, total, tuple(uncounted), tuple(unmeasured))

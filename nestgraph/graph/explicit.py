@@ -26,7 +26,7 @@ from nestgraph.spec.limits import MAX_LAYERS, MAX_PROJECTIONS
 from nestgraph.spec.operations import Activation
 from nestgraph.spec.projection import AnyProjection, Dense, Projection
 from nestgraph.spec.record import Record
-from nestgraph.spec.unit_column import neutral
+from nestgraph.spec.unit_column import COLUMNS, neutral
 from nestgraph.spec.wording import plain_problem, quoted
 
 Pairs = dict[tuple[str, str], list[tuple[Node, Node, Mapping[str, Any]]]]
@@ -54,7 +54,7 @@ def plain_graph(structure: Structure) -> "nx.DiGraph[str]":
     if structure.interface is not None:
         graph.graph["interface"] = structure.interface.model_dump_json()
     view = UnitGraph(structure)
-    graph.add_nodes_from((_plain_name(node), dict(data)) for node, data in view.nodes(data=True))
+    graph.add_nodes_from((_plain_name(node), _plain_unit(data)) for node, data in view.nodes(data=True))
     graph.add_edges_from((_plain_name(u), _plain_name(v), _plain_edge(data)) for u, v, data in view.edges(data=True))
     return graph
 
@@ -67,6 +67,10 @@ def _plain_name(node: Node) -> str:
     return f"{node[0]}:{node[1]}"
 
 
+def _plain_unit(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: json.dumps(value) if isinstance(value, list) else value for name, value in data.items()}
+
+
 def _plain_edge(data: Mapping[str, Any]) -> dict[str, Any]:
     nested = {name: json.dumps(data[name]) for name in NESTED if name in data}
     return {**data, "projections": " ".join(data["projections"]), **nested}
@@ -76,7 +80,7 @@ def _from_plain(graph: "nx.DiGraph[str]") -> "nx.DiGraph[Node]":
     """The graph with nodes `(layer, id)` and nested attributes, as `network.graph` has them."""
     read: nx.DiGraph[Node] = nx.DiGraph()
     for name, data in graph.nodes(data=True):
-        read.add_node(_node(name), **_without(data, dict.fromkeys(("id", "label", "name", "value"), name)))
+        read.add_node(_node(name), **_unit(_without(data, dict.fromkeys(("id", "label", "name", "value"), name))))
     for u, v, data in graph.edges(data=True):
         read.add_edge(_node(u), _node(v), **_edge(_without(data, {"source": u, "target": v, "id": ..., "key": ...})))
     return read
@@ -88,6 +92,19 @@ def _node(name: object) -> Node:
             return layer, int(unit)
         case _:
             raise StructureError(f"from_graph expected nodes called 'layer:id', got {repr(name)[:80]}")
+
+
+def _unit(data: Mapping[str, Any]) -> dict[str, Any]:
+    by_place = {name for name, column in COLUMNS.items() if column.by_place}
+    return {name: _parsed(name, value) if name in by_place else value for name, value in data.items()}
+
+
+def _parsed(name: str, value: Any) -> Any:
+    """The values of a column by place, which a plain graph has as JSON."""
+    try:
+        return from_json(value) if isinstance(value, str) else value
+    except ValueError as error:
+        raise StructureError(f"from_graph expected {name} of a node as JSON, got {error}") from None
 
 
 def _edge(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -216,10 +233,21 @@ def _unit_columns(graph: "nx.DiGraph[Node]", layer: Layer, ids: list[int]) -> Un
     for unit, data in zip(ids, attributes, strict=True):
         check_unit((layer.name, unit), data, layer)
     values = {
-        column: _numbers([entry.get(column, neutral(column)) for entry in attributes], f"{column} of {layer.name!r}")
+        column: _column([entry.get(column, neutral(column)) for entry in attributes], layer, column)
         for column in layer.column_names
     }
     return UnitColumns.of(np.array(ids, np.int64), values)
+
+
+def _column(values: list[Any], layer: Layer, column: str) -> AnyArray:
+    """A column of a layer's units; a number that is given for one by place goes for all places of a unit."""
+    shape, what = layer.column_shape(column, len(values)), f"{column} of {layer.name!r}"
+    rows = [_numbers(value, what) for value in values] if len(shape) > 1 else []
+    if any(row.shape not in ((), shape[1:]) for row in rows):
+        raise StructureError(f"from_graph expected numbers of shape {shape[1:]} for the {what}, got others")
+    if len(shape) > 1:
+        return np.stack([np.broadcast_to(row, shape[1:]) for row in rows]) if rows else np.zeros(shape, np.float32)
+    return _numbers(values, what)
 
 
 def _numbers(values: Any, what: str) -> AnyArray:

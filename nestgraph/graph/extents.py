@@ -56,7 +56,8 @@ def free_extents(structure: Structure, port: InputPort) -> tuple[bool, ...]:
     """For each extent of an input layer's size whether samples may have another.
 
     An extent is free where its port says so and nothing behind it holds it: no linear map of the places of a map, no
-    area, nothing that takes a map of one place for single values. An adaptive pooling ends what an extent reaches.
+    values by place, no area, nothing that takes a map of one place for single values. An adaptive pooling ends what an
+    extent reaches.
     """
     fixed = (False,) * len(structure.layer(port.layer).size or ())
     return fixed if not any(port.free) or _held(structure, port.layer) else port.free
@@ -70,6 +71,8 @@ def _held(structure: Structure, layer: str) -> bool:
         if name in reached:
             continue
         reached.add(name)
+        if structure.layer(name).places:
+            return True
         if _settles(structure, name):
             continue
         if any(meaning_of(structure, projection).settled for projection in structure.outgoing(name)):

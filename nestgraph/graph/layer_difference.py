@@ -15,7 +15,7 @@ from nestgraph.spec.layer import Layer
 
 @dataclass(frozen=True, eq=False)
 class Values:
-    """A column's changed values: ids (units,), and the values before and after, float32 (units,)."""
+    """A column's changed values: ids (units,), and the values before and after, float32 (units,), by place or not."""
 
     ids: AnyArray
     before: AnyArray
@@ -53,7 +53,7 @@ class LayerDifference(Matched[Layer]):
         found: dict[str, Values] = {}
         for column in [name for name in self._old.values if name in self._new.values]:
             before, after = self._old.values[column][here], self._new.values[column][there]
-            differs = unequal(before, after)
+            differs = unequal(before, after).reshape(len(ids), -1).any(axis=1)
             if differs.any():
                 found[column] = Values(ids[differs], before[differs], after[differs])
         return found

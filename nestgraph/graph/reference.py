@@ -111,6 +111,8 @@ def preactivation(structure: Structure, name: str, outputs: Mapping[str, AnyArra
         total += term
     if layer.bias:
         total = total + by_unit(columns.values["bias"].astype(dtype), total)
+    if layer.places:
+        total = total + columns.values["places"].astype(dtype)
     for gate in structure.gates(name):
         total = total * project(structure, gate, outputs[gate.source])
     return total

@@ -137,7 +137,7 @@ def _check_units(structure: Structure) -> Iterator[Violation]:
         if set(columns.values) != set(layer.column_names):
             problem = f"expected the columns {sorted(layer.column_names)}, got {sorted(columns.values)}"
             yield Violation("shapes", name, problem)
-        yield from _check_values(name, columns)
+        yield from _check_values(layer, columns)
 
 
 def _distinct(ids: AnyArray) -> bool:
@@ -159,16 +159,18 @@ def _check_ids(layer: Layer, columns: UnitColumns) -> Iterator[Violation]:
         yield Violation("ids", (name, int(ids.max())), f"expected an id below next_id {columns.next_id}")
 
 
-def _check_values(name: str, columns: UnitColumns) -> Iterator[Violation]:
-    ids = columns.ids
+def _check_values(layer: Layer, columns: UnitColumns) -> Iterator[Violation]:
+    name, ids = layer.name, columns.ids
     for column, values in sorted(columns.values.items()):
-        if values.shape != ids.shape:
-            yield Violation("shapes", name, f"expected {column} of shape {ids.shape}, got {values.shape}")
+        shape = layer.column_shape(column, len(ids)) if column in COLUMNS else ids.shape
+        if values.shape != shape:
+            yield Violation("shapes", name, f"expected {column} of shape {shape}, got {values.shape}")
         elif not np.isfinite(values).all():
-            place = int(ids[np.flatnonzero(~np.isfinite(values))[0]])
-            yield Violation("finite", (name, place), f"expected a finite {column}")
+            unit = int(ids[np.argwhere(~np.isfinite(values))[0, 0]])
+            yield Violation("finite", (name, unit), f"expected a finite {column}")
         elif (least := COLUMNS[column].least if column in COLUMNS else None) is not None and (values < least).any():
-            yield Violation("finite", (name, int(ids[values.argmin()])), f"expected a {column} of at least {least:g}")
+            unit = int(ids[np.argwhere(values < least)[0, 0]])
+            yield Violation("finite", (name, unit), f"expected a {column} of at least {least:g}")
 
 
 def _check_shapes(structure: Structure) -> Iterator[Violation]:

@@ -162,7 +162,7 @@ class _Units(Mapping[Node, dict[str, Any]]):
             raise KeyError(node)
         layer = self._structure.layer(node[0])
         values = self._structure.unit_columns(layer.name).values
-        columns = {name: float(values[name][position]) for name in layer.column_names}
+        columns = {name: values[name][position].tolist() for name in layer.column_names}
         return Attributes({"layer": layer.name, "kind": layer.kind, **columns})
 
 

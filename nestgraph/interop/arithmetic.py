@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from nestgraph.interop.elements import Elements
+from nestgraph.interop.elements import Arrangement, Elements
 from nestgraph.interop.weaving import Weaver
 from nestgraph.lowering.operations import Handler, UncoveredError
 from nestgraph.lowering.operations.activation import power
@@ -17,14 +17,21 @@ Number = float | Tensor
 
 
 def add(weaver: Weaver, input: Any, other: Any, alpha: float = 1) -> Elements:
-    """A sum of layers, or of a layer and a constant of each unit."""
+    """A sum of layers, or of a layer and a constant of each unit, or of each place of each."""
     if isinstance(input, Elements) and isinstance(other, Elements):
         return weaver.sum([input, other], [1, alpha])
     if not isinstance(input, Elements | Tensor) and input == 0 and alpha == 1:  # where Python's sum begins
         return other
     x, shift, scale, by = (input, other, 1, alpha) if isinstance(input, Elements) else (other, input, alpha, 1)
     stood = weaver.ledger.arrangement(x)
-    return weaver.placed(x, scale, constants(x, shift, stood.axis) * by, frozen=weaver.is_frozen(shift), stood=stood)
+    values, frozen = _shifts(x, shift, stood), weaver.is_frozen(shift)
+    if values.ndim == 1:
+        return weaver.placed(x, scale, values * by, frozen=frozen, stood=stood)
+    trained = isinstance(shift, nn.Parameter)  # else it is a mask, say
+    result = weaver.placed(x, scale, values * by, frozen=frozen or not trained, stood=stood)
+    if trained and shift.numel() < values.size:
+        weaver.note(result, "a value that places or units share has copies here, which train apart")
+    return result
 
 
 def sub(weaver: Weaver, input: Any, other: Any, alpha: float = 1) -> Elements:
@@ -104,18 +111,44 @@ def raised(weaver: Weaver, input: Any, exponent: Any) -> Elements:
     return weaver.pointwise(weaver.placed(exponent, np.log(bases), stood=stood), Activation(function="exp"))
 
 
+def _shifts(x: Elements, value: Number, stood: Arrangement) -> AnyArray:
+    """(channels,): what is added to each unit of `x`; (channels, *size) where it differs from place to place.
+
+    Of a parameter its shape says so: which network comes of a module does not depend on what it was trained to.
+
+    Raises:
+        UncoveredError: it differs between samples.
+    """
+    spread = _spread(x, value, stood.axis)
+    flat = spread.reshape(len(spread), -1)
+    by_place = bool((flat != flat[:, :1]).any())
+    if isinstance(value, nn.Parameter):
+        extents = enumerate(value.shape, x.index.ndim - value.ndim)
+        by_place = any(extent > 1 for axis, extent in extents if axis != stood.axis)
+    return spread.reshape(len(spread), *stood.size) if by_place else flat[:, 0]
+
+
+def _spread(x: Elements, value: Number, axis: int) -> AnyArray:
+    """(channels, *places): a constant for each element of `x`.
+
+    Raises:
+        UncoveredError: the constant differs between samples.
+    """
+    given = as_array(value) if isinstance(value, Tensor) else np.float32(value)
+    try:
+        return np.moveaxis(np.broadcast_to(given, (1, *x.index.shape[1:])), axis, 1)[0]
+    except ValueError:
+        raise UncoveredError("a constant of a shape that gives no value to each unit") from None
+
+
 def constants(x: Elements, value: Number, axis: int = 1) -> AnyArray:
     """(channels,): a constant for each unit of `x`, which stand along an axis.
 
     Raises:
         UncoveredError: the constant differs between samples or within a map.
     """
-    given = as_array(value) if isinstance(value, Tensor) else np.float32(value)
-    try:
-        spread = np.moveaxis(np.broadcast_to(given, (1, *x.index.shape[1:])), axis, 1)
-        spread = spread.reshape(spread.shape[1], -1)
-    except ValueError:
-        raise UncoveredError("a constant of a shape that gives no value to each unit") from None
+    spread = _spread(x, value, axis)
+    spread = spread.reshape(len(spread), -1)
     if (spread != spread[:, :1]).any():
         raise UncoveredError("a constant that differs within a map")
     return spread[:, 0]

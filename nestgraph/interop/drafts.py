@@ -94,6 +94,13 @@ class Drafts:
         self._connections[name] = columns
         self.layers[record.source].read = True
 
+    def give_places(self, layer: str, values: AnyArray, frozen: bool) -> None:
+        """What is added to the sums of a layer's units at each place, (units, *size), instead of a bias."""
+        draft = self.layers[layer]
+        held = {"places": True, "frozen": ("places",) if frozen else ()}
+        draft.record = Layer.model_validate(dict(draft.record) | held)
+        draft.columns["places"] = np.asarray(values, np.float32)
+
     def give_body(self, layer: str, body: Body) -> None:
         """What an opaque layer computes."""
         self._bodies[layer] = body
@@ -126,7 +133,7 @@ def _revived(structure: Structure) -> Iterator[tuple[str, ConnectionColumns]]:
 
 
 def _columns(draft: Draft) -> UnitColumns:
-    given = UnitColumns.neutral(draft.units, draft.record.column_names)
+    given = UnitColumns.neutral(draft.units, draft.record.column_names, draft.record.size)
     return UnitColumns.of(given.ids, {**given.values, **draft.columns})
 
 

@@ -194,13 +194,17 @@ class Weaver:
         frozen: bool = False,
         stood: Arrangement | None = None,
     ) -> Elements:
-        """The units of `x` as a layer of its own, scaled by one value or (channels,), and shifted by (channels,).
+        """The units of `x` as a layer of its own, scaled by one value or (channels,), and shifted.
 
-        They stand along the first axis behind the samples, or are arranged as is said.
+        They stand along the first axis behind the samples, or are arranged as is said. They are shifted by (channels,),
+        or by (channels, *size), values of places.
         """
         stood = stood or Arrangement.of(x, 1)
         x = stood.inward(x)
+        places, bias = (bias, None) if bias is not None and bias.ndim > 1 else (None, bias)
         name = self._sum([x], bias, ("bias",) if frozen and bias is not None else ())
+        if places is not None:
+            self.drafts.give_places(name, places, frozen)
         self._link(x, name, scale, trained, frozen=frozen and trained)
         return stood.outward(self.output(name))
 

@@ -62,7 +62,8 @@ def _folded(structure: Structure, name: str) -> Affine | None:
 
 def _folded_layer(layer: Layer, folded: bool) -> Layer:
     operations = in_inference(layer.operations)
-    return layer.model_copy(update={"operations": operations[1:] if folded else operations, "bias": True})
+    chain = operations[1:] if folded else operations
+    return layer.model_copy(update={"operations": chain, "bias": True, "places": False})
 
 
 def _unit_columns(alive: Liveness, name: str, folded: Affine | None) -> tuple[UnitColumns, AnyArray | None]:
@@ -72,6 +73,8 @@ def _unit_columns(alive: Liveness, name: str, folded: Affine | None) -> tuple[Un
         return UnitColumns.of(columns.ids[kept], {}), None
     values = {column: array.astype(np.float64) for column, array in columns.values.items()}
     bias, offset = values.get("bias", np.zeros(len(kept))), alive.offsets.get(name)
+    if (places := values.pop("places", None)) is not None:
+        offset = places if offset is None else places + offset
     if offset is not None and np.ptp(offset.reshape(len(kept), -1), axis=1).max() == 0:
         bias, offset = bias + offset.reshape(len(kept), -1)[:, 0], None
     first = in_inference(alive.structure.layer(name).operations)[:1]

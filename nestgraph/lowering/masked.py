@@ -153,6 +153,9 @@ def _emit_sum(emission: Emission, name: str, outputs: Nodes) -> fx.Node:
     ]
     if bias is not None and carrier is None:
         terms.append(bias if layer.size is None else emission.call(torch.reshape, bias, by_unit(layer.size)))
+    if layer.places:
+        values = network.unit_columns(name).values["places"]
+        terms.append(emission.keep(f"{emission.layers[name]}.places", emission.parameter(values)))
     total = terms[0]
     for term in terms[1:]:
         total = emission.call(torch.add, total, term)

@@ -24,9 +24,9 @@ def layer_part(structure: Structure, name: str) -> bytes:
 def unit_parts(structure: Structure, name: str) -> Iterator[bytes]:
     """Of each unit of a layer: its values, and which it has."""
     values = structure.unit_columns(name).values
-    names, rows = ",".join(sorted(values)).encode(), np.zeros((len(structure.units(name)), 0), np.float32)
-    if values:
-        rows = np.stack([values[column] for column in sorted(values)], axis=1)
+    units, names = len(structure.units(name)), ",".join(sorted(values)).encode()
+    parts = [values[column].reshape(units, -1) for column in sorted(values)]
+    rows = np.concatenate([np.zeros((units, 0), np.float32), *parts], axis=1)
     return (names + row.tobytes() for row in rows)
 
 

@@ -59,7 +59,7 @@ class LayerDocument(ArrayRecord):
         layer: the record.
         next_id: the smallest id that no unit of the layer ever had.
         ids: (units,) the ids in the order of positions; absent where there is a sidecar.
-        values: (units,) for each column of the layer; absent where there is a sidecar.
+        values: (units,) for each column of the layer, (units, *size) by place; absent where there is a sidecar.
     """
 
     needed: ClassVar = 2

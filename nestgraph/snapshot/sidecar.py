@@ -250,7 +250,8 @@ def read_network(document: NetworkDocument, folder: Path, limits: Limits) -> Net
 def _units(document: LayerDocument, sidecar: Sidecar) -> UnitColumns:
     place = f"layers.{document.layer.name}"
     ids = sidecar.take(f"{place}.ids", "I64")
-    values = {name: sidecar.take(f"{place}.{name}", "F32", ids.shape) for name in document.layer.column_names}
+    shapes = {name: document.layer.column_shape(name, ids.size) for name in document.layer.column_names}
+    values = {name: sidecar.take(f"{place}.{name}", "F32", shape) for name, shape in shapes.items()}
     return UnitColumns(ids, values, document.next_id)
 
 

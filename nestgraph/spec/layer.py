@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, Strict, WithJsonSchema, model_valida
 from nestgraph.spec.extents import Size
 from nestgraph.spec.operations import Activation, Chain, Operation
 from nestgraph.spec.record import Count, Name, Record, Text, absent
-from nestgraph.spec.unit_column import BIAS, COLUMNS, UnitColumn
+from nestgraph.spec.unit_column import BIAS, COLUMNS, PLACES, UnitColumn, column_shape
 
 BODY = "body"
 """What of an opaque layer can be frozen, as a column can."""
@@ -68,6 +68,8 @@ class Layer(Record):
         note: what an import did otherwise than the module, for people; left out where there is nothing to say.
         frozen: the columns that do not train (`requires_grad` of their parameters), such as the bias of a body under
             a new head; of columns that the layer does not have it says nothing. Of an opaque layer also `body`.
+        places: whether each place of a map has a value of its own that is added to the sum, such as the position of a
+            token; trained unless it is frozen.
     """
 
     name: Name
@@ -80,7 +82,8 @@ class Layer(Record):
     label: Text = ""
     opaque: Annotated[Text | None, Field(exclude_if=absent)] = None  # left out of older records, so digests stay
     note: Annotated[Text, Field(exclude_if=operator.not_)] = ""
-    frozen: Annotated[tuple[FreezableName, ...], Field(max_length=4, exclude_if=operator.not_), Strict(False)] = ()
+    frozen: Annotated[tuple[FreezableName, ...], Field(max_length=8, exclude_if=operator.not_), Strict(False)] = ()
+    places: Annotated[bool, Field(exclude_if=operator.not_)] = False
 
     @model_validator(mode="after")
     def _check_kind(self) -> Self:
@@ -97,6 +100,8 @@ class Layer(Record):
                 f"layer {self.name!r} expected distinct frozen columns of {', '.join(freezable()[:-1])}, the body of "
                 f"an opaque layer among them, got {', '.join(self.frozen)}"
             )
+        if self.places and (self.kind != "feature_maps" or self.opaque is not None):
+            raise ValueError(f"layer {self.name!r} expected values by place of maps that are summed, got no such layer")
         if self.opaque is not None and self.bias:
             raise ValueError(f"opaque layer {self.name!r} expected no bias, got one: give bias=False")
         spatial = next((operation for operation in self.operations if operation.facts.spatial), None)
@@ -132,9 +137,14 @@ class Layer(Record):
         """The floats that each unit of the layer carries."""
         if self.kind == "input":
             return ()
-        return (*[BIAS] * self.bias, *(column for operation in self.operations for column in operation.columns))
+        added = (*[BIAS] * self.bias, *[PLACES] * self.places)
+        return (*added, *(column for operation in self.operations for column in operation.columns))
 
     @property
     def column_names(self) -> tuple[ColumnName, ...]:
         """Their names."""
         return tuple(column.name for column in self.columns)
+
+    def column_shape(self, column: str, units: int) -> tuple[int, ...]:
+        """The shape of a column of so many units: (units,), or (units, *size) where each place has a value."""
+        return column_shape(column, units, self.size)

@@ -2,30 +2,41 @@
 
 from dataclasses import dataclass
 
+from nestgraph.spec.extents import Size
+
 
 @dataclass(frozen=True)
 class UnitColumn:
-    """A float that each unit of a layer has.
+    """A float that each unit of a layer has, or each place of it.
 
     Attributes:
         name: of the column, the same wherever it means the same.
         neutral: the value with which it changes nothing.
         trained: whether an optimizer changes it; a running statistic is no parameter.
         least: the smallest value that it may have, None for any.
+        by_place: whether it has a value for each place of the unit's sum: (units, *size) rather than (units,).
     """
 
     name: str
     neutral: float
     trained: bool = True
     least: float | None = None
+    by_place: bool = False
 
 
 BIAS = UnitColumn("bias", 0.0)
 """What is added to the sum of a unit, before its operations."""
-COLUMNS: dict[str, UnitColumn] = {BIAS.name: BIAS}
-"""All columns that there are, by name: the bias, and those of operations as they are registered."""
+PLACES = UnitColumn("places", 0.0, by_place=True)
+"""What is added to the sum of a unit at each place of its map: where a token stands, or what a mask adds."""
+COLUMNS: dict[str, UnitColumn] = {BIAS.name: BIAS, PLACES.name: PLACES}
+"""All columns that there are, by name: the bias, what is added by place, and those of operations as registered."""
 
 
 def neutral(name: str) -> float:
     """The value with which a column changes nothing."""
     return COLUMNS[name].neutral
+
+
+def column_shape(name: str, units: int, size: Size | None) -> tuple[int, ...]:
+    """The shape of a column of so many units whose sums have a size: (units,), or (units, *size) by place."""
+    return (units, *(size or ())) if COLUMNS[name].by_place else (units,)

@@ -1,5 +1,7 @@
 """Cost is what counting one connection and one position at a time gives."""
 
+import math
+
 import numpy as np
 from hypothesis import given
 
@@ -34,7 +36,8 @@ def test_cost_is_what_counting_gives(network):
     for name in network.layer_names:
         layer = network.layer(name)
         units = len(network.units(name))
-        expected = Cost(units=units, parameters=units if layer.bias or "gamma" in layer.column_names else 0)
+        biases = units if layer.bias or "gamma" in layer.column_names else 0
+        expected = Cost(units=units, parameters=biases + layer.places * units * math.prod(layer.size or ()))
         if layer.kind == "input":
             expected = Cost(units=units)
         for projection in network.incoming(name):
@@ -45,7 +48,8 @@ def test_cost_is_what_counting_gives(network):
     assert table.total == whole
     assert whole.connections == network.connection_count
     assert whole.units == network.graph.number_of_nodes()
-    if not any(isinstance(p, OneToOne) for p in network.projections_by_name.values()):
+    places = any(layer.places for layer in network.layers_by_name.values())
+    if not places and not any(isinstance(p, OneToOne) for p in network.projections_by_name.values()):
         assert whole.parameters <= whole.connections + whole.units
 
 

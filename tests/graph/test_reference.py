@@ -55,8 +55,8 @@ def slow_forward(network, sample):
             if layer.kind == "input":
                 outputs[name, unit] = sample[name][unit].astype(float)
                 continue
-            values = {column: float(array[place]) for column, array in columns.values.items()}
-            total = np.zeros(layer.size or ()) + values.get("bias", 0.0)
+            values = {column: array[place].astype(float) for column, array in columns.values.items()}
+            total = np.zeros(layer.size or ()) + values.get("bias", 0.0) + values.get("places", 0.0)
             for projection in sorted(network.incoming(name), key=lambda each: each.gates):
                 for source, target, weight, mask, area in connections_of(network, projection):
                     if target == unit and not isinstance(projection, Argument):
@@ -96,7 +96,7 @@ def slow_chain(layer, columns, outputs):
     for op in layer.operations:
         sums = {unit: outputs[layer.name, unit] for unit in columns.ids.tolist()}
         for place, (unit, total) in enumerate(sums.items()):
-            values = {column: float(array[place]) for column, array in columns.values.items()}
+            values = {column: array[place].astype(float) for column, array in columns.values.items()}
             outputs[layer.name, unit] = slow_operation(op, values, total, unit, sums)
 
 

@@ -81,3 +81,83 @@ def test_the_places_together_are_the_map():
     assert not any(layer.operations[1:] for layer in map(network.layer, network.layer_names))
     assert not network.bodies
     agrees(network, samples, expected)
+
+
+class Positioned(nn.Module):
+    """Adds a parameter, which gives each place its own value, to what it reads."""
+
+    def __init__(self, first, parameter, head, turned=False):
+        super().__init__()
+        self.first, self.head, self.turned = first, head, turned
+        self.position = nn.Parameter(torch.randn(parameter))
+
+    def forward(self, x):
+        x = self.first(x)
+        x = (x.flatten(2).transpose(1, 2) if self.turned else x) + self.position
+        return self.head(torch.relu(x))
+
+
+POSITIONS = {
+    "tokens": (lambda: Positioned(nn.Linear(4, 6), (1, 5, 6), nn.Linear(6, 3)), (5, 4), (6, 5)),
+    "tokens of an image": (
+        lambda: Positioned(nn.Conv2d(2, 6, 2, stride=2), (4, 6), nn.Linear(6, 3), turned=True),
+        (2, 4, 4),
+        (6, 2, 2),
+    ),
+    "a series": (lambda: Positioned(nn.Conv1d(2, 3, 3), (3, 4), nn.Conv1d(3, 2, 1)), (2, 6), (3, 4)),
+    "an image": (lambda: Positioned(nn.Conv2d(2, 3, 3), (1, 3, 2, 3), nn.Conv2d(3, 2, 1)), (2, 4, 5), (3, 2, 3)),
+    "a volume": (lambda: Positioned(nn.Conv3d(1, 3, 2), (3, 2, 1, 2), nn.Conv3d(3, 2, 1)), (1, 3, 2, 3), (3, 2, 1, 2)),
+}
+
+
+@pytest.mark.parametrize("case", POSITIONS)
+def test_a_parameter_by_place_is_a_column(case):
+    make, shape, form = POSITIONS[case]
+    module, samples, expected = made(make(), *shape)
+    imported = ng.Imported(module, samples)
+    network = imported.network
+    (name,) = (name for name in network.layer_names if network.layer(name).places)
+    values = network.unit_columns(name).values["places"]
+    assert not network.bodies
+    assert values.shape == form
+    assert "places" not in network.layer(name).frozen
+    agrees(network, samples, expected)
+    assert ng.lower(network).get_parameter(f"layer{network.layer_names.index(name)}.places").requires_grad
+    editor = ng.Editor(network)
+    editor.apply(ng.edits.narrow(network, 0.4))
+    assert len(editor.network.units(name)) < form[0]
+    module.load_state_dict(imported.state_dict(editor.network))
+    with torch.no_grad():
+        agrees(editor.network, samples, module(samples))
+    editor.undo()
+    assert editor.network.digest == network.digest
+
+
+def test_a_mask_is_added_and_does_not_train():
+    mask = torch.full((5, 6), 0.0).masked_fill(torch.rand(5, 6) > 0.5, -1e9)
+    module, samples, expected = made(Picker(lambda x: torch.sigmoid(x + mask).flatten(1)), 5, 4)
+    network = ng.import_module(module, samples)
+    (layer,) = (layer for layer in map(network.layer, network.layer_names) if layer.places)
+    assert layer.frozen == ("places",)
+    agrees(network, samples, expected)
+
+
+def test_positions_hold_the_extent_and_train_and_travel(tmp_path):
+    module, samples, _ = made(POSITIONS["tokens"][0](), 5, 4)
+    network = ng.import_module(module, samples)
+    assert network.inputs[0].free == ()
+    lowered = ng.lower(network)
+    lowered(samples).square().sum().backward()
+    with torch.no_grad():
+        for parameter in lowered.parameters():
+            parameter -= 0.01 * parameter.grad
+    trained = ng.collect(network, lowered)
+    (name,) = (name for name in network.layer_names if network.layer(name).places)
+    before, after = (net.unit_columns(name).values["places"] for net in (network, trained))
+    assert (before != after).any()
+    assert ng.diff(network, trained).apply(network).network == trained
+    for above in (0, 10**6):
+        ng.save(trained, tmp_path / f"{above}.json", sidecar_above=above)
+        assert ng.load(tmp_path / f"{above}.json").digest == trained.digest
+    for suffix in (".onnx", ".py"):
+        ng.export(trained, tmp_path / f"net{suffix}", inputs=samples.numpy())

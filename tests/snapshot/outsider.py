@@ -18,7 +18,10 @@ import numpy as np
 SWEEP = ("kernel", "stride", "padding", "dilation")
 ENDS = ("source", "target", "name", "kind")
 RECORDS = {
-    "layer": ("name", "kind", "size", "features", "operations", "bias", "output", "label", "opaque", "note", "frozen"),
+    "layer": (
+        *("name", "kind", "size", "features", "operations", "bias", "output", "label", "opaque", "note", "frozen"),
+        *("places",),
+    ),
     "batch_norm": ("kind", "epsilon", "momentum", "batches"),
     "activation": ("kind", "function", "slope", "low", "high", "exponent", "value", "sharpness"),
     "parametric_relu": ("kind",),
@@ -36,7 +39,7 @@ RECORDS = {
     "output port": ("layer", "axis", "shape", "label"),
 }
 LEFT_OUT = {
-    "layer": {"opaque": None, "note": "", "frozen": []},
+    "layer": {"opaque": None, "note": "", "frozen": [], "places": False},
     "batch_norm": {"batches": 0},
     "activation": {"low": None, "high": None, "exponent": None, "value": None, "sharpness": None},
     "pooling": {"ceil_mode": False, "count_padding": True},
@@ -143,6 +146,7 @@ def ordered(layers, projections):
 
 def columns_of(values):
     found = ["bias"] if values["bias"] and values["kind"] != "input" else []
+    found += ["places"] * values["places"]
     brought = {"batch_norm": ["gamma", "beta", "mean", "variance"], "parametric_relu": ["slope"]}
     return found + [name for operation in values["operations"] for name in brought.get(operation["kind"], [])]
 
@@ -217,6 +221,8 @@ def evaluate(layers, projections, inputs):
                 total += term(projection, outputs[projection["record"]["source"]], units, size)
         if own["bias"]:
             total += spread(layer["values"]["bias"], total)
+        if own["places"]:
+            total += np.asarray(layer["values"]["places"], float)
         for projection in into:
             if projection["record"].get("gate"):
                 total = total * term(projection, outputs[projection["record"]["source"]], units, size)

@@ -227,9 +227,12 @@ def set_operations(draw, network, rng):
     layer = network.layer(draw(st.sampled_from(names)))
     resizings = tuple(op for op in layer.operations if op.facts.resizes)
     operations = draw(chains(layer.size, resize=False)) + resizings
-    new = layer.model_copy(update={"operations": operations, "bias": draw(st.booleans())})
+    may_have_places = layer.size is not None and layer.opaque is None
+    places = draw(st.sampled_from((None, None, True, False))) if may_have_places else None
+    kept = layer.places if places is None else places
+    new = layer.model_copy(update={"operations": operations, "bias": draw(st.booleans()), "places": kept})
     values = columns_for(new, len(network.units(layer.name)), rng) if draw(st.booleans()) else {}
-    return SetOperations(layer=layer.name, operations=new.operations, bias=new.bias, values=values)
+    return SetOperations(layer=layer.name, operations=new.operations, bias=new.bias, values=values, places=places)
 
 
 def set_interface(draw, network, _rng):

@@ -63,7 +63,9 @@ class Sketch:
         bias = not any(isinstance(op, BatchNorm) for op in operations) or self.draw(st.booleans())
         ids = self.rng.permutation(2 * count)[:count] if self.draw(st.booleans()) else np.arange(count)
         kind = "neurons" if size is None else "feature_maps"
-        self.layer(Layer(name=name, kind=kind, size=size, operations=operations, bias=bias, output=output), ids)
+        fields = {"operations": operations, "bias": bias, "output": output}
+        fields["places"] = size is not None and self.draw(st.integers(0, 3)) == 0
+        self.layer(Layer(name=name, kind=kind, size=size, **fields), ids)
 
     def layer(self, record, ids):
         units = UnitColumns.of(ids, columns_for(record, len(ids), self.rng))
@@ -121,7 +123,7 @@ class Sketch:
 
 def columns_for(layer, count, rng):
     """Random columns of a layer; variances are positive."""
-    values = {name: rng.standard_normal(count) for name in layer.column_names}
+    values = {name: rng.standard_normal(layer.column_shape(name, count)) for name in layer.column_names}
     if "variance" in values:
         values["variance"] = rng.uniform(0.3, 2.0, count)
     return {name: column.astype(np.float32) for name, column in values.items()}

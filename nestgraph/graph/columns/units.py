@@ -9,7 +9,8 @@ import numpy as np
 
 from nestgraph.errors import StructureError
 from nestgraph.spec.arrays import AnyArray, frozen
-from nestgraph.spec.unit_column import neutral
+from nestgraph.spec.extents import Size
+from nestgraph.spec.unit_column import column_shape, neutral
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +19,7 @@ class UnitColumns:
 
     Attributes:
         ids: (units,) int64, stable for the life of a unit and never given to another.
-        values: float32 (units,) for each column name of the layer (bias, normalisation).
+        values: float32 (units,) for each column name of the layer (bias, normalisation), (units, *size) by place.
         next_id: the smallest id that no unit of this layer ever had.
     """
 
@@ -37,9 +38,14 @@ class UnitColumns:
         )
 
     @classmethod
-    def neutral(cls, count: int, names: tuple[str, ...]) -> Self:
-        """`count` new units numbered from 0 whose columns change nothing (zero bias, identity normalisation)."""
-        return cls.of(np.arange(count), {name: np.full(count, neutral(name), np.float32) for name in names})
+    def neutral(cls, count: int, names: tuple[str, ...], size: Size | None = None) -> Self:
+        """`count` new units numbered from 0 whose columns change nothing (zero bias, identity normalisation).
+
+        Their sums have a size, for columns by place.
+        """
+        shapes = {name: column_shape(name, count, size) for name in names}
+        values = {name: np.full(shape, neutral(name), np.float32) for name, shape in shapes.items()}
+        return cls.of(np.arange(count), values)
 
     @cached_property
     def position(self) -> dict[int, int]:

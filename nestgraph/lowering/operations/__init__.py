@@ -20,7 +20,7 @@ from nestgraph.lowering.operations import (
 )
 from nestgraph.lowering.operations.room import Handler, Room, Row, UncoveredError, Weaving
 from nestgraph.spec import Layer, Operation
-from nestgraph.spec.unit_column import BIAS
+from nestgraph.spec.unit_column import BIAS, PLACES
 
 ROOMS: dict[type[Operation], Room[Any]] = {}
 """By record, what PyTorch has of it."""
@@ -47,7 +47,7 @@ def emit_operation(emission: Emission, layer: Layer, operation: Operation, path:
 
 def column_paths(layer: Layer) -> Iterator[tuple[str, str]]:
     """The columns of a layer, each with its path in the module of the layer."""
-    held = {BIAS.name: BIAS.name}
+    held = {BIAS.name: BIAS.name, PLACES.name: PLACES.name}
     for operation in layer.operations:
         held |= ROOMS[type(operation)].paths
     return ((column, held[column]) for column in layer.column_names)
