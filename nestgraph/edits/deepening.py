@@ -51,6 +51,8 @@ def deepen(
         raise EditError(f"deepen after {layer!r}: {problem}")
     if not moved or record.output:
         raise EditError(f"deepen after {layer!r}: expected a layer with outgoing projections that is no output")
+    if record.classes is not None:
+        raise EditError(f"deepen after {layer!r}: expected a layer of numbers, got ids of classes")
     if structure.has_layer(name):
         raise EditError(f"deepen after {layer!r}: expected a new name, got {name!r}, which a layer has: choose another")
     size = output_size(record)

@@ -34,6 +34,8 @@ def insert_skip(
         _refuse(source, target, "expected a target that sums up what it reads, got an opaque layer")
     if structure.layer(target).kind == "input" or source in _reached(structure, target):
         _refuse(source, target, f"expected a target that reads and does not lead to {source!r}, got {target!r}")
+    if structure.layer(source).classes is not None:
+        _refuse(source, target, "expected a source of numbers, got ids of classes")
     chosen = free_name(structure, f"{source}_to_{target}") if name is None else name
     projection = _record(structure, source, target, one_to_one, chosen)
     unconnected = meaning_of(structure, projection).unconnected()

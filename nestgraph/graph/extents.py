@@ -15,13 +15,21 @@ T = TypeVar("T")
 
 def sample_shape(structure: Structure, port: InputPort | OutputPort) -> tuple[int | None, ...]:
     """The shape of a sample at a port; None for an extent of an input that is free."""
+    layer = structure.layer(port.layer)
+    if port.shape is not None and isinstance(port, InputPort) and port.free:
+        extents = zip(port.shape, free_extents(structure, port), strict=True)
+        return tuple(None if free else extent for extent, free in extents)
     if port.shape is not None:
         return port.shape
-    layer = structure.layer(port.layer)
     if isinstance(port, OutputPort):
         return outside(port, (len(structure.units(port.layer)), *(output_size(layer) or ())))
     extents = zip(layer.size or (), free_extents(structure, port), strict=True)
     return outside(port, (layer.features, *(None if free else extent for extent, free in extents)))
+
+
+def is_bare(port: InputPort | OutputPort, own: tuple[int, ...]) -> bool:
+    """Whether a port has no axis for the one feature of a layer of shape (1, *size), so that its shape is the size."""
+    return port.axis == 1 and own[0] == 1 and port.shape == own[1:]
 
 
 def outside(port: InputPort | OutputPort, shape: tuple[T, ...]) -> tuple[T, ...]:
@@ -31,6 +39,8 @@ def outside(port: InputPort | OutputPort, shape: tuple[T, ...]) -> tuple[T, ...]
 
 def taken_in(port: InputPort, samples: AnyArray, shape: tuple[int, ...]) -> AnyArray:
     """Samples as a port takes them, as (batch, features, *size) of a shape (features, *size)."""
+    if is_bare(port, shape):
+        return np.expand_dims(samples, 1)
     if port.shape is not None:
         samples = samples.reshape(len(samples), *outside(port, shape))
     return np.moveaxis(samples, port.axis, 1)
@@ -38,6 +48,8 @@ def taken_in(port: InputPort, samples: AnyArray, shape: tuple[int, ...]) -> AnyA
 
 def given_out(port: OutputPort | InputPort, values: AnyArray) -> AnyArray:
     """What a layer holds, (batch, units, *size), as its port has it."""
+    if isinstance(port, InputPort) and port.free and port.shape is not None:
+        return values[:, 0]
     values = np.moveaxis(values, 1, port.axis)
     return values if port.shape is None else values.reshape(len(values), *port.shape)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from nestgraph.errors import StructureError
 from nestgraph.graph.columns import UnitColumns
+from nestgraph.graph.extents import is_bare
 from nestgraph.graph.geometry import output_size
 from nestgraph.graph.projections import Meaning, meaning_of
 from nestgraph.graph.structure import Structure
@@ -109,7 +110,7 @@ def _check_port(structure: Structure, port: InputPort | OutputPort) -> Iterator[
     if port.shape is not None and math.prod(port.shape) != math.prod(own):
         yield Violation("interface", port.layer, f"expected a port of as many values as {own}, got {port.shape}")
     if isinstance(port, InputPort):
-        if port.free and (len(port.free) != len(own) - 1 or port.shape is not None):
+        if port.free and (len(port.free) != len(own) - 1 or not (port.shape is None or is_bare(port, own))):
             problem = f"expected free to say of each of {own[1:]} whether it may differ, and no other shape"
             yield Violation("interface", port.layer, f"{problem}, got {port.free} and {port.shape}")
         if port.integers is not None and port.integers[0] > port.integers[1]:
@@ -199,7 +200,10 @@ def _check_ends(structure: Structure, meaning: Meaning[Any, Any]) -> Iterator[Vi
     except StructureError as error:
         yield Violation("shapes", record.name, str(error))
         return
-    if not leads:
+    if record.weighted and record.names_classes != (source.classes is not None):
+        expected, got = ("ids of classes", "numbers") if record.names_classes else ("numbers", "ids of classes")
+        yield Violation("shapes", record.name, f"expected to read {expected}, got {got} from {source.name!r}")
+    elif not leads:
         ends = f"{source.name!r} ({_form(source)}) to {target.name!r} ({_form(target)})"
         yield Violation("shapes", record.name, f"a {record.kind} projection cannot lead from {ends}")
     elif target.size != size:

@@ -82,7 +82,8 @@ def _shapes(network: Network, times: int = 1) -> list[tuple[int, ...]]:
     """The shapes of a sample by position, free extents several times as large as declared."""
     shapes: list[tuple[int, ...]] = []
     for port in network.inputs:
-        shape, declared = sample_shape(network, port), outside(port, (1, *(network.layer(port.layer).size or ())))
+        own = outside(port, (1, *(network.layer(port.layer).size or ())))
+        shape, declared = sample_shape(network, port), own if port.shape is None else port.shape
         filled = (times * declared[axis] if extent is None else extent for axis, extent in enumerate(shape))
         shapes.append(tuple(filled))
     return shapes

@@ -64,7 +64,7 @@ def _with_free(network: Network, axes: Axes) -> Network | None:
     """The network with these axes of its maps free, where nothing in it holds them; None where all are held."""
     sizes = [network.layer(port.layer).size or () for port in network.inputs]
     ports = tuple(
-        port.model_copy(update={"free": _said(axes[: len(size)])}) if size and port.shape is None else port
+        port.model_copy(update={"free": _said(axes[: len(size)])}) if size and port.shape in (None, size) else port
         for port, size in zip(network.inputs, sizes, strict=True)
     )
     structure = network.with_interface(Interface(inputs=ports, outputs=network.outputs))
@@ -106,7 +106,7 @@ def _resized(ports: Sequence[InputPort], examples: Sequence[Tensor]) -> Iterator
 
 def _tiled(x: Tensor, port: InputPort, more: Sequence[int], times: Sequence[int]) -> Tensor:
     """Samples of an input repeated along its free axes up to a larger size."""
-    places = [axis for axis in range(1, x.ndim) if axis != port.axis]
+    places = [axis for axis in range(1, x.ndim) if axis != port.axis or port.shape is not None]
     for axis, may, added, factor in zip(places, port.free, more, times, strict=False):
         if may:
             extent = x.shape[axis]

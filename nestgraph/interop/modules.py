@@ -11,7 +11,7 @@ from torch.nn.utils import prune
 
 from nestgraph.interop.elements import Elements
 from nestgraph.interop.pointwise import glu
-from nestgraph.interop.vocabulary import convolution, linear
+from nestgraph.interop.vocabulary import convolution, embedding, linear
 from nestgraph.interop.weaving import Weaver
 from nestgraph.lowering import operations
 from nestgraph.lowering.operations import Handler, Row, UncoveredError
@@ -49,6 +49,9 @@ MODULES: ChainMap[type[nn.Module], Row] = ChainMap(
         nn.Conv1d: _convolution,
         nn.Conv2d: _convolution,
         nn.Conv3d: _convolution,
+        nn.Embedding: with_attributes(
+            embedding, "weight", "padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse"
+        ),
         nn.GLU: with_attributes(glu, "dim"),
     },
     operations.MODULES,

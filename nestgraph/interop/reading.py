@@ -20,10 +20,10 @@ from nestgraph.interop.modules import MODULES, MOVING_MODULES
 from nestgraph.interop.nodes import called, last_uses, name_and_label, operation, path_of, written_by
 from nestgraph.interop.opaque import Arguments, Excerpt, excerpt
 from nestgraph.interop.picking import Picking
-from nestgraph.interop.standing import units_axis
+from nestgraph.interop.standing import classes_of, units_axis
 from nestgraph.interop.tracing import COMPUTED, NOTES, PATH, TensorFact
 from nestgraph.interop.values import Foreign, contains, leaves, moved, regions_of, same_type, written
-from nestgraph.interop.vocabulary import BROADCASTING, CASTS, FUNCTIONS, JOINS, MOVES, SHAPED
+from nestgraph.interop.vocabulary import BROADCASTING, CASTS, FUNCTIONS, JOINS, LIKENED, MOVES, SHAPED
 from nestgraph.interop.weaving import Weaver
 from nestgraph.interop.wrappers import computes_weights
 from nestgraph.lowering.opaque import ModuleBody
@@ -127,7 +127,7 @@ class Reading:
             return held
         args, kwargs = cast(Any, map_arg((node.args, node.kwargs), self._values.__getitem__))
         fact = self._facts[node]
-        if operation(node) in SHAPED:
+        if operation(node) in SHAPED or (operation(node) in LIKENED and not contains(args[:1], Elements, Foreign)):
             return self._constant(node, *cast(Any, map_arg((node.args, node.kwargs), self._shape_of)))
         if not contains((args, kwargs), Elements, Foreign):
             return self._constant(node, args, kwargs)
@@ -150,16 +150,26 @@ class Reading:
 
     def _constant(self, node: fx.Node, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """What a node gives that no element goes into."""
-        if operation(node) in SHAPED or any(near in self._sized for near in node.all_input_nodes):
+        if operation(node) in SHAPED | LIKENED or any(near in self._sized for near in node.all_input_nodes):
             self._sized.add(node)
         with torch.no_grad():
             constant = called(self._module, node)(*args, **kwargs)
         self._parameters[node] = self._parameters_of(node) if isinstance(constant, Tensor) else frozenset()
-        return _trained(node, constant, args)
+        return _trained(node, constant, args, self._table(node, args, kwargs))
+
+    def _table(self, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """The table whose rows a node gives; None where it does something else."""
+        if node.op == "call_module":
+            part = self._module.get_submodule(str(node.target))
+            return part.weight if isinstance(part, nn.Embedding) else None
+        return kwargs.get("weight", next(iter(args[1:]), None)) if operation(node) == "embedding" else None
 
     def _input(self, node: fx.Node) -> Elements:
         example = self._given[len(self._inputs)]
         shape = tuple(example.shape[1:])
+        classes = None if example.is_floating_point() else classes_of(self._module, node)
+        if classes is not None and len(shape) <= MAX_EXTENTS:
+            return self._ids(shape, classes)
         axis = self._input_axis(node, shape)
         own = (math.prod(shape),) if axis is None else (shape[axis - 1], *shape[: axis - 1], *shape[axis:])
         if not math.prod(own):
@@ -174,6 +184,13 @@ class Reading:
         if axis is None:
             return Elements(elements.index.view(-1, *shape), elements.regions)
         return elements.turned(1, axis)
+
+    def _ids(self, shape: tuple[int, ...], classes: int) -> Elements:
+        """An input of ids that an embedding reads, each at a place."""
+        layer = self._weaver.input(1, shape, classes)
+        self._inputs.append(InputPort(layer=layer, shape=shape, integers=(0, classes - 1)))
+        elements = self._weaver.output(layer)
+        return Elements(elements.index.view(-1, *shape), elements.regions)
 
     def _input_axis(self, node: fx.Node, shape: tuple[int, ...]) -> int | None:
         """The axis of an input at which its units stand; None where each number is a unit.
@@ -231,7 +248,10 @@ class Reading:
         value = self._values[near]
         if near not in self._sized or not isinstance(value, Tensor) or not value.ndim or len(value) != BATCH:
             return value
-        return value[:1] if torch.equal(value[:1].expand_as(value), value) else value
+        if not torch.equal(value[:1].expand_as(value), value):
+            return value
+        first = value[:1]
+        return nn.Parameter(first.detach(), value.requires_grad) if isinstance(value, nn.Parameter) else first
 
     def _read_module(self, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         module, path = self._module.get_submodule(str(node.target)), path_of(node)
@@ -365,9 +385,12 @@ class Reading:
         return ledger.regions[max(found.regions)].layer, axis
 
 
-def _trained(node: fx.Node, constant: Any, args: Sequence[Any]) -> Any:
-    """A constant as a parameter, where it is one that was moved alone: what is made of it trains as that does."""
-    held = args[0] if args and operation(node) in MOVES - JOINS else None
+def _trained(node: fx.Node, constant: Any, args: Sequence[Any], table: Any) -> Any:
+    """A constant as a parameter, where it is one that was moved alone: what is made of it trains as that does.
+
+    Rows that constant ids name, such as those of positions, are moved from a table.
+    """
+    held = table if table is not None else args[0] if args and operation(node) in MOVES - JOINS else None
     if not isinstance(held, nn.Parameter) or not isinstance(constant, Tensor):
         return constant
     return nn.Parameter(constant.detach(), held.requires_grad)

@@ -6,6 +6,7 @@ units read the last axis, a convolution, a pooling and a batch normalisation the
 
 import math
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import Any, cast
 
 import torch
@@ -15,7 +16,7 @@ from torch.fx.node import map_arg
 from nestgraph.interop.modules import MOVING_MODULES
 from nestgraph.interop.nodes import called, operation
 from nestgraph.interop.tracing import TensorFact
-from nestgraph.interop.vocabulary import JOINS, MOVES
+from nestgraph.interop.vocabulary import CASTS, JOINS, MOVES
 
 FIRST, LAST = 1, -1
 BY_FUNCTION: Mapping[str, int] = {
@@ -53,6 +54,29 @@ def units_axis(module: fx.GraphModule, facts: Mapping[fx.Node, Any], node: fx.No
         elif isinstance(facts[near], TensorFact) and facts[near].shape == given[0].shape:
             known[near] = given[0]
     return frozenset(said)
+
+
+def classes_of(module: fx.GraphModule, node: fx.Node) -> int | None:
+    """How many classes the ids that a node gives name, by the largest table that reads them; None where none does."""
+    found, waiting = list[int](), [node]
+    while waiting:
+        near = waiting.pop()
+        for user in near.users:
+            if user.op == "call_module":
+                part = module.get_submodule(str(user.target))
+                found += [part.num_embeddings] if isinstance(part, nn.Embedding) else []
+            elif user.op != "output" and user.args and user.args[0] is near:
+                found += _rows_of(module, user) if operation(user) == "embedding" else ()
+                waiting += [user] if operation(user) in CASTS | MOVES - JOINS else ()
+    return max(found, default=None)
+
+
+def _rows_of(module: fx.GraphModule, node: fx.Node) -> list[int]:
+    """How many rows the table has that an embedding reads; none where it is computed."""
+    table = node.args[1] if len(node.args) > 1 else node.kwargs.get("weight")
+    if not isinstance(table, fx.Node) or table.op != "get_attr":
+        return []
+    return [len(attrgetter(str(table.target))(module))]
 
 
 def _read(module: fx.GraphModule, node: fx.Node) -> int | None:

@@ -54,12 +54,34 @@ def _padding(padding: Any, kernel: tuple[int, ...], dilation: tuple[int, ...]) -
     return tuple(span // 2 for span in spans)
 
 
+def embedding(
+    weaver: Weaver,
+    input: Elements,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,  # noqa: ARG001
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,  # noqa: ARG001
+) -> Elements:
+    """`nn.Embedding` of ids that an input holds."""
+    if max_norm is not None:
+        raise UncoveredError("an embedding that holds its norms down as it is read")
+    found = weaver.lookup(input, weight)
+    if padding_idx is not None:
+        weaver.note(found, f"the row of the padding, {padding_idx}, trains as the others do")
+    if scale_grad_by_freq:
+        weaver.note(found, "gradients are not scaled by how often an id comes")
+    return found
+
+
 FUNCTIONS: ChainMap[str, Handler] = ChainMap(
     {
         "linear": linear,
         "conv1d": convolution,
         "conv2d": convolution,
         "conv3d": convolution,
+        "embedding": embedding,
         "glu": glu,
         "detach": detached,
         "getattr": attribute,
@@ -89,6 +111,8 @@ FUNCTIONS: ChainMap[str, Handler] = ChainMap(
 )
 """Name of a function or method -> handler(weaver, arguments as the function takes them)."""
 
+LIKENED = frozenset({"view_as", "reshape_as", "expand_as"})
+"""Names of methods of which the second tensor says a shape alone."""
 SHAPED = frozenset({"zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full"})
 """Names of functions and methods that heed the shape and type of what they are given, and nothing else of it."""
 

@@ -12,7 +12,7 @@ from nestgraph.interop.drafts import Drafts, Size
 from nestgraph.interop.elements import SAMPLE, Arrangement, Elements, Ledger, Refs, in_turn
 from nestgraph.lowering.operations import UncoveredError
 from nestgraph.lowering.tensors import as_array
-from nestgraph.spec import Conv, Dense, OneToOne, Operation
+from nestgraph.spec import Conv, Dense, Lookup, OneToOne, Operation
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.extents import MAX_EXTENTS
 from nestgraph.spec.windows import swept_size
@@ -45,9 +45,9 @@ class Weaver:
         """A new layer for the node at hand."""
         return self.drafts.add(self.name, units, size, bias, **{"label": self.label} | fields)
 
-    def input(self, features: int, size: Size) -> str:
+    def input(self, features: int, size: Size, classes: int | None = None) -> str:
         """A new input layer."""
-        return self.drafts.add(self.name, features, size, kind="input", features=features)
+        return self.drafts.add(self.name, features, size, kind="input", features=features, classes=classes)
 
     def is_frozen(self, *parameters: Any) -> bool:
         """Whether what a layer or projection is made of does not train."""
@@ -182,6 +182,20 @@ class Weaver:
         kept = None if active is None else active.flatten(1)
         found = self.linear(flat, weight.flatten(1), bias, kept, frozen)
         return Elements(found.index.reshape(*found.index.shape, *[1] * (weight.ndim - 2)), found.regions)
+
+    def lookup(self, ids: Elements, weight: Tensor) -> Elements:
+        """The rows (classes, units) of a table that the ids of an input name, units along the last axis."""
+        region = self.ledger.whole_region(ids)
+        record = None if region is None else self.drafts.layers[region.layer].record
+        if record is None or record.classes is None or tuple(ids.index.shape[1:]) != (record.size or ()):
+            raise UncoveredError("a lookup by what is no input of ids, as it came in")
+        classes, units = weight.shape
+        table, known = np.zeros((units, 1, record.classes), np.float32), np.zeros((units, 1, record.classes), bool)
+        table[:, 0, :classes], known[:, 0, :classes] = as_array(weight).T, True
+        name = self.layer(units, record.size or ())
+        self.drafts.join(Lookup(source=record.name, target=name, frozen=self.is_frozen(weight)), Grid.of(table, known))
+        found = self.output(name)
+        return found.turned(1, found.index.ndim - 1)
 
     # -- one to one ----------------------------------------------------------------------------------
 

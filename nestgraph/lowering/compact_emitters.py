@@ -5,13 +5,15 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import torch
 from torch import fx, nn
+from torch.nn import functional
 
 from nestgraph.graph.geometry import output_size
 from nestgraph.lowering.compact_conv import emit_conv
 from nestgraph.lowering.extents import emit_reshaped
 from nestgraph.lowering.liveness import is_identity
+from nestgraph.lowering.tensors import as_tensor
 from nestgraph.lowering.terms import CompactEmission, Term, by_place, convolution, filled
-from nestgraph.spec import Dense, OneToOne
+from nestgraph.spec import Dense, Lookup, OneToOne
 from nestgraph.spec.arrays import AnyArray
 
 
@@ -29,6 +31,18 @@ def emit_dense(
         weight = weight[:, used]
     linear = nn.Linear(weight.shape[1], len(rows), bias=bias is not None, device="meta")
     return Term(emission.apply(path, filled(linear, weight, bias), source), rows, bias is not None)
+
+
+def emit_lookup(
+    emission: CompactEmission, projection: Lookup, source: fx.Node, rows: AnyArray, bias: AnyArray | None
+) -> Term:
+    """A row of a table for each id, with the bias in all of them."""
+    columns, path = emission.network.connection_columns(projection.name), emission.projections[projection.name]
+    values = columns.weight[rows, 0].T if bias is None else columns.weight[rows, 0].T + bias
+    table = emission.keep(f"{path}_table", as_tensor(values))
+    ids = emission.graph.call_method("long", (emission.call(torch.select, source, 1, 0),))
+    found = emission.call(torch.movedim, emission.call(functional.embedding, ids, table), -1, 1)
+    return Term(found, rows, bias is not None)
 
 
 def emit_one_to_one(
@@ -52,6 +66,11 @@ def emit_one_to_one(
     return Term(emission.call(torch.mul, values, weight), rows)
 
 
-TERMS: Mapping[str, Callable[..., Term]] = {"dense": emit_dense, "conv": emit_conv, "one_to_one": emit_one_to_one}
+TERMS: Mapping[str, Callable[..., Term]] = {
+    "dense": emit_dense,
+    "conv": emit_conv,
+    "lookup": emit_lookup,
+    "one_to_one": emit_one_to_one,
+}
 """kind -> emitter(emission, projection, source, rows, bias or None): what the projection adds to the rows, or what it
 multiplies them by. Arguments have no row: `inner.emit_inner` reads them."""

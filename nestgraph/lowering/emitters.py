@@ -17,7 +17,7 @@ from nestgraph.lowering.blocks import trained_blocks
 from nestgraph.lowering.emission import Emission
 from nestgraph.lowering.extents import CONVOLUTIONS, by_unit, emit_reshaped
 from nestgraph.lowering.tensors import as_tensor
-from nestgraph.spec import Conv, Dense, OneToOne, Projection
+from nestgraph.spec import Conv, Dense, Lookup, OneToOne, Projection
 from nestgraph.spec.arrays import AnyArray
 
 
@@ -70,6 +70,13 @@ def _emit_kernels(emission: Emission, projection: Conv, source: fx.Node, bias: f
     if bias is None:
         return sums
     return emission.call(torch.add, sums, emission.call(torch.reshape, bias, by_unit(projection.kernel)))
+
+
+def emit_lookup(emission: Emission, projection: Lookup, source: fx.Node, _bias: fx.Node | None) -> fx.Node:
+    """A row of a table, the weights of a class, for each id; ids may come as floats."""
+    ids = emission.graph.call_method("long", (emission.call(torch.select, source, 1, 0),))
+    table = emission.call(torch.transpose, emission.call(torch.flatten, emission.weight(projection), 1), 0, 1)
+    return emission.call(torch.movedim, emission.call(functional.embedding, ids, table), -1, 1)
 
 
 def emit_one_to_one(emission: Emission, projection: OneToOne, source: fx.Node, _bias: fx.Node | None) -> fx.Node:
@@ -128,6 +135,7 @@ def _weighted(emission: Emission, projection: OneToOne, values: fx.Node) -> fx.N
 PROJECTIONS: Mapping[str, Callable[..., fx.Node]] = {
     "dense": emit_dense,
     "conv": emit_conv,
+    "lookup": emit_lookup,
     "one_to_one": emit_one_to_one,
 }
 """kind -> emitter(emission, projection, source, bias or None): what the projection adds to its target's sum, or

@@ -11,7 +11,7 @@ import torch
 from torch import fx
 
 from nestgraph.graph import Structure
-from nestgraph.graph.extents import outside, sample_shape
+from nestgraph.graph.extents import is_bare, outside, sample_shape
 from nestgraph.lowering.emission import Emission
 from nestgraph.lowering.nodes import mark
 
@@ -36,8 +36,12 @@ def emit_samples(emission: Emission, network: Structure, names: Mapping[str, str
         layer = network.layer(port.layer)
         own = (layer.features or 0, *(layer.size or ()))
         whole = outside(port, own)
-        shape = whole if fixed and port.shape is None else sample_shape(network, port)
+        declared = whole if port.shape is None else port.shape
+        shape = declared if fixed else sample_shape(network, port)
         _emit_check(emission, port.layer, sample, shape)
+        if is_bare(port, own):
+            samples[port.layer] = emission.call(torch.unsqueeze, sample, 1)
+            continue
         given = sample if port.shape is None else emission.call(torch.reshape, sample, (-1, *whole))
         samples[port.layer] = given if port.axis == 1 else emission.call(torch.movedim, given, port.axis, 1)
     return samples

@@ -121,7 +121,8 @@ def possible_skips(structure: Structure) -> tuple[Dense, ...]:
         incoming = structure.incoming(target)
         fed = {p.source for p in incoming if isinstance(p, Dense)}
         for source in structure.layer_names[:place] if fed and not structure.gates(target) else ():
-            if source not in fed and not structure.layer(source).output and len(structure.units(source)):
+            record = structure.layer(source)
+            if source not in fed and not record.output and record.classes is None and len(structure.units(source)):
                 found.append(Dense(source=source, target=target, name=_free_name(structure, source, target)))
     return tuple(found)
 

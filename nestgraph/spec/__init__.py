@@ -15,7 +15,7 @@ from nestgraph.spec.operations import (
     Pooling,
     Upsampling,
 )
-from nestgraph.spec.projection import AnyProjection, Argument, Conv, Dense, OneToOne, Projection
+from nestgraph.spec.projection import AnyProjection, Argument, Conv, Dense, Lookup, OneToOne, Projection
 from nestgraph.spec.record import Name, Record, Text
 from nestgraph.spec.unit_column import COLUMNS, UnitColumn
 
@@ -35,6 +35,7 @@ __all__ = [
     "Interface",
     "Layer",
     "LocalResponseNorm",
+    "Lookup",
     "Name",
     "OneToOne",
     "Operation",

@@ -70,6 +70,8 @@ class Layer(Record):
             a new head; of columns that the layer does not have it says nothing. Of an opaque layer also `body`.
         places: whether each place of a map has a value of its own that is added to the sum, such as the position of a
             token; trained unless it is frozen.
+        classes: inputs of one feature only: the values are ids from 0 up to below this, such as those of tokens, which
+            lookups read; None where they are numbers.
     """
 
     name: Name
@@ -84,6 +86,7 @@ class Layer(Record):
     note: Annotated[Text, Field(exclude_if=operator.not_)] = ""
     frozen: Annotated[tuple[FreezableName, ...], Field(max_length=8, exclude_if=operator.not_), Strict(False)] = ()
     places: Annotated[bool, Field(exclude_if=operator.not_)] = False
+    classes: Annotated[Count | None, Field(exclude_if=absent)] = None
 
     @model_validator(mode="after")
     def _check_kind(self) -> Self:
@@ -100,10 +103,7 @@ class Layer(Record):
                 f"layer {self.name!r} expected distinct frozen columns of {', '.join(freezable()[:-1])}, the body of "
                 f"an opaque layer among them, got {', '.join(self.frozen)}"
             )
-        if self.places and (self.kind != "feature_maps" or self.opaque is not None):
-            raise ValueError(f"layer {self.name!r} expected values by place of maps that are summed, got no such layer")
-        if self.opaque is not None and self.bias:
-            raise ValueError(f"opaque layer {self.name!r} expected no bias, got one: give bias=False")
+        self._check_added()
         spatial = next((operation for operation in self.operations if operation.facts.spatial), None)
         if self.size is None and spatial is not None:
             raise ValueError(f"layer {self.name!r} expected no {spatial.kind}, as it has no maps: remove it")
@@ -111,6 +111,19 @@ class Layer(Record):
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"layer {self.name!r} expects each column once, got two operations with {twice[0]}")
         return self
+
+    def _check_added(self) -> None:
+        """Refuse what is added to sums, or ids in the place of numbers, where there can be none.
+
+        Raises:
+            ValueError: the layer is of another kind.
+        """
+        if self.classes is not None and (self.kind != "input" or self.features != 1):
+            raise ValueError(f"layer {self.name!r} expected classes of an input of one feature, got another layer")
+        if self.places and (self.kind != "feature_maps" or self.opaque is not None):
+            raise ValueError(f"layer {self.name!r} expected values by place of maps that are summed, got no such layer")
+        if self.opaque is not None and self.bias:
+            raise ValueError(f"opaque layer {self.name!r} expected no bias, got one: give bias=False")
 
     @property
     def activation(self) -> Activation | None:

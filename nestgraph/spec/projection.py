@@ -35,6 +35,7 @@ class Projection(Record):
         couples: whether it joins units one to one, so that they come and go together.
         areas: whether it can be computed at some positions of a map only.
         grouped: whether blocks of its mask are groups, of which all keep as many units.
+        names_classes: whether it reads ids of classes rather than numbers.
     """
 
     source: Name
@@ -46,6 +47,7 @@ class Projection(Record):
     couples: ClassVar[bool] = False
     areas: ClassVar[bool] = False
     grouped: ClassVar[bool] = False
+    names_classes: ClassVar[bool] = False
 
     @property
     def ends(self) -> tuple[str, str]:
@@ -134,6 +136,22 @@ class Conv(Projection):
     def words(self) -> str:
         """See `Projection.words`."""
         return ", ".join([_swept("conv", self.kernel, self.stride), *(["frozen"] if self.held else [])])
+
+
+class Lookup(Projection):
+    """Ids of classes to units, each of which has a value for each class: an embedding.
+
+    Weights are (out, 1, classes), so a dormant one is a class that a unit knows nothing of. Maps of ids lead to maps,
+    single ids to neurons.
+
+    Attributes:
+        frozen: as of `Conv`.
+    """
+
+    kind: Literal["lookup"] = "lookup"  # pyright: ignore[reportIncompatibleVariableOverride]
+    frozen: Frozen = False
+
+    names_classes: ClassVar[bool] = True
 
 
 class OneToOne(Projection):
@@ -233,7 +251,7 @@ def _swept(kind: str, kernel: Size | None, stride: Size) -> str:
 
 
 PROJECTIONS: Registered[Projection] = Registered(
-    "projection", Annotated[Dense | Conv | OneToOne | Argument, Field(discriminator="kind")]
+    "projection", Annotated[Dense | Conv | Lookup | OneToOne | Argument, Field(discriminator="kind")]
 )
 """All kinds of projections: those of this package, and those that others register by `graph.projections.register`."""
 AnyProjection = Annotated[Projection, ByKind(PROJECTIONS)]

@@ -31,7 +31,7 @@ def explicit_graph(network):
     for name in network.layer_names:
         columns = network.unit_columns(name)
         for place, unit in enumerate(columns.ids.tolist()):
-            values = {column: float(array[place]) for column, array in columns.values.items()}
+            values = {column: array[place].tolist() for column, array in columns.values.items()}
             graph.add_node((name, unit), layer=name, kind=network.layer(name).kind, **values)
     for projection in sorted(network.projections_by_name.values(), key=lambda p: p.name):
         for source, target, weight, mask, area in connections_of(network, projection):

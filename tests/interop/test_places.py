@@ -1,11 +1,17 @@
 """One place of a map is picked, and what differs from place to place is a column of its own."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import nestgraph as ng
-from nestgraph.spec import Pick
+from nestgraph.errors import StructureError
+from nestgraph.graph import Cost
+from nestgraph.graph.extents import given_out
+from nestgraph.graph.reference import forward
+from nestgraph.lowering.paths import projection_paths
+from nestgraph.spec import InputPort, Lookup, Pick
 from tests.interop.test_axes import agrees
 
 
@@ -161,3 +167,114 @@ def test_positions_hold_the_extent_and_train_and_travel(tmp_path):
         assert ng.load(tmp_path / f"{above}.json").digest == trained.digest
     for suffix in (".onnx", ".py"):
         ng.export(trained, tmp_path / f"net{suffix}", inputs=samples.numpy())
+
+
+class Sentences(nn.Module):
+    """Tokens and their positions are looked up; a row is classified by its first."""
+
+    def __init__(self, embedding=None):
+        super().__init__()
+        self.tokens = embedding or nn.Embedding(9, 6)
+        self.positions, self.wide, self.head = nn.Embedding(7, 6), nn.Linear(6, 8), nn.Linear(8, 3)
+
+    def forward(self, ids):
+        at = torch.arange(ids.shape[1]).unsqueeze(0).expand_as(ids)
+        x = self.tokens(ids) + self.positions(at)
+        return self.head(torch.relu(self.wide(x))[:, 0])
+
+
+class Functional(nn.Module):
+    """Looks up by the function, without positions, and gives numbers for each token."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.head = nn.Parameter(torch.randn(9, 6)), nn.Linear(6, 9)
+
+    def forward(self, ids):
+        return self.head(torch.tanh(nn.functional.embedding(ids, self.table)))
+
+
+class Categories(nn.Module):
+    """Two columns of categories, each a tensor of single ids, beside numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.head = nn.Embedding(4, 3), nn.Embedding(6, 2), nn.Linear(7, 2)
+
+    def forward(self, one, other, numbers):
+        return self.head(torch.cat([self.first(one), self.second(other), numbers], 1))
+
+
+def ids_below(classes, *shape):
+    return torch.randint(0, classes, shape, generator=torch.Generator().manual_seed(1))
+
+
+EMBEDDED = {
+    "sentences": (Sentences, lambda count: (ids_below(9, count, 5),)),
+    "padding": (lambda: Sentences(nn.Embedding(9, 6, padding_idx=0)), lambda count: (ids_below(9, count, 5),)),
+    "functional": (Functional, lambda count: (ids_below(9, count, 5),)),
+    "categories": (
+        Categories,
+        lambda count: (ids_below(4, count), ids_below(6, count), torch.linspace(0, 1, 2 * count).view(count, 2)),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", EMBEDDED)
+def test_tables_are_looked_up(case, tmp_path):
+    torch.manual_seed(3)
+    make, draw = EMBEDDED[case]
+    module, samples = make().eval(), draw(4)
+    imported = ng.Imported(module, samples)
+    network = imported.network
+    assert not network.bodies
+    assert any(isinstance(p, Lookup) for p in network.projections_by_name.values())
+    with torch.no_grad():
+        several_agree(network, samples, module(*samples))
+    editor = ng.Editor(network)
+    editor.apply(ng.edits.narrow(network, 0.4))
+    module.load_state_dict(imported.state_dict(editor.network))
+    with torch.no_grad():
+        several_agree(editor.network, samples, module(*samples))
+    editor.undo()
+    assert editor.network.digest == network.digest
+    for suffix in (".onnx", ".py"):
+        ng.export(network, tmp_path / f"net{suffix}")
+    ng.save(network, tmp_path / "net.json")
+    assert ng.load(tmp_path / "net.json").digest == network.digest
+
+
+def several_agree(network, samples, expected):
+    for form in (ng.lower, ng.compact):
+        torch.testing.assert_close(form(network).eval()(*samples), expected, rtol=1e-4, atol=1e-5)
+    (port,) = network.outputs
+    layer = given_out(port, forward(network, tuple(x.numpy() for x in samples))[port.layer])
+    torch.testing.assert_close(torch.tensor(layer).float(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_row_of_ids_has_any_length_and_its_table_is_pruned_by_row():
+    torch.manual_seed(3)
+    module, ids = Functional().eval(), ids_below(9, 4, 5)
+    network = ng.import_module(module, ids)
+    assert network.inputs[0] == InputPort(layer="ids", shape=(5,), free=(True,), integers=(0, 8))
+    with torch.no_grad():
+        several_agree(network, (longer := ids_below(9, 2, 11),), module(longer))
+    (table,) = (p.name for p in network.projections_by_name.values() if isinstance(p, Lookup))
+    assert ng.cost(network).by_projection[table] == Cost(connections=54, possible=54, parameters=54, flops=0)
+    third = np.flatnonzero(np.arange(54) % 9 == 3)
+    without = ng.edits.prune_connections(network, {table: third}).apply(network).network
+    module.table.data[3] = 0
+    with torch.no_grad():
+        several_agree(without, (ids,), module(ids))
+    lowered = ng.lower(without)
+    lowered(ids).square().sum().backward()
+    gradient = lowered.get_parameter(f"{projection_paths(without)[table]}.weight").grad
+    assert gradient.abs().sum() > 0
+    assert not gradient[..., 3].any()
+
+
+def test_what_is_no_class_is_refused():
+    network = ng.import_module(Functional().eval(), ids_below(9, 4, 5))
+    for wrong in (9, -1, 0.5):
+        with pytest.raises(StructureError, match="expected whole ids from 0 to 8"):
+            forward(network, np.full((2, 5), wrong))

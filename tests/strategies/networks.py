@@ -26,6 +26,7 @@ from nestgraph.spec import (
     Interface,
     Layer,
     LocalResponseNorm,
+    Lookup,
     OneToOne,
     OutputPort,
     ParametricReLU,
@@ -56,6 +57,10 @@ class Sketch:
         ids = self.rng.permutation(features)[: self.draw(st.integers(1, features))]
         ids = np.sort(ids) if self.draw(st.booleans()) else ids
         self.layer(Layer(name=name, kind="input", features=features, size=size), ids)
+
+    def ids(self, name, classes, size=None):
+        """An input of ids of classes."""
+        self.layer(Layer(name=name, kind="input", features=1, size=size, classes=classes), np.arange(1))
 
     def hidden(self, name, count, size=None, output=False, pool=True):
         """A layer of neurons, or of maps where a size is given, with a drawn chain of operations."""
@@ -407,6 +412,24 @@ def _opaque(draw, sketch):
         sketch.opaque("z", ["y"], output=True)
 
 
+def _embedded(draw, sketch):
+    """Ids are looked up, of a row or an image or alone; beside it another table may be read, and a skip leads past."""
+    size = draw(sizes()) if draw(st.booleans()) else None
+    kind, how = (Conv, same(size)) if size else (Dense, {})
+    sketch.ids("x", draw(st.integers(1, 5)), size)
+    width = draw(st.integers(1, 3))
+    sketch.hidden("a", width, size, pool=False)
+    sketch.project(Lookup(source="x", target="a"))
+    sketch.hidden("b", width, size, pool=False)
+    sketch.project(kind(source="a", target="b", **how))
+    if draw(st.booleans()):
+        sketch.project(Lookup(source="x", target="b"))
+    if draw(st.booleans()):
+        sketch.link(OneToOne(source="a", target="b", name="skip"))
+    sketch.hidden("y", draw(st.integers(1, 2)), output=True)
+    sketch.project(Dense(source="b", target="y"))
+
+
 FAMILIES = {
     "dense": _dense,
     "conv": _conv,
@@ -414,6 +437,7 @@ FAMILIES = {
     "residual": _residual,
     "concatenating": _concatenating,
     "gated": _gated,
+    "embedded": _embedded,
     "opaque": _opaque,
 }
 
@@ -456,6 +480,10 @@ def input_ports(draw, network, name):
     size = layer.size or ()
     shape = draw(_shapes((layer.features, *size)))
     free = tuple(draw(st.booleans()) for _ in size) if shape is None else ()
+    if layer.classes is not None:
+        bare = draw(st.booleans())
+        free = tuple(draw(st.booleans()) for _ in size) if bare else ()
+        return InputPort(layer=name, shape=tuple(size) if bare else None, free=free, integers=(0, layer.classes - 1))
     integers = all(isinstance(projection, Argument) for projection in network.outgoing(name)) and draw(st.booleans())
     axis = draw(_axes((layer.features, *size)))
     return InputPort(layer=name, axis=axis, shape=shape, free=free, integers=(0, 3) if integers else None)
@@ -473,9 +501,11 @@ def _shapes(own):
 
 
 def inputs_for(network, batch, rng):
-    """Standard normal samples (batch, features, *size) by input layer, float32."""
+    """Standard normal samples (batch, features, *size) by input layer, or ids of classes; float32."""
     records = [network.layer(name) for name in network.input_names]
-    return {
-        layer.name: rng.standard_normal((batch, layer.features, *(layer.size or ()))).astype(np.float32)
-        for layer in records
-    }
+    return {layer.name: _drawn(layer, (batch, layer.features, *(layer.size or ())), rng) for layer in records}
+
+
+def _drawn(layer, shape, rng):
+    drawn = rng.standard_normal(shape) if layer.classes is None else rng.integers(0, layer.classes, shape)
+    return drawn.astype(np.float32)

@@ -5,14 +5,16 @@ from typing import Any
 from nestgraph.graph.projections.argument import ArgumentMeaning
 from nestgraph.graph.projections.conv import ConvMeaning
 from nestgraph.graph.projections.dense import DenseMeaning
+from nestgraph.graph.projections.lookup import LookupMeaning
 from nestgraph.graph.projections.meaning import Meaning
 from nestgraph.graph.projections.one_to_one import OneToOneMeaning
 from nestgraph.graph.structure import Structure
-from nestgraph.spec.projection import PROJECTIONS, Argument, Conv, Dense, OneToOne, Projection
+from nestgraph.spec.projection import PROJECTIONS, Argument, Conv, Dense, Lookup, OneToOne, Projection
 
 MEANINGS: dict[type[Projection], type[Meaning[Any, Any]]] = {
     Dense: DenseMeaning,
     Conv: ConvMeaning,
+    Lookup: LookupMeaning,
     OneToOne: OneToOneMeaning,
     Argument: ArgumentMeaning,
 }
