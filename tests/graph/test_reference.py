@@ -21,6 +21,7 @@ from nestgraph.spec import (
     Dense,
     Layer,
     LocalResponseNorm,
+    Lookup,
     ParametricReLU,
     Pick,
     Pooling,
@@ -77,6 +78,8 @@ def slow_body(network, name, outputs):
 
 
 def slow_project(projection, source, weight, size):
+    if isinstance(projection, Lookup):
+        return np.vectorize(lambda at: weight[int(at)], [float])(source)
     if size is None:
         return np.sum(source * weight)
     if getattr(projection, "kernel", None) is None:

@@ -20,7 +20,7 @@ ENDS = ("source", "target", "name", "kind")
 RECORDS = {
     "layer": (
         *("name", "kind", "size", "features", "operations", "bias", "output", "label", "opaque", "note", "frozen"),
-        *("places",),
+        *("places", "classes"),
     ),
     "batch_norm": ("kind", "epsilon", "momentum", "batches"),
     "activation": ("kind", "function", "slope", "low", "high", "exponent", "value", "sharpness"),
@@ -33,13 +33,14 @@ RECORDS = {
     "dropout": ("kind", "probability", "maps", "alpha"),
     "dense": (*ENDS, "frozen"),
     "conv": (*ENDS, *SWEEP, "frozen"),
+    "lookup": (*ENDS, "frozen"),
     "one_to_one": (*ENDS, *SWEEP, "trained", "frozen", "gate"),
     "argument": (*ENDS, "place"),
     "input port": ("layer", "axis", "shape", "free", "integers"),
     "output port": ("layer", "axis", "shape", "label"),
 }
 LEFT_OUT = {
-    "layer": {"opaque": None, "note": "", "frozen": [], "places": False},
+    "layer": {"opaque": None, "note": "", "frozen": [], "places": False, "classes": None},
     "batch_norm": {"batches": 0},
     "activation": {"low": None, "high": None, "exponent": None, "value": None, "sharpness": None},
     "pooling": {"ceil_mode": False, "count_padding": True},
@@ -47,6 +48,7 @@ LEFT_OUT = {
     "dropout": {"maps": False, "alpha": False},
     "dense": {"frozen": False},
     "conv": {"frozen": False},
+    "lookup": {"frozen": False},
     "one_to_one": {"frozen": False, "gate": False},
     "input port": {"axis": 1, "shape": None, "free": [], "integers": None},
     "output port": {"axis": 1, "shape": None, "label": ""},
@@ -242,6 +244,8 @@ def term(projection, source, units, size):
     targets = units[own["target"]]
     if own["kind"] == "dense":
         return np.array([(row * source).sum() for row in weight])
+    if own["kind"] == "lookup":
+        return sum((weight[:, place][:, ids.astype(int)] for place, ids in enumerate(source)), np.zeros(()))
     if own["kind"] == "conv":
         total, area = np.zeros((len(targets), *size)), projection.get("area")
         for out, into in np.ndindex(*weight.shape[:2]):
