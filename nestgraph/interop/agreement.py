@@ -11,6 +11,7 @@ from nestgraph.graph import Network, cost
 from nestgraph.graph.extents import given_out, outside, sample_shape
 from nestgraph.graph.reference import Inputs, forward, samples_of
 from nestgraph.lowering import lower
+from nestgraph.spec import InputPort
 from nestgraph.spec.arrays import AnyArray
 
 Runner = Callable[[list[AnyArray]], Sequence[AnyArray]]
@@ -72,10 +73,16 @@ def _random(network: Network, batch: int, shapes: Sequence[tuple[int, ...]]) -> 
     rng = np.random.default_rng(batch)
     return [
         rng.standard_normal((batch, *shape), np.float32)
-        if port.integers is None
-        else rng.integers(*port.integers, (batch, *shape), np.int64, endpoint=True)
+        if (bounds := _integers(network, port)) is None
+        else rng.integers(*bounds, (batch, *shape), np.int64, endpoint=True)
         for port, shape in zip(network.inputs, shapes, strict=True)
     ]
+
+
+def _integers(network: Network, port: InputPort) -> tuple[int, int] | None:
+    """The least and the largest of the whole numbers that a port holds; None where it holds any numbers."""
+    classes = network.layer(port.layer).classes
+    return port.integers if classes is None else (0, classes - 1)
 
 
 def _shapes(network: Network, times: int = 1) -> list[tuple[int, ...]]:
@@ -108,7 +115,7 @@ def _real(network: Network, what: str, inputs: Inputs) -> list[AnyArray]:
         raise ExportError(f"{what}: {error}") from error
     if not all(map(len, arrays)):
         raise ExportError(f"{what}: expected at least one sample in inputs, got none")
-    types = [np.float32 if port.integers is None else np.int64 for port in network.inputs]
+    types = [np.float32 if _integers(network, port) is None else np.int64 for port in network.inputs]
     ported = zip(network.inputs, arrays, types, strict=True)
     return [given_out(port, array).astype(dtype) for port, array, dtype in ported]
 
