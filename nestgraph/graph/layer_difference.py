@@ -53,7 +53,8 @@ class LayerDifference(Matched[Layer]):
         found: dict[str, Values] = {}
         for column in [name for name in self._old.values if name in self._new.values]:
             before, after = self._old.values[column][here], self._new.values[column][there]
-            differs = unequal(before, after).reshape(len(ids), -1).any(axis=1)
+            entries = unequal(before, after)
+            differs = entries.any(axis=tuple(range(1, entries.ndim)))
             if differs.any():
                 found[column] = Values(ids[differs], before[differs], after[differs])
         return found
