@@ -14,6 +14,7 @@ from nestgraph.errors import InteropError, NestgraphError
 from nestgraph.graph import Structure
 from nestgraph.graph.columns import Whole
 from nestgraph.graph.extents import outside
+from nestgraph.interop.constants import trained
 from nestgraph.interop.drafts import plain_text
 from nestgraph.interop.elements import Elements
 from nestgraph.interop.modules import MODULES, MOVING_MODULES
@@ -155,14 +156,7 @@ class Reading:
         with torch.no_grad():
             constant = called(self._module, node)(*args, **kwargs)
         self._parameters[node] = self._parameters_of(node) if isinstance(constant, Tensor) else frozenset()
-        return _trained(node, constant, args, self._table(node, args, kwargs))
-
-    def _table(self, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """The table whose rows a node gives; None where it does something else."""
-        if node.op == "call_module":
-            part = self._module.get_submodule(str(node.target))
-            return part.weight if isinstance(part, nn.Embedding) else None
-        return kwargs.get("weight", next(iter(args[1:]), None)) if operation(node) == "embedding" else None
+        return trained(self._module, node, constant, args, kwargs)
 
     def _input(self, node: fx.Node) -> Elements:
         example = self._given[len(self._inputs)]
@@ -383,17 +377,6 @@ class Reading:
             shape, axis = tuple(x.index.shape[1:]), 1
             found = self._opaque_layer(nn.Identity(), [(x, torch.float32)], shape, str(reason), 1)
         return ledger.regions[max(found.regions)].layer, axis
-
-
-def _trained(node: fx.Node, constant: Any, args: Sequence[Any], table: Any) -> Any:
-    """A constant as a parameter, where it is one that was moved alone: what is made of it trains as that does.
-
-    Rows that constant ids name, such as those of positions, are moved from a table.
-    """
-    held = table if table is not None else args[0] if args and operation(node) in MOVES - JOINS else None
-    if not isinstance(held, nn.Parameter) or not isinstance(constant, Tensor):
-        return constant
-    return nn.Parameter(constant.detach(), held.requires_grad)
 
 
 def _without_empty(arg: Any) -> Any:
