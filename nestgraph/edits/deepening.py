@@ -29,10 +29,10 @@ def deepen(
 ) -> Batch:
     """Put a new layer after `layer` that starts as the identity; `bypass_layer` is the way back.
 
-    The new layer has as many units as `layer`, one active connection each from its own (`wake_connections` opens more),
-    and takes over all that reads `layer`. Function-preserving where its activation leaves what it reads as it is:
-    ReLU and leaky ReLU do after what is never negative (ReLU, ReLU6, both sigmoids), no activation always does, the
-    others never do.
+    The new layer has a unit for each of `layer` that is read, one active connection each from its own
+    (`wake_connections` opens more), and takes over all that reads `layer`. Function-preserving where its activation
+    leaves what it reads as it is: ReLU and leaky ReLU do after what is never negative (ReLU, ReLU6, both sigmoids), no
+    activation always does, the others never do.
 
     Args:
         structure: the network.
@@ -59,12 +59,13 @@ def deepen(
     operations: tuple[Operation, ...] = () if function is None else (Activation(function=function),)
     kind = "neurons" if size is None else "feature_maps"
     new = Layer(name=name, kind=kind, size=size, operations=operations)
-    bridge, weight = _identity(structure, layer, name, kernel)
-    kept = {p.name: Block.of(structure.connection_columns(p.name)) for p in moved}
+    places = _read_places(structure, layer)
+    bridge, weight = _identity(structure, layer, name, kernel, places)
+    kept = {p.name: _of_sources(structure, p, places) for p in moved}
     return Batch(
         edits=(
             *(RemoveProjection(projection=p.name) for p in moved),
-            AddLayer(layer=new, ids=structure.units(layer)),
+            AddLayer(layer=new, ids=structure.units(layer)[places]),
             AddProjection(projection=bridge, connections=Block(weight=weight, mask=weight != 0)),
             *(AddProjection(projection=p.model_copy(update={"source": name}), connections=kept[p.name]) for p in moved),
         ),
@@ -79,10 +80,26 @@ def _left_alone(layer: Layer, function: ActivationFunction | None) -> bool:
     return function is None or (positive and function in ("relu", "leaky_relu"))
 
 
-def _identity(structure: Structure, layer: str, name: str, kernel: Size | None) -> tuple[Projection, AnyArray]:
-    """A projection from a layer to a new one after it, and weights that give each unit to its own."""
+def _read_places(structure: Structure, layer: str) -> AnyArray:
+    """The positions of the units that a projection reads; where a layer mixes its units others may live."""
+    read = np.zeros(len(structure.units(layer)), bool)
+    for projection in structure.outgoing(layer):
+        read |= structure.pairs(projection.name).back(np.ones(len(structure.units(projection.target)), bool))
+    return np.flatnonzero(read)
+
+
+def _of_sources(structure: Structure, projection: Projection, places: AnyArray) -> Block:
+    """The connections of a projection from the units at some positions."""
+    columns, ends = structure.wired(projection.name)
+    return Block.of(columns if len(places) == len(ends.source) else columns.take(places, 1, ends))
+
+
+def _identity(
+    structure: Structure, layer: str, name: str, kernel: Size | None, places: AnyArray
+) -> tuple[Projection, AnyArray]:
+    """A projection from a layer to a new one after it, and weights that give units at some positions to their own."""
     bridge = free_name(structure, f"{layer}_to_{name}")
-    identity = np.eye(len(structure.units(layer)), dtype=np.float32)
+    identity = np.eye(len(structure.units(layer)), dtype=np.float32)[places]
     size = output_size(structure.layer(layer))
     if size is None:
         if kernel is not None and set(kernel) != {1}:

@@ -62,7 +62,7 @@ def replace_activation(
         got = "inputs" if record.kind == "input" else f"{len(old)} activations"
         raise EditError(f"replace_activation on {layer!r}: expected a layer with one activation or none, got {got}")
     new = () if function is None else (Activation(function=function, slope=slope),)
-    normalised = bool(record.operations) and bool(record.operations[0].columns)
+    normalised = bool(record.operations) and record.operations[0].facts.normalises
     start = old[0] if old else int(normalised)
     operations = (*record.operations[:start], *new, *record.operations[start + len(old) :])
     if operations == record.operations:

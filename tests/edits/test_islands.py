@@ -10,15 +10,15 @@ from nestgraph.errors import EditError
 from nestgraph.graph import Grid, Network, Structure, UnitColumns, violations
 from nestgraph.graph.columns import Links
 from nestgraph.graph.reference import forward
-from nestgraph.spec import Activation, BatchNorm, Conv, Dense, Layer, LocalResponseNorm, Pooling
+from nestgraph.spec import Activation, BatchNorm, Conv, Dense, Layer, Pooling
 from tests.laws import check_laws, outputs_of, quick, unless_refused
 from tests.strategies import inputs_for, networks
 
 
 def units_apart(structure):
-    """Whether no unit sees those beside it: no local response normalisation."""
+    """Whether no operation lets a unit see those beside it."""
     operations = [op for name in structure.layer_names for op in structure.layer(name).operations]
-    return not any(isinstance(op, LocalResponseNorm) for op in operations)
+    return not any(op.facts.reach == "layer" for op in operations)
 
 
 def everywhere_the_same(structure):

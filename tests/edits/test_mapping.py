@@ -26,7 +26,7 @@ from tests.laws import quick, unless_refused
 from tests.strategies import EDIT_CASES, edits_for, networks
 
 KINDS = [kind for kind in EDIT_CASES if kind is not Batch]
-SQUARES = 10_000 if os.environ.get("THOROUGH") else 400
+SQUARES = 10_000 if os.environ.get("THOROUGH") else 500
 
 
 def sizes(network):

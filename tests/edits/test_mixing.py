@@ -19,6 +19,7 @@ from nestgraph.spec import (
     Dropout,
     Layer,
     LocalResponseNorm,
+    Norm,
     ParametricReLU,
     Pick,
     Pooling,
@@ -52,6 +53,13 @@ EXAMPLES = {
     Pick: [Pick(place=(1, -1)), Pick(place=(1, 1))],
     Upsampling: [Upsampling(mode=mode, size=(6, 6)) for mode in ("nearest", "bilinear")],
     LocalResponseNorm: [LocalResponseNorm(size=3, alpha=1.0)],
+    Norm: [
+        Norm(over="units", count=6),
+        Norm(over="units", count=4, center=False, beta=False, gamma=False),
+        Norm(over="both", groups=2, count=6, gamma=False),
+        Norm(over="both", groups=2, count=4, divisors=(2, 3), center=False, beta=False),
+        Norm(over="places"),
+    ],
     Dropout: [Dropout(probability=0.5)],
 }
 

@@ -22,6 +22,7 @@ from nestgraph.spec import (
     Layer,
     LocalResponseNorm,
     Lookup,
+    Norm,
     ParametricReLU,
     Pick,
     Pooling,
@@ -114,12 +115,39 @@ def slow_operation(op, values, total, unit, sums):
     if isinstance(op, LocalResponseNorm):
         near = range(unit - op.size // 2, unit + (op.size + 1) // 2)
         return total / (op.k + op.alpha / op.size * sum(sums.get(other, 0.0) ** 2 for other in near)) ** op.beta
+    if isinstance(op, Norm):
+        own = {column.name: values[column.name] for column in op.columns}
+        return slow_norm(op, total, unit, sums) * own.get("gamma", 1.0) + own.get("beta", 0.0)
     slow = {Pooling: slow_pool, AdaptivePooling: slow_adaptive, Upsampling: slow_upsample, Pick: slow_pick}
     return slow[type(op)](op, total) if type(op) in slow else total
 
 
 def slow_pick(op, total):
     return np.full((1,) * total.ndim, total[op.place])
+
+
+def slow_norm(op, total, unit, sums):
+    """Place by place, from what is normalised together and the zeros of what is absent."""
+
+    def group(i):
+        return i * op.groups // op.count if i < op.count else i % op.groups
+
+    result = np.zeros(np.shape(total))
+    for place in np.ndindex(np.shape(total)):
+        if op.over == "places":
+            values, divisor = list(np.ravel(total)), np.size(total)
+        else:
+            near = [np.asarray(values) for other, values in sums.items() if group(other) == group(unit)]
+            divisor = op.divisors[group(unit)] if op.divisors else op.count // op.groups
+            values = [float(one[place]) for one in near]
+            if op.over == "both":
+                values, divisor = [float(v) for one in near for v in np.ravel(one)], divisor * np.size(total)
+        mean = math.fsum(values) / divisor if op.center else 0.0
+        apart = [(value - mean) ** 2 for value in values]
+        zeros = (divisor - len(values)) * mean**2
+        variance = max(0.0, (math.fsum(apart) + zeros) / divisor)
+        result[place] = (np.asarray(total)[place] - mean) / math.sqrt(variance + op.epsilon)
+    return result if np.ndim(total) else np.float64(result)
 
 
 def slow_starts(extent, window, step, pad, ceil):

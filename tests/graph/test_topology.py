@@ -74,11 +74,13 @@ def test_parts_depth_and_degrees(structure):
     gates = {name for name, projection in structure.projections_by_name.items() if projection.gates}
     joined = graph.edges.data("projections")
     summed = graph.edge_subgraph((u, v) for u, v, names in joined if not gates.issuperset(names))
-    tied = graph.copy()
+    tied, fed_by = graph.copy(), nx.DiGraph(summed)
     for name in structure.layer_names:
-        if structure.layer(name).opaque is not None:  # a body computes all its units together
-            nx.add_cycle(tied, [node for node in graph if node[0] == name])
-    fed = set(inputs).union(*(nx.descendants(summed, node) for node in inputs if node in summed))
+        if structure.layer(name).mixes_units:  # all its units are computed together
+            together = [node for node in graph if node[0] == name]
+            nx.add_cycle(tied, together)
+            nx.add_cycle(fed_by, together)
+    fed = set(inputs).union(*(nx.descendants(fed_by, node) for node in inputs if node in fed_by))
     read = set(outputs).union(*(nx.ancestors(tied, node) for node in outputs))
     assert topology.islands.tolist() == flags(graph, set(graph) - (fed & read))
 

@@ -30,6 +30,7 @@ RECORDS = {
     "pick": ("kind", "place"),
     "upsampling": ("kind", "mode", "size", "align_corners", "scale"),
     "local_response_norm": ("kind", "size", "alpha", "beta", "k"),
+    "norm": ("kind", "over", "groups", "center", "count", "divisors", "epsilon", "gamma", "beta"),
     "dropout": ("kind", "probability", "maps", "alpha"),
     "dense": (*ENDS, "frozen"),
     "conv": (*ENDS, *SWEEP, "frozen"),
@@ -45,6 +46,7 @@ LEFT_OUT = {
     "activation": {"low": None, "high": None, "exponent": None, "value": None, "sharpness": None},
     "pooling": {"ceil_mode": False, "count_padding": True},
     "upsampling": {"scale": None},
+    "norm": {"divisors": []},
     "dropout": {"maps": False, "alpha": False},
     "dense": {"frozen": False},
     "conv": {"frozen": False},
@@ -149,8 +151,11 @@ def ordered(layers, projections):
 def columns_of(values):
     found = ["bias"] if values["bias"] and values["kind"] != "input" else []
     found += ["places"] * values["places"]
-    brought = {"batch_norm": ["gamma", "beta", "mean", "variance"], "parametric_relu": ["slope"]}
-    return found + [name for operation in values["operations"] for name in brought.get(operation["kind"], [])]
+    always = {"batch_norm": ["gamma", "beta", "mean", "variance"], "parametric_relu": ["slope"]}
+    for operation in values["operations"]:
+        found += always.get(operation["kind"], [])
+        found += [name for name in ("gamma", "beta") if operation["kind"] == "norm" and operation[name]]
+    return found
 
 
 def digest(layers, projections, interface):
@@ -363,9 +368,39 @@ def applied(operation, layer, x):
             near = [x[ids.index(i)] ** 2 for i in range(unit - size // 2, unit + (size - 1) // 2 + 1) if i in ids]
             result[place] = x[place] / (operation["k"] + operation["alpha"] * sum(near) / size) ** operation["beta"]
         return result
+    if kind == "norm":
+        return normalised(operation, layer, x)
     if kind == "dropout":
         return x
     return np.stack([RESIZED[kind](operation, image) for image in x])
+
+
+def normalised(operation, layer, x):
+    """Each group of units, or each unit, on its own: sums over its units, divided by what is recorded."""
+    count, groups, result = operation["count"], operation["groups"], np.empty_like(x)
+    group = [i * groups // count if i < count else i % groups for i in layer["ids"]]
+    each = list(operation["divisors"]) or [count // groups] * groups
+    sets = [[place for place, mine in enumerate(group) if mine == which] for which in range(groups)]
+    divisors = each
+    if operation["over"] == "places":
+        sets, divisors = [[place] for place in range(len(x))], [1] * len(x)
+    for places, divisor in zip(sets, divisors, strict=True):
+        if places:
+            result[places] = one_normalised(operation, x[places], divisor)
+    for name, function in (("gamma", np.multiply), ("beta", np.add)):
+        if operation[name]:
+            result = function(result, spread(layer["values"][name], x))
+    return result
+
+
+def one_normalised(operation, x, divisor):
+    axes = (0,) if operation["over"] == "units" else tuple(range(x.ndim))
+    divisor = divisor * math.prod(x.shape[1:]) if operation["over"] != "units" else divisor
+    size = math.prod(x.shape[axis] for axis in axes)
+    mean = x.sum(axes, keepdims=True) / divisor if operation["center"] else 0.0
+    zeros = (divisor - size) * mean**2 if operation["center"] else 0.0
+    variance = np.maximum((((x - mean) ** 2).sum(axes, keepdims=True) + zeros) / divisor, 0)
+    return (x - mean) / np.sqrt(variance + operation["epsilon"])
 
 
 def pooled(operation, image):

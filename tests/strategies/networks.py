@@ -27,6 +27,7 @@ from nestgraph.spec import (
     Layer,
     LocalResponseNorm,
     Lookup,
+    Norm,
     OneToOne,
     OutputPort,
     ParametricReLU,
@@ -182,8 +183,28 @@ def chains(draw, size=None, resize=True):
     if size is not None and resize and min(size) >= 2 and draw(st.booleans()):
         chain.append(draw(resizings(len(size))))
     if draw(st.integers(0, 3)) == 0:
+        affine = not any(isinstance(op, BatchNorm) for op in chain)
+        chain.insert(draw(st.integers(0, len(chain))), draw(norms(size, affine)))
+    if draw(st.integers(0, 3)) == 0:
         chain.insert(draw(st.integers(0, len(chain))), Dropout(probability=0.3))
     return tuple(chain)
+
+
+@st.composite
+def norms(draw, size=None, affine=True):
+    """A normalisation of a sample; it counts on more, as many or fewer units than live."""
+    over, center = draw(sampled_from(("units", "both", *["places"] * bool(size)))), draw(st.booleans())
+    groups = draw(st.integers(1, 3)) if over != "places" else 1
+    return Norm(
+        over=over,
+        groups=groups,
+        center=center,
+        count=groups * draw(st.integers(1, 4)) if over != "places" else 0,
+        divisors=draw(st.lists(st.integers(1, 4), min_size=groups, max_size=groups)) if groups == 3 else (),
+        epsilon=draw(sampled_from((1e-2, 1.0))),
+        gamma=affine and draw(st.booleans()),
+        beta=affine and draw(st.booleans()),
+    )
 
 
 @st.composite

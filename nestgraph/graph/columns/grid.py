@@ -126,6 +126,8 @@ class Grid(ConnectionColumns):
         """See `ConnectionColumns.other_areas`."""
         if self.area is None and later.area is None:
             return np.zeros((1, 1), bool)
+        if self.area is not None and later.area is not None and self.area.shape[2:] != later.area.shape[2:]:
+            return np.ones((1, 1), bool)  # of maps of another size
         differs = self._kept_at(common.here) != later._kept_at(common.there)
         return differs.any(axis=tuple(range(2, differs.ndim)))
 

@@ -14,6 +14,7 @@ from nestgraph.lowering.operations import (
     batch_norm,
     dropout,
     local_response_norm,
+    norm,
     pick,
     pooling,
     upsampling,
@@ -49,7 +50,8 @@ def column_paths(layer: Layer) -> Iterator[tuple[str, str]]:
     """The columns of a layer, each with its path in the module of the layer."""
     held = {BIAS.name: BIAS.name, PLACES.name: PLACES.name}
     for operation in layer.operations:
-        held |= ROOMS[type(operation)].paths
+        paths = ROOMS[type(operation)].paths
+        held |= {column.name: paths[column.name] for column in operation.columns}
     return ((column, held[column]) for column in layer.column_names)
 
 
@@ -62,6 +64,7 @@ for _room in (
     pick.ROOM,
     upsampling.ROOM,
     local_response_norm.ROOM,
+    norm.ROOM,
     dropout.ROOM,
 ):
     register(_room)

@@ -9,6 +9,7 @@ from nestgraph.spec.operations.activation import Activation, ParametricReLU
 from nestgraph.spec.operations.batch_norm import BatchNorm
 from nestgraph.spec.operations.dropout import Dropout
 from nestgraph.spec.operations.local_response_norm import LocalResponseNorm
+from nestgraph.spec.operations.norm import Norm
 from nestgraph.spec.operations.operation import Affine, Facts, Operation
 from nestgraph.spec.operations.pick import Pick
 from nestgraph.spec.operations.pointwise import ActivationFunction
@@ -26,6 +27,7 @@ _BuiltIn = Annotated[
     | Pick
     | Upsampling
     | LocalResponseNorm
+    | Norm
     | Dropout,
     Field(discriminator="kind"),
 ]
@@ -74,6 +76,7 @@ __all__ = [
     "Dropout",
     "Facts",
     "LocalResponseNorm",
+    "Norm",
     "Operation",
     "ParametricReLU",
     "Pick",

@@ -46,7 +46,7 @@ class BatchNorm(Operation):
     @property
     def facts(self) -> Facts:
         """See `Operation.facts`."""
-        return Facts(reach="value", subtracts="mean", adds="beta")
+        return Facts(reach="value", normalises=True, subtracts="mean", adds="beta")
 
     @property
     def seen(self) -> int | None:

@@ -20,6 +20,7 @@ class Facts:
         spatial: whether only maps can have it.
         resizes: whether it may change the size of maps.
         settles: whether it gives one size whatever the size of the map.
+        normalises: whether it brings numbers to one scale, so that an activation stands behind it.
         idle: whether it does nothing in inference.
         keeps_sign: whether it never makes a negative number of numbers that are not.
         never_negative: whether it gives no negative number at all.
@@ -31,6 +32,7 @@ class Facts:
     spatial: bool = False
     resizes: bool = False
     settles: bool = False
+    normalises: bool = False
     idle: bool = False
     keeps_sign: bool = False
     never_negative: bool = False
