@@ -433,7 +433,7 @@ def _records():
         *(ng.spec.Dense(source="a", target="b"), ng.spec.OneToOne(source="a", target="b", kernel=(3, 3))),
         *(ng.spec.Dropout(probability=0.5), ng.spec.LocalResponseNorm(size=5), ng.spec.Activation(function="relu")),
         *(ng.spec.Upsampling(mode="nearest", size=(4, 4)), ng.spec.AdaptivePooling(function="max", size=(1, 1))),
-        ng.spec.Pick(place=(0, -1)),
+        *(ng.spec.Pick(place=(0, -1)), ng.spec.Lookup(source="a", target="b")),
         *(
             ng.edits.RemoveUnits(layer="a", units=[1]),
             ng.edits.SetArea(projection="p", area=np.ones((1, 1, 2, 2), bool)),

@@ -6,12 +6,12 @@ import torch
 from torch import nn
 
 import nestgraph as ng
-from nestgraph.errors import StructureError
+from nestgraph.errors import EditError, StructureError
 from nestgraph.graph import Cost
 from nestgraph.graph.extents import given_out
 from nestgraph.graph.reference import forward
 from nestgraph.lowering.paths import projection_paths
-from nestgraph.spec import InputPort, Lookup, Pick
+from nestgraph.spec import Conv, InputPort, Lookup, Pick
 from tests.interop.test_axes import agrees
 
 
@@ -278,3 +278,18 @@ def test_what_is_no_class_is_refused():
     for wrong in (9, -1, 0.5):
         with pytest.raises(StructureError, match="expected whole ids from 0 to 8"):
             forward(network, np.full((2, 5), wrong))
+
+
+def test_ids_are_no_numbers():
+    network = ng.import_module(Functional().eval(), ids_below(9, 4, 5))
+    first, *_, last = network.layer_names
+    for refused in (
+        lambda: ng.edits.insert_skip(network, first, last),
+        lambda: ng.edits.deepen(network, first, "new", None),
+    ):
+        with pytest.raises(EditError, match="got ids of classes"):
+            refused()
+    read = Conv(source=first, target=last, kernel=(1,))
+    weight = np.ones((len(network.units(last)), 1, 1), np.float32)
+    with pytest.raises(EditError, match="expected to read numbers, got ids of classes"):
+        ng.edits.AddProjection(projection=read, connections={"weight": weight, "mask": weight != 0}).apply(network)
