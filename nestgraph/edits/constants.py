@@ -11,7 +11,7 @@ from nestgraph.edits.connections import SetValues
 from nestgraph.edits.layers import UnitValues
 from nestgraph.errors import EditError
 from nestgraph.graph.geometry import output_size
-from nestgraph.graph.reference import activate, project
+from nestgraph.graph.reference import activate, preactivation, project
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.projection import Projection
@@ -39,7 +39,7 @@ def absorb_constants(structure: Structure, fed: Marks, read: Marks, exact: bool 
     weights: dict[str, AnyArray] = {}
     for name in structure.layer_names if constant else ():
         inflow = _Inflow.of(structure, name, constant, fed, outputs)
-        outputs[name] = _constant_output(structure, name, fed[name], read[name], inflow)
+        outputs[name] = _constant_output(structure, name, fed[name], read[name], inflow, outputs)
         if exact and not inflow.even(fed[name]):
             raise EditError(
                 f"layer {name!r} expected constants that are the same at all its positions, got others at the border "
@@ -97,11 +97,16 @@ class _Inflow:
         return np.where(fed, per_unit(self.factor), 1).astype(np.float32)
 
 
-def _constant_output(structure: Structure, name: str, fed: AnyArray, read: AnyArray, inflow: _Inflow) -> AnyArray:
+def _constant_output(
+    structure: Structure, name: str, fed: AnyArray, read: AnyArray, inflow: _Inflow, outputs: Marks
+) -> AnyArray:
     """A layer's output for one sample, 0 where an input feeds it."""
     layer, columns = structure.layer(name), structure.unit_columns(name)
     if fed.all():
         return np.zeros((1, len(columns), *(output_size(layer) or ())))
+    if layer.opaque is not None:  # one that works unit by unit: of another one input feeds all
+        total = preactivation(structure, name, outputs)
+        return np.where(by_unit(fed, total), 0, activate(layer, columns, total))
     total = np.zeros((1, len(columns), *(layer.size or ())))
     for term in inflow.terms:
         total += term

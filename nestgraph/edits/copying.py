@@ -51,6 +51,7 @@ class Copies:
         for layer, pairs in models.items():
             fresh = structure.fresh_ids(layer, len(pairs))
             ids |= {(layer, *pair): unit for pair, unit in zip(pairs, fresh, strict=True)}
+        ids |= _tied_ids(structure, models)
         return cls({name: models[name] for name in structure.layer_names if name in models}, ids)
 
     def of(self, layer: str) -> AnyArray:
@@ -80,7 +81,9 @@ class Copies:
         for layer in self.models:
             sides = [(p, 0) for p in structure.incoming(layer)] + [(p, 1) for p in structure.outgoing(layer)]
             blocks = {
-                p.name: self._links(structure, p, axis) if p.couples else block(structure, p, axis) for p, axis in sides
+                p.name: self._links(structure, p, axis) if p.couples else block(structure, p, axis)
+                for p, axis in sides
+                if p.weighted
             }
             given = {name: found for name, found in blocks.items() if found is not None}
             made.append(AddUnits(layer=layer, ids=self.of(layer), values=values(layer), blocks=given))
@@ -103,3 +106,26 @@ class Copies:
 
 
 BlockMaker = Callable[[Structure, Projection, int], Block | None]
+
+
+def _tied_ids(structure: Structure, models: Mapping[str, Sequence[tuple[int, int]]]) -> dict[tuple[str, int, int], int]:
+    """The ids of new units of layers that work unit by unit and of their arguments, whose copies of one have one id."""
+    ids: dict[tuple[str, int, int], int] = {}
+    for group in _tied_groups(structure, models):
+        start = max(structure.unit_columns(layer).next_id for layer in group)
+        pairs = dict.fromkeys(pair for layer in group for pair in models[layer])
+        fresh = dict(zip(pairs, range(start, start + len(pairs)), strict=True))
+        ids |= {(layer, *pair): fresh[pair] for layer in group for pair in models[layer]}
+    return ids
+
+
+def _tied_groups(structure: Structure, layers: Iterable[str]) -> list[set[str]]:
+    """The layers of some that arguments tie together, through any number of them."""
+    groups: list[set[str]] = []
+    for layer in layers:
+        ties = {p.source for p in structure.arguments(layer) if structure.ties(p)}
+        if ties:
+            joined = [group for group in groups if group & (ties | {layer})]
+            groups = [group for group in groups if group not in joined]
+            groups.append({layer}.union(ties, *joined))
+    return groups

@@ -126,7 +126,11 @@ def _partners(structure: Structure, layer: str, ids: AnyArray) -> Iterable[tuple
 
 
 def live_links(structure: Structure, projection: str) -> AnyArray:
-    """(links, 2): ids of sources and targets that active connections of a projection couple; none if it does not."""
+    """(links, 2): ids of sources and targets that a projection couples: by active connections, or unit by unit."""
+    if structure.ties(structure.projection(projection)):
+        ends = structure.ends(projection)
+        common = ends.target.ids[ends.source.find(ends.target.ids) >= 0]
+        return np.stack([common, common], 1)
     if not structure.projection(projection).couples:
         return np.zeros((0, 2), np.int64)
     columns, ends = structure.wired(projection)

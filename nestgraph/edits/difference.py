@@ -21,6 +21,7 @@ from nestgraph.graph.matching import same_area, same_record
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.projection import Projection
 
 
 @recipe_function
@@ -61,12 +62,18 @@ def _outdated(old: Structure, new: Structure) -> list[AnyEdit]:
         or not new.has_projection(p.name)
         or not same_record(new.projection(p.name), p)
         or not _same_form(old, new, p.name)
-        or (not p.weighted and not np.array_equal(old.units(p.source), new.units(p.source)))  # it freezes them
+        or _changes_argument(old, new, p)
     ]
     return [
         *(RemoveProjection(projection=name) for name in sorted(projections)),
         *(RemoveLayer(layer=name) for name in layers),
     ]
+
+
+def _changes_argument(old: Structure, new: Structure, projection: Projection) -> bool:
+    """Whether a body that reads all of a layer, which that freezes, would read other units."""
+    source = projection.source
+    return not (projection.weighted or old.ties(projection) or np.array_equal(old.units(source), new.units(source)))
 
 
 def _same_layer(old: Structure, new: Structure, name: str) -> bool:
@@ -76,7 +83,7 @@ def _same_layer(old: Structure, new: Structure, name: str) -> bool:
     ids, later = old.units(name), new.units(name)
     common = np.intersect1d(ids, later)
     kept = np.array_equal(ids[np.isin(ids, common)], later[np.isin(later, common)])
-    frozen = before.opaque is not None and not np.array_equal(ids, later)
+    frozen = before.opaque is not None and not before.unitwise and not np.array_equal(ids, later)
     some = len(common) > 0 or before.kind == "input"  # of which any units may live
     return same_record(before, after) and kept and some and not frozen
 

@@ -153,7 +153,9 @@ class _Growth:
         """
         new = UnitColumns.of(self.copies.of(layer), {})
         found = np.zeros(len(new), bool)
-        for projection in grown.outgoing(layer) if end else grown.summed(layer):
+        for projection in grown.outgoing(layer) if end else (*grown.summed(layer), *grown.arguments(layer)):
+            if not projection.weighted:  # its partner answers for it
+                return np.ones(len(new), bool)
             columns, ends = grown.wired(projection.name)
             part = columns.own(ends[end].positions(new.ids), end, ends)
             sides = (new, ends.source) if end == 0 else (ends.target, new)
@@ -163,7 +165,7 @@ class _Growth:
     def _projections(self, layer: str, axis: int) -> list[str]:
         """The names of the projections at a side of a layer whose weights can be given."""
         sides = (self.structure.incoming, self.structure.outgoing)
-        return [p.name for p in sides[axis](layer) if not p.couples]
+        return [p.name for p in sides[axis](layer) if p.weighted and not p.couples]
 
     def _refuse(self, problem: str) -> NoReturn:
         raise EditError(f"grow_unit on {self.layer!r}: {problem}")

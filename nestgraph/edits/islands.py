@@ -60,8 +60,13 @@ def _check_arguments(structure: Structure, fed: Mapping[str, AnyArray], needed: 
     """Refuse units that nothing feeds where an opaque layer that is read needs them."""
     for name in structure.layer_names:
         for argument in structure.arguments(name) if needed[name].any() else ():
-            if not fed[argument.source].all():
-                _refuse_unfed(f"argument of opaque layer {name!r}: unit", structure, argument.source, fed)
+            heeded = fed[argument.source]
+            if structure.ties(argument):  # a unit that nothing feeds gives a constant where its partners do as well
+                heeded = heeded | ~structure.pairs(argument.name).back(fed[name] & needed[name])
+            if not heeded.all():
+                _refuse_unfed(
+                    f"argument of opaque layer {name!r}: unit", structure, argument.source, {argument.source: heeded}
+                )
 
 
 def _refuse_unfed(what: str, structure: Structure, layer: str, fed: Mapping[str, AnyArray]) -> NoReturn:

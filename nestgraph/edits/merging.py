@@ -41,6 +41,11 @@ def merge_twins(structure: Structure, layer: str) -> Batch:
     if not len(gone):
         raise EditError(f"merge_twins on {layer!r}: expected units that compute the same, got {len(ids)} that differ")
     check_apart(structure, "merge_twins", [layer])
+    if opaque := [p for p in (*structure.incoming(layer), *structure.outgoing(layer)) if not p.weighted]:
+        raise EditError(
+            f"merge_twins on {layer!r}: expected a layer at no body, got argument {opaque[0].name!r} of opaque layer "
+            f"{opaque[0].target!r}, whose units are its own"
+        )
     sums: list[AnyEdit] = []
     later: list[AnyEdit] = []
     for projection in structure.outgoing(layer):

@@ -122,7 +122,7 @@ def _check_read(structure: Structure, recipe: str, strands: Iterable[Mapping[str
             for projection in structure.outgoing(layer):
                 if not projection.couples or not structure.layer(projection.target).output:
                     columns, ends = structure.wired(projection.name)
-                    read |= columns.touched(columns.edges, 1, ends)[places]
+                    read |= not projection.weighted or columns.touched(columns.edges, 1, ends)[places]
             if not read.all():
                 unit = int(units[~read][0])
                 raise EditError(
@@ -147,7 +147,7 @@ def _scaled(structure: Structure, layer: str, factor: AnyArray) -> list[SetMask]
     edits: list[SetMask] = []
     for projection in structure.outgoing(layer):
         columns, ends = structure.wired(projection.name)
-        if not projection.couples and (factor != 1).any():
+        if projection.weighted and not projection.couples and (factor != 1).any():
             per_source = columns.spread(factor, 1, ends)
             entries = np.flatnonzero(columns.mask & (per_source != 1))
             weights = (columns.weight * per_source).flat[entries]

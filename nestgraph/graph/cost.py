@@ -72,8 +72,9 @@ def cost(structure: Structure) -> NetworkCost:
 
 def _inside(structure: Structure, name: str) -> tuple[int | None, int | None]:
     """Parameters and FLOPs of the body of an opaque layer."""
-    body, sources = structure.bodies.get(name), [argument.source for argument in structure.arguments(name)]
-    shapes = [(1, len(structure.units(source)), *(output_size(structure.layer(source)) or ())) for source in sources]
+    body, arguments = structure.bodies.get(name), structure.arguments(name)
+    sizes = (output_size(structure.layer(argument.source)) or () for argument in arguments)
+    shapes = [(1, len(structure.read_by(p)), *size) for p, size in zip(arguments, sizes, strict=True)]
     return parameters_of(body), flops_of(body, shapes)
 
 

@@ -262,7 +262,8 @@ def _numbers(values: Any, what: str) -> AnyArray:
 
 def _connection_columns(structure: Structure, projection: Projection, edges: Sequence[Edge]) -> ConnectionColumns:
     meaning, (target, source) = meaning_of(structure, projection), structure.ends(projection.name)
-    if not projection.weighted and len(edges) != len(target) * len(source):
+    wanted = len(target) * (1 if structure.ties(projection) else len(source))
+    if not projection.weighted and len(edges) != wanted:
         raise StructureError(
             f"argument {projection.name!r} expected an edge from each unit of {projection.source!r} to each of "
             f"{projection.target!r}, got {len(edges)}"

@@ -14,7 +14,7 @@ from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.interface import InputPort
 from nestgraph.spec.layer import Layer
-from nestgraph.spec.projection import Projection
+from nestgraph.spec.projection import Argument, Projection
 from nestgraph.spec.windows import by_unit
 
 Inputs = AnyArray | Mapping[str, AnyArray] | tuple[AnyArray, ...]
@@ -140,9 +140,15 @@ def body_of(structure: Structure, layer: str) -> Body:
     return body
 
 
+def _read(structure: Structure, argument: Argument, output: AnyArray) -> AnyArray:
+    """What a body reads of a layer's output."""
+    return output[:, structure.read_by(argument)] if structure.ties(argument) else output
+
+
 def _computed(structure: Structure, name: str, outputs: Mapping[str, AnyArray]) -> AnyArray:
     """What the body of an opaque layer gives, in the dtype of its arguments."""
-    sources = [outputs[argument.source] for argument in structure.arguments(name)]
+    arguments = structure.arguments(name)
+    sources = [_read(structure, argument, outputs[argument.source]) for argument in arguments]
     result = np.asarray(body_of(structure, name)(*sources), sources[0].dtype)
     size = structure.layer(name).size or ()
     declared = [output_size(structure.layer(argument.source)) or () for argument in structure.arguments(name)]

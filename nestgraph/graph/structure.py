@@ -15,7 +15,7 @@ import numpy as np
 from nestgraph.errors import StructureError
 from nestgraph.graph.body import Body
 from nestgraph.graph.columns import ConnectionColumns, Ends, Links, UnitColumns
-from nestgraph.graph.pairs import Pairs
+from nestgraph.graph.pairs import PairList, Pairs
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.interface import InputPort, Interface, OutputPort
@@ -241,9 +241,21 @@ class Structure:
         return columns, ends
 
     def pairs(self, projection: str) -> Pairs:
-        """The pairs of units that a projection joins by at least one active connection; an argument joins all."""
+        """The pairs of units that a projection joins by at least one active connection.
+
+        An argument joins all, or those of the same id where its layer works unit by unit.
+        """
         columns, ends = self.wired(projection)
-        return columns.pairs(ends)
+        return _alike(ends) if self.ties(self.projection(projection)) else columns.pairs(ends)
+
+    def read_by(self, argument: Argument) -> AnyArray:
+        """(k,) int64: the positions of the units of a layer that a body reads: all, or those of its own units' ids."""
+        target, source = self.ends(argument.name)
+        return source.positions(target.ids) if self.ties(argument) else np.arange(len(source))
+
+    def ties(self, projection: Projection) -> bool:
+        """Whether a projection is an argument of a layer that works unit by unit, and so joins units of the same id."""
+        return not projection.weighted and self.layer(projection.target).unitwise
 
     def fans(self, layer: str) -> tuple[AnyArray, AnyArray]:
         """(units,) int64 each: how many active connections lead into and out of the units of a layer."""
@@ -316,3 +328,10 @@ def _found(table: Mapping[str, T], name: str, what: str) -> T:
     except (KeyError, TypeError):  # asked so often that to look first costs
         known = ", ".join(sorted(table)[:12]) or "none"
         raise StructureError(f"expected the name of a {what}, got {quoted(name)}; there are: {known}") from None
+
+
+def _alike(ends: Ends) -> PairList:
+    """The pairs of units of the same id."""
+    sources = ends.source.find(ends.target.ids)
+    targets = np.flatnonzero(sources >= 0)
+    return PairList(targets, sources[targets], ends.shape)

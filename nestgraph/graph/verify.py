@@ -129,6 +129,20 @@ def _check_arguments(structure: Structure, layer: Layer) -> Iterator[Violation]:
             expected = "an opaque layer to read arguments at places from 0 up, each once, and nothing else"
             names = ", ".join(p.name for p in incoming if p.weighted)
             yield Violation("records", layer.name, f"expected {expected}, got places {places}{names and f', {names}'}")
+        yield from _check_tied(structure, layer)
+
+
+def _check_tied(structure: Structure, layer: Layer) -> Iterator[Violation]:
+    """A layer that works unit by unit reads units of its own ids, of layers that are no inputs."""
+    for argument in structure.arguments(layer.name) if layer.unitwise else ():
+        if structure.layer(argument.source).kind == "input":
+            problem = f"expected to work unit by unit on layers that are no inputs, got {argument.source!r}"
+            yield Violation("records", layer.name, problem)
+        ids = structure.units(layer.name)
+        missing = ids[structure.unit_columns(argument.source).find(ids) < 0]
+        if len(missing):
+            problem = f"expected a unit of its id in {argument.source!r}, which is read unit by unit, got none"
+            yield Violation("links", (layer.name, int(missing[0])), problem)
 
 
 def _check_units(structure: Structure) -> Iterator[Violation]:

@@ -23,6 +23,7 @@ from nestgraph.interop.opaque import Arguments, Excerpt, excerpt
 from nestgraph.interop.picking import Picking
 from nestgraph.interop.standing import classes_of, units_axis
 from nestgraph.interop.tracing import COMPUTED, NOTES, PATH, TensorFact
+from nestgraph.interop.unitwise import Tied, unit_by_unit
 from nestgraph.interop.values import Foreign, contains, leaves, moved, regions_of, same_type, written
 from nestgraph.interop.vocabulary import BROADCASTING, CASTS, FUNCTIONS, JOINS, LIKENED, MOVES, SHAPED
 from nestgraph.interop.weaving import Weaver
@@ -311,6 +312,10 @@ class Reading:
 
         Its units stand at an axis, or each number is one.
         """
+        tensors = list(tensors)
+        tied = unit_by_unit(self._weaver.ledger, inner, tensors, shape)
+        if tied is not None and not any(map(self._weaver.is_input, tied.layers)):
+            return self._unitwise_layer(tied, reason)
         arguments = Arguments(self._weaver.ledger)
         gathers = [arguments.gathered(x, dtype) for x, dtype in tensors]
         axis = axis if shape and min(shape) > 0 else None
@@ -318,15 +323,24 @@ class Reading:
         if axis is not None:
             units, size = shape[axis - 1], (*shape[: axis - 1], *shape[axis:])
         name = self._weaver.layer(units, size, opaque=plain_text(reason))
-        for place, layer in enumerate(arguments.layers):
-            record = Argument(source=layer, target=name, place=place)
-            self._weaver.drafts.join(record, Whole())
-        body = ModuleBody(Excerpt(gathers, inner, (units, *size), axis or 1))
+        self._give_body(name, arguments.layers, Excerpt(gathers, inner, (units, *size), axis or 1))
+        result = self._weaver.output(name)
+        return Elements(result.index.view(BATCH, *shape), result.regions) if axis is None else result.turned(1, axis)
+
+    def _unitwise_layer(self, tied: Tied, reason: str) -> Elements:
+        """The result of a body that works unit by unit."""
+        name = self._weaver.layer(tied.units, tied.size, opaque=plain_text(reason), unitwise=True)
+        self._give_body(name, tied.layers, tied.module)
+        return self._weaver.output(name).turned(1, tied.axis)
+
+    def _give_body(self, name: str, arguments: Sequence[str], module: nn.Module) -> None:
+        """Let an opaque layer read its arguments and compute what a module does."""
+        for place, layer in enumerate(arguments):
+            self._weaver.drafts.join(Argument(source=layer, target=name, place=place), Whole())
+        body = ModuleBody(module)
         for parameter in body.module.parameters():  # of a module for inference none trains, which says nothing
             parameter.requires_grad_(parameter.requires_grad or not self._weaver.half_frozen)
         self._weaver.drafts.give_body(name, body)
-        result = self._weaver.output(name)
-        return Elements(result.index.view(BATCH, *shape), result.regions) if axis is None else result.turned(1, axis)
 
     # -- outputs -------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ class ReportRow:
 
     Attributes:
         name: the layer.
-        kind: `input`, `neurons`, `feature_maps` or `opaque`.
+        kind: `input`, `neurons`, `feature_maps`, `opaque`, or `unitwise` of an opaque layer that works unit by unit.
         units: how many it has.
         editable: whether units can be added and removed.
         reason: why not, or what is noteworthy; empty otherwise.
@@ -81,7 +81,7 @@ def import_report(structure: Structure) -> ImportReport:
 
 def _row(structure: Structure, strands: Strands, table: NetworkCost, name: str) -> ReportRow:
     record, units = structure.layer(name), structure.units(name)
-    kind = record.kind if record.opaque is None else "opaque"
+    kind = record.kind if record.opaque is None else "unitwise" if record.unitwise else "opaque"
     editable, reason = _judged(structure, strands, name)
     parameters = None if name in table.uncounted else table.by_layer[name].parameters
     return ReportRow(name, kind, len(units), editable, reason, record.note, parameters)
@@ -90,13 +90,13 @@ def _row(structure: Structure, strands: Strands, table: NetworkCost, name: str) 
 def _judged(structure: Structure, strands: Strands, name: str) -> tuple[bool, str]:
     """Whether a layer can be edited, and why not or not all of it."""
     record, units = structure.layer(name), structure.units(name)
-    if record.opaque is not None:
+    if record.opaque is not None and not record.unitwise:
         return False, record.opaque
     if record.kind == "input" or record.output:
         return False, _taken(structure, name) if record.kind == "input" else "an output"
     kept = units[strands.kept[strands.places[name]]]
     if not len(kept):
-        return True, ""
+        return True, record.opaque or ""
     some = len(kept) < len(units)
     return some, (f"{len(kept)} units " if some else "") + _obstacle(structure, name, int(kept[0]))
 
@@ -115,9 +115,9 @@ def _obstacle(structure: Structure, name: str, unit: int) -> str:
     """Why a unit that is kept can neither go nor get a twin."""
     for near in coupled(structure, name, [unit]):
         together = "" if near == name else f"coupled to {near!r}, "
-        if readers := [p.target for p in structure.outgoing(near) if not p.weighted]:
+        if readers := [p.target for p in structure.outgoing(near) if not p.weighted and not structure.ties(p)]:
             return f"{together}read by the opaque layer {readers[0]!r}"
-        if structure.layer(near).opaque is not None:
+        if structure.layer(near).opaque is not None and not structure.layer(near).unitwise:
             return f"coupled to the opaque layer {near!r}"
         linked = [p.target for p in structure.outgoing(near) if p.couples]
         outputs = [target for target in linked if structure.layer(target).output]

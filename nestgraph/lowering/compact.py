@@ -10,7 +10,7 @@ from nestgraph.graph import Network
 from nestgraph.lowering.compact_emitters import TERMS
 from nestgraph.lowering.compaction import compacted
 from nestgraph.lowering.emission import Emission
-from nestgraph.lowering.inner import emit_inner
+from nestgraph.lowering.inner import emit_inner, read_units
 from nestgraph.lowering.nodes import KEY
 from nestgraph.lowering.operations import emit_operation
 from nestgraph.lowering.ports import Nodes, emit_results, emit_samples
@@ -75,7 +75,7 @@ def _emit_sum(emission: CompactEmission, name: str, outputs: Nodes, sample: fx.N
     """Emit the sum over a layer's projections, times its gates: rows that different ones feed are put side by side."""
     network = emission.network
     if network.layer(name).opaque is not None:
-        return emit_inner(emission, name, [outputs[argument.source] for argument in network.arguments(name)])
+        return emit_inner(emission, name, read_units(emission, name, outputs))
     bias = emission.network.unit_columns(name).values["bias"].copy()
     parts: dict[bytes, tuple[AnyArray, fx.Node]] = {}
     for projection, rows in _rows(emission, name):

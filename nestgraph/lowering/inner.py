@@ -1,6 +1,7 @@
 """Opaque layers inside a lowered module: copies of their modules, or the nodes of these where fx can see them."""
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, fx, nn
@@ -41,6 +42,16 @@ def emit_inner(emission: Emission, layer: str, sources: list[fx.Node]) -> fx.Nod
     except Exception:  # whatever a foreign module does under a tracer
         return emit_body(emission, layer, sources)
     return _copied(emission, f"{emission.layers[layer]}_{BODY}", traced, sources)
+
+
+def read_units(emission: Emission, layer: str, outputs: Mapping[str, fx.Node]) -> list[fx.Node]:
+    """What a body reads of the outputs of its arguments: of one that works unit by unit the units of its own ids."""
+    network, found = emission.network, list[fx.Node]()
+    for argument in network.arguments(layer):
+        places, path = network.read_by(argument), f"{emission.projections[argument.name]}.units"
+        extent = len(network.units(argument.source))
+        found.append(emission.select(outputs[argument.source], path, places, extent))
+    return found
 
 
 def _body(emission: Emission, layer: str) -> ModuleBody:

@@ -82,7 +82,8 @@ def _along(rows: AnyArray, like: AnyArray) -> AnyArray:
 def _pinned(structure: Structure) -> frozenset[str]:
     """Layers of which every unit stays, as something reads them together or by their number."""
     readers = [p for p in structure.projections_by_name.values() if not p.adds]
-    whole = {name for name, layer in structure.layers_by_name.items() if layer.output or layer.mixes_units}
+    layers = structure.layers_by_name.items()
+    whole = {name for name, layer in layers if layer.output or layer.mixes_units or layer.opaque is not None}
     return frozenset(whole | {p.source for p in readers})
 
 

@@ -10,7 +10,7 @@ from nestgraph.graph import Network
 from nestgraph.lowering.emission import Emission, Place, place
 from nestgraph.lowering.emitters import PROJECTIONS, emit_joined, folds_bias, linked_targets
 from nestgraph.lowering.extents import by_unit
-from nestgraph.lowering.inner import emit_body
+from nestgraph.lowering.inner import emit_body, read_units
 from nestgraph.lowering.lowered_network import LoweredNetwork
 from nestgraph.lowering.nodes import mark
 from nestgraph.lowering.operations import emit_operation
@@ -142,7 +142,7 @@ def _emit_sum(emission: Emission, name: str, outputs: Nodes) -> fx.Node:
     """Emit the sum over a layer's incoming projections plus its bias, times its gates, or what its body gives."""
     network, layer = emission.network, emission.network.layer(name)
     if layer.opaque is not None:
-        return emit_body(emission, name, [outputs[argument.source] for argument in network.arguments(name)])
+        return emit_body(emission, name, read_units(emission, name, outputs))
     incoming = [p for p in network.summed(name) if network.connection_columns(p.name).weight.size]
     gates = [p for p in network.gates(name) if network.connection_columns(p.name).weight.size]
     bias = _emit_bias(emission, name) if layer.bias else None

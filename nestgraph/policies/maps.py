@@ -101,7 +101,7 @@ class MapGrowth(Policy):
         for name in structure.projection_names:
             projection = structure.projection(name)
             inside = (projection.target == layer, projection.source in strand, projection.target in strand)
-            if any(inside) and not projection.couples:
+            if any(inside) and projection.weighted and not projection.couples:
                 axis = 0 if inside[0] or not inside[1] else 1
                 weights[name] = self._kernels(structure, name, axis, rng).weight.squeeze(axis)
         return grow_unit(structure, layer, weights)

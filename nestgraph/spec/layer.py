@@ -65,6 +65,8 @@ class Layer(Record):
         label: free text for diagrams.
         opaque: what the layer is and why no kind covers it; None for an ordinary layer. An opaque layer is what its
             body (`Structure.bodies`) computes from its arguments. Its units are frozen, and it has no bias.
+        unitwise: whether each unit of an opaque layer depends on the units of its id alone, of each argument, by a
+            body that takes any number of units. They come and go together.
         note: what an import did otherwise than the module, for people; left out where there is nothing to say.
         frozen: the columns that do not train (`requires_grad` of their parameters), such as the bias of a body under
             a new head; of columns that the layer does not have it says nothing. Of an opaque layer also `body`.
@@ -83,6 +85,7 @@ class Layer(Record):
     output: bool = False
     label: Text = ""
     opaque: Annotated[Text | None, Field(exclude_if=absent)] = None  # left out of older records, so digests stay
+    unitwise: Annotated[bool, Field(exclude_if=operator.not_)] = False
     note: Annotated[Text, Field(exclude_if=operator.not_)] = ""
     frozen: Annotated[tuple[FreezableName, ...], Field(max_length=8, exclude_if=operator.not_), Strict(False)] = ()
     places: Annotated[bool, Field(exclude_if=operator.not_)] = False
@@ -103,6 +106,8 @@ class Layer(Record):
                 f"layer {self.name!r} expected distinct frozen columns of {', '.join(freezable()[:-1])}, the body of "
                 f"an opaque layer among them, got {', '.join(self.frozen)}"
             )
+        if self.unitwise and self.opaque is None:
+            raise ValueError(f"layer {self.name!r} expected unitwise of an opaque layer only: others have links")
         self._check_added()
         spatial = next((operation for operation in self.operations if operation.facts.spatial), None)
         if self.size is None and spatial is not None:
@@ -143,7 +148,8 @@ class Layer(Record):
     @property
     def mixes_units(self) -> bool:
         """Whether a unit's output depends on the sums of others, by an operation or by the body of an opaque layer."""
-        return self.opaque is not None or any(operation.facts.reach == "layer" for operation in self.operations)
+        whole = self.opaque is not None and not self.unitwise
+        return whole or any(operation.facts.reach == "layer" for operation in self.operations)
 
     @property
     def columns(self) -> tuple[UnitColumn, ...]:

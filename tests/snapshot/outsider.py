@@ -17,11 +17,9 @@ import numpy as np
 
 SWEEP = ("kernel", "stride", "padding", "dilation")
 ENDS = ("source", "target", "name", "kind")
+LATER = ("opaque", "unitwise", "note", "frozen", "places", "classes")
 RECORDS = {
-    "layer": (
-        *("name", "kind", "size", "features", "operations", "bias", "output", "label", "opaque", "note", "frozen"),
-        *("places", "classes"),
-    ),
+    "layer": ("name", "kind", "size", "features", "operations", "bias", "output", "label", *LATER),
     "batch_norm": ("kind", "epsilon", "momentum", "batches"),
     "activation": ("kind", "function", "slope", "low", "high", "exponent", "value", "sharpness"),
     "parametric_relu": ("kind",),
@@ -41,7 +39,7 @@ RECORDS = {
     "output port": ("layer", "axis", "shape", "label"),
 }
 LEFT_OUT = {
-    "layer": {"opaque": None, "note": "", "frozen": [], "places": False, "classes": None},
+    "layer": {"opaque": None, "unitwise": False, "note": "", "frozen": [], "places": False, "classes": None},
     "batch_norm": {"batches": 0},
     "activation": {"low": None, "high": None, "exponent": None, "value": None, "sharpness": None},
     "pooling": {"ceil_mode": False, "count_padding": True},

@@ -18,6 +18,29 @@ class MixingModule(nn.Module):
         return result
 
 
+class ApartModule(nn.Module):
+    """Unit by unit: an arc tangent of the first argument, and a sine of each other one."""
+
+    def forward(self, first, *others):
+        result = torch.atan(first) + 0.3
+        for other in others:
+            result = result + torch.sin(other) * 0.5
+        return result
+
+
+class Apart(ModuleBody):
+    """The same by NumPy, in double precision."""
+
+    def __init__(self):
+        super().__init__(ApartModule())
+
+    def __call__(self, first, *others):
+        result = np.arctan(first) + 0.3
+        for other in others:
+            result = result + np.sin(other) * 0.5
+        return result
+
+
 class Mixing(ModuleBody):
     """The same by NumPy, in double precision, so that edits can be held to tolerances below single precision."""
 

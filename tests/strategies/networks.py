@@ -37,7 +37,7 @@ from nestgraph.spec import (
 )
 from nestgraph.spec.operations import ActivationFunction
 from nestgraph.spec.windows import swept_size
-from tests.strategies.bodies import Mixing
+from tests.strategies.bodies import Apart, Mixing
 
 FUNCTIONS: tuple[ActivationFunction, ...] = (*get_args(ActivationFunction)[:10], "celu", "atan")
 """The others: tests/lowering/test_operations.py."""
@@ -63,15 +63,15 @@ class Sketch:
         """An input of ids of classes."""
         self.layer(Layer(name=name, kind="input", features=1, size=size, classes=classes), np.arange(1))
 
-    def hidden(self, name, count, size=None, output=False, pool=True):
+    def hidden(self, name, count, size=None, output=False, pool=True, ids=None):
         """A layer of neurons, or of maps where a size is given, with a drawn chain of operations."""
         operations = self.draw(chains(size, pool))
         bias = not any(isinstance(op, BatchNorm) for op in operations) or self.draw(st.booleans())
-        ids = self.rng.permutation(2 * count)[:count] if self.draw(st.booleans()) else np.arange(count)
+        drawn = self.rng.permutation(2 * count)[:count] if self.draw(st.booleans()) else np.arange(count)
         kind = "neurons" if size is None else "feature_maps"
         fields = {"operations": operations, "bias": bias, "output": output}
         fields["places"] = size is not None and self.draw(st.integers(0, 3)) == 0
-        self.layer(Layer(name=name, kind=kind, size=size, **fields), ids)
+        self.layer(Layer(name=name, kind=kind, size=size, **fields), drawn if ids is None else ids)
 
     def layer(self, record, ids):
         units = UnitColumns.of(ids, columns_for(record, len(ids), self.rng))
@@ -103,8 +103,8 @@ class Sketch:
         ids = self.structure.units(projection.target) if target_ids is None else target_ids
         self.project(projection, np.stack([self.structure.units(projection.source), ids], 1))
 
-    def opaque(self, name, sources, output=False):
-        """A layer whose body reads others, and which has as many units as the first of them."""
+    def opaque(self, name, sources, output=False, unitwise=False):
+        """A layer whose body reads others, with as many units as the first of them, or unit by unit with its units."""
         first = self.structure.layer(sources[0])
         size = output_size(first)
         kind = "neurons" if size is None else "feature_maps"
@@ -116,15 +116,19 @@ class Sketch:
             bias=False,
             output=output,
             opaque="softmax: no kind covers it",
+            unitwise=unitwise,
         )
-        self.layer(record, np.arange(len(self.structure.units(sources[0]))))
+        ids = self.structure.units(sources[0])
+        self.layer(record, ids if unitwise else np.arange(len(ids)))
         for place, source in enumerate(sources):
             self.project(Argument(source=source, target=name, name=f"{name}_{place}", place=place))
 
     def finish(self):
-        network = Network.of(Batch(edits=island_edits(self.structure)).change(self.structure)[0])
-        names = [name for name in network.layer_names if network.layer(name).opaque is not None]
-        return network.with_bodies({name: Mixing() for name in names})
+        layers = {name: layer for name, layer in self.structure.layers_by_name.items() if layer.opaque is not None}
+        bodies = {name: Apart() if layer.unitwise else Mixing() for name, layer in layers.items()}
+        structure = self.structure.with_bodies(bodies)
+        network = Network.of(Batch(edits=island_edits(structure)).change(structure)[0])
+        return network.with_bodies({name: body for name, body in bodies.items() if network.has_layer(name)})
 
 
 def columns_for(layer, count, rng):
@@ -451,6 +455,25 @@ def _embedded(draw, sketch):
     sketch.project(Dense(source="b", target="y"))
 
 
+def _unitwise(draw, sketch):
+    """`o` and maybe `p` behind it work unit by unit, on `a` and maybe `b`; a skip may lead past them."""
+    size, width, kind, how = _grid(draw, sketch)
+    sketch.hidden("b", width, size, pool=False, ids=sketch.structure.units("a"))
+    sketch.project(kind(source="x", target="b", **how))
+    sketch.opaque("o", ["a", *draw(st.lists(sampled_from(("a", "b")), max_size=2))], unitwise=True)
+    last = "o"
+    if draw(st.booleans()):
+        sketch.opaque("p", draw(sampled_from((("o",), ("o", "a")))), unitwise=True)
+        last = "p"
+    sketch.hidden("s", width, size, pool=False)
+    sketch.project(kind(source=last, target="s", **how))
+    if draw(st.booleans()):
+        sketch.link(OneToOne(source=draw(sampled_from(("a", last))), target="s", name="skip"))
+    sketch.hidden("y", draw(st.integers(1, 2)), output=True)
+    sketch.project(Dense(source="s", target="y"))
+    sketch.project(Dense(source="b", target="y"))
+
+
 FAMILIES = {
     "dense": _dense,
     "conv": _conv,
@@ -460,6 +483,7 @@ FAMILIES = {
     "gated": _gated,
     "embedded": _embedded,
     "opaque": _opaque,
+    "unitwise": _unitwise,
 }
 
 
