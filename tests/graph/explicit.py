@@ -13,7 +13,8 @@ def connections_of(network, projection):
     if isinstance(projection, Argument):
         for target in network.units(projection.target).tolist():
             for source in network.units(projection.source).tolist():
-                yield source, target, np.float32(0), np.False_, None
+                if source == target or not network.layer(projection.target).unitwise:
+                    yield source, target, np.float32(0), np.False_, None
         return
     if isinstance(columns, Links):
         for place, (source, target) in enumerate(columns.links.tolist()):

@@ -75,7 +75,8 @@ def slow_forward(network, sample):
 
 def slow_body(network, name, outputs):
     arguments = [p.source for p in sorted(network.incoming(name), key=lambda p: p.place)]
-    return network.bodies[name](*(np.array([[outputs[a, u] for u in network.units(a).tolist()]]) for a in arguments))
+    read = {a: network.units(name if network.layer(name).unitwise else a).tolist() for a in arguments}
+    return network.bodies[name](*(np.array([[outputs[a, u] for u in read[a]]]) for a in arguments))
 
 
 def slow_project(projection, source, weight, size):
