@@ -11,6 +11,7 @@ from nestgraph.edits.edit import Applied, Edit
 from nestgraph.edits.editor import Editor
 from nestgraph.edits.freezing import freeze, thaw
 from nestgraph.edits.growing import grow_unit, restore_inputs, wake_connections
+from nestgraph.edits.heads import grow_head, remove_heads
 from nestgraph.edits.index_map import IndexMap
 from nestgraph.edits.joining import Joined, merge, side_by_side, way_over
 from nestgraph.edits.layers import (
@@ -77,6 +78,7 @@ __all__ = [
     "duplicate_unit",
     "fold_batch_norm",
     "freeze",
+    "grow_head",
     "grow_unit",
     "insert_batch_norm",
     "insert_skip",
@@ -85,6 +87,7 @@ __all__ = [
     "narrow",
     "normalisation_factor",
     "prune_connections",
+    "remove_heads",
     "remove_projection",
     "remove_units",
     "replace_activation",

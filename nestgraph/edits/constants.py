@@ -11,6 +11,7 @@ from nestgraph.edits.connections import SetValues
 from nestgraph.edits.layers import UnitValues
 from nestgraph.errors import EditError
 from nestgraph.graph.geometry import output_size
+from nestgraph.graph.heads import mixing, summed_size
 from nestgraph.graph.reference import activate, preactivation, project
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
@@ -73,10 +74,13 @@ class _Inflow:
         sources = [p for p in structure.summed(layer) if p.source in constant]
         columns, rank = structure.unit_columns(layer), len(structure.layer(layer).size or ())
         factor, live = np.ones((1, len(columns), *(1,) * rank)), np.zeros(len(columns), bool)
+        _check_heads(structure, layer, constant, fed, outputs)
         for gate in structure.gates(layer):
             wired, ends = structure.wired(gate.name)
             moving = wired.edges & wired.beside(fed[gate.source], 1, ends)
             live |= wired.touched(moving, 0, ends)
+            if gate.mixes:
+                continue
             steady = wired.touched(wired.edges & ~moving, 0, ends)
             values = project(structure, gate, outputs[gate.source])
             factor = factor * np.where(by_unit(steady, values), values, 1)
@@ -97,6 +101,27 @@ class _Inflow:
         return np.where(fed, per_unit(self.factor), 1).astype(np.float32)
 
 
+def _check_heads(structure: Structure, layer: str, constant: Collection[str], fed: Marks, outputs: Marks) -> None:
+    """Refuse constants that a head compares or mixes by, as no bias is what they are behind it.
+
+    Raises:
+        EditError: a query or key that nothing feeds is not 0, or a head that nothing feeds mixes a layer.
+    """
+    for match in structure.matches(layer):
+        still = ~fed[match.source]
+        if match.source in constant and (outputs[match.source][0, still] != 0).any():
+            raise EditError(
+                f"layer {match.source!r} expected a path from an input into each {match.words} of {layer!r}, got a "
+                "constant one that is not 0: keep a connection into it, or set its bias to 0"
+            )
+    for gate in structure.gates(layer):
+        if gate.mixes and not fed[gate.source].all() and fed[layer].any():
+            raise EditError(
+                f"layer {gate.source!r} expected a query and a key for each head that mixes {layer!r}, got a head "
+                "without: remove the head by remove_heads"
+            )
+
+
 def _constant_output(
     structure: Structure, name: str, fed: AnyArray, read: AnyArray, inflow: _Inflow, outputs: Marks
 ) -> AnyArray:
@@ -107,7 +132,7 @@ def _constant_output(
     if layer.opaque is not None:  # one that works unit by unit: of another one input feeds all
         total = preactivation(structure, name, outputs)
         return np.where(by_unit(fed, total), 0, activate(layer, columns, total))
-    total = np.zeros((1, len(columns), *(layer.size or ())))
+    total = np.zeros((1, len(columns), *(summed_size(structure, name) or ())))
     for term in inflow.terms:
         total += term
     if layer.bias:
@@ -122,6 +147,8 @@ def _constant_output(
             f"unit {unit} expected a path from an input into its sum, got none left, and gates multiply its bias: set "
             "the bias to 0, or keep a connection into it"
         )
+    if mixing(structure, name) is not None:
+        total = np.zeros((1, len(columns), *(layer.size or ())))  # of units that are read only 0 was let through
     return np.where(by_unit(fed, total), 0, activate(layer, columns, total))
 
 

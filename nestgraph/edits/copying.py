@@ -28,6 +28,22 @@ def check_apart(structure: Structure, recipe: str, layers: Iterable[str]) -> Non
             )
 
 
+def check_headless(structure: Structure, layers: Iterable[str]) -> None:
+    """Refuse layers that heads compare or mix, where a unit alone has no slot and no head of its own.
+
+    Raises:
+        EditError: a layer is one of heads, or of their queries and keys, or of what they mix.
+    """
+    for layer in layers:
+        around = (*structure.incoming(layer), *structure.outgoing(layer))
+        found = next((projection for projection in around if projection.matches or projection.mixes), None)
+        if found is not None:
+            raise EditError(
+                f"copies of units of {layer!r}: expected layers beside heads of attention, got one that projection "
+                f"{found.name!r} leads to or from: grow_head adds a head with all that is its own"
+            )
+
+
 @dataclass(frozen=True)
 class Copies:
     """New units, each with a living one as its model, in whole strands: everything that is coupled comes along.
@@ -42,7 +58,12 @@ class Copies:
 
     @classmethod
     def plan(cls, structure: Structure, strands: Sequence[Mapping[str, AnyArray]]) -> "Copies":
-        """One copy of each strand, which is what `coupled` gives; a strand may occur many times."""
+        """One copy of each strand, which is what `coupled` gives; a strand may occur many times.
+
+        Raises:
+            EditError: heads compare or mix a layer of a strand.
+        """
+        check_headless(structure, {layer for strand in strands for layer in strand})
         models: dict[str, list[tuple[int, int]]] = {}
         for copy, strand in enumerate(strands):
             for layer, units in strand.items():

@@ -12,6 +12,7 @@ import numpy as np
 
 from nestgraph.edits.edit import recipe_function
 from nestgraph.errors import EditError
+from nestgraph.graph.heads import linked_pairs, met_by
 from nestgraph.graph.pinning import pinned, why_pinned
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
@@ -86,7 +87,7 @@ def check_gates(structure: Structure, who: str, strand: Mapping[str, AnyArray]) 
     """
     for layer, units in strand.items():
         for gate in (projection for projection in structure.outgoing(layer) if projection.gates):
-            links = live_links(structure, gate.name)
+            links = linked_pairs(structure, gate.name)
             links = links[np.isin(links[:, 0], units) & ~np.isin(links[:, 1], strand.get(gate.target, units[:0]))]
             if len(links):
                 source, target = (layer, int(links[0, 0])), (gate.target, int(links[0, 1]))
@@ -103,7 +104,7 @@ def held_units(structure: Structure) -> dict[str, AnyArray]:
     """
     chosen = [(layer, structure.units(layer)) for layer in sorted(pinned(structure))]
     gates = (p for p in structure.projections_by_name.values() if p.gates)
-    chosen += [(p.source, live_links(structure, p.name)[:, 0]) for p in gates if structure.layer(p.target).output]
+    chosen += [(p.source, linked_pairs(structure, p.name)[:, 0]) for p in gates if structure.layer(p.target).output]
     held: dict[str, AnyArray] = {}
     for layer, ids in chosen:
         for name, units in coupled(structure, layer, np.unique(ids)).items():
@@ -123,6 +124,13 @@ def _partners(structure: Structure, layer: str, ids: AnyArray) -> Iterable[tuple
         links = live_links(structure, projection.name)
         if len(links) and _hidden(structure, far):
             yield far, links[np.isin(links[:, near], ids), 1 - near]
+    for projection in structure.outgoing(layer):
+        # A head takes the units that it mixes along; none of these takes its head.
+        if projection.mixes and _hidden(structure, projection.target):
+            links = linked_pairs(structure, projection.name)
+            yield projection.target, links[np.isin(links[:, 0], ids), 1]
+        if projection.matches:
+            yield from ((far, met) for far, met in met_by(structure, projection, ids) if _hidden(structure, far))
 
 
 def live_links(structure: Structure, projection: str) -> AnyArray:
@@ -133,6 +141,4 @@ def live_links(structure: Structure, projection: str) -> AnyArray:
         return np.stack([common, common], 1)
     if not structure.projection(projection).couples:
         return np.zeros((0, 2), np.int64)
-    columns, ends = structure.wired(projection)
-    targets, sources = columns.listed(columns.edges, ends)
-    return np.stack([ends.source.ids[sources], ends.target.ids[targets]], 1)
+    return linked_pairs(structure, projection)

@@ -34,10 +34,10 @@ def prune_connections(structure: Structure, entries: Mapping[str, AnyArray]) -> 
     edits: list[SetMask] = []
     for name, chosen in entries.items():
         live = chosen_entries(structure, name, chosen)
-        if len(live) and structure.projection(name).gates:
+        if len(live) and not structure.projection(name).adds:
             raise EditError(
-                f"prune_connections expected connections that a sum adds up, got those of gate {name!r}: remove a unit "
-                "at its ends, or the whole projection"
+                f"prune_connections expected connections that a sum adds up, got those of {name!r}, which multiplies: "
+                "remove a unit at its ends, or the whole projection"
             )
         active = live[structure.connection_columns(name).mask.reshape(-1)[live]]
         if len(live) and not len(active):

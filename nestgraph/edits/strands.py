@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from nestgraph.edits.coupling import held_units, live_links
+from nestgraph.graph.heads import links_of, opposite
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.projection import Projection
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,19 @@ def _links(structure: Structure, places: Mapping[str, slice]) -> Iterator[tuple[
             ends = ((projection.source, links[:, 0]), (projection.target, links[:, 1]))
             sources, targets = (places[end].start + structure.unit_columns(end).positions(ids) for end, ids in ends)
             yield sources, targets
+        if projection.matches and projection.source in places:
+            yield from _met(structure, projection, places)
+
+
+def _met(structure: Structure, match: Projection, places: Mapping[str, slice]) -> Iterator[tuple[AnyArray, AnyArray]]:
+    """The numbers of the units that meet at the slots of a head, from a match and from one on its other side."""
+    here = links_of(structure, match)
+    for other, there in opposite(structure, match):
+        if other.source in places:
+            _, rows, far = np.intersect1d(here.keys, there.keys, return_indices=True)
+            both = ((match.source, here.ids(1)[rows]), (other.source, there.ids(1)[far]))
+            one, two = (places[end].start + structure.unit_columns(end).positions(ids) for end, ids in both)
+            yield one, two
 
 
 def _joined(labels: AnyArray, links: list[tuple[AnyArray, AnyArray]]) -> AnyArray:
@@ -62,8 +77,11 @@ def _joined(labels: AnyArray, links: list[tuple[AnyArray, AnyArray]]) -> AnyArra
 
 
 def _fixed(structure: Structure) -> Iterator[tuple[str, AnyArray]]:
-    """The units that are frozen, or that an output unit repeats."""
+    """The units that are frozen, heads, which go by a recipe of their own, or those that an output unit repeats."""
     yield from held_units(structure).items()
+    for projection in structure.projections_by_name.values():
+        if projection.matches:
+            yield projection.target, structure.units(projection.target)
     for output in structure.output_names:
         for projection in structure.incoming(output):
             links = live_links(structure, projection.name)

@@ -18,7 +18,6 @@ from nestgraph.graph.projections import meaning_of
 from nestgraph.graph.structure import Structure
 from nestgraph.graph.tally import Added
 from nestgraph.spec.arguments import checked
-from nestgraph.spec.projection import Projection
 
 
 @dataclass(frozen=True)
@@ -85,10 +84,5 @@ def projection_cost(structure: Structure, name: str) -> Cost:
         connections=columns.active,
         possible=columns.mask.size,
         parameters=columns.active if projection.learns else 0,
-        flops=flops_each(projection) * meaning_of(structure, projection).applications,
+        flops=projection.flops * meaning_of(structure, projection).applications,
     )
-
-
-def flops_each(projection: Projection) -> int:
-    """FLOPs of one application of a connection."""
-    return 2 if projection.learns and not projection.gates else 1

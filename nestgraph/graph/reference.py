@@ -9,7 +9,9 @@ from nestgraph.graph.body import Body
 from nestgraph.graph.columns import UnitColumns
 from nestgraph.graph.extents import fits, sample_shape, shape_words, taken_in
 from nestgraph.graph.geometry import output_size
+from nestgraph.graph.heads import summed_size
 from nestgraph.graph.projections import meaning_of
+from nestgraph.graph.projections.match import scores
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.interface import InputPort
@@ -105,16 +107,18 @@ def preactivation(structure: Structure, name: str, outputs: Mapping[str, AnyArra
     batch = len(next(iter(outputs.values())))
     dtype = next(iter(outputs.values())).dtype
     terms = [project(structure, projection, outputs[projection.source]) for projection in structure.summed(name)]
-    size = terms[0].shape[2:] if terms else (layer.size or ())  # of free extents a sample says which
+    size = terms[0].shape[2:] if terms else (summed_size(structure, name) or ())  # of free extents a sample says which
     total = np.zeros((batch, len(columns), *size), dtype)
     for term in terms:
         total += term
+    if (compared := scores(structure, name, outputs)) is not None:
+        total += compared
     if layer.bias:
         total = total + by_unit(columns.values["bias"].astype(dtype), total)
     if layer.places:
         total = total + columns.values["places"].astype(dtype)
     for gate in structure.gates(name):
-        total = total * project(structure, gate, outputs[gate.source])
+        total = meaning_of(structure, gate).gate(total, outputs[gate.source])
     return total
 
 

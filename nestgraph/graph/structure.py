@@ -166,6 +166,10 @@ class Structure:
         """The projections that a layer's sum adds up, by name: neither gates nor arguments."""
         return tuple(p for p in self.incoming(layer) if p.adds)
 
+    def matches(self, layer: str) -> tuple[Projection, ...]:
+        """Both sides of what a layer of heads compares, by name."""
+        return tuple(p for p in self.incoming(layer) if p.matches)
+
     def gates(self, layer: str) -> tuple[Projection, ...]:
         """The projections that multiply a layer's sum, by name."""
         return tuple(p for p in self.incoming(layer) if p.gates)

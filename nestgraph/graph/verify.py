@@ -12,6 +12,7 @@ from nestgraph.errors import StructureError
 from nestgraph.graph.columns import UnitColumns
 from nestgraph.graph.extents import is_bare
 from nestgraph.graph.geometry import output_size
+from nestgraph.graph.heads import links_of, meeting
 from nestgraph.graph.projections import Meaning, meaning_of
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
@@ -220,8 +221,8 @@ def _check_ends(structure: Structure, meaning: Meaning[Any, Any]) -> Iterator[Vi
     elif not leads:
         ends = f"{source.name!r} ({_form(source)}) to {target.name!r} ({_form(target)})"
         yield Violation("shapes", record.name, f"a {record.kind} projection cannot lead from {ends}")
-    elif target.size != size:
-        yield Violation("shapes", record.name, f"expected to give maps of size {target.size}, got {size}")
+    elif (summed := meaning.target_size) != size:
+        yield Violation("shapes", record.name, f"expected to give maps of size {summed}, got {size}")
 
 
 def _form(layer: Layer) -> str:
@@ -259,6 +260,10 @@ def fed_units(structure: Structure) -> dict[str, AnyArray]:
         here = np.full(len(structure.unit_columns(name)), structure.layer(name).kind == "input")
         for projection in (*structure.summed(name), *structure.arguments(name)):
             here |= structure.pairs(projection.name).onward(reached[projection.source])
+        for projection in structure.matches(name):
+            columns, ends = links_of(structure, projection), structure.ends(projection.name)
+            marks = meeting(structure, projection) & reached[projection.source][columns.at(1, ends)]
+            here |= columns.touched(marks, 0, ends)
         reached[name] = _together(structure.layer(name), here)
     return reached
 
@@ -284,6 +289,11 @@ def read_units(structure: Structure, fed: Mapping[str, AnyArray] | None = None) 
             heeds = reached[projection.target]
             if fed is not None and projection.gates:
                 heeds = heeds & fed[projection.target]
+            if projection.matches:
+                columns, ends = links_of(structure, projection), structure.ends(projection.name)
+                marks = meeting(structure, projection, fed) & heeds[columns.at(0, ends)]
+                here |= columns.touched(marks, 1, ends)
+                continue
             here |= structure.pairs(projection.name).back(heeds)
         reached[name] = _together(structure.layer(name), here)
     return reached

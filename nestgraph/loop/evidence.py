@@ -90,7 +90,7 @@ def _means(
     device: torch.device,
 ) -> Evidence:
     """The means of some kinds over all samples."""
-    module = lower(network, device=device, masked=False)
+    module = lower(network, device=device, masked=False, fuse=False)
     sums: dict[EvidenceKind, dict[str, torch.Tensor]] = {kind: {} for kind in kinds}
     samples, masses = 0, dict.fromkeys(kinds, 0.0)
     with torch.random.fork_rng():  # for dropout
@@ -124,7 +124,7 @@ def _trial(
 
     @torch.no_grad()
     def tried(network: Network) -> float:
-        module = lower(network, device=device)
+        module = lower(network, device=device, fuse=False)
         with torch.random.fork_rng():  # for dropout
             torch.manual_seed(seed)
             losses = [

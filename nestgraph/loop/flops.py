@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 
-from nestgraph.graph.cost import flops_each
 from nestgraph.graph.network import Network
 from nestgraph.graph.readings import readings
 from nestgraph.loop.evidence import Recorder
@@ -24,14 +23,14 @@ def active_flops(network: Network, trainer: Trainer, split: Split) -> float:
     total = 0.0
     for name in network.projection_names:
         projection = network.projection(name)
-        total += flops_each(projection) * float((shares[projection.source] * readings(network, name)).sum())
+        total += projection.flops * float((shares[projection.source] * readings(network, name)).sum())
     return total
 
 
 @torch.no_grad()
 def _active_shares(network: Network, trainer: Trainer, split: Split) -> dict[str, AnyArray]:
     """By layer, the share of a split's samples for which each output is not zero, (units, *size)."""
-    module = lower(network, device=trainer.device).eval()
+    module = lower(network, device=trainer.device, fuse=False).eval()
     counts: dict[str, torch.Tensor] = {}
     samples = 0
     for inputs, *_ in trainer.samples(network, split, COUNTING_BATCH):

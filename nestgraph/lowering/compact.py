@@ -7,16 +7,19 @@ from torch.nn import functional
 
 from nestgraph.errors import LoweringError
 from nestgraph.graph import Network
+from nestgraph.graph.heads import summed_size
 from nestgraph.lowering.compact_emitters import TERMS
 from nestgraph.lowering.compaction import compacted
 from nestgraph.lowering.emission import Emission
+from nestgraph.lowering.extents import by_unit
+from nestgraph.lowering.heads import emit_mixed, emit_scores, is_fused
 from nestgraph.lowering.inner import emit_inner, read_units
 from nestgraph.lowering.nodes import KEY
 from nestgraph.lowering.operations import emit_operation
 from nestgraph.lowering.ports import Nodes, emit_results, emit_samples
 from nestgraph.lowering.tensors import as_tensor
 from nestgraph.lowering.terms import CompactEmission, by_place, rows_of
-from nestgraph.spec import Layer, Projection
+from nestgraph.spec import Layer, Mix, Projection
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.operations import Affine
@@ -49,7 +52,7 @@ def compact(network: Network, batch: int = 1) -> fx.GraphModule:
     for name in compaction.structure.layer_names:
         if name in samples:
             outputs[name] = _emit_input(emission, name, samples[name])
-        else:
+        elif not is_fused(compaction.structure, name):
             total = _emit_sum(emission, name, outputs, next(iter(samples.values())))
             outputs[name] = _emit_operations(emission, compaction.structure.layer(name), total)
         _note_layer(emission.graph, name)
@@ -82,6 +85,10 @@ def _emit_sum(emission: CompactEmission, name: str, outputs: Nodes, sample: fx.N
         node = _emit_term(emission, projection, outputs[projection.source], rows, bias)
         known = parts.get(rows.tobytes())
         parts[rows.tobytes()] = rows, node if known is None else emission.call(torch.add, known[1], node)
+    if (scores := emit_scores(emission, name, outputs)) is not None:
+        every = np.arange(len(bias))
+        summed = [] if not parts else [_joined(emission, name, list(parts.values()))]
+        parts = {b"": (every, scores if not summed else emission.call(torch.add, scores, summed[0]))}
     total = _joined(emission, name, list(parts.values())) if parts else _zeros(emission, name, sample)
     if bias.any():
         total = emission.call(
@@ -91,6 +98,9 @@ def _emit_sum(emission: CompactEmission, name: str, outputs: Nodes, sample: fx.N
         offset = emission.keep(f"{emission.layers[name]}_offset", as_tensor(emission.offsets[name]))
         total = emission.call(torch.add, total, offset)
     for gate in network.gates(name):
+        if isinstance(gate, Mix):
+            total = emit_mixed(emission, gate, total, outputs)
+            continue
         factors = _emit_term(emission, gate, outputs[gate.source], np.arange(len(bias)), np.zeros(len(bias)))
         total = emission.call(torch.mul, total, factors)
     return total
@@ -118,7 +128,7 @@ def _emit_term(
         bias[rows] = 0
     if len(own) == len(rows):
         return term.node
-    axes_behind = len(emission.network.layer(projection.target).size or ())
+    axes_behind = len(summed_size(emission.network, projection.target) or ())
     padded = emission.call(functional.pad, term.node, (0, 0) * axes_behind + (0, 1), value=float(projection.gates))
     places = np.full(len(rows), len(own))
     places[own] = np.arange(len(own))
@@ -146,14 +156,15 @@ def _emit_operations(emission: Emission, layer: Layer, x: fx.Node) -> fx.Node:
     doubles = {name: array.astype(np.float64) for name, array in values.items()}
     for number, operation in enumerate(layer.operations):
         if (affine := operation.affine(doubles)) is not None:
-            x = _emit_affine(emission, layer.name, affine, x)
+            x = _emit_affine(emission, layer, affine, x)
         else:
             x = emit_operation(emission, layer, operation, f"{path}_operation{number}", x)
     return x
 
 
-def _emit_affine(emission: Emission, layer: str, affine: Affine, x: fx.Node) -> fx.Node:
+def _emit_affine(emission: Emission, layer: Layer, affine: Affine, x: fx.Node) -> fx.Node:
     """A normalisation that nothing before it can take over: one multiplication and addition for each value."""
-    path, shift = emission.layers[layer], affine.shift - affine.centre * affine.scale
-    factor = emission.keep(f"{path}_scale", by_place(emission, layer, affine.scale))
-    return emission.call(torch.addcmul, emission.keep(f"{path}_shift", by_place(emission, layer, shift)), x, factor)
+    path, shape = emission.layers[layer.name], by_unit(layer.size)
+    shift = affine.shift - affine.centre * affine.scale
+    factor = emission.keep(f"{path}_scale", as_tensor(affine.scale.reshape(shape)))
+    return emission.call(torch.addcmul, emission.keep(f"{path}_shift", as_tensor(shift.reshape(shape))), x, factor)

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from nestgraph.graph.columns.areas import paired
 from nestgraph.graph.geometry import output_size
+from nestgraph.graph.heads import summed_size
 from nestgraph.lowering.areas import emit_partial_conv
 from nestgraph.lowering.blocks import blocks_of
 from nestgraph.lowering.emission import Emission
@@ -45,7 +46,7 @@ def emit_conv(
 
 def _places(emission: Emission, projection: Conv) -> tuple[int, int]:
     """How many places a map of a projection's source has, and one of its target's sums."""
-    sizes = output_size(emission.network.layer(projection.source)), emission.network.layer(projection.target).size
+    sizes = output_size(emission.network.layer(projection.source)), summed_size(emission.network, projection.target)
     return math.prod(sizes[0] or ()), math.prod(sizes[1] or ())
 
 

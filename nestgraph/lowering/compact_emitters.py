@@ -8,6 +8,7 @@ from torch import fx, nn
 from torch.nn import functional
 
 from nestgraph.graph.geometry import output_size
+from nestgraph.graph.heads import summed_size
 from nestgraph.lowering.compact_conv import emit_conv
 from nestgraph.lowering.extents import emit_reshaped
 from nestgraph.lowering.liveness import is_identity
@@ -52,7 +53,7 @@ def emit_one_to_one(
     network, path = emission.network, emission.projections[projection.name]
     columns, ends = network.linked(projection.name)
     values = emission.choose(source, f"{path}_sources", columns.at(1, ends), len(ends.source))
-    sizes = output_size(network.layer(projection.source)), network.layer(projection.target).size
+    sizes = output_size(network.layer(projection.source)), summed_size(network, projection.target)
     values = emit_reshaped(emission, values, *sizes)
     if projection.kernel is not None:
         module = convolution(

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from nestgraph.graph.columns.areas import paired, shortest
 from nestgraph.graph.geometry import output_size
+from nestgraph.graph.heads import summed_size
 from nestgraph.lowering.areas import emit_partial_conv
 from nestgraph.lowering.blocks import trained_blocks
 from nestgraph.lowering.emission import Emission
@@ -96,7 +97,7 @@ def emit_joined(emission: Emission, projections: Sequence[OneToOne], sources: Se
     rows = np.array([place.get(unit, len(linked)) for unit in targets.ids.tolist()], np.int64)
     extent = len(linked)
     if extent < len(targets):
-        axes_behind = len(network.layer(first.target).size or ())
+        axes_behind = len(summed_size(network, first.target) or ())
         values = emission.call(functional.pad, values, (0, 0) * axes_behind + (0, 1), value=float(first.gate))
         extent += 1
     return emission.select(values, f"{path}.targets", rows, extent)
@@ -112,7 +113,7 @@ def _carried(emission: Emission, projection: OneToOne, source: fx.Node) -> fx.No
     network, path = emission.network, emission.projections[projection.name]
     columns, ends = network.linked(projection.name)
     values = emission.select(source, f"{path}.sources", columns.at(1, ends), len(ends.source))
-    sizes = output_size(network.layer(projection.source)), network.layer(projection.target).size
+    sizes = output_size(network.layer(projection.source)), summed_size(network, projection.target)
     return _weighted(emission, projection, emit_reshaped(emission, values, *sizes))
 
 
@@ -126,7 +127,7 @@ def _weighted(emission: Emission, projection: OneToOne, values: fx.Node) -> fx.N
     if not projection.trained and (columns.weight == 1).all():
         return values
     weight = emission.weight(projection)
-    size = emission.network.layer(projection.target).size
+    size = summed_size(emission.network, projection.target)
     if size is not None:
         weight = emission.call(torch.reshape, weight, by_unit(size))
     return emission.call(torch.mul, values, weight)

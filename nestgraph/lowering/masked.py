@@ -7,9 +7,11 @@ from torch import fx, nn
 
 from nestgraph.errors import LoweringError
 from nestgraph.graph import Network
+from nestgraph.graph.heads import summed_size
 from nestgraph.lowering.emission import Emission, Place, place
 from nestgraph.lowering.emitters import PROJECTIONS, emit_joined, folds_bias, linked_targets
 from nestgraph.lowering.extents import by_unit
+from nestgraph.lowering.heads import emit_mixed, emit_scores, is_fused
 from nestgraph.lowering.inner import emit_body, read_units
 from nestgraph.lowering.lowered_network import LoweredNetwork
 from nestgraph.lowering.nodes import mark
@@ -19,7 +21,7 @@ from nestgraph.lowering.parameters import inherit, parameters_of, set_recorded
 from nestgraph.lowering.paths import layer_paths, projection_paths
 from nestgraph.lowering.ports import Nodes, emit_results, emit_samples
 from nestgraph.lowering.slots import BODY, slots
-from nestgraph.spec import OneToOne, Projection
+from nestgraph.spec import Mix, OneToOne, Projection
 from nestgraph.spec.arguments import checked
 
 PRECISIONS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
@@ -32,6 +34,7 @@ def lower(
     masked: bool = True,
     like: tuple[Network, nn.Module] | None = None,
     dtype: torch.dtype | None = None,
+    fuse: bool = True,
 ) -> fx.GraphModule:
     """A module that computes the network and trains in any PyTorch loop.
 
@@ -54,6 +57,8 @@ def lower(
             takes over its hooks and whether it trains.
         dtype: of the parameters, buffers and samples: torch.float32, float64, bfloat16 or float16; None for that of the
             module given up, else torch.float32. `collect` rounds to the network's float32.
+        fuse: compute heads and what they mix in one call of scaled dot product attention where that gives the same.
+            The module then has no node for the sum and output of these heads.
 
     Raises:
         LoweringError: the device is not there, the dtype is none of these, the module given up was lowered from another
@@ -66,7 +71,7 @@ def lower(
         emission.kept, emission.kept_bodies = _given_up(*like), _given_bodies(network, *like)
     outputs = _emit_inputs(emission)
     for name in network.layer_names:
-        if name not in outputs:
+        if name not in outputs and not (fuse and is_fused(network, name)):
             total = _emit_sum(emission, name, outputs)
             mark(total, name, "sum")
             outputs[name] = _emit_operations(emission, name, total)
@@ -152,18 +157,28 @@ def _emit_sum(emission: Emission, name: str, outputs: Nodes) -> fx.Node:
         for group in _joined(emission, incoming)
     ]
     if bias is not None and carrier is None:
-        terms.append(bias if layer.size is None else emission.call(torch.reshape, bias, by_unit(layer.size)))
+        size = summed_size(network, name)
+        terms.append(bias if size is None else emission.call(torch.reshape, bias, by_unit(size)))
     if layer.places:
         values = network.unit_columns(name).values["places"]
         terms.append(emission.keep(f"{emission.layers[name]}.places", emission.parameter(values)))
+    if (scores := emit_scores(emission, name, outputs)) is not None:
+        terms.insert(0, scores)
     total = terms[0]
     for term in terms[1:]:
         total = emission.call(torch.add, total, term)
     for gate in gates:
-        total = emission.call(torch.mul, total, PROJECTIONS[gate.kind](emission, gate, outputs[gate.source], None))
+        total = _emit_gate(emission, gate, total, outputs)
     if total in outputs.values():  # a plain skip: a node of its own keeps the layer's gradient apart
         total = emission.graph.call_method("view_as", (total, total))
     return total
+
+
+def _emit_gate(emission: Emission, gate: Projection, total: fx.Node, outputs: Nodes) -> fx.Node:
+    """Emit what becomes of a sum by a gate."""
+    if isinstance(gate, Mix):
+        return emit_mixed(emission, gate, total, outputs)
+    return emission.call(torch.mul, total, PROJECTIONS[gate.kind](emission, gate, outputs[gate.source], None))
 
 
 def _emit_term(emission: Emission, group: Sequence[Projection], outputs: Nodes, bias: fx.Node | None) -> fx.Node:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
+from nestgraph.graph.heads import summed_size
 from nestgraph.lowering.emission import Emission
 from nestgraph.lowering.extents import CONVOLUTION_MODULES, Convolution, by_unit
 from nestgraph.lowering.tensors import as_tensor
@@ -70,7 +71,7 @@ def rows_of(emission: Emission, projection: Projection) -> AnyArray:
 
 def by_place(emission: Emission, layer: str, values: AnyArray) -> Tensor:
     """A tensor of values of units that broadcasts over a layer's sums."""
-    return as_tensor(values.reshape(by_unit(emission.network.layer(layer).size)))
+    return as_tensor(values.reshape(by_unit(summed_size(emission.network, layer))))
 
 
 def convolution(

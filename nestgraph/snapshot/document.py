@@ -132,8 +132,8 @@ class ProjectionDocument(ArrayRecord):
         positions = None if self.area_shape is None else (math.prod(self.area_shape),)
         if positions != (None if self.area is None else self.area.shape):
             raise ValueError("expected area and area_shape to fit, or neither")
-        if self.links is not None and (self.links.ndim != 2 or self.links.shape[1] != 2):
-            raise ValueError(f"expected links of shape (links, 2), got {self.links.shape}")
+        if self.links is not None and (self.links.ndim != 2 or self.links.shape[1] not in (2, 3)):
+            raise ValueError(f"expected links of shape (links, 2), or (links, 3) to slots, got {self.links.shape}")
 
     @classmethod
     def of(cls, projection: AnyProjection, columns: ConnectionColumns) -> Self:

@@ -14,9 +14,10 @@ from nestgraph.spec.operations import (
     ParametricReLU,
     Pick,
     Pooling,
+    Softmax,
     Upsampling,
 )
-from nestgraph.spec.projection import AnyProjection, Argument, Conv, Dense, Lookup, OneToOne, Projection
+from nestgraph.spec.projection import AnyProjection, Argument, Conv, Dense, Lookup, Match, Mix, OneToOne, Projection
 from nestgraph.spec.record import Name, Record, Text
 from nestgraph.spec.unit_column import COLUMNS, UnitColumn
 
@@ -37,6 +38,8 @@ __all__ = [
     "Layer",
     "LocalResponseNorm",
     "Lookup",
+    "Match",
+    "Mix",
     "Norm",
     "Name",
     "OneToOne",
@@ -47,6 +50,7 @@ __all__ = [
     "Pooling",
     "Projection",
     "Record",
+    "Softmax",
     "Text",
     "UnitColumn",
     "Upsampling",

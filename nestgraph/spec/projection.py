@@ -36,6 +36,8 @@ class Projection(Record):
         areas: whether it can be computed at some positions of a map only.
         grouped: whether blocks of its mask are groups, of which all keep as many units.
         names_classes: whether it reads ids of classes rather than numbers.
+        matches: whether what it brings to its target is multiplied by what another one of the kind brings.
+        mixes: whether, as a gate, it adds up the places of what it multiplies.
     """
 
     source: Name
@@ -48,6 +50,8 @@ class Projection(Record):
     areas: ClassVar[bool] = False
     grouped: ClassVar[bool] = False
     names_classes: ClassVar[bool] = False
+    matches: ClassVar[bool] = False
+    mixes: ClassVar[bool] = False
 
     @property
     def ends(self) -> tuple[str, str]:
@@ -82,7 +86,12 @@ class Projection(Record):
     @property
     def adds(self) -> bool:
         """Whether it adds to the sum of what it leads to."""
-        return self.weighted and not self.gates
+        return self.weighted and not self.gates and not self.matches
+
+    @property
+    def flops(self) -> int:
+        """FLOPs of one application of a connection: a multiplication, and an addition where it has a weight."""
+        return 2 if self.learns and not self.gates else 1
 
     @property
     def words(self) -> str:
@@ -228,6 +237,68 @@ class Argument(Projection):
         return f"argument {self.place}"
 
 
+class Match(Projection):
+    """One side of how alike two layers are: heads of attention (Vaswani et al. 2017) compare queries with keys.
+
+    The target is a layer of heads, maps of (rows, columns). A link leads from a unit to a *slot* of a head, and u of a
+    head is the sum over its slots of weight * query[row] * weight' * key[column]: of what both sides bring there. What
+    stands at a slot on one side alone brings nothing. The places of a source of any size are the rows, or the columns.
+
+    Weights are (links,) and fixed: the scale is that of the query links, and so stays when a head gets another width.
+    A unit may lead to several heads, as a key does where queries are grouped (Ainslie et al. 2023).
+
+    Attributes:
+        side: `query` or `key`.
+    """
+
+    kind: Literal["match"] = "match"  # pyright: ignore[reportIncompatibleVariableOverride]
+    side: Literal["query", "key"]
+
+    matches: ClassVar[bool] = True
+
+    @property
+    def learns(self) -> bool:
+        """See `Projection.learns`."""
+        return False
+
+    @property
+    def flops(self) -> int:
+        """See `Projection.flops`."""
+        return 2
+
+    @property
+    def words(self) -> str:
+        """See `Projection.words`."""
+        return self.side
+
+
+class Mix(Projection):
+    """Heads of attention mix the places of what a layer sums up: u[unit] = head @ (sum + bias)[unit].
+
+    The source is a layer of heads, maps of (rows, columns); the sum has a place for each column and u one for each row.
+    Each unit of the target is linked to one head. Weights are (links,) and fixed.
+    """
+
+    kind: Literal["mix"] = "mix"  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    mixes: ClassVar[bool] = True
+
+    @property
+    def learns(self) -> bool:
+        """See `Projection.learns`."""
+        return False
+
+    @property
+    def gates(self) -> bool:
+        """See `Projection.gates`."""
+        return True
+
+    @property
+    def flops(self) -> int:
+        """See `Projection.flops`."""
+        return 2
+
+
 def _check_axes(record: Conv | OneToOne) -> None:
     """A kernel moves along each of its axes.
 
@@ -251,7 +322,7 @@ def _swept(kind: str, kernel: Size | None, stride: Size) -> str:
 
 
 PROJECTIONS: Registered[Projection] = Registered(
-    "projection", Annotated[Dense | Conv | Lookup | OneToOne | Argument, Field(discriminator="kind")]
+    "projection", Annotated[Dense | Conv | Lookup | OneToOne | Argument | Match | Mix, Field(discriminator="kind")]
 )
 """All kinds of projections: those of this package, and those that others register by `graph.projections.register`."""
 AnyProjection = Annotated[Projection, ByKind(PROJECTIONS)]

@@ -23,6 +23,7 @@ from nestgraph.spec import (
     ParametricReLU,
     Pick,
     Pooling,
+    Softmax,
     Upsampling,
 )
 from nestgraph.spec.operations import OPERATIONS, ActivationFunction, Facts
@@ -61,6 +62,7 @@ EXAMPLES = {
         Norm(over="places"),
     ],
     Dropout: [Dropout(probability=0.5)],
+    Softmax: [Softmax(), Softmax(causal=True)],
 }
 
 

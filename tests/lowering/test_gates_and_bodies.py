@@ -163,7 +163,7 @@ def test_gates_have_no_dormant_links_and_are_not_pruned(module):
     dormant = SetMask(projection="up_to_gated", entries=[0], active=[False], weights=[0.0])
     with pytest.raises(EditError, match="expected all links of a gate to be active"):
         dormant.apply(network)
-    with pytest.raises(EditError, match="got those of gate 'up_to_gated'"):
+    with pytest.raises(EditError, match="got those of 'up_to_gated'"):
         prune_connections(network, {"up_to_gated": [0]})
 
 

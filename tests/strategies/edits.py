@@ -24,11 +24,11 @@ from nestgraph.edits import (
 )
 from nestgraph.edits.islands import island_edits
 from nestgraph.errors import EditError
-from nestgraph.graph.columns import Links
+from nestgraph.graph.columns import Grid, Links, Slotted
 from nestgraph.graph.geometry import output_size
 from nestgraph.graph.pinning import pinned
 from nestgraph.graph.projections import meaning_of
-from nestgraph.spec import Argument, Conv, Dense, Layer, OneToOne
+from nestgraph.spec import Conv, Dense, Layer, OneToOne
 from tests.strategies.networks import SEEDS, areas, chains, columns_for, interfaces, sparse
 
 
@@ -77,7 +77,7 @@ def add_layer(draw, network, rng):
     grown = edits[0].change(network)[0]
     onward = _bridge(draw, grown, layer.name, target.name, fresh_name(network, "from_added"))
     into = beside.model_copy(update={"target": layer.name, "name": fresh_name(network, "to_added")})
-    if isinstance(beside, OneToOne | Argument):
+    if not isinstance(network.connection_columns(beside.name), Grid):
         into = _bridge(draw, grown, beside.source, layer.name, fresh_name(network, "to_added"))
     if into is None:
         return None
@@ -127,7 +127,7 @@ def remove_projection(draw, network, rng):
     old = network.projection(draw(st.sampled_from(network.projection_names)))
     edit = RemoveProjection(projection=old.name)
     how = draw(st.sampled_from(("alone", "swept", "replaced")))
-    if how != "replaced" or isinstance(old, OneToOne | Argument):
+    if how != "replaced" or not isinstance(network.connection_columns(old.name), Grid):
         return edit if how == "alone" else swept(network, [edit])
     block = _block(network.connection_columns(old.name).weight.shape, rng)
     return swept(network, [edit, AddProjection(projection=old, connections=block)])
@@ -150,23 +150,15 @@ def _grow(draw, structure, layer, links, rng):
             return None
     blocks = {}
     for projection in (*structure.incoming(layer), *structure.outgoing(layer)):
-        if isinstance(projection, Argument):
-            continue
-        axis = 0 if projection.target == layer else 1
-        old = structure.connection_columns(projection.name)
-        if not isinstance(old, Links):
-            shape = [len(ids) if place == axis else extent for place, extent in enumerate(old.weight.shape)]
-            blocks[projection.name] = _block(tuple(shape), rng, axis)
-            if old.area is not None and old.area.shape[axis] == old.weight.shape[axis]:
-                extents = [len(ids) if place == axis else extent for place, extent in enumerate(old.area.shape)]
-                blocks[projection.name] = blocks[projection.name].model_copy(
-                    update={"area": rng.random(extents) < draw(st.sampled_from((0.6, 1)))}
-                )
-        elif axis == 0:
+        old, axis = structure.connection_columns(projection.name), 0 if projection.target == layer else 1
+        if isinstance(old, Grid):
+            blocks[projection.name] = _grid_block(draw, old, len(ids), axis, rng)
+        elif axis == 0 and isinstance(old, Links):
             sources = links.get(projection.name, rng.choice(structure.units(projection.source), len(ids)))
+            slots = [np.zeros(len(ids), np.int64)] * isinstance(old, Slotted)
             weight = rng.standard_normal((len(ids), *old.weight.shape[1:])).astype(np.float32)
             blocks[projection.name] = Block(
-                weight=weight, mask=np.ones(weight.shape, bool), links=np.stack([sources, ids], 1)
+                weight=weight, mask=np.ones(weight.shape, bool), links=np.stack([sources, ids, *slots], 1)
             )
     positions = None
     if draw(st.booleans()):
@@ -179,6 +171,16 @@ def _grow(draw, structure, layer, links, rng):
         grown = edits[0].change(structure)[0]
         edits += _grow(draw, grown, coupled[0].target, {coupled[0].name: ids}, rng)
     return edits
+
+
+def _grid_block(draw, old, count, axis, rng):
+    """Connections of new units of an end, with areas where each pair has its own."""
+    shape = [count if place == axis else extent for place, extent in enumerate(old.weight.shape)]
+    block = _block(tuple(shape), rng, axis)
+    if old.area is None or old.area.shape[axis] != old.weight.shape[axis]:
+        return block
+    extents = [count if place == axis else extent for place, extent in enumerate(old.area.shape)]
+    return block.model_copy(update={"area": rng.random(extents) < draw(st.sampled_from((0.6, 1)))})
 
 
 def remove_units(draw, network, rng):

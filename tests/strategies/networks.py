@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from nestgraph.edits import Batch
 from nestgraph.edits.islands import island_edits
 from nestgraph.graph import Grid, Links, Network, Structure, UnitColumns, Whole
+from nestgraph.graph.columns import Slotted
 from nestgraph.graph.geometry import output_size
 from nestgraph.graph.projections import meaning_of
 from nestgraph.spec import (
@@ -27,12 +28,15 @@ from nestgraph.spec import (
     Layer,
     LocalResponseNorm,
     Lookup,
+    Match,
+    Mix,
     Norm,
     OneToOne,
     OutputPort,
     ParametricReLU,
     Pick,
     Pooling,
+    Softmax,
     Upsampling,
 )
 from nestgraph.spec.operations import ActivationFunction
@@ -83,7 +87,7 @@ class Sketch:
             columns = Whole.of(np.zeros(0))
         elif links is not None:
             links = np.asarray(links)[np.argsort(np.asarray(links)[:, 1])]
-            weight = self.rng.standard_normal((len(links), *(projection.kernel or ()))) if projection.trained else None
+            weight = self.rng.standard_normal((len(links), *(projection.window or ()))) if projection.learns else None
             weight = np.ones(len(links)) if weight is None else weight
             columns = Links.of(weight, links=links)
         else:
@@ -474,6 +478,53 @@ def _unitwise(draw, sketch):
     sketch.project(Dense(source="b", target="y"))
 
 
+def _heads(draw, sketch):
+    """Attention: heads of `s` compare q with k and mix what m sums up; grouped, ragged, causal, across inputs."""
+    near = draw(sizes(1, 3))
+    sketch.input("x", draw(st.integers(1, 3)), near)
+    sketch.hidden("a", draw(st.integers(1, 3)), near, pool=False)
+    sketch.project(Conv(source="x", target="a", **same(near)))
+    other, far = "a", near
+    if draw(st.booleans()):
+        other, far = "z", (draw(st.integers(1, 4)),)
+        sketch.input("z", draw(st.integers(1, 2)), far)
+    groups, members = draw(st.integers(1, 2)), draw(st.integers(1, 2))
+    slots, width = ([draw(st.integers(1, 2)) for _ in range(groups)] for _ in range(2))
+    place = (int(np.prod(near)), int(np.prod(far)))
+    chain = (*[Activation(function="tanh")] * draw(st.integers(0, 1)), Softmax(causal=draw(st.booleans())))
+    record = Layer(name="s", kind="feature_maps", size=place, operations=chain, bias=draw(st.booleans()))
+    sketch.layer(record, sketch.rng.permutation(9)[: groups * members])
+    heads = np.reshape(sketch.structure.units("s"), (groups, members)).tolist()
+    wanted = {
+        "q": [(head, slot) for group in range(groups) for head in heads[group] for slot in range(slots[group])],
+        "k": [(group, slot) for group in range(groups) for slot in range(slots[group])],
+        "v": [(group, one) for group in range(groups) for one in range(width[group])],
+    }
+    for name, units in wanted.items():
+        sketch.hidden(name, len(units), near if name == "q" else far, pool=False)
+        source, size = ("a", near) if name == "q" else (other, far)
+        sketch.project(Conv(source=source, target=name, **same(size)))
+    units = {name: sketch.structure.units(name).tolist() for name in wanted}
+    queries = [(unit, *slot) for unit, slot in zip(units["q"], wanted["q"], strict=True)]
+    keys = [
+        (unit, head, slot) for unit, (group, slot) in zip(units["k"], wanted["k"], strict=True) for head in heads[group]
+    ]
+    for side, links in (("query", queries), ("key", keys)):
+        match = Match(source=side[0], target="s", side=side)
+        columns = Slotted.of(np.full(len(links), 0.5 if side == "query" else 1.0), links=links).ordered()
+        sketch.structure = sketch.structure.replace(projections={match.name: match}, connections={match.name: columns})
+    carried = [(unit, head) for unit, (group, _) in zip(units["v"], wanted["v"], strict=True) for head in heads[group]]
+    sketch.hidden("m", len(carried), near, pool=False)
+    mixed = sketch.structure.units("m").tolist()
+    sketch.project(Mix(source="s", target="m"), [(head, out) for (_, head), out in zip(carried, mixed, strict=True)])
+    sketch.project(
+        OneToOne(source="v", target="m"), [(unit, out) for (unit, _), out in zip(carried, mixed, strict=True)]
+    )
+    sketch.hidden("y", draw(st.integers(1, 2)), output=True)
+    sketch.project(Dense(source="m", target="y"))
+    sketch.project(Dense(source="a", target="y"))
+
+
 FAMILIES = {
     "dense": _dense,
     "conv": _conv,
@@ -484,6 +535,7 @@ FAMILIES = {
     "embedded": _embedded,
     "opaque": _opaque,
     "unitwise": _unitwise,
+    "heads": _heads,
 }
 
 

@@ -12,12 +12,14 @@ from nestgraph.edits import (
     duplicate_unit,
     fold_batch_norm,
     freeze,
+    grow_head,
     grow_unit,
     insert_batch_norm,
     insert_skip,
     merge_twins,
     narrow,
     prune_connections,
+    remove_heads,
     remove_projection,
     remove_units,
     replace_activation,
@@ -30,7 +32,8 @@ from nestgraph.edits import (
     wake_connections,
     widen,
 )
-from nestgraph.spec import Argument, Conv, OneToOne
+from nestgraph.graph.columns import Grid
+from nestgraph.spec import Conv
 from tests.strategies.edits import fresh_name
 from tests.strategies.networks import FUNCTIONS, areas, sparse
 
@@ -75,7 +78,7 @@ def grown_weights(network, layer, like, rng):
     weights = {}
     for name in strand:
         for projection in (*network.incoming(name), *network.outgoing(name)):
-            if not isinstance(projection, OneToOne | Argument):
+            if isinstance(network.connection_columns(projection.name), Grid):
                 shape = list(network.connection_columns(projection.name).weight.shape)
                 del shape[0 if projection.target == layer or projection.source not in strand else 1]
                 weights[projection.name] = sparse((1, *shape), 0.6, rng).weight[0]
@@ -127,11 +130,29 @@ def _shrink(draw, network, rng):
     return shrink_areas(network, {} if area is None else {name: area})
 
 
+def _heads(draw, network):
+    layers = [name for name in network.layer_names if network.matches(name)]
+    assume(layers)
+    return draw(st.sampled_from(layers))
+
+
+def _remove_heads(draw, network, rng):
+    layer = _heads(draw, network)
+    return remove_heads(network, layer, rng.permutation(network.units(layer))[: draw(st.integers(0, 2))])
+
+
+def _grow_head(draw, network, rng):
+    width, values = (draw(st.sampled_from((None, 1, 3))) for _ in range(2))
+    return grow_head(network, _heads(draw, network), rng, width, values)
+
+
 RECIPE_CASES = {
     prune_connections: _prune,
     wake_connections: _wake,
     remove_units: _remove,
     grow_unit: _grow,
+    grow_head: _grow_head,
+    remove_heads: _remove_heads,
     restore_inputs: _restore,
     deepen: _deepen,
     insert_skip: _skip,

@@ -7,6 +7,7 @@ computed once and kept beside them.
 from nestgraph.graph.columns.connections import PART, Address, Common, ConnectionColumns, Ends, gathered
 from nestgraph.graph.columns.grid import Grid
 from nestgraph.graph.columns.links import Links
+from nestgraph.graph.columns.slotted import Slotted
 from nestgraph.graph.columns.units import UnitColumns
 from nestgraph.graph.columns.whole import Whole
 
@@ -18,6 +19,7 @@ __all__ = [
     "Ends",
     "Grid",
     "Links",
+    "Slotted",
     "UnitColumns",
     "Whole",
     "gathered",

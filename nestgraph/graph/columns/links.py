@@ -149,7 +149,7 @@ class Links(ConnectionColumns):
 
     def moved(self, ends: Ends, here: Ends, old: tuple[AnyArray, AnyArray]) -> Self:
         """See `ConnectionColumns.moved`."""
-        links = np.stack([_renamed(self.at(end, ends), here[end].ids, old[end], len(ends[end])) for end in (1, 0)], 1)
+        links = np.stack([renamed(self.at(end, ends), here[end].ids, old[end], len(ends[end])) for end in (1, 0)], 1)
         kept = np.flatnonzero((links >= 0).all(axis=1))
         return type(self)(self.weight, self.mask, owned(links)).chosen(kept[np.argsort(links[kept, 1], kind="stable")])
 
@@ -211,7 +211,7 @@ class Links(ConnectionColumns):
         return np.where((row >= 0) & (addresses[:, 2] < size), row * size + addresses[:, 2], -1)
 
 
-def _renamed(places: AnyArray, ids: AnyArray, old: AnyArray, count: int) -> AnyArray:
+def renamed(places: AnyArray, ids: AnyArray, old: AnyArray, count: int) -> AnyArray:
     """The ids of units, given by their old places, of which there were so many; -1 of those that are gone."""
     now = np.full(count + 1, -1)
     now[old] = ids  # those that are new go into the last place

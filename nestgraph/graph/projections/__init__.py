@@ -6,10 +6,12 @@ from nestgraph.graph.projections.argument import ArgumentMeaning
 from nestgraph.graph.projections.conv import ConvMeaning
 from nestgraph.graph.projections.dense import DenseMeaning
 from nestgraph.graph.projections.lookup import LookupMeaning
+from nestgraph.graph.projections.match import MatchMeaning
 from nestgraph.graph.projections.meaning import Meaning
+from nestgraph.graph.projections.mix import MixMeaning
 from nestgraph.graph.projections.one_to_one import OneToOneMeaning
 from nestgraph.graph.structure import Structure
-from nestgraph.spec.projection import PROJECTIONS, Argument, Conv, Dense, Lookup, OneToOne, Projection
+from nestgraph.spec.projection import PROJECTIONS, Argument, Conv, Dense, Lookup, Match, Mix, OneToOne, Projection
 
 MEANINGS: dict[type[Projection], type[Meaning[Any, Any]]] = {
     Dense: DenseMeaning,
@@ -17,6 +19,8 @@ MEANINGS: dict[type[Projection], type[Meaning[Any, Any]]] = {
     Lookup: LookupMeaning,
     OneToOne: OneToOneMeaning,
     Argument: ArgumentMeaning,
+    Match: MatchMeaning,
+    Mix: MixMeaning,
 }
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from nestgraph.graph.columns import ConnectionColumns, Ends
 from nestgraph.graph.geometry import is_single, output_size
+from nestgraph.graph.heads import summed_size
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.extents import Size
@@ -52,7 +53,7 @@ class Meaning(ABC, Generic[P, C]):
     @property
     def target_size(self) -> Size | None:
         """The size of the sums that it leads to."""
-        return self._structure.layer(self.record.target).size
+        return summed_size(self._structure, self.record.target)
 
     # -- shapes --------------------------------------------------------------------------------------
 
@@ -105,6 +106,10 @@ class Meaning(ABC, Generic[P, C]):
         Raises:
             StructureError: it gives nothing to a sum, but is read whole.
         """
+
+    def gate(self, total: AnyArray, source: AnyArray) -> AnyArray:
+        """What becomes of the sum and bias (batch, targets, *size) of its target, by the outputs of its source."""
+        return total * self.project(source)
 
     @abstractmethod
     def read(self, entries: AnyArray) -> AnyArray:

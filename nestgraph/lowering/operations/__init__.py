@@ -17,6 +17,7 @@ from nestgraph.lowering.operations import (
     norm,
     pick,
     pooling,
+    softmax,
     upsampling,
 )
 from nestgraph.lowering.operations.room import Handler, Room, Row, UncoveredError, Weaving
@@ -66,6 +67,7 @@ for _room in (
     local_response_norm.ROOM,
     norm.ROOM,
     dropout.ROOM,
+    softmax.ROOM,
 ):
     register(_room)
 

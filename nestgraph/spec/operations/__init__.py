@@ -14,6 +14,7 @@ from nestgraph.spec.operations.operation import Affine, Facts, Operation
 from nestgraph.spec.operations.pick import Pick
 from nestgraph.spec.operations.pointwise import ActivationFunction
 from nestgraph.spec.operations.pooling import AdaptivePooling, Pooling
+from nestgraph.spec.operations.softmax import Softmax
 from nestgraph.spec.operations.upsampling import Upsampling
 from nestgraph.spec.registered import ByKind, Registered
 from nestgraph.spec.unit_column import COLUMNS
@@ -28,7 +29,8 @@ _BuiltIn = Annotated[
     | Upsampling
     | LocalResponseNorm
     | Norm
-    | Dropout,
+    | Dropout
+    | Softmax,
     Field(discriminator="kind"),
 ]
 OPERATIONS: Registered[Operation] = Registered("operation", _BuiltIn)
@@ -81,6 +83,7 @@ __all__ = [
     "ParametricReLU",
     "Pick",
     "Pooling",
+    "Softmax",
     "Upsampling",
     "register",
 ]
