@@ -100,6 +100,18 @@ class Drafts:
         held = {"places": True, "frozen": ("places",) if frozen else ()}
         draft.record = Layer.model_validate(dict(draft.record) | held)
         draft.columns["places"] = np.asarray(values, np.float32)
+    def at(self, layer: str, end: int) -> list[tuple[Projection, ConnectionColumns]]:
+        """The projections so far that lead to a layer (end 0) or out of it (end 1)."""
+        found = [record for record in self._projections.values() if record.ends[end] == layer]
+        return [(record, self._connections[record.name]) for record in found]
+
+    def rejoin(self, record: Projection, columns: ConnectionColumns) -> None:
+        """Put another projection in the place of the one of its name."""
+        self._projections[record.name], self._connections[record.name] = record, columns
+
+    def part(self, projection: str) -> None:
+        """Take a projection away."""
+        del self._projections[projection], self._connections[projection]
 
     def give_body(self, layer: str, body: Body) -> None:
         """What an opaque layer computes."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nestgraph.interop.arithmetic import add, addcdiv, addcmul, div, lerp, mul, neg, raised, rsub, sub, times
 from nestgraph.interop.elements import Elements
+from nestgraph.interop.heads import matmul, scaled_dot_product_attention
 from nestgraph.interop.pointwise import attribute, detached, glu
 from nestgraph.interop.spatial import reduced
 from nestgraph.interop.weaving import Weaver
@@ -83,6 +84,9 @@ FUNCTIONS: ChainMap[str, Handler] = ChainMap(
         "conv3d": convolution,
         "embedding": embedding,
         "glu": glu,
+        "scaled_dot_product_attention": scaled_dot_product_attention,
+        "matmul": matmul,
+        "bmm": matmul,
         "detach": detached,
         "getattr": attribute,
         "mean": reduced("average"),

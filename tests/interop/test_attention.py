@@ -1,0 +1,160 @@
+"""Attention as people write it becomes heads, queries, keys and values, of which none is opaque."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import nestgraph as ng
+from nestgraph.graph.cost import cost
+from nestgraph.graph.reference import predict
+
+TOKENS, WIDTH = 5, 8
+
+
+class Written(nn.Module):
+    """Queries, keys and values from tensors (batch, tokens, width), mixed, then projected and added to a stream."""
+
+    def __init__(self, heads=2, groups=None, how="fused", causal=False):
+        super().__init__()
+        self.heads, self.groups, self.how, self.causal = heads, groups or heads, how, causal
+        self.each = WIDTH // heads
+        self.q = nn.Linear(WIDTH, WIDTH)
+        self.k, self.v = (nn.Linear(WIDTH, self.each * self.groups) for _ in range(2))
+        self.out, self.hidden, self.back = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, 12), nn.Linear(12, WIDTH)
+
+    def forward(self, x, other=None):
+        memory = x if other is None else other
+        q, k, v = (
+            layer(of).view(x.size(0), -1, heads, self.each).transpose(1, 2)
+            for layer, of, heads in (
+                (self.q, x, self.heads),
+                (self.k, memory, self.groups),
+                (self.v, memory, self.groups),
+            )
+        )
+        x = x + self.out(self.mixed(q, k, v).transpose(1, 2).reshape(x.size(0), -1, WIDTH))
+        return x + self.back(functional.gelu(self.hidden(x)))
+
+    def mixed(self, q, k, v):
+        if self.how == "fused":
+            return functional.scaled_dot_product_attention(
+                q, k, v, is_causal=self.causal, enable_gqa=self.groups != self.heads
+            )
+        if self.how == "masked":
+            seen = torch.ones(TOKENS, TOKENS, dtype=torch.bool).tril()
+            return functional.scaled_dot_product_attention(q, k, v, attn_mask=seen)
+        scores = (q @ k.transpose(-2, -1)) * self.each**-0.5
+        return scores.softmax(-1) @ v
+
+
+class Packed(nn.Module):
+    """One linear map for queries, keys and values."""
+
+    def __init__(self):
+        super().__init__()
+        self.qkv, self.out = nn.Linear(WIDTH, 3 * WIDTH), nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x):
+        q, k, v = self.qkv(x).reshape(x.size(0), TOKENS, 3, 2, WIDTH // 2).permute(2, 0, 3, 1, 4).unbind(0)
+        mixed = functional.scaled_dot_product_attention(q, k, v)
+        return self.out(mixed.transpose(1, 2).reshape(x.size(0), TOKENS, WIDTH))
+
+
+CASES = {
+    "fused": lambda: Written(),
+    "causal": lambda: Written(causal=True),
+    "a mask that is causal": lambda: Written(how="masked"),
+    "spelled out": lambda: Written(how="spelled"),
+    "grouped": lambda: Written(heads=4, groups=2),
+    "one key for all": lambda: Written(heads=4, groups=1),
+    "packed": Packed,
+}
+
+
+def imported(case):
+    torch.manual_seed(0)
+    module, x = CASES[case]().eval(), torch.randn(2, TOKENS, WIDTH)
+    return module, x, ng.import_module(module, x)
+
+
+def heads_of(network):
+    (heads,) = [name for name in network.layer_names if network.matches(name)]
+    return heads
+
+
+def assert_all_agree(network, x):
+    expected = predict(network, x.numpy()).transpose(0, 2, 1)
+    modules = (ng.lower(network), ng.lower(network, fuse=False), ng.lower(network, masked=False), ng.compact(network))
+    for module in modules:
+        np.testing.assert_allclose(module.eval()(x).detach().numpy(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_attention_is_imported_without_an_opaque_layer(case):
+    module, x, network = imported(case)
+    assert not [name for name in network.layer_names if network.layer(name).opaque]
+    np.testing.assert_allclose(ng.lower(network).eval()(x).detach(), module(x).detach(), atol=1e-5)
+    assert "scaled_dot_product_attention" in ng.lower(network).code
+    assert_all_agree(network, x)
+    assert sum(p.numel() for p in module.parameters()) == cost(network).total.parameters
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_heads_go_and_come_and_widths_are_narrowed(case):
+    _, x, network = imported(case)
+    heads = heads_of(network)
+    removed = ng.edits.remove_heads(network, heads, [0]).apply(network)
+    assert len(removed.network.units(heads)) == len(network.units(heads)) - 1
+    narrowed = ng.edits.narrow(network, 0.3).apply(network)
+    query = next(p.source for p in network.matches(heads) if p.words == "query")
+    ragged = ng.edits.remove_units(network, query, [0]).apply(network)
+    for applied in (removed, narrowed, ragged):
+        assert_all_agree(applied.network, x)
+        assert applied.inverse.apply(applied.network).network.digest == network.digest
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case != "packed"])
+def test_a_new_head_changes_nothing_and_trains(case):
+    _, x, network = imported(case)
+    heads = heads_of(network)
+    grown = ng.edits.grow_head(network, heads, np.random.default_rng(0)).apply(network).network
+    assert len(grown.units(heads)) == len(network.units(heads)) + 1
+    np.testing.assert_array_equal(predict(grown, x.numpy()), predict(network, x.numpy()))
+    bench = ng.Workbench(grown, lambda module: torch.optim.Adam(module.parameters(), 0.02))
+    for _ in range(3):
+        bench.optimizer.zero_grad()
+        (bench.module(x) ** 2).mean().backward()
+        bench.optimizer.step()
+    bench.take_in()
+    trained = bench.network
+    out = next(p.name for p in trained.projections_by_name.values() if p.source == p_mixed(trained, heads))
+    new = trained.connection_columns(out).weight[:, -1]
+    assert np.abs(new).max() > 0.005
+
+
+def p_mixed(network, heads):
+    (mix,) = network.outgoing(heads)
+    return mix.target
+
+
+def test_attention_across_inputs_has_rows_and_columns_of_its_own():
+    torch.manual_seed(0)
+    module, x, memory = Written().eval(), torch.randn(2, TOKENS, WIDTH), torch.randn(2, 3, WIDTH)
+    network = ng.import_module(module, (x, memory))
+    assert not [name for name in network.layer_names if network.layer(name).opaque]
+    for lowered in (ng.lower(network).eval(), ng.lower(network, fuse=False).eval(), ng.compact(network)):
+        np.testing.assert_allclose(lowered(x, memory).detach(), module(x, memory).detach(), atol=1e-5)
+
+
+def test_a_mask_that_the_inputs_decide_stays_opaque():
+    class Masked(Written):
+        def mixed(self, q, k, v):
+            return functional.scaled_dot_product_attention(q, k, v, attn_mask=q @ k.transpose(-2, -1))
+
+    module, x = Masked().eval(), torch.randn(2, TOKENS, WIDTH)
+    network = ng.import_module(module, x)
+    reasons = [network.layer(name).opaque for name in network.layer_names if network.layer(name).opaque]
+    assert "attention under a mask that the inputs decide" in reasons
+    np.testing.assert_allclose(ng.lower(network).eval()(x).detach(), module(x).detach(), atol=1e-5)
