@@ -140,7 +140,7 @@ def test_every_function_is_compared_with_that_of_torch():
         ({"function": "power", "exponent": -2.0}, lambda x: x**-2),
         ({"function": "logit", "low": 0.1}, lambda x: torch.logit(x, 0.1)),
     ],
-    ids=str,
+    ids=lambda value: str(value) if isinstance(value, dict) else "torch",
 )
 def test_options_of_functions(fields, function):
     assert_means(Activation(**fields), None, function, 0)
