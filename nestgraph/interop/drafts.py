@@ -100,6 +100,7 @@ class Drafts:
         held = {"places": True, "frozen": ("places",) if frozen else ()}
         draft.record = Layer.model_validate(dict(draft.record) | held)
         draft.columns["places"] = np.asarray(values, np.float32)
+
     def at(self, layer: str, end: int) -> list[tuple[Projection, ConnectionColumns]]:
         """The projections so far that lead to a layer (end 0) or out of it (end 1)."""
         found = [record for record in self._projections.values() if record.ends[end] == layer]

@@ -11,6 +11,7 @@ from torch.nn.utils import prune
 
 from nestgraph.interop.elements import Elements
 from nestgraph.interop.pointwise import glu
+from nestgraph.interop.transformer_layers import attention, encoder, encoder_layer
 from nestgraph.interop.vocabulary import convolution, embedding, linear
 from nestgraph.interop.weaving import Weaver
 from nestgraph.lowering import operations
@@ -43,6 +44,17 @@ def _convolution(module: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> Handler:
     return row
 
 
+def _part(module: nn.Module, weaver: Weaver, x: Elements) -> Elements:
+    """What the row of a module inside another makes of `x`.
+
+    Raises:
+        UncoveredError: it has none.
+    """
+    if (kind := type(module)) not in MODULES:
+        raise UncoveredError(f"{kind.__name__} has no kind")
+    return MODULES[kind](module)(weaver, x)
+
+
 MODULES: ChainMap[type[nn.Module], Row] = ChainMap(
     {
         nn.Linear: _linear,
@@ -53,6 +65,9 @@ MODULES: ChainMap[type[nn.Module], Row] = ChainMap(
             embedding, "weight", "padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse"
         ),
         nn.GLU: with_attributes(glu, "dim"),
+        nn.MultiheadAttention: attention,
+        nn.TransformerEncoderLayer: encoder_layer(_part),
+        nn.TransformerEncoder: encoder(_part),
     },
     operations.MODULES,
 )

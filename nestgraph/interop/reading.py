@@ -1,5 +1,6 @@
 """One pass over a traced module: each node becomes layers, a rearrangement of elements, or an opaque layer."""
 
+import inspect
 import math
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -256,7 +257,8 @@ class Reading:
         if kind not in MODULES:
             raise UncoveredError(self._whole.get(path, f"{kind.__name__} has no kind"))
         args, kwargs = self._picking.read((args, kwargs))
-        return MODULES[kind](module)(self._weaver, *args, *kwargs.values())
+        given = inspect.signature(module.forward).bind(*args, **kwargs)
+        return MODULES[kind](module)(self._weaver, *given.args, **given.kwargs)
 
     # -- what is otherwise than in the module --------------------------------------------------------------
 

@@ -58,7 +58,9 @@ def module_calls(module: nn.Module, nodes: Sequence[fx.Node], lifted: Iterable[f
 
 
 def _known(part: nn.Module) -> bool:
-    """Whether a row says all that a module does: it is of a known class, and no hook of it does more."""
+    """Whether a row says all that a module does with one tensor: it is of a known class, and no hook does more."""
+    if isinstance(part, nn.MultiheadAttention):
+        return False  # it takes three tensors, and gives two
     hooks = [*_hooks(part, "_forward_hooks"), *_hooks(part, "_forward_pre_hooks")]
     return type_before_parametrizations(part) in MODULES and all(isinstance(h, prune.BasePruningMethod) for h in hooks)
 
