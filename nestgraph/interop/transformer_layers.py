@@ -54,7 +54,7 @@ def _attended(
     for letter, x, weight, bias in zip("qkv", (query, key, value), weights, biases, strict=True):
         weaver.name = f"{stem}_{letter}"
         found = weaver.linear(x, weight, bias)
-        split = found.index.unflatten(2, (heads, each))
+        split: Tensor = found.index.view(*found.index.shape[:2], heads, each)
         sides.append(Elements(split.transpose(1, 2), found.regions))
     weaver.name = f"{stem}_heads"
     mixed = scaled_dot_product_attention(weaver, *sides, attn_mask=mask, dropout_p=module.dropout)

@@ -336,6 +336,15 @@ class Weaver:
             raise UncoveredError("a spatial operation over something else than (batch, maps, and one to three axes)")
         return tuple(x.index.shape[2:])
 
+    def inward(self, x: Elements) -> tuple[Elements, Callable[[Elements], Elements]]:
+        """`x`, whose units stand along its last axis, as (batch, units, *size), and what turns such a tensor back."""
+        stood = self.ledger.arrangement(x, axes=(x.index.ndim - 1,))
+        return stood.inward(x), stood.outward
+
+    def shape(self, x: Elements) -> tuple[int, ...]:
+        """The axes of `x` but that of samples: (units, *size)."""
+        return tuple(x.index.shape[1:])
+
     def of_units(self, x: Elements) -> bool:
         """Whether each channel of maps `x` is a unit of a layer."""
         try:

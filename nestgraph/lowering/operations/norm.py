@@ -1,16 +1,19 @@
 """Layer, root mean square, group and instance normalisation in PyTorch."""
 
 import math
+from collections.abc import Sequence
+from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import fx
+from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from nestgraph.lowering.emission import Emission
 from nestgraph.lowering.extents import by_unit
-from nestgraph.lowering.operations.room import Room
-from nestgraph.lowering.tensors import as_tensor
+from nestgraph.lowering.operations.batch_norm import batch_norm
+from nestgraph.lowering.operations.room import Handler, Room, UncoveredError, Weaving, with_attributes
+from nestgraph.lowering.tensors import as_array, as_tensor
 from nestgraph.spec import Layer, Norm
 from nestgraph.spec.arrays import AnyArray
 
@@ -126,4 +129,117 @@ class _Passes:
         return self._emission.keep(f"{self._path}.{name}", tensor)
 
 
-ROOM = Room(Norm, emit, PATHS)
+# -- reading ------------------------------------------------------------------------------------------
+
+
+def layer_norm(
+    weaving: Weaving[Any],
+    input: Any,
+    normalized_shape: Any,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Any:
+    """A call of `layer_norm` over the axis of units, the last."""
+    return _over_last(weaving, input, normalized_shape, weight, bias, eps, center=True)
+
+
+def rms_norm(
+    weaving: Weaving[Any], input: Any, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None
+) -> Any:
+    """A call of `rms_norm`; without an epsilon it adds the smallest step of single precision."""
+    added = torch.finfo(torch.float32).eps if eps is None else eps
+    return _over_last(weaving, input, normalized_shape, weight, None, added, center=False)
+
+
+def _over_last(
+    weaving: Weaving[Any], x: Any, shape: Any, weight: Tensor | None, bias: Tensor | None, eps: float, center: bool
+) -> Any:
+    if isinstance(shape, Sequence) and len(cast("Sequence[int]", shape)) != 1:
+        raise UncoveredError("a normalisation over several axes")
+    inner, outward = weaving.inward(x)
+    (units,) = cast("Sequence[int]", shape) if isinstance(shape, Sequence) else (shape,)
+    norm = Norm(center=center, count=units, epsilon=eps, gamma=weight is not None, beta=bias is not None)
+    return outward(_normalised(weaving, inner, norm, weight, bias))
+
+
+def group_norm(
+    weaving: Weaving[Any],
+    input: Any,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+    cudnn_enabled: bool = True,  # noqa: ARG001
+) -> Any:
+    """A call of `group_norm`; of a group for each map it is an instance normalisation."""
+    units, *size = weaving.shape(input)
+    alone = bool(size) and units == num_groups
+    norm = Norm(
+        over="places" if alone else "both",
+        groups=1 if alone else num_groups,
+        count=0 if alone else units,
+        epsilon=eps,
+        gamma=weight is not None,
+        beta=bias is not None,
+    )
+    return _normalised(weaving, input, norm, weight, bias)
+
+
+def instance_norm(
+    weaving: Weaving[Any],
+    input: Any,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Any:
+    """A call of `instance_norm`; by running statistics it is a batch normalisation."""
+    if not use_input_stats:
+        return batch_norm(weaving, input, running_mean, running_var, weight, bias, False, momentum, eps)
+    if len(weaving.shape(input)) < 2:
+        raise UncoveredError("an instance normalisation of single values")
+    norm = Norm(over="places", epsilon=eps, gamma=weight is not None, beta=bias is not None)
+    return _normalised(weaving, input, norm, weight, bias)
+
+
+def _normalised(weaving: Weaving[Any], x: Any, norm: Norm, weight: Tensor | None, bias: Tensor | None) -> Any:
+    given = {"gamma": weight, "beta": bias}
+    columns = {name: as_array(tensor) for name, tensor in given.items() if tensor is not None}
+    return weaving.operated(x, norm, columns, [name for name in columns if weaving.is_frozen(given[name])])
+
+
+def _instance_row(module: nn.InstanceNorm2d) -> Handler:
+    kept = module.track_running_stats
+    columns: tuple[Any, Any] = (module.weight, module.bias)
+
+    def row(weaving: Weaving[Any], x: Any) -> Any:
+        statistics = (module.running_mean, module.running_var) if kept else (None, None)
+        result = instance_norm(weaving, x, *statistics, *columns, not kept, module.momentum or 0.1, module.eps)
+        if kept:
+            weaving.note(result, "in training the module normalises each sample, this each batch")
+        return result
+
+    return row
+
+
+ROOM = Room(
+    Norm,
+    emit,
+    PATHS,
+    functions={
+        "layer_norm": layer_norm,
+        "rms_norm": rms_norm,
+        "group_norm": group_norm,
+        "instance_norm": instance_norm,
+    },
+    modules={
+        nn.LayerNorm: with_attributes(layer_norm, "normalized_shape", "weight", "bias", "eps"),
+        nn.RMSNorm: with_attributes(rms_norm, "normalized_shape", "weight", "eps"),
+        nn.GroupNorm: with_attributes(group_norm, "num_groups", "weight", "bias", "eps"),
+        **dict.fromkeys((nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d), _instance_row),
+    },
+)

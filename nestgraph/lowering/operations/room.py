@@ -42,8 +42,16 @@ class Weaving(Protocol[T]):
         """
         ...
 
+    def shape(self, x: T) -> tuple[int, ...]:
+        """The axes of `x` but that of samples: (units, *size)."""
+        ...
+
     def of_units(self, x: T) -> bool:
         """Whether each channel of maps `x` is a unit of a layer."""
+        ...
+
+    def inward(self, x: T) -> tuple[T, Callable[[T], T]]:
+        """`x`, whose units stand along its last axis, as (batch, units, *size), and what turns such a tensor back."""
         ...
 
     def note(self, x: T, text: str) -> None:
