@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 
 TYPES = {"ids": "<i8", "links": "<i8", "live": "u1", "area": "u1", "I64": "<i8", "F32": "<f4", "U8": "u1"}
-TYPES |= dict.fromkeys(("weights", "bias", "gamma", "beta", "mean", "variance"), "<f4")
+TYPES |= dict.fromkeys(("weights", "bias", "places", "slope", "gamma", "beta", "mean", "variance"), "<f4")
 
 
 def unpacked(key, value):

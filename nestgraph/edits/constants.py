@@ -130,6 +130,8 @@ def _constant_output(
     if fed.all():
         return np.zeros((1, len(columns), *(output_size(layer) or ())))
     if layer.opaque is not None:  # one that works unit by unit: of another one input feeds all
+        if not structure.arguments(name):
+            raise EditError(f"opaque layer {name!r} expected its arguments, got none left: remove the layer with them")
         total = preactivation(structure, name, outputs)
         return np.where(by_unit(fed, total), 0, activate(layer, columns, total))
     total = np.zeros((1, len(columns), *(summed_size(structure, name) or ())))
