@@ -27,6 +27,7 @@ RECORDS = {
     "adaptive_pooling": ("kind", "function", "size"),
     "pick": ("kind", "place"),
     "upsampling": ("kind", "mode", "size", "align_corners", "scale"),
+    "softmax": ("kind", "causal"),
     "local_response_norm": ("kind", "size", "alpha", "beta", "k"),
     "norm": ("kind", "over", "groups", "center", "count", "divisors", "epsilon", "gamma", "beta"),
     "dropout": ("kind", "probability", "maps", "alpha"),
