@@ -3,11 +3,14 @@
 Those that are one operation are in its room.
 """
 
+import inspect
 from collections import ChainMap
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from torch import Tensor, nn
 from torch.nn.utils import prune
+from torch.nn.utils.parametrize import type_before_parametrizations
 
 from nestgraph.interop.elements import Elements
 from nestgraph.interop.pointwise import glu
@@ -82,3 +85,9 @@ MOVING_MODULES: tuple[type[nn.Module], ...] = (
     nn.PixelUnshuffle,
 )
 """Modules that move elements and compute nothing."""
+
+
+def read_call(module: nn.Module, weaver: Weaver, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """What the row of a module makes of a call, whose arguments may be named."""
+    given = inspect.signature(module.forward).bind(*args, **kwargs)
+    return MODULES[type_before_parametrizations(module)](module)(weaver, *given.args, **given.kwargs)

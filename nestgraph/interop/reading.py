@@ -1,6 +1,5 @@
 """One pass over a traced module: each node becomes layers, a rearrangement of elements, or an opaque layer."""
 
-import inspect
 import math
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,7 +17,7 @@ from nestgraph.graph.extents import outside
 from nestgraph.interop.constants import trained
 from nestgraph.interop.drafts import plain_text
 from nestgraph.interop.elements import Elements
-from nestgraph.interop.modules import MODULES, MOVING_MODULES
+from nestgraph.interop.modules import MODULES, MOVING_MODULES, read_call
 from nestgraph.interop.nodes import called, last_uses, name_and_label, operation, path_of, written_by
 from nestgraph.interop.opaque import Arguments, Excerpt, excerpt
 from nestgraph.interop.picking import Picking
@@ -253,12 +252,10 @@ class Reading:
         module, path = self._module.get_submodule(str(node.target)), path_of(node)
         if isinstance(module, MOVING_MODULES):
             return moved(module, args, kwargs)
-        kind = type_before_parametrizations(module)
-        if kind not in MODULES:
+        if (kind := type_before_parametrizations(module)) not in MODULES:
             raise UncoveredError(self._whole.get(path, f"{kind.__name__} has no kind"))
         args, kwargs = self._picking.read((args, kwargs))
-        given = inspect.signature(module.forward).bind(*args, **kwargs)
-        return MODULES[kind](module)(self._weaver, *given.args, **given.kwargs)
+        return read_call(module, self._weaver, args, kwargs)
 
     # -- what is otherwise than in the module --------------------------------------------------------------
 

@@ -45,6 +45,7 @@ LEFT_OUT = {
     "activation": {"low": None, "high": None, "exponent": None, "value": None, "sharpness": None},
     "pooling": {"ceil_mode": False, "count_padding": True},
     "upsampling": {"scale": None},
+    "softmax": {"causal": False},
     "norm": {"divisors": []},
     "dropout": {"maps": False, "alpha": False},
     "dense": {"frozen": False},
