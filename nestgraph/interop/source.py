@@ -193,6 +193,8 @@ def _comment(network: Network, layer: str) -> str:
 def _called(node: fx.Node, names: dict[fx.Node, str]) -> str:
     arguments = [_text(argument, names) for argument in node.args]
     arguments += [f"{name}={_text(value, names)}" for name, value in node.kwargs.items()]
+    if node.target is getattr:
+        return f"{names[cast(fx.Node, node.args[0])]}.{node.args[1]}"
     if node.op == "call_module":
         return f"self.{_flat(str(node.target))}({', '.join(arguments)})"
     if node.op == "call_method" and str(node.target).isidentifier():

@@ -261,7 +261,7 @@ def test_calls_and_parameters_of_a_program_have_their_names():
     called = {
         getattr(node.target, "__name__", node.target) for node in graph.graph.nodes if node.op.startswith("call_")
     }
-    assert {"scaled_dot_product_attention", "layer_norm", "out", "back", "qkv", "drop"} <= called
+    assert {"scaled_dot_product_attention", "norm", "out", "back", "qkv", "drop"} <= called
     assert [node for node in graph.graph.nodes if isinstance(node.target, torch._ops.OpOverload)] == []
     assert not any("assert" in str(node.target) for node in graph.graph.nodes)
     assert "dropout of attention in training, of 0.1" in str(import_report(import_module(module, x)))

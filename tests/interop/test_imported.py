@@ -53,7 +53,11 @@ class Foreign(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.before, self.norm, self.after = nn.Linear(6, 4), nn.LayerNorm(4), nn.Linear(4, 3)
+        self.before, self.norm, self.after = (
+            nn.Linear(6, 4),
+            nn.BatchNorm1d(4, track_running_stats=False),
+            nn.Linear(4, 3),
+        )
 
     def forward(self, x):
         return self.after(self.norm(self.before(x)))

@@ -50,7 +50,11 @@ class Attentive(nn.Module):
 class Grouped(nn.Module):
     def __init__(self):
         super().__init__()
-        self.first, self.norm, self.head = nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4), nn.Linear(16, 2)
+        self.first, self.norm, self.head = (
+            nn.Conv2d(1, 4, 3),
+            nn.BatchNorm2d(4, track_running_stats=False),
+            nn.Linear(16, 2),
+        )
 
     def forward(self, x):
         return self.head(torch.relu(self.norm(self.first(x[:, None, None, :4].expand(-1, 1, 4, 4)))).flatten(1))

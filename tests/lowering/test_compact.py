@@ -32,7 +32,7 @@ def scale_of(network, expected):
         layer, columns = network.layer(name), network.unit_columns(name)
         if layer.kind != "input":
             sums = reference.preactivation(network, name, expected)
-            normalised = "gamma" in layer.column_names
+            normalised = "variance" in layer.column_names
             factor = columns.values["gamma"] / np.sqrt(columns.values["variance"] + 1e-5) if normalised else 1
             largest = max(largest, np.abs(sums).max() * max(1, np.abs(factor).max()))
     return largest

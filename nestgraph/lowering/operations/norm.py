@@ -60,6 +60,8 @@ def _emit_over_units(
         moved = emission.call(functional.layer_norm, moved, (units,), gamma, beta, operation.epsilon)
     else:
         counted = operation.count / units
+        if gamma is None:  # the kernel has no gradient without a factor
+            gamma = emission.keep(f"{emission.layers[layer.name]}.norm.ones", torch.ones(units))
         moved = emission.call(functional.rms_norm, moved, (units,), gamma, operation.epsilon * counted)
         moved = moved if counted == 1 else emission.call(torch.mul, moved, math.sqrt(counted))
         moved = moved if beta is None else emission.call(torch.add, moved, beta)

@@ -22,7 +22,10 @@ def emit(emission: Emission, layer: Layer, operation: Softmax, path: str, x: fx.
 
 def softmax(weaving: Weaving[Any], input: Any, dim: int | None = None, *_rest: Any, **_options: Any) -> Any:
     """A call of `softmax` over the last axis of maps."""
-    axes = 2 + len(weaving.size(input))
+    try:
+        axes = 2 + len(weaving.size(input))
+    except UncoveredError:
+        raise UncoveredError("softmax has no kind over the units of a layer") from None
     if dim is None or dim % axes != axes - 1:
         raise UncoveredError("softmax has no kind over another axis than the last one of maps")
     return weaving.operated(input, Softmax())
