@@ -27,7 +27,7 @@ def imported(module, x=IMAGES):
 
 
 def opaque(network):
-    return [row.reason for row in import_report(network).rows if row.kind == "opaque"]
+    return [row.reason for row in import_report(network).rows if row.kind in ("opaque", "unitwise")]
 
 
 def notes(network):

@@ -10,7 +10,7 @@ from nestgraph.graph.readings import readings
 from nestgraph.graph.reference import forward
 from nestgraph.loop import flops
 from nestgraph.loop.flops import active_flops
-from nestgraph.spec import Conv, OneToOne
+from nestgraph.spec import Conv, Lookup, OneToOne
 from tests.laws import quick
 from tests.loop.areas import windows
 from tests.loop.tasks import conv_network, dense_network, images_for, toy, toy_trainer
@@ -53,6 +53,8 @@ def forward_sizes(network):
 @quick(120)
 def test_readings_are_counted_one_at_a_time(network):
     for name in network.projection_names:
+        if isinstance(network.projection(name), Lookup):
+            continue  # of a table one row is read
         np.testing.assert_array_equal(readings(network, name), counted(network, network.projection(name)))
 
 

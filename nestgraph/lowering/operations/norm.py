@@ -33,6 +33,8 @@ def emit(emission: Emission, layer: Layer, operation: Norm, path: str, x: fx.Nod
     if operation.over == "units" and operation.groups == 1 and (not operation.center or len(ids) == operation.count):
         return _emit_over_units(emission, layer, operation, len(ids), x, gamma, beta)
     whole = operation.over == "places" or _are_whole(operation, ids)
+    if gamma is None and beta is not None:  # the kernel has no gradient for a shift without a factor
+        gamma = emission.keep(f"{emission.layers[layer.name]}.norm.ones", torch.ones(len(ids)))
     if operation.center and operation.over != "units" and whole:
         groups = len(ids) if operation.over == "places" else operation.groups
         return emission.call(torch.group_norm, x, groups, gamma, beta, operation.epsilon)
@@ -60,8 +62,6 @@ def _emit_over_units(
         moved = emission.call(functional.layer_norm, moved, (units,), gamma, beta, operation.epsilon)
     else:
         counted = operation.count / units
-        if gamma is None:  # the kernel has no gradient without a factor
-            gamma = emission.keep(f"{emission.layers[layer.name]}.norm.ones", torch.ones(units))
         moved = emission.call(functional.rms_norm, moved, (units,), gamma, operation.epsilon * counted)
         moved = moved if counted == 1 else emission.call(torch.mul, moved, math.sqrt(counted))
         moved = moved if beta is None else emission.call(torch.add, moved, beta)
@@ -100,7 +100,11 @@ class _Passes:
             return variance
         share: float | fx.Node = float(absent[0])
         if (absent != absent[0]).any():
-            share = self._emission.keep(f"{self._path}.absent", as_tensor(absent.reshape(self._broadcast)))
+            divisors = self._operation.divided_by(self._ids)
+            each = (np.rint(absent * divisors), divisors)  # whole numbers, which no precision rounds
+            counts = [as_tensor(values.reshape(self._broadcast), torch.int64) for values in each]
+            held = [self._held(name, counts[place]) for place, name in enumerate(("absent", "counted"))]
+            share = call(torch.div, call(torch.mul, call(torch.ones_like, mean), held[0]), held[1])
         variance = call(torch.add, variance, call(torch.mul, call(torch.square, mean), share))
         return variance if (absent >= 0).all() else call(torch.clamp, variance, 0)
 
