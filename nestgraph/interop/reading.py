@@ -234,9 +234,10 @@ class Reading:
         return FUNCTIONS[name](self._weaver, *args, **kwargs)
 
     def _shape_of(self, near: fx.Node) -> Any:
-        """A tensor of zeros in the place of what a node gave, which tells its shape and type."""
-        fact = self._facts[near]
-        return torch.zeros(fact.shape, dtype=fact.dtype) if isinstance(fact, TensorFact) else self._values[near]
+        """A constant, or a tensor of zeros in the place of what a node gave, which tells its shape and type."""
+        value, fact = self._values[near], self._facts.get(near)
+        made = isinstance(value, Elements | Foreign)
+        return torch.zeros(fact.shape, dtype=fact.dtype) if made and isinstance(fact, TensorFact) else value
 
     def _folded(self, near: fx.Node) -> Any:
         """The value of a node; of what only the number of samples told, such as a mask, that of one where all agree."""
@@ -245,8 +246,7 @@ class Reading:
             return value
         if not torch.equal(value[:1].expand_as(value), value):
             return value
-        first = value[:1]
-        return nn.Parameter(first.detach(), value.requires_grad) if isinstance(value, nn.Parameter) else first
+        return nn.Parameter(value[:1].detach(), value.requires_grad) if isinstance(value, nn.Parameter) else value[:1]
 
     def _read_module(self, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         module, path = self._module.get_submodule(str(node.target)), path_of(node)
