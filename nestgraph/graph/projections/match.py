@@ -8,27 +8,17 @@ import numpy as np
 
 from nestgraph.graph.columns import ConnectionColumns, Slotted
 from nestgraph.graph.heads import opposite, sides
-from nestgraph.graph.projections.meaning import Meaning
+from nestgraph.graph.projections.linked import Linked
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.extents import Size
 from nestgraph.spec.projection import Match
 
 
-class MatchMeaning(Meaning[Match, Slotted]):
+class MatchMeaning(Linked[Match, Slotted]):
     """A head adds up, slot by slot, products of a query at its row and a key at its column."""
 
     kind: ClassVar[type[ConnectionColumns]] = Slotted
-
-    @property
-    def inner(self) -> tuple[int, ...]:
-        """See `Meaning.inner`."""
-        return ()
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """See `Meaning.shape`."""
-        return (len(self.columns.links),)
 
     @property
     def settled(self) -> bool:
@@ -51,11 +41,8 @@ class MatchMeaning(Meaning[Match, Slotted]):
 
     def faults(self) -> Iterator[tuple[str, str | tuple[str, int], str]]:
         """See `Meaning.faults`: links of units that do not live, two at a slot, dormant ones, no other side."""
-        columns, ends, name = self.columns, self.ends, self.record.name
-        for end, layer in ((1, self.record.source), (0, self.record.target)):
-            dead = columns.ids(end)[ends[end].find(columns.ids(end)) < 0]
-            if len(dead):
-                yield "links", (layer, int(dead.min())), f"is linked by {name!r} but does not live"
+        columns, name = self.columns, self.record.name
+        yield from self.dead()
         heads, slots = columns.ids(0), columns.links[:, 2]
         ascending = (np.diff(heads) > 0) | ((np.diff(heads) == 0) & (np.diff(slots) > 0))
         if not ascending.all() or (slots < 0).any() or (slots >= 2**31).any():

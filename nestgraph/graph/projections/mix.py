@@ -7,26 +7,16 @@ from typing import ClassVar
 import numpy as np
 
 from nestgraph.graph.columns import ConnectionColumns, Links
-from nestgraph.graph.projections.meaning import Meaning
+from nestgraph.graph.projections.linked import Linked
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.extents import Size
 from nestgraph.spec.projection import Mix
 
 
-class MixMeaning(Meaning[Mix, Links]):
+class MixMeaning(Linked[Mix, Links]):
     """A unit's sum at all columns, added up for each row with the weights that its head gives."""
 
     kind: ClassVar[type[ConnectionColumns]] = Links
-
-    @property
-    def inner(self) -> tuple[int, ...]:
-        """See `Meaning.inner`."""
-        return ()
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """See `Meaning.shape`."""
-        return (len(self.columns.links),)
 
     @property
     def settled(self) -> bool:
@@ -52,9 +42,7 @@ class MixMeaning(Meaning[Mix, Links]):
     def faults(self) -> Iterator[tuple[str, str | tuple[str, int], str]]:
         """See `Meaning.faults`: units without a head, or with one that does not live; two mixing gates."""
         columns, ends, record = self.columns, self.ends, self.record
-        dead = columns.ids(1)[ends.source.find(columns.ids(1)) < 0]
-        if len(dead):
-            yield "links", (record.source, int(dead.min())), f"is linked by {record.name!r} but does not live"
+        yield from self.dead()
         if (np.diff(columns.ids(0)) <= 0).any():
             yield "links", record.name, "expected links in ascending order of target ids, one each"
         odd = np.setxor1d(columns.ids(0), ends.target.ids)

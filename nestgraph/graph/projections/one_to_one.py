@@ -8,7 +8,7 @@ import numpy as np
 
 from nestgraph.graph.columns import ConnectionColumns, Links
 from nestgraph.graph.geometry import is_single
-from nestgraph.graph.projections.meaning import Meaning
+from nestgraph.graph.projections.linked import Linked
 from nestgraph.graph.projections.sweeping import reads_around_its_place, reads_its_place, swept
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.extents import Size
@@ -16,20 +16,10 @@ from nestgraph.spec.projection import OneToOne
 from nestgraph.spec.windows import by_unit, flattened, swept_size, windows_of
 
 
-class OneToOneMeaning(Meaning[OneToOne, Links]):
+class OneToOneMeaning(Linked[OneToOne, Links]):
     """A unit reads its partner, by a number or by a kernel of its own."""
 
     kind: ClassVar[type[ConnectionColumns]] = Links
-
-    @property
-    def inner(self) -> tuple[int, ...]:
-        """See `Meaning.inner`."""
-        return self.record.kernel or ()
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """See `Meaning.shape`."""
-        return (len(self.columns.links), *self.inner)
 
     @property
     def size(self) -> Size | None:
@@ -58,11 +48,8 @@ class OneToOneMeaning(Meaning[OneToOne, Links]):
 
     def faults(self) -> Iterator[tuple[str, str | tuple[str, int], str]]:
         """See `Meaning.faults`: links of units that do not live, out of order, or dormant ones of a gate."""
-        columns, ends, name = self.columns, self.ends, self.record.name
-        for end, layer in ((1, self.record.source), (0, self.record.target)):
-            dead = columns.ids(end)[ends[end].find(columns.ids(end)) < 0]
-            if len(dead):
-                yield "links", (layer, int(dead.min())), f"is linked by {name!r} but does not live"
+        columns, name = self.columns, self.record.name
+        yield from self.dead()
         if (np.diff(columns.ids(0)) <= 0).any():
             yield "links", name, "expected links in ascending order of target ids, at most one each"
         if self.record.gate and not columns.mask.all():

@@ -1,0 +1,16 @@
+"""What a package of others registers is looked at in a process of its own, as kinds are registered for good."""
+
+import os
+import subprocess
+import sys
+
+
+def said(check, *words, package=()):
+    """What the module `check` prints, with a package at hand or not."""
+    found = os.pathsep.join(map(str, (*package, *sys.path)))
+    command = [sys.executable, "-m", check, *map(str, words)]
+    result = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": found}, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
