@@ -7,7 +7,6 @@ import threading
 import pytest
 
 from nestgraph.cli.app import app
-from nestgraph.data.options import DataOptions
 from nestgraph.loop import synthesis, training
 from nestgraph.loop.resuming import resume
 from nestgraph.loop.synthesis import synthesize
@@ -16,19 +15,10 @@ from nestgraph.runs import interruption, run_folder
 from nestgraph.runs.interruption import Interrupted, signals_noted
 from nestgraph.runs.run_folder import RunFolder
 from tests.loop.test_resuming import contents
+from tests.runs.plain import plain  # noqa: F401  (a fixture of all tests here)
 from tests.runs.test_run_folders import SHORT
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def plain():
-    data = DataOptions(name="digits").load(3)
-    with pytest.MonkeyPatch.context() as patch:
-        for picture in ("draw_stage", "draw_run"):
-            patch.setattr(run_folder, picture, lambda *_: None)
-        patch.setattr(DataOptions, "load", lambda *_: data)
-        yield
 
 
 @pytest.fixture(scope="module")

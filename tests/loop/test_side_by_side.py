@@ -9,7 +9,6 @@ import pytest
 from rich.console import Console
 
 from nestgraph.cli.live_display import RunDisplay
-from nestgraph.data.options import DataOptions
 from nestgraph.edits import Batch, Reason, RemoveUnits, prune_connections, remove_units
 from nestgraph.errors import RecipeError
 from nestgraph.loop.in_memory import in_memory
@@ -25,12 +24,12 @@ from nestgraph.policies import (
 )
 from nestgraph.recipes.recipe import parse_recipe
 from nestgraph.reporting import report
-from nestgraph.runs import run_folder
 from nestgraph.runs.interruption import Interrupted
 from nestgraph.runs.records import Records
 from nestgraph.snapshot import read_journal
 from tests.loop.test_resuming import contents, interrupt_in
 from tests.loop.test_synthesis import TINY, varied
+from tests.runs.plain import plain  # noqa: F401  (a fixture of all tests here)
 
 
 class Half(Policy):
@@ -98,17 +97,6 @@ def recipe_of(growth=GROWTH, pruning=PRUNING, how="side_by_side"):
     given = {"growth": {"policies": growth, "proposals": how}, "pruning": {"policies": pruning, "proposals": how}}
     sections = {name: getattr(recipe, name).model_copy(update=options) for name, options in given.items()}
     return recipe.model_copy(update=sections)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def plain():
-    """Runs without pictures, on data that are loaded once."""
-    data = DataOptions(name="digits").load(3)
-    with pytest.MonkeyPatch.context() as patch:
-        for picture in ("draw_stage", "draw_run"):
-            patch.setattr(run_folder, picture, lambda *_: None)
-        patch.setattr(DataOptions, "load", lambda *_: data)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -10,18 +10,18 @@ import warnings
 
 import pytest
 
-from nestgraph.data.options import DataOptions
 from nestgraph.errors import NestgraphError, SnapshotError
 from nestgraph.loop import checkpoint
 from nestgraph.loop.resuming import resume
 from nestgraph.loop.synthesis import synthesize
-from nestgraph.runs import run_folder, state_files
+from nestgraph.runs import state_files
 from nestgraph.runs.growing import GrowingFile
 from nestgraph.runs.interruption import Interrupted
 from nestgraph.runs.run_files import EVENT_FILE, FILES, GROWING, RECORDS
 from nestgraph.snapshot import files
 from tests.loop.test_resuming import contents, everything, interrupt_in
 from tests.loop.test_synthesis import varied
+from tests.runs.plain import plain  # noqa: F401  (a fixture of all tests here)
 
 SHORT = varied(
     seed_epochs=1,
@@ -30,17 +30,6 @@ SHORT = varied(
     growth={"max_edits": 1, "evidence_batches": 1},
     pruning={"max_edits": 1, "recovery_epochs": 0, "activity_batches": 1},
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def plain():
-    """Runs without pictures, on data that are loaded once."""
-    data = DataOptions(name="digits").load(3)
-    with pytest.MonkeyPatch.context() as patch:
-        for picture in ("draw_stage", "draw_run"):
-            patch.setattr(run_folder, picture, lambda *_: None)
-        patch.setattr(DataOptions, "load", lambda *_: data)
-        yield
 
 
 @pytest.fixture(scope="module")
