@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from nestgraph.interop.arithmetic import add
 from nestgraph.interop.elements import Elements
 from nestgraph.interop.heads import scaled_dot_product_attention
-from nestgraph.interop.values import Foreign
 from nestgraph.interop.vocabulary import FUNCTIONS
 from nestgraph.interop.weaving import Weaver
 from nestgraph.lowering.operations import Handler, UncoveredError
@@ -18,7 +17,7 @@ Rows = Callable[[nn.Module, Weaver, Elements], Elements]
 
 
 def attention(module: nn.MultiheadAttention) -> Handler:
-    """The row of `nn.MultiheadAttention` with `batch_first`."""
+    """The row of `nn.MultiheadAttention` with `batch_first`; the weights beside what it mixes are not read."""
 
     def row(
         weaver: Weaver,
@@ -30,11 +29,10 @@ def attention(module: nn.MultiheadAttention) -> Handler:
         attn_mask: Any = None,
         average_attn_weights: bool = True,  # noqa: ARG001
         is_causal: bool = False,  # noqa: ARG001  (a hint: the mask says the same)
-    ) -> tuple[Elements, Any]:
+    ) -> tuple[Elements, None]:
         if key_padding_mask is not None:
             raise UncoveredError("attention under a mask of padding")
-        mixed = _attended(module, weaver, query, key, value, attn_mask)
-        return mixed, Foreign(frozenset(), "weights of attention beside what it mixes")
+        return _attended(module, weaver, query, key, value, attn_mask), None
 
     return row
 
@@ -132,6 +130,7 @@ class _Parts:
 
     def residual(self, x: Elements, norm: str, inner: Callable[[Elements], Elements]) -> Elements:
         """`x` and what is made of it, with the normalisation before or after."""
+        self._weaver.settle(x)
         if self._module.norm_first:
             return add(self._weaver, x, inner(self(norm, x)))
         return self(norm, add(self._weaver, x, inner(x)))

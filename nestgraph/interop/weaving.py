@@ -61,6 +61,11 @@ class Weaver:
         """Whether a layer is an input."""
         return self.drafts.layers[layer].record.kind == "input"
 
+    def settle(self, x: Elements) -> None:
+        """Let the layers that a tensor is gain no more operations, as it is read again later in the same step."""
+        for number in x.regions:
+            self.drafts.layers[self.ledger.regions[number].layer].read = True
+
     def note(self, x: Elements, text: str) -> None:
         """Say of the layers that a tensor is of what is otherwise than in the module."""
         regions: list[int] = np.unique(self.ledger.found((x.index % SAMPLE).flatten().numpy())[0]).tolist()

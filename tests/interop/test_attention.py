@@ -158,3 +158,39 @@ def test_a_mask_that_the_inputs_decide_stays_opaque():
     reasons = [network.layer(name).opaque for name in network.layer_names if network.layer(name).opaque]
     assert "attention under a mask that the inputs decide" in reasons
     np.testing.assert_allclose(ng.lower(network).eval()(x).detach(), module(x).detach(), atol=1e-5)
+
+
+class Beside(nn.Module):
+    """PyTorch's own attention between linear maps."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention, self.last = nn.MultiheadAttention(WIDTH, 2, batch_first=True), nn.Linear(WIDTH, 3)
+
+    def forward(self, x):
+        return self.last(self.attention(x, x, x)[0])
+
+
+def encoder_layer(**options):
+    return nn.TransformerEncoderLayer(WIDTH, 2, 12, batch_first=True, **options)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        Beside,
+        lambda: nn.Sequential(nn.Linear(WIDTH, WIDTH), encoder_layer(norm_first=True), nn.Linear(WIDTH, 3)),
+        lambda: nn.Sequential(nn.Linear(WIDTH, WIDTH), encoder_layer(activation="gelu"), nn.Linear(WIDTH, 3)),
+        lambda: nn.Sequential(
+            nn.TransformerEncoder(encoder_layer(), 2, enable_nested_tensor=False), nn.Linear(WIDTH, 3)
+        ),
+    ],
+    ids=["attention", "norm first", "norm last", "encoder"],
+)
+def test_modules_of_transformers_have_no_opaque_layer(made):
+    torch.manual_seed(0)
+    module, x = made().eval(), torch.randn(2, TOKENS, WIDTH)
+    network = ng.import_module(module, x)
+    assert not [name for name in network.layer_names if network.layer(name).opaque]
+    np.testing.assert_allclose(ng.lower(network).eval()(x).detach(), module(x).detach(), atol=1e-5)
+    assert_all_agree(network, x)
