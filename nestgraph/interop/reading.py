@@ -63,10 +63,10 @@ class Reading:
         axes: Sequence[int | None] = (),
     ) -> None:
         self._axes = axes
-        self._module, self._facts, self._whole, self._said = module, facts, whole, said
+        self._module, self._facts, self._whole = module, facts, whole
         self._results = results
         half_frozen = len({parameter.requires_grad for parameter in module.parameters()}) == 2
-        self._given, self._weaver = given, Weaver(BATCH, self._held, whole_units, half_frozen)
+        self._given, self._weaver = given, Weaver(BATCH, self._held, whole_units, half_frozen, said)
         self._picking = Picking(self._weaver)
         self._values: dict[fx.Node, Any] = {}
         self._dying: frozenset[fx.Node] = frozenset()
@@ -174,8 +174,6 @@ class Reading:
         other = shape if axis is None else None
         self._inputs.append(InputPort(layer=layer, axis=axis or 1, shape=other, integers=whole))
         elements = self._weaver.output(layer)
-        if self._said:
-            self._weaver.note(elements, self._said)
         if axis is None:
             return Elements(elements.index.view(-1, *shape), elements.regions)
         return elements.turned(1, axis)

@@ -32,12 +32,15 @@ class Weaver:
         name, label: for the layers of the node at hand.
         half_frozen: whether some of the module's parameters train and some do not, which the network then records;
             a module of which none trains is one for inference, and says nothing.
+        said: what to say of the inputs.
     """
 
-    def __init__(self, batch: int, held: Held, whole_units: bool = False, half_frozen: bool = False) -> None:
+    def __init__(
+        self, batch: int, held: Held, whole_units: bool = False, half_frozen: bool = False, said: str = ""
+    ) -> None:
         self.drafts, self.ledger, self.held, self.whole_units = Drafts(), Ledger(batch), held, whole_units
         self.name = self.label = ""
-        self.half_frozen = half_frozen
+        self.half_frozen, self._said = half_frozen, said
 
     # -- layers --------------------------------------------------------------------------------------
 
@@ -46,8 +49,11 @@ class Weaver:
         return self.drafts.add(self.name, units, size, bias, **{"label": self.label} | fields)
 
     def input(self, features: int, size: Size, classes: int | None = None) -> str:
-        """A new input layer."""
-        return self.drafts.add(self.name, features, size, kind="input", features=features, classes=classes)
+        """A new input layer, of which is said what there is to say of the inputs."""
+        name = self.drafts.add(self.name, features, size, kind="input", features=features, classes=classes)
+        if self._said:
+            self.drafts.layers[name].note(self._said)
+        return name
 
     def is_frozen(self, *parameters: Any) -> bool:
         """Whether what a layer or projection is made of does not train."""

@@ -47,9 +47,21 @@ def contents(network):
     return found
 
 
-def same(one, other):
-    """Whether networks have one digest, or are equal but for ids and the order of units, where these differ."""
-    alike = all(np.array_equal(one.units(name), other.units(name)) for name in one.layer_names if other.has_layer(name))
+def grown(edit):
+    """The layers that an edit adds units to."""
+    if isinstance(edit, Batch):
+        return set().union(*map(grown, edit.edits))
+    return {edit.layer} if isinstance(edit, AddUnits) else set()
+
+
+def same(one, other, twins=False):
+    """Whether networks have one digest, or are equal but for ids and the order of units, where these differ.
+
+    Of twins, that two edits added to one layer, the same ids are not the same units: each took the next that was free.
+    """
+    alike = not twins and all(
+        np.array_equal(one.units(name), other.units(name)) for name in one.layer_names if other.has_layer(name)
+    )
     return one == other or (not alike and sizes(one) == sizes(other) and contents(one) == contents(other))
 
 
@@ -102,7 +114,7 @@ def squares():
         pair = tuple(sorted((kind, second)))
         if None in ends:
             counts["refused"] += 1
-        elif same(ends[0].network, ends[1].network):
+        elif same(ends[0].network, ends[1].network, twins=bool(grown(one) & grown(other))):
             counts[pair] += 1
         else:
             differ.append((network, one, other))

@@ -236,7 +236,14 @@ def _networks():
     return {"mlp": mlp, "plain": plain, "cnn": cnn, "residual": residual}
 
 
+def _headed():
+    """A network with two heads of attention."""
+    module = torch.nn.Sequential(torch.nn.TransformerEncoderLayer(4, 2, 6, batch_first=True), torch.nn.Linear(4, 2))
+    return ng.import_module(module.eval(), torch.randn(2, 3, 4))
+
+
 NETWORKS = _networks()
+HEADED = _headed()
 RECIPE = ng.load_recipe(Path(__file__).with_name("tiny.toml"))
 
 
@@ -272,6 +279,9 @@ def _edits(network):
     )
     column = {into: np.ones(network.connection_columns(into).weight.shape[1:]), out: np.ones(weight.shape[0])}
     yield e.grow_unit, {"structure": network, "layer": "fc1", "weights": column, "values": None, "like": int(units[0])}
+    heads = next(name for name in HEADED.layer_names if HEADED.matches(name))
+    yield e.remove_heads, {"structure": HEADED, "layer": heads, "heads": [0]}
+    yield e.grow_head, {"structure": HEADED, "layer": heads, "rng": np.random.default_rng(0), "width": 2, "values": 2}
     yield e.restore_inputs, {"structure": network, "layer": network.input_names[0], "units": [0]}
     for verb in (e.split_unit, e.duplicate_unit):
         yield verb, {"structure": network, "layer": "fc1", "unit": int(units[0])}
@@ -433,6 +443,8 @@ def _records():
         *(ng.spec.Dense(source="a", target="b"), ng.spec.OneToOne(source="a", target="b", kernel=(3, 3))),
         *(ng.spec.Dropout(probability=0.5), ng.spec.LocalResponseNorm(size=5), ng.spec.Activation(function="relu")),
         *(ng.spec.Upsampling(mode="nearest", size=(4, 4)), ng.spec.AdaptivePooling(function="max", size=(1, 1))),
+        *(ng.spec.Softmax(causal=True), ng.spec.Norm(count=4), ng.spec.ParametricReLU()),
+        *(ng.spec.Match(source="a", target="b", side="query"), ng.spec.Mix(source="a", target="b")),
         *(ng.spec.Pick(place=(0, -1)), ng.spec.Lookup(source="a", target="b")),
         *(
             ng.edits.RemoveUnits(layer="a", units=[1]),
