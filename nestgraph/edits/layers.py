@@ -49,7 +49,7 @@ class Block(ArrayRecord):
 
 def neutral_values(layer: Layer, count: int) -> UnitValues:
     """Columns of `count` units that change nothing."""
-    return dict(UnitColumns.neutral(count, layer.column_names, layer.size).values)  # pyright: ignore[reportReturnType]
+    return dict(UnitColumns.new(layer, count).values)  # pyright: ignore[reportReturnType]
 
 
 def check_columns(edit: Edit, values: UnitValues, layer: Layer, count: int) -> None:
@@ -264,9 +264,9 @@ class SetOperations(Edit):
         new = Layer.model_validate({**dict(old), "operations": self.operations, "bias": self.bias, **held})
         check_columns(self, self.values, new, len(columns))
         neutral = neutral_values(new, len(columns))
-        kept = {name: column for name, column in columns.values.items() if name in neutral}
+        kept = {n: v for n, v in columns.values.items() if n in neutral and v.shape == neutral[n].shape}
         changed = UnitColumns.of(columns.ids, neutral | kept | self.values, columns.next_id)
-        lost = {n: v for n, v in columns.values.items() if n not in neutral or n in self.values}
+        lost = {n: v for n, v in columns.values.items() if n not in kept or n in self.values}
         before: dict[str, Any] = {name: getattr(old, name) for name in held}
         inverse = SetOperations(layer=self.layer, operations=old.operations, bias=old.bias, values=lost, **before)
         return structure.replace(layers={self.layer: new}, units={self.layer: changed}), inverse

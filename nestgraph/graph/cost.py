@@ -61,8 +61,9 @@ def cost(structure: Structure) -> NetworkCost:
         inside, flops = (0, 0) if layer.opaque is None else _inside(structure, name)
         uncounted += [name] if inside is None else []
         unmeasured += [name] if flops is None else []
-        shapes = {layer.column_shape(name, units) for name in layer.column_names}  # biases are folded into one
-        parameters = sum(map(math.prod, shapes)) + (inside or 0)
+        several = sum(math.prod(column.shape(units, layer.size)) for column in layer.columns if not column.single)
+        parameters = several + units * any(column.single for column in layer.columns)  # biases are folded into one
+        parameters += inside or 0
         own = Cost(units=units, parameters=parameters, flops=flops or 0)
         by_layer[name] = sum((by_projection[p.name] for p in structure.incoming(name)), own)
     total = sum(by_layer.values(), Cost())

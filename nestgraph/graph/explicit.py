@@ -95,12 +95,12 @@ def _node(name: object) -> Node:
 
 
 def _unit(data: Mapping[str, Any]) -> dict[str, Any]:
-    by_place = {name for name, column in COLUMNS.items() if column.by_place}
-    return {name: _parsed(name, value) if name in by_place else value for name, value in data.items()}
+    several = {name for name, column in COLUMNS.items() if not column.single}
+    return {name: _parsed(name, value) if name in several else value for name, value in data.items()}
 
 
 def _parsed(name: str, value: Any) -> Any:
-    """The values of a column by place, which a plain graph has as JSON."""
+    """The values of a column that has several, which a plain graph has as JSON."""
     try:
         return from_json(value) if isinstance(value, str) else value
     except ValueError as error:

@@ -146,7 +146,7 @@ def _revived(structure: Structure) -> Iterator[tuple[str, ConnectionColumns]]:
 
 
 def _columns(draft: Draft) -> UnitColumns:
-    given = UnitColumns.neutral(draft.units, draft.record.column_names, draft.record.size)
+    given = UnitColumns.new(draft.record, draft.units)
     return UnitColumns.of(given.ids, {**given.values, **draft.columns})
 
 

@@ -17,6 +17,7 @@ from nestgraph.graph.extents import outside
 from nestgraph.interop.constants import trained
 from nestgraph.interop.drafts import plain_text
 from nestgraph.interop.elements import Elements
+from nestgraph.interop.joining import with_constants, without_empty
 from nestgraph.interop.modules import MODULES, MOVING_MODULES, read_call
 from nestgraph.interop.nodes import called, last_uses, name_and_label, operation, path_of, written_by
 from nestgraph.interop.opaque import Arguments, Excerpt, excerpt
@@ -218,9 +219,9 @@ class Reading:
         if name in CASTS:
             return same_type(args[0], self._facts[node])
         if name in JOINS:
-            args = tuple(_without_empty(arg) for arg in args)
+            args = tuple(map(without_empty, args))
         if name in JOINS and contains((args, kwargs), Tensor):
-            raise UncoveredError(f"{name} puts constants beside elements")
+            return with_constants(self._weaver, name, *args, **kwargs)
         if name in MOVES:
             return moved(called(self._module, node), args, kwargs)
         if name not in FUNCTIONS:
@@ -388,11 +389,3 @@ class Reading:
             shape, axis = tuple(x.index.shape[1:]), 1
             found = self._opaque_layer(nn.Identity(), [(x, torch.float32)], shape, str(reason), 1)
         return ledger.regions[max(found.regions)].layer, axis
-
-
-def _without_empty(arg: Any) -> Any:
-    """What is joined without constants that have no elements, such as caches that hold nothing yet."""
-    if not isinstance(arg, (list, tuple)):
-        return arg
-    parts = cast("Sequence[Any]", arg)
-    return [part for part in parts if not (isinstance(part, Tensor) and not part.numel())]

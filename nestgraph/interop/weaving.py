@@ -296,17 +296,20 @@ class Weaver:
     ) -> Elements:
         """`x` after an operation that works on each of its units, with the columns that it brings.
 
-        They are (channels,), or one value for all. It joins the chain of the layer that `x` is, where nothing else
-        reads it as it was before; else of a new one.
+        They are (channels,), or (channels, values) where a unit has several, or one value for all. It joins the chain
+        of the layer that `x` is, where nothing else reads it as it was before; else of a new one.
         """
         region = self.ledger.in_order(x)
         if region is None or not self._may_gain(x, region.layer, operation):
             x = self.placed(x)
             region = self.ledger.regions[-1]
-        given = {name: np.broadcast_to(values, region.units) for name, values in (columns or {}).items()}
+        brought = (columns or {}).items()
+        shapes = {name: (region.units, *np.shape(values)[1:]) for name, values in brought}
+        given = {name: np.broadcast_to(values, shapes[name]).copy() for name, values in brought}
         self.drafts.append(region.layer, operation, given, frozen)
         grown = self.output(region.layer)
-        if grown.index.ndim != x.index.ndim:  # single values keep the axes that they came with
+        single = x.index[0, 0].numel() == grown.index[0, 0].numel() == 1
+        if single and grown.index.ndim != x.index.ndim:  # single values keep the axes that they came with
             return Elements(grown.index.view(*grown.index.shape[:2], *[1] * (x.index.ndim - 2)), grown.regions)
         return grown
 

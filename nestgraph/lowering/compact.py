@@ -15,7 +15,7 @@ from nestgraph.lowering.extents import by_unit
 from nestgraph.lowering.heads import emit_mixed, emit_scores, is_fused
 from nestgraph.lowering.inner import emit_inner, read_units
 from nestgraph.lowering.nodes import KEY
-from nestgraph.lowering.operations import emit_operation
+from nestgraph.lowering.operations import emit_operation, steps
 from nestgraph.lowering.ports import Nodes, emit_results, emit_samples
 from nestgraph.lowering.tensors import as_tensor
 from nestgraph.lowering.terms import CompactEmission, by_place, rows_of
@@ -154,11 +154,11 @@ def _zeros(emission: Emission, name: str, sample: fx.Node) -> fx.Node:
 def _emit_operations(emission: Emission, layer: Layer, x: fx.Node) -> fx.Node:
     path, values = emission.layers[layer.name], emission.network.unit_columns(layer.name).values
     doubles = {name: array.astype(np.float64) for name, array in values.items()}
-    for number, operation in enumerate(layer.operations):
+    for number, (stage, operation) in enumerate(steps(layer)):
         if (affine := operation.affine(doubles)) is not None:
-            x = _emit_affine(emission, layer, affine, x)
+            x = _emit_affine(emission, stage, affine, x)
         else:
-            x = emit_operation(emission, layer, operation, f"{path}_operation{number}", x)
+            x = emit_operation(emission, stage, operation, f"{path}_operation{number}", x)
     return x
 
 

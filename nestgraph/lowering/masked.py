@@ -15,7 +15,7 @@ from nestgraph.lowering.heads import emit_mixed, emit_scores, is_fused
 from nestgraph.lowering.inner import emit_body, read_units
 from nestgraph.lowering.lowered_network import LoweredNetwork
 from nestgraph.lowering.nodes import mark
-from nestgraph.lowering.operations import emit_operation
+from nestgraph.lowering.operations import emit_operation, steps
 from nestgraph.lowering.origin import KEY, Origin, lowered
 from nestgraph.lowering.parameters import inherit, parameters_of, set_recorded
 from nestgraph.lowering.paths import layer_paths, projection_paths
@@ -210,7 +210,7 @@ def _emit_bias(emission: Emission, name: str) -> fx.Node:
 
 def _emit_operations(emission: Emission, name: str, x: fx.Node) -> fx.Node:
     layer = emission.network.layer(name)
-    for number, operation in enumerate(layer.operations):
+    for number, (stage, operation) in enumerate(steps(layer)):
         path = f"{emission.layers[name]}.operation{number}"
-        x = emit_operation(emission, layer, operation, path, x)
+        x = emit_operation(emission, stage, operation, path, x)
     return x

@@ -14,6 +14,7 @@ from nestgraph.spec.operations import (
     ParametricReLU,
     Pick,
     Pooling,
+    Series,
     Softmax,
     Upsampling,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "ParametricReLU",
     "Pick",
     "Pooling",
+    "Series",
     "Projection",
     "Record",
     "Softmax",

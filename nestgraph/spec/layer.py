@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, Strict, WithJsonSchema, model_valida
 from nestgraph.spec.extents import Size
 from nestgraph.spec.operations import Activation, Chain, Operation
 from nestgraph.spec.record import Count, Name, Record, Text, absent
-from nestgraph.spec.unit_column import BIAS, COLUMNS, PLACES, UnitColumn, column_shape
+from nestgraph.spec.unit_column import BIAS, COLUMNS, PLACES, UnitColumn
 
 BODY = "body"
 """What of an opaque layer can be frozen, as a column can."""
@@ -165,5 +165,6 @@ class Layer(Record):
         return tuple(column.name for column in self.columns)
 
     def column_shape(self, column: str, units: int) -> tuple[int, ...]:
-        """The shape of a column of so many units: (units,), or (units, *size) where each place has a value."""
-        return column_shape(column, units, self.size)
+        """The shape of a column of so many units: (units,), or that and an axis for each of several values."""
+        own = next((known for known in self.columns if known.name == column), COLUMNS[column])
+        return own.shape(units, self.size)

@@ -15,6 +15,8 @@ class UnitColumn:
         trained: whether an optimizer changes it; a running statistic is no parameter.
         least: the smallest value that it may have, None for any.
         by_place: whether it has a value for each place of the unit's sum: (units, *size) rather than (units,).
+        count: how many values of it a unit has, (units, count) rather than (units,), as the operation says that it is
+            for; None for one.
     """
 
     name: str
@@ -22,6 +24,17 @@ class UnitColumn:
     trained: bool = True
     least: float | None = None
     by_place: bool = False
+    count: int | None = None
+
+    @property
+    def single(self) -> bool:
+        """Whether a unit has one value of it."""
+        return not self.by_place and self.count is None
+
+    def shape(self, units: int, size: Size | None) -> tuple[int, ...]:
+        """Its shape for so many units whose sums have a size."""
+        each = (size or ()) if self.by_place else () if self.count is None else (self.count,)
+        return (units, *each)
 
 
 BIAS = UnitColumn("bias", 0.0)
@@ -35,8 +48,3 @@ COLUMNS: dict[str, UnitColumn] = {BIAS.name: BIAS, PLACES.name: PLACES}
 def neutral(name: str) -> float:
     """The value with which a column changes nothing."""
     return COLUMNS[name].neutral
-
-
-def column_shape(name: str, units: int, size: Size | None) -> tuple[int, ...]:
-    """The shape of a column of so many units whose sums have a size: (units,), or (units, *size) by place."""
-    return (units, *(size or ())) if COLUMNS[name].by_place else (units,)

@@ -23,6 +23,7 @@ from nestgraph.spec import (
     ParametricReLU,
     Pick,
     Pooling,
+    Series,
     Softmax,
     Upsampling,
 )
@@ -63,6 +64,7 @@ EXAMPLES = {
     ],
     Dropout: [Dropout(probability=0.5)],
     Softmax: [Softmax(), Softmax(causal=True)],
+    Series: [Series(), Series(before=2, after=-3), Series(before=1, after=2, learned=True)],
 }
 
 

@@ -26,6 +26,7 @@ from nestgraph.spec import (
     ParametricReLU,
     Pick,
     Pooling,
+    Series,
     Upsampling,
 )
 from tests.graph.explicit import connections_of
@@ -120,7 +121,16 @@ def slow_operation(op, values, total, unit, sums):
         own = {column.name: values[column.name] for column in op.columns}
         return slow_norm(op, total, unit, sums) * own.get("gamma", 1.0) + own.get("beta", 0.0)
     slow = {Pooling: slow_pool, AdaptivePooling: slow_adaptive, Upsampling: slow_upsample, Pick: slow_pick}
+    if isinstance(op, Series):
+        return slow_series(op, values, total)
     return slow[type(op)](op, total) if type(op) in slow else total
+
+
+def slow_series(op, values, total):
+    places = [total[place] for place in np.ndindex(total.shape)]
+    ends = list(values["ends"]) if op.learned else [0.0] * (max(op.before, 0) + max(op.after, 0))
+    first = [ends.pop(0) for _ in range(op.before)]
+    return np.array([*first, *places[max(-op.before, 0) : len(places) + min(op.after, 0)], *ends])
 
 
 def slow_pick(op, total):

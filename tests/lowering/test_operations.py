@@ -28,6 +28,7 @@ from nestgraph.spec import (
     ParametricReLU,
     Pick,
     Pooling,
+    Series,
     Upsampling,
 )
 from nestgraph.spec.operations import ActivationFunction
@@ -350,6 +351,7 @@ def test_new_fields_are_left_out_at_their_default_and_read_back():
         Pooling(function="max", kernel=(2, 2), stride=(2, 2)),
         AdaptivePooling(function="max", size=(1, 1)),
         Pick(place=(0, 0)),
+        Series(after=1),
         Upsampling(mode="nearest", size=(2, 2)),
         LocalResponseNorm(size=5),
     ],

@@ -28,6 +28,7 @@ RECORDS = {
     "pick": ("kind", "place"),
     "upsampling": ("kind", "mode", "size", "align_corners", "scale"),
     "softmax": ("kind", "causal"),
+    "series": ("kind", "before", "after", "learned"),
     "local_response_norm": ("kind", "size", "alpha", "beta", "k"),
     "norm": ("kind", "over", "groups", "center", "count", "divisors", "epsilon", "gamma", "beta"),
     "dropout": ("kind", "probability", "maps", "alpha"),
@@ -46,6 +47,7 @@ LEFT_OUT = {
     "pooling": {"ceil_mode": False, "count_padding": True},
     "upsampling": {"scale": None},
     "softmax": {"causal": False},
+    "series": {"before": 0, "after": 0, "learned": False},
     "norm": {"divisors": []},
     "dropout": {"maps": False, "alpha": False},
     "dense": {"frozen": False},
@@ -372,6 +374,8 @@ def applied(operation, layer, x):
         return normalised(operation, layer, x)
     if kind == "dropout":
         return x
+    if kind == "series":
+        return np.stack([lined_up(operation, layer, place, image) for place, image in enumerate(x)])
     return np.stack([RESIZED[kind](operation, image) for image in x])
 
 
@@ -437,6 +441,15 @@ def pooled_adaptively(operation, image):
 
 def picked(operation, image):
     return image[tuple(operation["place"])].reshape([1] * image.ndim)
+
+
+def lined_up(operation, layer, place, image):
+    before, after, row = operation["before"], operation["after"], list(image.ravel())
+    row = row[max(-before, 0) : len(row) - max(-after, 0)]
+    ends = [0.0] * (max(before, 0) + max(after, 0))
+    if operation["learned"]:
+        ends = list(np.asarray(layer["values"]["ends"], float)[place])
+    return np.array([*ends[: max(before, 0)], *row, *ends[max(before, 0) :]])
 
 
 def upsampled(operation, image):

@@ -36,6 +36,7 @@ from nestgraph.spec import (
     ParametricReLU,
     Pick,
     Pooling,
+    Series,
     Softmax,
     Upsampling,
 )
@@ -222,9 +223,11 @@ def resizings(draw, axes=2):
     def extents(least, most):
         return tuple(draw(st.integers(least, most)) for _ in range(axes))
 
-    kind = draw(sampled_from((Pooling, Pooling, AdaptivePooling, Upsampling, Pick)))
+    kind = draw(sampled_from((Pooling, Pooling, AdaptivePooling, Upsampling, Pick, Series)))
     if kind is Pick:
         return Pick(place=extents(-2, 1))
+    if kind is Series:
+        return Series(before=draw(st.integers(-1, 2)), after=draw(st.integers(0, 2)), learned=draw(st.booleans()))
     if kind is Upsampling:
         mode, corners = draw(sampled_from((("nearest", False), ("bilinear", False), ("bilinear", True))))
         return Upsampling(mode=mode, size=extents(1, 4 if axes < 3 else 3), align_corners=corners)

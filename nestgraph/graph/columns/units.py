@@ -9,8 +9,8 @@ import numpy as np
 
 from nestgraph.errors import StructureError
 from nestgraph.spec.arrays import AnyArray, frozen
-from nestgraph.spec.extents import Size
-from nestgraph.spec.unit_column import column_shape, neutral
+from nestgraph.spec.layer import Layer
+from nestgraph.spec.unit_column import neutral
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +19,8 @@ class UnitColumns:
 
     Attributes:
         ids: (units,) int64, stable for the life of a unit and never given to another.
-        values: float32 (units,) for each column name of the layer (bias, normalisation), (units, *size) by place.
+        values: float32 (units,) for each column name of the layer (bias, normalisation), (units, *size) by place, or
+            (units, count) where an operation says so.
         next_id: the smallest id that no unit of this layer ever had.
     """
 
@@ -38,13 +39,14 @@ class UnitColumns:
         )
 
     @classmethod
-    def neutral(cls, count: int, names: tuple[str, ...], size: Size | None = None) -> Self:
-        """`count` new units numbered from 0 whose columns change nothing (zero bias, identity normalisation).
+    def neutral(cls, count: int, names: tuple[str, ...]) -> Self:
+        """`count` new units numbered from 0 with columns of one value that change nothing: zero bias, say."""
+        return cls.of(np.arange(count), {name: np.full(count, neutral(name), np.float32) for name in names})
 
-        Their sums have a size, for columns by place.
-        """
-        shapes = {name: column_shape(name, count, size) for name in names}
-        values = {name: np.full(shape, neutral(name), np.float32) for name, shape in shapes.items()}
+    @classmethod
+    def new(cls, layer: Layer, count: int) -> Self:
+        """`count` new units of a layer, numbered from 0, whose columns change nothing."""
+        values = {c.name: np.full(c.shape(count, layer.size), c.neutral, np.float32) for c in layer.columns}
         return cls.of(np.arange(count), values)
 
     @cached_property

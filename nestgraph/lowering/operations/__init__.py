@@ -17,6 +17,7 @@ from nestgraph.lowering.operations import (
     norm,
     pick,
     pooling,
+    series,
     softmax,
     upsampling,
 )
@@ -47,6 +48,14 @@ def emit_operation(emission: Emission, layer: Layer, operation: Operation, path:
     return ROOMS[type(operation)].emit(emission, layer, operation, path, x)
 
 
+def steps(layer: Layer) -> Iterator[tuple[Layer, Operation]]:
+    """The operations of a layer in their order, each with the layer as if what it is given were the sum."""
+    size = layer.size
+    for operation in layer.operations:
+        yield layer if size == layer.size else layer.model_copy(update={"size": size}), operation
+        size = None if size is None else operation.resized(size)
+
+
 def column_paths(layer: Layer) -> Iterator[tuple[str, str]]:
     """The columns of a layer, each with its path in the module of the layer."""
     held = {BIAS.name: BIAS.name, PLACES.name: PLACES.name}
@@ -68,6 +77,7 @@ for _room in (
     norm.ROOM,
     dropout.ROOM,
     softmax.ROOM,
+    series.ROOM,
 ):
     register(_room)
 
@@ -83,4 +93,5 @@ __all__ = [
     "column_paths",
     "emit_operation",
     "register",
+    "steps",
 ]

@@ -14,6 +14,7 @@ from nestgraph.spec.operations.operation import Affine, Facts, Operation
 from nestgraph.spec.operations.pick import Pick
 from nestgraph.spec.operations.pointwise import ActivationFunction
 from nestgraph.spec.operations.pooling import AdaptivePooling, Pooling
+from nestgraph.spec.operations.series import Series
 from nestgraph.spec.operations.softmax import Softmax
 from nestgraph.spec.operations.upsampling import Upsampling
 from nestgraph.spec.registered import ByKind, Registered
@@ -30,7 +31,8 @@ _BuiltIn = Annotated[
     | LocalResponseNorm
     | Norm
     | Dropout
-    | Softmax,
+    | Softmax
+    | Series,
     Field(discriminator="kind"),
 ]
 OPERATIONS: Registered[Operation] = Registered("operation", _BuiltIn)
@@ -83,6 +85,7 @@ __all__ = [
     "ParametricReLU",
     "Pick",
     "Pooling",
+    "Series",
     "Softmax",
     "Upsampling",
     "register",
