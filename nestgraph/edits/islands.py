@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import NoReturn
 
-from nestgraph.edits.batch import AnyEdit
+import numpy as np
+
+from nestgraph.edits.batch import AnyEdit, Batch
 from nestgraph.edits.constants import absorb_constants
 from nestgraph.edits.layers import RemoveLayer, RemoveProjection
 from nestgraph.edits.units import RemoveUnits
@@ -22,7 +24,8 @@ def island_edits(structure: Structure, exact: bool = False) -> tuple[AnyEdit, ..
     normalised layer without bias), or, where it gates a unit, into all that the unit's sum adds up. That is exact where
     it is the same at all positions of a map: not at the border of a padded convolution, nor under an area; there the
     median over the positions is absorbed. Units that a layer mixes (`Layer.mixes_units`) stay as long as one of them
-    is fed and one is read, as each has a part in what the others give.
+    is fed and one is read, as each has a part in what the others give. A unit of a layer that works unit by unit goes
+    with the unit that it reads, as it gives nothing without it.
 
     Args:
         structure: the layers and projections.
@@ -36,6 +39,8 @@ def island_edits(structure: Structure, exact: bool = False) -> tuple[AnyEdit, ..
     fed = fed_units(structure)
     needed = read_units(structure, fed)
     _check_outputs(structure, fed)
+    if left := _left_alone(structure):
+        return (*left, *island_edits(Batch(edits=left).change(structure)[0], exact))
     _check_arguments(structure, fed, needed)
     edits: list[AnyEdit] = list(absorb_constants(structure, fed, read_units(structure), exact))
     doomed = {name: structure.units(name)[~(fed[name] & needed[name])] for name in structure.layer_names}
@@ -46,6 +51,14 @@ def island_edits(structure: Structure, exact: bool = False) -> tuple[AnyEdit, ..
     edits += [RemoveLayer(layer=name) for name in gone]
     edits += [RemoveUnits(layer=name, units=units) for name, units in doomed.items() if len(units) and name not in gone]
     return tuple(edits)
+
+
+def _left_alone(structure: Structure) -> tuple[RemoveUnits, ...]:
+    """What removes the units of layers that work unit by unit without the unit of the same id that their bodies read."""
+    tied = [p for name in structure.layer_names for p in structure.arguments(name) if structure.ties(p)]
+    kept = {p.name: np.isin(structure.units(p.target), structure.units(p.source)) for p in tied}
+    lost = {p.target: structure.units(p.target)[~kept[p.name]] for p in tied if not kept[p.name].all()}
+    return tuple(RemoveUnits(layer=name, units=units) for name, units in lost.items())
 
 
 def _check_outputs(structure: Structure, fed: Mapping[str, AnyArray]) -> None:

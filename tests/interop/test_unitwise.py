@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 import nestgraph as ng
+from nestgraph.edits.islands import island_edits
 from nestgraph.graph.reference import predict
 from nestgraph.interop.unitwise import works_by_unit
 from nestgraph.lowering import Workbench
@@ -78,6 +79,15 @@ def test_foreign_functions_of_each_element_stay_editable(name, maps):
     np.testing.assert_allclose(predict(smaller, x.numpy()), wanted, atol=1e-5)
     for name in unitwise(smaller):
         assert smaller.units(name).tolist() == [0, 2, 3, 5]
+
+
+@pytest.mark.parametrize("name", ["special", "of two"])
+def test_a_unit_goes_with_the_unit_that_its_body_reads(name):
+    _, _, network = imported(FUNCTIONS[name])
+    after, _ = ng.edits.RemoveUnits(layer="first", units=np.array([1, 4])).change(network)
+    edit = ng.edits.Batch(edits=(ng.edits.RemoveUnits(layer="first", units=np.array([1, 4])), *island_edits(after)))
+    assert check_laws(network, edit)
+    assert edit.apply(network).network == ng.edits.remove_units(network, "first", [1, 4]).apply(network).network
 
 
 def test_units_are_added_and_the_body_trains_on():
