@@ -54,7 +54,7 @@ def island_edits(structure: Structure, exact: bool = False) -> tuple[AnyEdit, ..
 
 
 def _left_alone(structure: Structure) -> tuple[RemoveUnits, ...]:
-    """What removes the units of layers that work unit by unit without the unit of the same id that their bodies read."""
+    """What removes units of layers that work unit by unit whose bodies read a unit that is gone."""
     tied = [p for name in structure.layer_names for p in structure.arguments(name) if structure.ties(p)]
     kept = {p.name: np.isin(structure.units(p.target), structure.units(p.source)) for p in tied}
     lost = {p.target: structure.units(p.target)[~kept[p.name]] for p in tied if not kept[p.name].all()}

@@ -1,6 +1,7 @@
 """A module as a network that keeps the names of the module's state dict and takes over a running optimizer."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,7 +13,9 @@ from nestgraph.edits.layers import UnitValues
 from nestgraph.errors import InteropError
 from nestgraph.graph import Network
 from nestgraph.interop.calling import Outputs
+from nestgraph.interop.extents import TOLERANCE, differences
 from nestgraph.interop.importing import imported
+from nestgraph.interop.pretrained import check_pretrained, with_widths
 from nestgraph.interop.provenance import Tensors, origins, parameters
 from nestgraph.interop.taking_over import Takeover
 from nestgraph.lowering import Workbench
@@ -59,6 +62,7 @@ class Imported:
             InteropError: see `import_module`, or the network depends on the values of the weights.
         """
         self.network, front, subject = imported(module, example_inputs, outputs, axes)
+        self._module, self._subject = module, subject
         self._tensors = Tensors.of(module)
         self._origins = origins(module, subject, front, self.network, self._tensors)
         self._parameters = parameters(module)
@@ -138,6 +142,66 @@ class Imported:
                 units.setdefault(slot.owner, {})[slot.column] = now  # type: ignore[index]
         bodies = {name: module_body(network, name).with_values(found) for name, found in inside.items()}
         return SetValues(units=units, weights=weights).with_bodies(bodies)
+
+    @checked(InteropError)
+    def save_pretrained(self, network: Network, folder: str | Path) -> nn.Module:
+        """Write a pruned network in the format of its module's package, which reloads it without nestgraph.
+
+        Names are the module's; tensors and configuration have the widths that are left: units, connections and heads
+        that went from every layer alike. Single connections that went are 0.
+
+        Args:
+            network: the imported one, after training and removals.
+            folder: where `save_pretrained` of the module's class writes; `from_pretrained` of the class reads it.
+
+        Returns:
+            The small module, in evaluation; on the examples of the import it gives what the network does.
+
+        Raises:
+            InteropError: the module has no configuration, none has such widths (as where layers differ), or a module
+                of such widths computes something else, as a normalisation does that counts the units that went.
+        """
+        check_pretrained(self._module)
+        small = with_widths(self._module, self._small(network))
+        with torch.no_grad():
+            given = self._subject.call(small, *self._subject.given)
+            found = max(differences(network, self._subject.given, given))
+        if not found <= TOLERANCE:
+            raise InteropError(
+                f"save_pretrained expected {type(self._module).__name__} of the widths that are left to give what the "
+                f"network does, got a relative difference of {found:.2g}: it divides by another number of units, in a "
+                "normalisation or a scale of scores; keep the stream's width and the width of heads"
+            )
+        small.save_pretrained(folder)  # type: ignore[operator]
+        return small
+
+    def _small(self, network: Network) -> dict[str, Tensor]:
+        """The state dict of what is left: of each tensor the indices of each axis at which an element is alive."""
+        state, row = self.state_dict(network), np.ones(int(self._tensors.starts[-1]), np.float32)
+        present = {(slot.owner, slot.column): slot for slot in slots(network)}
+        alive: list[AnyArray] = []
+        for key, origin in self._origins.items():
+            row[np.abs(origin[origin != 0]) - 1] = 0
+            places = self._places(network, key) if key in present else None
+            if places is not None:
+                there = np.zeros(origin.shape, bool)
+                there[places or ...] = self._alive(network, key)
+                alive.append(np.abs(origin[there & (origin != 0)]) - 1)
+        row[np.concatenate([*alive, np.zeros(0, np.int64)])] = 1
+        for name, number in self._tensors.names.items():
+            left = self._tensors.of_row(row, number).bool()
+            for axis in range(left.ndim):
+                others = [other for other in range(left.ndim) if other != axis]
+                kept = (left.any(others) if others else left).nonzero().flatten()
+                state[name] = state[name].index_select(axis, kept.to(state[name].device))
+        return state
+
+    def _alive(self, network: Network, key: Key) -> AnyArray:
+        """Which entries of a column the network computes with: all, but for connections that are not there."""
+        if key[1] != "weight" or self._slots[key].is_body:
+            return np.ones((), bool)
+        columns = network.connection_columns(key[0])
+        return columns.mask.reshape(*columns.mask.shape, *(1,) * (columns.weight.ndim - columns.mask.ndim))
 
     @checked(InteropError)
     def bench(self, optimizer: Optimizer | Sequence[Optimizer], device: str | torch.device = "cpu") -> Workbench:
