@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import torch
-from torch import fx
+from torch import fx, nn
 from torch.nn import functional
 
 from nestgraph.graph.columns.areas import paired
@@ -13,7 +13,7 @@ from nestgraph.graph.heads import summed_size
 from nestgraph.lowering.areas import emit_partial_conv
 from nestgraph.lowering.blocks import blocks_of
 from nestgraph.lowering.emission import Emission
-from nestgraph.lowering.extents import pads
+from nestgraph.lowering.extents import pads, sweeps_places
 from nestgraph.lowering.tensors import as_tensor
 from nestgraph.lowering.terms import CompactEmission, Term, by_place, convolution, filled
 from nestgraph.spec import Conv
@@ -73,6 +73,10 @@ def _emit_kernels(
     """A convolution everywhere, by groups where they are worth it."""
     path, extent, rows = emission.projections[projection.name], weight.shape[1], len(weight)
     blocks = blocks_of(np.any(weight.reshape(*weight.shape[:2], -1), axis=2))
+    if blocks is None and sweeps_places(projection):
+        linear = filled(nn.Linear(extent, rows, bias is not None, device="meta"), weight[:, :, 0], bias)
+        sums = emission.apply(path, linear, emission.call(torch.movedim, source, 1, 2))
+        return emission.call(torch.movedim, sums, 2, 1)
     if blocks is None:
         module = convolution(projection, extent, rows, bias is not None, padding=padding)
         return emission.apply(path, filled(module, weight, bias), source)

@@ -16,7 +16,7 @@ from nestgraph.graph.heads import summed_size
 from nestgraph.lowering.areas import emit_partial_conv
 from nestgraph.lowering.blocks import trained_blocks
 from nestgraph.lowering.emission import Emission
-from nestgraph.lowering.extents import CONVOLUTIONS, by_unit, emit_reshaped
+from nestgraph.lowering.extents import CONVOLUTIONS, by_unit, emit_reshaped, sweeps_places
 from nestgraph.lowering.tensors import as_tensor
 from nestgraph.spec import Conv, Dense, Lookup, OneToOne, Projection
 from nestgraph.spec.arrays import AnyArray
@@ -52,6 +52,10 @@ def _emit_kernels(emission: Emission, projection: Conv, source: fx.Node, bias: f
     convolve = CONVOLUTIONS[len(projection.kernel)]
     sweep = (projection.stride, projection.padding, projection.dilation)
     blocks = trained_blocks(emission.network, projection.name) if emission.masked else None
+    if blocks is None and sweeps_places(projection):
+        weight = emission.call(torch.flatten, emission.weight(projection), 1)
+        sums = emission.call(functional.linear, emission.call(torch.movedim, source, 1, 2), weight, bias)
+        return emission.call(torch.movedim, sums, 2, 1)
     if blocks is None:
         return emission.call(convolve, source, emission.weight(projection), bias, *sweep)
     path, columns = emission.projections[projection.name], emission.network.connection_columns(projection.name)
