@@ -8,6 +8,7 @@ import numpy as np
 from nestgraph.edits.layers import Block, UnitValues
 from nestgraph.edits.units import AddUnits
 from nestgraph.errors import EditError
+from nestgraph.graph.heads import links_of
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.projection import Projection
@@ -29,18 +30,16 @@ def check_apart(structure: Structure, recipe: str, layers: Iterable[str]) -> Non
 
 
 def check_headless(structure: Structure, layers: Iterable[str]) -> None:
-    """Refuse layers that heads compare or mix, where a unit alone has no slot and no head of its own.
+    """Refuse heads, which are copied with queries and keys that are not coupled to them.
 
     Raises:
-        EditError: a layer is one of heads, or of their queries and keys, or of what they mix.
+        EditError: a layer is one of heads.
     """
     for layer in layers:
-        around = (*structure.incoming(layer), *structure.outgoing(layer))
-        found = next((projection for projection in around if projection.matches or projection.mixes), None)
-        if found is not None:
+        if structure.matches(layer):
             raise EditError(
-                f"copies of units of {layer!r}: expected layers beside heads of attention, got one that projection "
-                f"{found.name!r} leads to or from: grow_head adds a head with all that is its own"
+                f"copies of units of {layer!r}: expected units beside heads of attention, got a layer of heads: "
+                "split_head copies one with its queries, keys and values, grow_head adds one"
             )
 
 
@@ -51,19 +50,20 @@ class Copies:
     Attributes:
         models: by layer in the order of layers, the (copy, model) of each new unit.
         ids: the id of each new unit, by (layer, copy, model).
+        slots: of queries and keys the slot of each copy, by (layer of heads, head, copy, slot of the model).
     """
 
     models: Mapping[str, Sequence[tuple[int, int]]]
     ids: Mapping[tuple[str, int, int], int]
+    slots: Mapping[tuple[str, int, int, int], int]
 
     @classmethod
     def plan(cls, structure: Structure, strands: Sequence[Mapping[str, AnyArray]]) -> "Copies":
         """One copy of each strand, which is what `coupled` gives; a strand may occur many times.
 
         Raises:
-            EditError: heads compare or mix a layer of a strand.
+            EditError: queries or keys meet units which are not copied.
         """
-        check_headless(structure, {layer for strand in strands for layer in strand})
         models: dict[str, list[tuple[int, int]]] = {}
         for copy, strand in enumerate(strands):
             for layer, units in strand.items():
@@ -73,7 +73,8 @@ class Copies:
             fresh = structure.fresh_ids(layer, len(pairs))
             ids |= {(layer, *pair): unit for pair, unit in zip(pairs, fresh, strict=True)}
         ids |= _tied_ids(structure, models)
-        return cls({name: models[name] for name in structure.layer_names if name in models}, ids)
+        ordered = {name: models[name] for name in structure.layer_names if name in models}
+        return cls(ordered, ids, _fresh_slots(structure, ordered))
 
     def of(self, layer: str) -> AnyArray:
         """(k,) int64: the ids of a layer's new units."""
@@ -85,12 +86,17 @@ class Copies:
         return structure.unit_columns(layer).positions(models)
 
     def edits(
-        self, structure: Structure, values: Callable[[str], UnitValues], block: "BlockMaker"
+        self,
+        structure: Structure,
+        values: Callable[[str], UnitValues],
+        block: "BlockMaker",
     ) -> tuple[list[AddUnits], Structure]:
         """The edits that add the new units, a layer each, and what they lead to.
 
         Each unit is linked by one-to-one projections as its model is: to its own copy of the model's source, or to
-        the source itself where that has none.
+        the source itself where that has none. A query and a key that meet at a slot of a head do so at a slot of their
+        own, or at that of their models where the head is copied with them; what a head mixes has the head of its
+        model, or its copy.
 
         Args:
             structure: the network that has the models.
@@ -102,7 +108,7 @@ class Copies:
         for layer in self.models:
             sides = [(p, 0) for p in structure.incoming(layer)] + [(p, 1) for p in structure.outgoing(layer)]
             blocks = {
-                p.name: self._links(structure, p, axis) if p.couples else block(structure, p, axis)
+                p.name: self._links(structure, p, axis) if p.couples or p.mixes else block(structure, p, axis)
                 for p, axis in sides
                 if p.weighted
             }
@@ -125,8 +131,80 @@ class Copies:
         ]
         return Block.of(part.relinked(np.array(links, np.int64)))
 
+    def slotted(
+        self, structure: Structure, match: Projection, end: int, shares: Sequence[float] | None = None
+    ) -> Block | None:
+        """The links of new units of an end of a match: each as its model's, between the new units.
+
+        A copied head is linked at the slots of its model once it comes itself, and a query or key of it only then.
+
+        Args:
+            structure: the network whose links those of the models are.
+            match: the projection.
+            end: at which the new units are.
+            shares: by copy, what its links have of their scale; all where not given.
+        """
+        columns, layer = links_of(structure, match), match.ends[end]
+        rows: dict[int, list[int]] = {}
+        for row, unit in enumerate(columns.ids(end).tolist()):
+            rows.setdefault(unit, []).append(row)
+        found: list[tuple[int, int]] = []
+        links: list[tuple[int, int, int]] = []
+        for copy, model in self.models[layer]:
+            for row in rows.get(model, ()):
+                unit, head, slot = columns.links[row].tolist()
+                if end == 0:
+                    links.append((self.ids.get((match.source, copy, unit), unit), self.ids[layer, copy, head], slot))
+                elif (match.target, copy, head) not in self.ids:
+                    links.append((self.ids[layer, copy, unit], head, self.slots[match.target, head, copy, slot]))
+                else:
+                    continue
+                found.append((copy, row))
+        if not found:
+            return None
+        part = columns.chosen(np.array([row for _, row in found]))
+        if shares is not None and end == 1 and match.scales:
+            part = part.with_weight(part.weight * np.array([shares[copy] for copy, _ in found], np.float32))
+        return Block.of(part.relinked(np.array(links, np.int64)).ordered())
+
 
 BlockMaker = Callable[[Structure, Projection, int], Block | None]
+
+
+def _fresh_slots(
+    structure: Structure, models: Mapping[str, Sequence[tuple[int, int]]]
+) -> dict[tuple[str, int, int, int], int]:
+    """The slots of copies of queries and keys, behind all that their head has; see `Copies.slots`.
+
+    Raises:
+        EditError: a copy would meet nothing, as what its model meets is not copied.
+    """
+    found: dict[tuple[str, int, int, int], int] = {}
+    matches = [p for p in structure.projections_by_name.values() if p.matches]
+    for heads in dict.fromkeys(p.target for p in matches if p.source in models):
+        both = [(p, links_of(structure, p)) for p in matches if p.target == heads]
+        free: dict[int, int] = {}
+        for _, links in both:
+            for _, head, slot in links.links.tolist():
+                free[head] = max(free.get(head, 0), slot + 1)
+        copied_heads = set(models.get(heads, ()))
+        copied = [dict[tuple[int, int, int], int](), dict[tuple[int, int, int], int]()]
+        for side, (match, links) in zip(copied, both, strict=True):
+            for copy, model in models.get(match.source, ()):
+                at = links.links[links.ids(1) == model, 1:].tolist()
+                side.update({(head, copy, slot): model for head, slot in at if (copy, head) not in copied_heads})
+        living = [{(head, slot) for _, head, slot in links.links.tolist()} for _, links in both]
+        for side, other, there, (match, _) in zip(copied, copied[::-1], living[::-1], both, strict=True):
+            alone = [key for key in side if key not in other and (key[0], key[2]) in there]
+            if alone:
+                raise EditError(
+                    f"copies of units of {match.source!r}: expected queries and keys that come together, got unit "
+                    f"{side[alone[0]]}, which meets at a slot of {heads!r} what is not copied, such as an input"
+                )
+        for key in sorted(copied[0].keys() | copied[1].keys()):
+            found[heads, *key] = free[key[0]]
+            free[key[0]] += 1
+    return found
 
 
 def _tied_ids(structure: Structure, models: Mapping[str, Sequence[tuple[int, int]]]) -> dict[tuple[str, int, int], int]:

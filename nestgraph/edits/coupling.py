@@ -6,7 +6,7 @@ active one-to-one links join, through any number of layers, are *coupled*. Input
 places in the data, the latter what the network answers.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -47,19 +47,43 @@ def coupled(structure: Structure, layer: str, units: Sequence[int] | AnyArray) -
     Raises:
         EditError: a unit does not live.
     """
-    chosen = chosen_units(structure, layer, units)
-    found = {layer: chosen}
-    fresh = [(layer, chosen)] if _hidden(structure, layer) else []
+    found = {layer: chosen_units(structure, layer, units)}
+    if _hidden(structure, layer):
+        found = _reached(found, lambda near, ids: _partners(structure, near, ids))
+    order = [name for name in structure.layer_names if name in found and name != layer] if len(found) > 1 else []
+    return {name: found[name] for name in (layer, *order)}
+
+
+def linked_to(structure: Structure, units: Mapping[str, AnyArray], but: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
+    """The hidden units that active one-to-one links join to some, and these, whatever meets or mixes them.
+
+    Args:
+        structure: the network.
+        units: ids by layer.
+        but: where the way does not lead on.
+    """
+
+    def partners(near: str, ids: AnyArray) -> Iterator[tuple[str, AnyArray]]:
+        for far, found in _along_links(structure, near, ids):
+            yield far, np.setdiff1d(found, but.get(far, found[:0]))
+
+    return _reached(units, partners)
+
+
+def _reached(
+    units: Mapping[str, AnyArray], partners: Callable[[str, AnyArray], Iterable[tuple[str, AnyArray]]]
+) -> dict[str, AnyArray]:
+    """Units by layer, and all to which steps lead from them."""
+    found, fresh = dict(units), list(units.items())
     while fresh:
         near, ids = fresh.pop()
-        for far, partners in _partners(structure, near, ids):
-            known = found.get(far, partners[:0])
-            new = np.setdiff1d(partners, known)
+        for far, others in partners(near, ids):
+            known = found.get(far, others[:0])
+            new = np.setdiff1d(others, known)
             if len(new):
                 found[far] = np.concatenate([known, new])
                 fresh.append((far, new))
-    order = [name for name in structure.layer_names if name in found and name != layer] if len(found) > 1 else []
-    return {name: found[name] for name in (layer, *order)}
+    return found
 
 
 def check_free(structure: Structure, who: str, layers: Iterable[str]) -> None:
@@ -118,12 +142,8 @@ def _hidden(structure: Structure, layer: str) -> bool:
 
 
 def _partners(structure: Structure, layer: str, ids: AnyArray) -> Iterable[tuple[str, AnyArray]]:
-    """The hidden units that links join to units of a layer, by projection."""
-    for projection in (*structure.incoming(layer), *structure.outgoing(layer)):
-        near, far = (1, projection.source) if projection.target == layer else (0, projection.target)
-        links = live_links(structure, projection.name)
-        if len(links) and _hidden(structure, far):
-            yield far, links[np.isin(links[:, near], ids), 1 - near]
+    """The hidden units that come and go with units of a layer, by projection."""
+    yield from _along_links(structure, layer, ids)
     for projection in structure.outgoing(layer):
         # A head takes the units that it mixes along; none of these takes its head.
         if projection.mixes and _hidden(structure, projection.target):
@@ -131,6 +151,15 @@ def _partners(structure: Structure, layer: str, ids: AnyArray) -> Iterable[tuple
             yield projection.target, links[np.isin(links[:, 0], ids), 1]
         if projection.matches:
             yield from ((far, met) for far, met in met_by(structure, projection, ids) if _hidden(structure, far))
+
+
+def _along_links(structure: Structure, layer: str, ids: AnyArray) -> Iterator[tuple[str, AnyArray]]:
+    """The hidden units that one-to-one links join to units of a layer, by projection."""
+    for projection in (*structure.incoming(layer), *structure.outgoing(layer)):
+        near, far = (1, projection.source) if projection.target == layer else (0, projection.target)
+        links = live_links(structure, projection.name)
+        if len(links) and _hidden(structure, far):
+            yield far, links[np.isin(links[:, near], ids), 1 - near]
 
 
 def live_links(structure: Structure, projection: str) -> AnyArray:

@@ -8,7 +8,7 @@ import numpy as np
 
 from nestgraph.edits.batch import Batch
 from nestgraph.edits.connections import SetMask, chosen_entries
-from nestgraph.edits.copying import Copies
+from nestgraph.edits.copying import Copies, check_headless
 from nestgraph.edits.coupling import check_free, chosen_units, coupled
 from nestgraph.edits.edit import recipe_function
 from nestgraph.edits.layers import Block, UnitValues
@@ -88,6 +88,7 @@ def grow_unit(
     model = structure.units(layer)[-1:] if like is None else chosen_units(structure, layer, [like])
     strand = coupled(structure, layer, model)
     check_free(structure, f"grow_unit on {layer!r}", strand)
+    check_headless(structure, strand)
     growth = _Growth(structure, layer, weights, Copies.plan(structure, [strand]))
     growth.check_weights()
     edits, grown = growth.copies.edits(structure, lambda name: (values or {}) if name == layer else {}, growth.block)
@@ -106,6 +107,8 @@ class _Growth:
 
     def block(self, grown: Structure, projection: Projection, axis: int) -> Block | None:
         """The given weights of each new unit at an axis of a projection; dormant from partners that came before."""
+        if projection.matches:
+            return self.copies.slotted(grown, projection, axis)
         if projection.name not in self.weights or self._axis(projection) != axis:
             return None
         shape = list(self.structure.connection_columns(projection.name).weight.shape)
@@ -165,7 +168,7 @@ class _Growth:
     def _projections(self, layer: str, axis: int) -> list[str]:
         """The names of the projections at a side of a layer whose weights can be given."""
         sides = (self.structure.incoming, self.structure.outgoing)
-        return [p.name for p in sides[axis](layer) if p.weighted and not p.couples]
+        return [p.name for p in sides[axis](layer) if p.weighted and not p.listed]
 
     def _refuse(self, problem: str) -> NoReturn:
         raise EditError(f"grow_unit on {self.layer!r}: {problem}")
@@ -189,7 +192,7 @@ def restore_inputs(structure: Structure, layer: str, units: Sequence[int] | AnyA
     if not fits or not np.isin(given, absent).all() or len(np.unique(given)) < len(given):
         got = str(given.tolist())[:80]
         raise EditError(f"restore_inputs on {layer!r}: expected distinct absent features of an input layer, got {got}")
-    readers = [p.name for p in structure.outgoing(layer) if not p.couples]
+    readers = [p.name for p in structure.outgoing(layer) if not p.listed]
     if not readers:
         raise EditError(f"restore_inputs on {layer!r}: expected a dense projection or convolution out of it, got none")
     if not len(given):

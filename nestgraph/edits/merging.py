@@ -1,7 +1,7 @@
 """The recipe function that makes units which compute the same one."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from nestgraph.edits.layers import AddProjection, Block, RemoveProjection
 from nestgraph.edits.preserving import preserving
 from nestgraph.edits.units import RemoveUnits
 from nestgraph.errors import EditError
+from nestgraph.graph.columns import Slotted
+from nestgraph.graph.heads import sides
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.projection import Projection
@@ -48,12 +50,17 @@ def merge_twins(structure: Structure, layer: str) -> Batch:
         )
     sums: list[AnyEdit] = []
     later: list[AnyEdit] = []
+    heirs = {int(ids[place]): int(ids[first[place]]) for place in gone}
     for projection in structure.outgoing(layer):
-        if not projection.couples:
+        if not projection.listed:
             sums.append(_summed(structure, projection.name, first, gone))
-        else:
+        elif not projection.matches:
             sums.append(RemoveProjection(projection=projection.name))
-            later.append(_relinked(structure, projection, {int(ids[place]): int(ids[first[place]]) for place in gone}))
+            later.append(_relinked(structure, projection, heirs))
+    for heads in dict.fromkeys(p.target for p in structure.outgoing(layer) if p.matches):
+        for edit in _rematched(structure, layer, heads, heirs):
+            sums.append(RemoveProjection(projection=edit.projection.name))
+            later.append(edit)
     removal = RemoveUnits(layer=layer, units=ids[gone])
     return Batch(edits=(*sums, removal, *later), title=f"merge {len(gone)} twins of {layer}")
 
@@ -104,6 +111,49 @@ def _among(places: AnyArray, count: int) -> AnyArray:
     marks = np.zeros(count, bool)
     marks[places] = True
     return marks
+
+
+def _rematched(structure: Structure, layer: str, heads: str, heirs: Mapping[int, int]) -> Iterator[AddProjection]:
+    """The matches of a layer of heads with the links of some units led from others.
+
+    A slot at which two units then meet that met at another slot of the head goes, and adds its scale to that one.
+    """
+    both = {match: columns for side in sides(structure, heads).values() for match, columns in side}
+    led = {match: columns.links.copy() for match, columns in both.items()}
+    for match, links in led.items():
+        if match.source == layer:
+            links[:, 0] = [heirs.get(unit, unit) for unit in links[:, 0].tolist()]
+    kept = {match: np.ones(len(links), bool) for match, links in led.items()}
+    weights = {match: columns.weight.copy() for match, columns in both.items()}
+    if len(both) == 2:
+        (query, asked), (key, known) = both.items()
+        for row, other, heir in _met_again((asked, led[query]), (known, led[key])):
+            if known.weight[heir[1]]:
+                weights[query][heir[0]] += asked.weight[row] * known.weight[other] / known.weight[heir[1]]
+                kept[query][row] = kept[key][other] = False
+    for match, columns in both.items():
+        if match.source == layer or not kept[match].all():
+            again = columns.with_weight(weights[match]).relinked(led[match]).chosen(np.flatnonzero(kept[match]))
+            yield AddProjection(projection=match, connections=Block.of(again))
+
+
+def _met_again(
+    query: tuple[Slotted, AnyArray], key: tuple[Slotted, AnyArray]
+) -> Iterator[tuple[int, int, tuple[int, int]]]:
+    """The rows of both sides of each slot at which a new link makes units meet again, and the rows where they met.
+
+    A side is its columns and what its links become.
+    """
+    there = {slot: row for row, slot in enumerate(key[0].keys.tolist())}
+    met: dict[tuple[int, int, int], tuple[int, int]] = {}
+    for row, slot in enumerate(query[0].keys.tolist()):
+        other = there.get(slot)
+        if other is not None:
+            links, beside = query[1][row].tolist(), key[1][other].tolist()
+            heir = met.setdefault((links[1], links[0], beside[0]), (row, other))
+            new = links != query[0].links[row].tolist() or beside != key[0].links[other].tolist()
+            if heir != (row, other) and new:
+                yield row, other, heir
 
 
 def _relinked(structure: Structure, projection: Projection, heirs: Mapping[int, int]) -> AddProjection:

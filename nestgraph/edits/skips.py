@@ -9,6 +9,7 @@ from nestgraph.edits.naming import free_name
 from nestgraph.edits.preserving import preserving
 from nestgraph.errors import EditError
 from nestgraph.graph.geometry import output_size
+from nestgraph.graph.heads import summed_size
 from nestgraph.graph.projections import meaning_of
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.extents import Size, along_all
@@ -45,7 +46,7 @@ def insert_skip(
 
 
 def _record(structure: Structure, source: str, target: str, one_to_one: bool, name: str) -> Projection:
-    given, wanted = output_size(structure.layer(source)), structure.layer(target).size
+    given, wanted = output_size(structure.layer(source)), summed_size(structure, target)
     if one_to_one and given == wanted:
         return OneToOne(source=source, target=target, name=name, trained=True)
     if wanted is None and not one_to_one:

@@ -11,7 +11,7 @@ from nestgraph.graph.topology import Node
 from nestgraph.spec.layer import Layer
 from nestgraph.spec.projection import Projection
 
-NESTED = ("weights", "areas")
+NESTED = ("weights", "areas", "slots")
 EDGE = ("weight", "connections", "projections", *NESTED)
 UNIT = ("layer", "kind")
 

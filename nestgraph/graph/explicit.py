@@ -11,7 +11,7 @@ from pydantic_core import from_json
 
 from nestgraph.errors import RecordError, StructureError
 from nestgraph.graph.annotations import NESTED, Edge, check_sums, check_unit, present, read_edge, table
-from nestgraph.graph.columns import ConnectionColumns, UnitColumns
+from nestgraph.graph.columns import ConnectionColumns, Slotted, UnitColumns
 from nestgraph.graph.columns.areas import shortest
 from nestgraph.graph.projections import meaning_of
 from nestgraph.graph.structure import Structure
@@ -43,8 +43,8 @@ def plain_graph(structure: Structure) -> "nx.DiGraph[str]":
     """An ordinary graph for file formats that take text and numbers only, such as GraphML; `from_graph` reads it.
 
     Nodes are called `layer:id`. Attributes are those of `network.graph`, with `projections` as names between spaces
-    and `weights` and `areas` as JSON. The records of layers and projections, and the interface where one is recorded,
-    are attributes of the graph, as JSON. It holds every edge as Python objects, about 1 kB each.
+    and `weights`, `areas` and `slots` as JSON. The records of layers and projections, and the interface where one is
+    recorded, are attributes of the graph, as JSON. It holds every edge as Python objects, about 1 kB each.
 
     Lost are the areas of pairs without an active connection, links without one, and which ids were used before.
     """
@@ -268,6 +268,8 @@ def _connection_columns(structure: Structure, projection: Projection, edges: Seq
             f"argument {projection.name!r} expected an edge from each unit of {projection.source!r} to each of "
             f"{projection.target!r}, got {len(edges)}"
         )
+    if projection.matches:
+        return _slotted(structure, projection, edges)
     targets = target.positions(np.array([edge.target[1] for edge in edges], np.int64))
     sources = source.positions(np.array([edge.source[1] for edge in edges], np.int64))
     columns = meaning.kind.between(targets, sources, meaning.ends, meaning.inner)
@@ -282,13 +284,42 @@ def _connection_columns(structure: Structure, projection: Projection, edges: Seq
     return columns.with_area(_area(structure, projection, edges)) if projection.areas else columns
 
 
+def _slotted(structure: Structure, match: Projection, edges: Sequence[Edge]) -> ConnectionColumns:
+    """The links of a match, each at a slot that its edge names."""
+    links, weights, masks = [np.zeros((0, 3), np.int64)], [np.zeros(0, np.float32)], [np.zeros(0, bool)]
+    for edge in edges:
+        weight, mask = _block(structure, match, edge)
+        slots = _slots(match, edge)
+        links.append(np.array([(edge.source[1], edge.target[1], slot) for slot in slots], np.int64))
+        weights.append(weight.reshape(-1))
+        masks.append(mask.reshape(-1))
+    return Slotted.of(*(np.concatenate(arrays) for arrays in (weights, masks, links))).ordered()
+
+
+def _slots(match: Projection, edge: Edge) -> Sequence[int]:
+    """At which slots of a head an edge of a match leads."""
+    given = table(edge.data, "slots")
+    known = given.get(match.name)
+    slots = cast("Sequence[Any]", known) if isinstance(known, list | tuple) else [known]
+    if not slots or not all(type(slot) is int and 0 <= slot < 2**31 for slot in slots):
+        edge.refuse(
+            f"expected slots of {match.name!r}, whole numbers from 0 up, got {str(dict(given))[:80]}: "
+            f"slots={{{match.name!r}: [0]}} says at which slot of its head a unit stands"
+        )
+    return slots
+
+
 def _block(structure: Structure, projection: Projection, edge: Edge) -> tuple[AnyArray, AnyArray]:
     """The weights and the mask that a projection carries of an edge."""
     if not projection.weighted:
         return np.zeros((), np.float32), np.zeros((), bool)
     shape = meaning_of(structure, projection).inner
+    if projection.matches and (count := len(_slots(projection, edge))) > 1:
+        shape = (count,)
     if projection.name in table(edge.data, "areas") and not projection.areas:
         edge.refuse(f"expected areas of convolutions, got one of {projection.name!r}")
+    if projection.name in table(edge.data, "slots") and not projection.matches:
+        edge.refuse(f"expected slots of queries and keys, got some of {projection.name!r}")
     values = _objects(edge.block(projection.name))
     active = np.asarray(values != None)  # noqa: E711  (elementwise)
     if values.shape not in ((), shape):

@@ -78,7 +78,9 @@ def same_area(before: AnyArray | None, after: AnyArray | None) -> bool:
 
 
 def unequal(values: AnyArray, later: AnyArray) -> AnyArray:
-    """Bool: where float32 arrays differ bit by bit."""
+    """Bool: where float32 arrays differ bit by bit; everywhere where they are of other shapes."""
+    if values.shape != later.shape:
+        return np.ones(len(values), bool)
     return values.view(np.uint32) != later.view(np.uint32)
 
 

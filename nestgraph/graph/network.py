@@ -64,8 +64,9 @@ class Network(Structure):
 
         Args:
             graph: nodes may carry columns (`bias`, ...); edges carry `weight`, or `weights` as nested lists by
-                projection for kernels, as `network.graph` shows them. All that they say is carried or refused by name:
-                another attribute, a projection that is not there, a layer or a count that is another.
+                projection for kernels, and `slots` by projection where they lead to heads of attention, as
+                `network.graph` shows them. All that they say is carried or refused by name: another attribute, a
+                projection that is not there, a layer or a count that is another.
             layers: records of the layers. One that is missing is inferred: without incoming edges an input, without
                 outgoing edges an output of neurons, else neurons with ReLU.
             projections: records of the projections. Where there are none, each is dense, of the names that edges give.

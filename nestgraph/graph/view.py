@@ -74,8 +74,9 @@ class UnitGraph(nx.DiGraph):  # type: ignore[type-arg]
 
     Node attributes: `layer`, `kind`, and the unit's columns (`bias`, ...). Edge attributes: `weight` (the sum of the
     edge's weights), `connections` (how many are active), `projections` (their names), where an edge carries more than
-    one number, `weights` (numbers or nested lists by projection; None where dormant), and, where a convolution is
-    computed at some positions only, `areas` (nested lists by projection). Any networkx algorithm runs on it.
+    one number, `weights` (numbers or nested lists by projection; None where dormant), where a convolution is computed
+    at some positions only, `areas` (nested lists by projection), and where it leads to heads of attention, `slots`
+    (lists by projection, a weight for each). Any networkx algorithm runs on it.
     Copies, subgraph copies and reversed copies are ordinary `networkx.DiGraph` objects.
     """
 
@@ -257,6 +258,9 @@ class _Neighbours(Mapping[Node, dict[str, Any]]):
         areas = {p.name: edge_area(self._structure, p, source[1], target[1]) for p in projections}
         if any(area is not None for area in areas.values()):
             attributes["areas"] = {name: area.tolist() for name, area in areas.items() if area is not None}
+        slots = {p.name: edge_slots(self._structure, p, source[1], target[1]) for p in projections if p.matches}
+        if slots:
+            attributes["slots"] = {name: found.tolist() for name, found in slots.items() if found is not None}
         return Attributes(attributes)
 
     def copy(self) -> dict[Node, dict[str, Any]]:
@@ -265,15 +269,18 @@ class _Neighbours(Mapping[Node, dict[str, Any]]):
 
 
 def edge_block(structure: Structure, projection: Projection, source: int, target: int) -> tuple[AnyArray, AnyArray]:
-    """The weight and mask block (a scalar, a kernel, or one weight a pixel) between two units given by id.
+    """The weight and mask block (a scalar, a kernel, or one weight a pixel or slot) between two units given by id.
 
     An argument joins units without a connection: weight 0 and dormant.
     """
     columns, ends = structure.wired(projection.name)
-    index = columns.index(np.array([ends.target.position[target]]), np.array([ends.source.position[source]]), ends)
-    if not len(index[0]):
-        return np.zeros((), np.float32), np.zeros((), bool)
-    return np.asarray(columns.weight[index][0]), np.asarray(columns.mask[index][0])
+    return columns.between_two(ends.target.position[target], ends.source.position[source], ends)
+
+
+def edge_slots(structure: Structure, projection: Projection, source: int, target: int) -> AnyArray | None:
+    """(k,): at which slots of a head a unit stands; None for a projection without slots."""
+    columns, ends = structure.wired(projection.name)
+    return columns.slots_between(ends.target.position[target], ends.source.position[source], ends)
 
 
 def edge_area(structure: Structure, projection: Projection, source: int, target: int) -> AnyArray | None:

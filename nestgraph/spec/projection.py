@@ -89,6 +89,16 @@ class Projection(Record):
         return self.weighted and not self.gates and not self.matches
 
     @property
+    def listed(self) -> bool:
+        """Whether the pairs of units that it joins are listed, rather than all that its layers have."""
+        return self.couples or self.matches or self.mixes
+
+    @property
+    def scales(self) -> bool:
+        """Whether a share of what a unit brings to its target is a share of its weights."""
+        return self.weighted and not self.couples
+
+    @property
     def flops(self) -> int:
         """FLOPs of one application of a connection: a multiplication, and an addition where it has a weight."""
         return 2 if self.learns and not self.gates else 1
@@ -265,6 +275,11 @@ class Match(Projection):
     def flops(self) -> int:
         """See `Projection.flops`."""
         return 2
+
+    @property
+    def scales(self) -> bool:
+        """See `Projection.scales`: that of queries, as a product has one scale."""
+        return self.side == "query"
 
     @property
     def words(self) -> str:

@@ -4,7 +4,7 @@ import networkx as nx
 import numpy as np
 
 from nestgraph.graph.columns import Links
-from nestgraph.spec import Argument
+from nestgraph.spec import Argument, Match
 
 
 def connections_of(network, projection):
@@ -16,6 +16,9 @@ def connections_of(network, projection):
                 if source == target or not network.layer(projection.target).unitwise:
                     yield source, target, np.float32(0), np.False_, None
         return
+    if isinstance(projection, Match):
+        yield from met(columns)
+        return
     if isinstance(columns, Links):
         for place, (source, target) in enumerate(columns.links.tolist()):
             yield source, target, columns.weight[place], columns.mask[place], None
@@ -24,6 +27,22 @@ def connections_of(network, projection):
         for column, source in enumerate(network.units(projection.source).tolist()):
             area = None if columns.area is None else columns.area[row, column % columns.area.shape[1]]
             yield source, target, columns.weight[row, column], columns.mask[row, column], area
+
+
+def met(columns):
+    """The connections of a match: a number, or several where two units meet at several slots."""
+    for source, target in sorted({(source, target) for source, target, _ in columns.links.tolist()}):
+        places = np.flatnonzero((columns.links[:, :2] == (source, target)).all(axis=1))
+        places = places[0] if len(places) == 1 else places
+        yield source, target, columns.weight[places], columns.mask[places], None
+
+
+def slots_of(network, projection, source, target):
+    """The slots at which a match joins two units, by its name; empty for other projections."""
+    if not isinstance(projection, Match):
+        return {}
+    links = network.connection_columns(projection.name).links.tolist()
+    return {projection.name: [slot for *ends, slot in links if ends == [source, target]]}
 
 
 def explicit_graph(network):
@@ -44,13 +63,16 @@ def explicit_graph(network):
                     "connections": old["connections"] + int(mask.sum()),
                     "projections": (*old["projections"], projection.name),
                     "blocks": old.get("blocks", {}) | {projection.name: np.where(mask, weight, None).tolist()},
+                    "slots": old.get("slots", {}) | slots_of(network, projection, source, target),
                     "areas": old.get("areas", {}) | ({} if area is None else {projection.name: area.tolist()}),
                 }
                 graph.add_edge(*ends, **data)
     for _, _, data in graph.edges(data=True):
-        blocks, areas = data.pop("blocks"), data.pop("areas")
+        blocks, areas, slots = data.pop("blocks"), data.pop("areas"), data.pop("slots")
         if len(blocks) > 1 or any(isinstance(block, list) for block in blocks.values()):
             data["weights"] = blocks
         if areas:
             data["areas"] = areas
+        if slots:
+            data["slots"] = slots
     return graph

@@ -13,6 +13,7 @@ from nestgraph.graph import Network
 from nestgraph.graph.explicit import plain_graph
 from tests.laws import quick
 from tests.strategies import networks
+from tests.strategies.networks import EVERY
 
 
 def written(write, read):
@@ -64,7 +65,7 @@ def records(network):
 
 @pytest.mark.parametrize("convert", EXACT.values(), ids=EXACT)
 @quick(12)
-@given(network=networks())
+@given(network=networks(EVERY))
 def test_a_plain_graph_comes_back_bit_for_bit(network, convert, tmp_path_factory):
     assume(all(network.connection_columns(name).area is None for name in network.projection_names))
     read = convert(plain_graph(network), tmp_path_factory.mktemp("graph") / "graph")
@@ -79,7 +80,7 @@ def test_areas_come_back_as_from_the_view(network):
 
 
 @quick(15)
-@given(network=networks())
+@given(network=networks(EVERY))
 def test_the_view_itself_goes_where_nested_values_may(network):
     expected = Network.from_graph(network.graph, *records(network))
     for convert in (through_json(nx.node_link_data, nx.node_link_graph), tables):
@@ -87,7 +88,7 @@ def test_the_view_itself_goes_where_nested_values_may(network):
 
 
 @quick(10)
-@given(network=networks())
+@given(network=networks(EVERY))
 def test_matrices_are_those_of_a_copy(network):
     view, copy = network.graph, nx.DiGraph(network.graph)
     for weight in ("weight", "connections", None):
@@ -120,11 +121,12 @@ def test_layers_and_projections_are_inferred_in_a_plain_graph_without_records():
         (nx.DiGraph([("x:0", "y:9999999999999999")]), "id from 0 up"),
         (nx.DiGraph([("x:0", ("y", 0))]), "nodes called 'layer:id'"),
         (nx.DiGraph([("x y:0", "y:0")]), r"nodes \(layer name, id\), got name"),
-        (plain(weights="["), "weights and areas of an edge as JSON"),
-        (plain(weights={"x_to_y": 1.0}), "weights and areas of an edge as JSON"),
-        (plain(weights="[" * 100_000), "weights and areas of an edge as JSON"),
+        (plain(weights="["), "weights and areas and slots of an edge as JSON"),
+        (plain(weights={"x_to_y": 1.0}), "weights and areas and slots of an edge as JSON"),
+        (plain(weights="[" * 100_000), "weights and areas and slots of an edge as JSON"),
         (plain(weights="[1]"), "weights by projection name"),
         (plain(areas='{"x_to_y": "no"}'), "expected areas of convolutions, got one of 'x_to_y'"),
+        (plain(slots='{"x_to_y": [0]}'), "expected slots of queries and keys, got some of 'x_to_y'"),
         (nx.DiGraph(plain(), layers="[{}]"), "layers of the graph as JSON, got 0"),
         (nx.DiGraph(plain(), projections=7), "projections of the graph as JSON"),
     ],

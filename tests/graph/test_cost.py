@@ -8,28 +8,44 @@ from hypothesis import given
 from nestgraph.edits import freeze
 from nestgraph.graph import Cost, cost
 from nestgraph.seeds import mlp
-from nestgraph.spec import Argument, OneToOne
+from nestgraph.spec import Argument, Lookup, Match, Mix, OneToOne
 from tests.graph.explicit import connections_of
 from tests.laws import quick
 from tests.strategies import networks
+from tests.strategies.networks import EVERY
 
 
 def counted(network, projection):
     trained, each = getattr(projection, "trained", True), 1 if projection.gates else 2
+    each = 0 if isinstance(projection, Lookup) else each
     if isinstance(projection, Argument):
         return Cost()
+    if isinstance(projection, Match):
+        return counted_match(network, projection)
+    mixes = [p for p in network.incoming(projection.target) if isinstance(p, Mix)]
     size = network.layer(projection.target).size or (1, 1)
+    if mixes:  # summed at the columns of its heads, then mixed for each row
+        size = network.layer(mixes[0].source).size
+        size, each = (size, 2) if isinstance(projection, Mix) else ((size[1],), each)
+        trained = trained and projection.learns
     total = Cost()
     for _, _, _, mask, area in connections_of(network, projection):
         for active in np.ravel(mask):
             positions = int(np.sum(np.ones(size, int) if area is None else area))
-            flops = int(active) * positions * (each if trained else 1)
+            flops = int(active) * positions * (each if trained or isinstance(projection, Mix) else 1)
             total += Cost(0, int(active), 1, int(active and trained), flops)
     return total
 
 
+def counted_match(network, projection):
+    """Two for each slot at each row and column, told with the query."""
+    rows, columns = network.layer(projection.target).size
+    links = len(network.connection_columns(projection.name).links)
+    return Cost(0, links, links, 0, 2 * links * rows * columns * (projection.side == "query"))
+
+
 @quick(40)
-@given(network=networks())
+@given(network=networks(EVERY))
 def test_cost_is_what_counting_gives(network):
     table = cost(network)
     whole = Cost()
@@ -54,7 +70,7 @@ def test_cost_is_what_counting_gives(network):
 
 
 @quick(20)
-@given(network=networks())
+@given(network=networks(EVERY))
 def test_the_summary_shows_every_layer_and_the_totals(network):
     lines, total = network.summary().splitlines(), cost(network).total
     for name in network.layer_names:

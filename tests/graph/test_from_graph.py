@@ -10,10 +10,11 @@ from nestgraph.edits import respell_areas
 from nestgraph.errors import NestgraphError, StructureError, VerificationError
 from nestgraph.graph import Network
 from nestgraph.graph.reference import forward, predict
-from nestgraph.spec import Conv, Dense, Layer
+from nestgraph.spec import Conv, Dense, Layer, Match, Mix, OneToOne, Softmax
 from tests.graph.explicit import explicit_graph
 from tests.laws import assert_same_outputs, quick
 from tests.strategies import networks
+from tests.strategies.networks import EVERY
 
 
 def records(network):
@@ -22,7 +23,7 @@ def records(network):
 
 
 @quick(40)
-@given(network=networks())
+@given(network=networks(EVERY))
 def test_a_network_without_areas_comes_back_bit_for_bit(network):
     assume(all(network.connection_columns(name).area is None for name in network.projection_names))
     for graph in (network.graph, explicit_graph(network), nx.DiGraph(network.graph)):
@@ -301,3 +302,57 @@ def test_an_argument_joins_all_units_or_is_refused(network):
     graph.remove_edge(*joined[0])
     with pytest.raises(StructureError, match="expected an edge from each unit"):
         Network.from_graph(graph, *records(network))
+
+
+def attention(**edge):
+    """x -> q, k, v; one head of s compares q with k at two slots, m mixes v -> y."""
+    graph = nx.DiGraph()
+    graph.add_edges_from(
+        [(("x", 0), (name, unit)) for name, unit in (("q", 0), ("q", 1), ("k", 0), ("v", 0))], weight=1
+    )
+    graph.add_edge(("q", 0), ("s", 0), weight=0.5, slots={"query": [0]})
+    graph.add_edge(("q", 1), ("s", 0), weight=0.25, slots={"query": [1]})
+    graph.add_edge(("k", 0), ("s", 0), weights={"key": [1.0, 2.0]}, slots={"key": [0, 1]})
+    graph.add_weighted_edges_from([(("s", 0), ("m", 0), 1), (("v", 0), ("m", 0), 1), (("m", 0), ("y", 0), 1)])
+    graph.edges[("k", 0), ("s", 0)].update(edge)
+    size = (2,)
+    maps = {"kind": "feature_maps", "size": size}
+    layers = [Layer(name="x", kind="input", features=1, size=size), *(Layer(name=n, **maps) for n in "qkvm")]
+    layers += [Layer(name="s", kind="feature_maps", size=(2, 2), operations=(Softmax(),), bias=False)]
+    layers += [Layer(name="y", kind="neurons", output=True)]
+    projections = [Conv(source="x", target=name, kernel=(1,)) for name in "qkv"]
+    projections += [Match(source="q", target="s", side="query", name="query"), Mix(source="s", target="m")]
+    projections += [Match(source="k", target="s", side="key", name="key"), OneToOne(source="v", target="m")]
+    return graph, layers, [*projections, Dense(source="m", target="y")]
+
+
+def test_a_unit_may_stand_at_several_slots_of_a_head():
+    graph, layers, projections = attention()
+    for edge in [edge for edge in graph.edges if edge[1][0] == "y"]:
+        graph.edges[edge]["weights"] = {"m_to_y": [1.0, 2.0]}
+        del graph.edges[edge]["weight"]
+    network = Network.from_graph(graph, layers, projections)
+    assert network.connection_columns("key").links.tolist() == [[0, 0, 0], [0, 0, 1]]
+    assert network.connection_columns("query").weight.tolist() == [0.5, 0.25]
+    edge = network.graph.edges[("k", 0), ("s", 0)]
+    assert edge == {"weight": 3.0, "connections": 2, "projections": ("key",), "weights": {"key": [1.0, 2.0]},
+                    "slots": {"key": [0, 1]}}  # fmt: skip
+    assert Network.from_graph(network.graph, *records(network)) == network
+
+
+@pytest.mark.parametrize(
+    ("slots", "message"),
+    [
+        (None, "by projection name, got None"),
+        ({}, "expected slots of 'key', whole numbers from 0 up, got {}"),
+        ({"key": []}, "whole numbers from 0 up, got {'key': \\[\\]}"),
+        ({"key": [0, -1]}, "whole numbers from 0 up"),
+        ({"key": [0.0, 1]}, "whole numbers from 0 up"),
+        ({"key": [0, 2**31]}, "whole numbers from 0 up"),
+        ({"key": [0, 1, 2]}, "expected weights of shape \\(3,\\) for 'key', got \\(2,\\)"),
+        ({"keys": [0, 1]}, "slots among key"),
+    ],
+)
+def test_slots_that_are_none_are_refused(slots, message):
+    with pytest.raises(StructureError, match=message):
+        Network.from_graph(*attention(slots=slots))

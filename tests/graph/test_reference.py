@@ -22,16 +22,20 @@ from nestgraph.spec import (
     Layer,
     LocalResponseNorm,
     Lookup,
+    Match,
+    Mix,
     Norm,
     ParametricReLU,
     Pick,
     Pooling,
     Series,
+    Softmax,
     Upsampling,
 )
 from tests.graph.explicit import connections_of
 from tests.laws import quick
 from tests.strategies import inputs_for, networks
+from tests.strategies.networks import EVERY
 
 FUNCTIONS = {
     "relu": lambda x, _: max(x, 0.0),
@@ -58,20 +62,69 @@ def slow_forward(network, sample):
             if layer.kind == "input":
                 outputs[name, unit] = sample[name][unit].astype(float)
                 continue
-            values = {column: array[place].astype(float) for column, array in columns.values.items()}
-            total = np.zeros(layer.size or ()) + values.get("bias", 0.0) + values.get("places", 0.0)
-            for projection in sorted(network.incoming(name), key=lambda each: each.gates):
-                for source, target, weight, mask, area in connections_of(network, projection):
-                    if target == unit and not isinstance(projection, Argument):
-                        given = slow_project(projection, outputs[projection.source, source], weight * mask, layer.size)
-                        given = given * (1 if area is None else area)
-                        total = total * given if projection.gates else total + given
+            total = slow_sum(network, name, unit, outputs)
             if layer.opaque is not None:
                 total = slow_body(network, name, outputs)[0, place]
             outputs[name, unit] = total
         if layer.kind != "input":
             slow_chain(layer, columns, outputs)
     return outputs
+
+
+def slow_sum(network, name, unit, outputs):
+    """A unit's bias, what projections add to it, and what becomes of that by those that multiply it or mix it."""
+    layer, columns = network.layer(name), network.unit_columns(name)
+    place = columns.ids.tolist().index(unit)
+    values = {column: array[place].astype(float) for column, array in columns.values.items()}
+    mix = next((p for p in network.incoming(name) if isinstance(p, Mix)), None)
+    size = layer.size if mix is None else network.layer(mix.source).size[1:]
+    total = np.zeros(size or ()) + values.get("bias", 0.0) + values.get("places", 0.0)
+    total = total + slow_scores(network, name, unit, outputs)
+    for projection in sorted(network.incoming(name), key=lambda each: each.gates):
+        if isinstance(projection, Mix):
+            total = slow_mix(network, projection, unit, outputs, total).reshape(layer.size)
+        elif not isinstance(projection, Match | Argument):
+            for source, target, weight, mask, area in connections_of(network, projection):
+                if target == unit:
+                    read = outputs[projection.source, source]
+                    given = slow_project(projection, read, weight * mask, layer.size)
+                    given = given if mix is None else np.reshape(given, size)
+                    given = given * (1 if area is None else area)
+                    total = total * given if projection.gates else total + given
+    return total
+
+
+def slow_scores(network, name, head, outputs):
+    """How alike queries and keys of a head are, slot by slot, at each row and column; 0 of what is no head."""
+    found = {"query": {}, "key": {}}
+    for match in (p for p in network.incoming(name) if isinstance(p, Match)):
+        columns = network.connection_columns(match.name)
+        for (source, target, slot), weight in zip(columns.links.tolist(), columns.weight, strict=True):
+            if target == head:
+                found[match.side][slot] = np.ravel(outputs[match.source, source]) * weight
+    both = found["query"].keys() & found["key"].keys()
+    return sum((np.outer(found["query"][slot], found["key"][slot]) for slot in both), 0.0)
+
+
+def slow_mix(network, mix, unit, outputs, total):
+    """A unit's sum at all columns, as its head weighs them for each row."""
+    columns = network.connection_columns(mix.name)
+    ((head, weight),) = [
+        (source, weight)
+        for (source, target), weight in zip(columns.links.tolist(), columns.weight, strict=True)
+        if target == unit
+    ]
+    return np.array([math.fsum(row * np.ravel(total)) for row in outputs[mix.source, head]]) * weight
+
+
+def slow_softmax(op, total):
+    result = np.zeros(total.shape)
+    for row, scores in enumerate(total):
+        admitted = [at for at in range(len(scores)) if not op.causal or at <= row]
+        raised = {at: math.exp(scores[at] - max(scores[admitted])) for at in admitted}
+        for at, value in raised.items():
+            result[row, at] = value / math.fsum(raised.values())
+    return result
 
 
 def slow_body(network, name, outputs):
@@ -117,6 +170,8 @@ def slow_operation(op, values, total, unit, sums):
     if isinstance(op, LocalResponseNorm):
         near = range(unit - op.size // 2, unit + (op.size + 1) // 2)
         return total / (op.k + op.alpha / op.size * sum(sums.get(other, 0.0) ** 2 for other in near)) ** op.beta
+    if isinstance(op, Softmax):
+        return slow_softmax(op, total)
     if isinstance(op, Norm):
         own = {column.name: values[column.name] for column in op.columns}
         return slow_norm(op, total, unit, sums) * own.get("gamma", 1.0) + own.get("beta", 0.0)
@@ -217,7 +272,7 @@ def slow_upsample(op, total):
 
 
 @quick(40)
-@given(network=networks())
+@given(network=networks(EVERY))
 def test_forward_is_what_loops_over_units_and_connections_give(network):
     inputs = inputs_for(network, 2, np.random.default_rng(0))
     fast = forward(network, inputs)
@@ -229,7 +284,7 @@ def test_forward_is_what_loops_over_units_and_connections_give(network):
 
 
 @quick(20)
-@given(network=networks())
+@given(network=networks(EVERY))
 def test_sizes_types_and_empty_batches(network):
     inputs = inputs_for(network, 2, np.random.default_rng(0))
     for name, values in forward(network, inputs, np.float32).items():

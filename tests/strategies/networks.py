@@ -512,6 +512,10 @@ def _heads(draw, sketch):
     keys = [
         (unit, head, slot) for unit, (group, slot) in zip(units["k"], wanted["k"], strict=True) for head in heads[group]
     ]
+    if slots[0] > 1 and draw(st.booleans()):  # two units stand at two slots of a head, and meet others there
+        head, free = heads[0][0], 3
+        queries.append((next(unit for unit, *at in queries if at == [head, 0]), head, free))
+        keys.append((next(unit for unit, *at in keys if at == [head, 1]), head, free))
     for side, links in (("query", queries), ("key", keys)):
         match = Match(source=side[0], target="s", side=side)
         columns = Slotted.of(np.full(len(links), 0.5 if side == "query" else 1.0), links=links).ordered()
@@ -538,19 +542,21 @@ FAMILIES = {
     "embedded": _embedded,
     "opaque": _opaque,
     "unitwise": _unitwise,
+    "heads": _heads,
 }
 HEADS = ("heads",)
-"""Attention, which `networks` draws where it is asked for: links to slots are told by no plain graph."""
+EVERY = tuple(FAMILIES)
+PLAIN = tuple(name for name in FAMILIES if name not in HEADS)
 
 
 @st.composite
-def networks(draw, families=tuple(FAMILIES)):
+def networks(draw, families=PLAIN):
     """Verified networks: dense with shortcuts and two inputs, convolutional with areas, residual and so on.
 
     Some have an interface of their own, and an input that nothing reads.
     """
     sketch = Sketch(draw, np.random.default_rng(draw(SEEDS)))
-    (FAMILIES | {"heads": _heads})[draw(sampled_from(families))](draw, sketch)
+    FAMILIES[draw(sampled_from(families))](draw, sketch)
     if draw(st.integers(0, 3)) == 0:
         size = draw(sampled_from((None, (2, 3), (2,), (1, 2, 2))))
         sketch.layer(Layer(name="w", kind="input", features=draw(st.integers(1, 3)), size=size), [])

@@ -252,6 +252,17 @@ class ConnectionColumns(ABC):
     def index(self, targets: AnyArray, sources: AnyArray, ends: Ends) -> tuple[AnyArray, ...]:
         """Where pairs of places lie, in order, as an index of the leading axes; those it cannot join are left out."""
 
+    def between_two(self, target: int, source: int, ends: Ends) -> tuple[AnyArray, AnyArray]:
+        """Weights and mask of what lies between a pair of places: a number, or an array; 0 and dormant where none."""
+        index = self.index(np.array([target]), np.array([source]), ends)
+        if not len(index[0]):
+            return np.zeros((), np.float32), np.zeros((), bool)
+        return np.asarray(self.weight[index][0]), np.asarray(self.mask[index][0])
+
+    def slots_between(self, target: int, source: int, ends: Ends) -> AnyArray | None:  # noqa: ARG002
+        """(k,): the slots by which a pair of places is joined, in the order of its weights; None where none has any."""
+        return None
+
     @abstractmethod
     def spread_out(self, ends: Ends) -> tuple[AnyArray, AnyArray]:
         """Weights and mask (targets, sources, ...) of all pairs, 0 and dormant where a pair has none."""

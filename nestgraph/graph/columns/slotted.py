@@ -34,6 +34,11 @@ class Slotted(Links):
         links = np.stack([ends.source.ids[sources][order], ids, np.arange(len(ids)) - first], 1)
         return cls.of(np.zeros((len(links), *inner), np.float32), np.zeros((len(links), *inner), bool), links)
 
+    def by_target(self, ends: Ends) -> tuple[AnyArray, tuple[AnyArray, ...]]:
+        """See `ConnectionColumns.by_target`: a row for each slot."""
+        places, known = super().by_target(ends)
+        return places, (*known, self.links[:, 2])
+
     @property
     def formed(self) -> bool:
         """See `ConnectionColumns.formed`."""
@@ -68,6 +73,20 @@ class Slotted(Links):
     def relinked(self, links: AnyArray) -> Self:
         """See `Links.relinked`; links are (links, 3)."""
         return self.of(self.weight, self.mask, links.reshape(-1, 3))
+
+    def between_two(self, target: int, source: int, ends: Ends) -> tuple[AnyArray, AnyArray]:
+        """See `ConnectionColumns.between_two`: a number for each slot where a pair has several."""
+        rows = self._of_pair(target, source, ends)
+        if len(rows) < 2:
+            return super().between_two(target, source, ends)
+        return self.weight[rows], self.mask[rows]
+
+    def slots_between(self, target: int, source: int, ends: Ends) -> AnyArray | None:
+        """See `ConnectionColumns.slots_between`."""
+        return self.links[self._of_pair(target, source, ends), 2]
+
+    def _of_pair(self, target: int, source: int, ends: Ends) -> AnyArray:
+        return np.flatnonzero((self.ids(0) == ends.target.ids[target]) & (self.ids(1) == ends.source.ids[source]))
 
     def spread_out(self, ends: Ends) -> tuple[AnyArray, AnyArray]:
         """See `ConnectionColumns.spread_out`: the sum over the slots of a pair."""
