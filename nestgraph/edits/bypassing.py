@@ -19,7 +19,7 @@ from nestgraph.graph.projections import meaning_of
 from nestgraph.graph.reference import project
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.projection import Conv, OneToOne, Projection
+from nestgraph.spec.projection import Conv, OneToOne, Projection, Swept
 
 
 @recipe_function
@@ -125,7 +125,7 @@ class _Joint:
             record = carrier.model_copy(update={**ends, "trained": carrier.learns or other.learns})
             return AddProjection(projection=record, connections=self._linked(weight, mask))
         if isinstance(carrier, OneToOne):
-            swept = carrier.model_dump(include={"kernel", "stride", "padding", "dilation"})
+            swept = carrier.model_dump(include={*Swept.model_fields} - {*Projection.model_fields})
             carrier = Conv.model_validate({**ends, **swept})
         return AddProjection(projection=carrier.model_copy(update=ends), connections=Block(weight=weight, mask=mask))
 

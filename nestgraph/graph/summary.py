@@ -37,9 +37,9 @@ def summary(structure: Structure) -> str:
 
 
 def _source(projection: Projection) -> str:
-    """What a layer reads: `x` before a gate, and behind it whether the weights train."""
+    """What a layer reads: `x` before a gate, and behind it what is special of how."""
     words = f"x {projection.source}" if projection.gates else projection.source
-    return f"{words} (frozen)" if projection.held else words
+    return f"{words} ({', '.join(projection.marks)})" if projection.marks else words
 
 
 def _foot(unmeasured: Sequence[str], uncounted: Sequence[str]) -> str:

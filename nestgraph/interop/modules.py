@@ -8,6 +8,7 @@ from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
 from torch.nn.utils.parametrize import type_before_parametrizations
@@ -15,7 +16,7 @@ from torch.nn.utils.parametrize import type_before_parametrizations
 from nestgraph.interop.elements import Elements
 from nestgraph.interop.pointwise import glu
 from nestgraph.interop.transformer_layers import attention, encoder, encoder_layer
-from nestgraph.interop.vocabulary import convolution, embedding, linear
+from nestgraph.interop.vocabulary import convolution, embedding, linear, transposed_convolution
 from nestgraph.interop.weaving import Weaver
 from nestgraph.lowering import operations
 from nestgraph.lowering.operations import Handler, Row, UncoveredError
@@ -47,6 +48,19 @@ def _convolution(module: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> Handler:
     return row
 
 
+def _transposed(module: nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d) -> Handler:
+    def row(weaver: Weaver, x: Elements, output_size: Any = None) -> Elements:
+        sweep = {"output_padding": module.output_padding, "groups": module.groups, "dilation": module.dilation}
+        if output_size is not None:
+            given: Any = torch.empty(tuple(x.index.shape), device="meta")
+            fields = (module.stride, module.padding, module.kernel_size, len(module.kernel_size), module.dilation)
+            sweep["output_padding"] = cast(Any, module)._output_padding(given, list(output_size), *fields)
+        fixed = (module.weight, module.bias, module.stride, module.padding)
+        return transposed_convolution(weaver, x, *fixed, active=_pruned(module), **sweep)
+
+    return row
+
+
 def _part(module: nn.Module, weaver: Weaver, x: Elements) -> Elements:
     """What the row of a module inside another makes of `x`.
 
@@ -64,6 +78,9 @@ MODULES: ChainMap[type[nn.Module], Row] = ChainMap(
         nn.Conv1d: _convolution,
         nn.Conv2d: _convolution,
         nn.Conv3d: _convolution,
+        nn.ConvTranspose1d: _transposed,
+        nn.ConvTranspose2d: _transposed,
+        nn.ConvTranspose3d: _transposed,
         nn.Embedding: with_attributes(
             embedding, "weight", "padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse"
         ),

@@ -23,6 +23,7 @@ BY_FUNCTION: Mapping[str, int] = {
     **dict.fromkeys(("linear", "layer_norm", "rms_norm"), LAST),
     **{f"conv{axes}d": FIRST for axes in (1, 2, 3)},
     **{f"conv_transpose{axes}d": FIRST for axes in (1, 2, 3)},
+    "convolution": FIRST,
     **{f"{function}_pool{axes}d": FIRST for axes in (1, 2, 3) for function in ("max", "avg", "lp")},
     **{f"adaptive_{function}_pool{axes}d": FIRST for axes in (1, 2, 3) for function in ("max", "avg")},
     **dict.fromkeys(("batch_norm", "group_norm", "instance_norm", "local_response_norm", "interpolate"), FIRST),

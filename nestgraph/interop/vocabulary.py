@@ -46,6 +46,50 @@ def convolution(
     return weaver.convolution(input, weight, bias, sweep, groups, active)
 
 
+def transposed_convolution(
+    weaver: Weaver,
+    input: Elements,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+    active: Tensor | None = None,
+) -> Elements:
+    """`nn.ConvTranspose1d`, `nn.ConvTranspose2d` and `nn.ConvTranspose3d`; weights are (in, out / groups, *kernel)."""
+    axes = weight.ndim - 2
+    extents = {"stride": stride, "padding": padding, "dilation": dilation, "output_padding": output_padding}
+    sweep = {name: along(each, axes) for name, each in extents.items()} | {"transposed": True}
+    turned, kept = (None if each is None else _by_target(each, groups) for each in (weight, active))
+    assert turned is not None
+    return weaver.convolution(input, turned, bias, sweep, groups, kept, weaver.is_frozen(weight))
+
+
+def _by_target(weight: Tensor, groups: int) -> Tensor:
+    """(out, in / groups, *kernel) from (in, out / groups, *kernel)."""
+    return weight.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)
+
+
+def any_convolution(
+    weaver: Weaver,
+    input: Elements,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    transposed: bool,
+    output_padding: Any,
+    groups: int,
+) -> Elements:
+    """`torch.convolution`, which is either kind."""
+    if transposed:
+        return transposed_convolution(weaver, input, weight, bias, stride, padding, output_padding, groups, dilation)
+    return convolution(weaver, input, weight, bias, stride, padding, dilation, groups)
+
+
 def _padding(padding: Any, kernel: tuple[int, ...], dilation: tuple[int, ...]) -> tuple[int, ...]:
     if padding != "same":
         return along(0 if padding == "valid" else padding, len(kernel))
@@ -82,6 +126,10 @@ FUNCTIONS: ChainMap[str, Handler] = ChainMap(
         "conv1d": convolution,
         "conv2d": convolution,
         "conv3d": convolution,
+        "conv_transpose1d": transposed_convolution,
+        "conv_transpose2d": transposed_convolution,
+        "conv_transpose3d": transposed_convolution,
+        "convolution": any_convolution,
         "embedding": embedding,
         "glu": glu,
         "scaled_dot_product_attention": scaled_dot_product_attention,

@@ -131,21 +131,26 @@ class Weaver:
         x: Elements,
         weight: Tensor,
         bias: Tensor | None,
-        sweep: Mapping[str, Size],
+        sweep: Mapping[str, Any],
         groups: int,
         active: Tensor | None = None,
         frozen: bool = False,
     ) -> Elements:
-        """Maps that read the maps of `x` through kernels (out, in / groups, *kernel), as far as active."""
+        """Maps that read the maps of `x` through kernels (out, in / groups, *kernel), as far as active.
+
+        The kernels sweep as the fields of a `Swept` of these names say.
+        """
         if x.index.ndim != weight.ndim or weight.ndim > 2 + MAX_EXTENTS:
             raise UncoveredError("a convolution over something else than (batch, maps, and an axis for each extent)")
         out, kernel, frozen = len(weight), tuple(weight.shape[2:]), frozen or self.is_frozen(weight)
         refs = self.ledger.refs(x)
-        if not refs.distinct or (1 < groups < len(refs.units) and self.ledger.in_order(x) is None):
+        single = any(self.ledger.regions[number].size == () for number in refs.known)
+        around = (*sweep["padding"], *sweep.get("output_padding", ()))
+        if single and groups == 1 and {*kernel} == {1} and not any(around):
+            return self._pointwise_convolution(x, weight, bias, active, frozen)
+        if single or not refs.distinct or (1 < groups < len(refs.units) and self.ledger.in_order(x) is None):
             x = self.placed(x)
             refs = self.ledger.refs(x)
-        if any(self.ledger.regions[number].size == () for number in refs.known):
-            return self._pointwise_convolution(x, weight, bias, sweep, groups, active, frozen)
         size = swept_size(tuple(x.index.shape[2:]), kernel, **sweep)
         name = self.layer(out, size, _optional(bias), frozen=self._frozen_bias(bias))
         record = {"target": name, "kernel": kernel, "frozen": frozen, **sweep}
@@ -177,18 +182,9 @@ class Weaver:
             self.drafts.join(projection, Links.of(kernels[targets], active[targets], links=links))
 
     def _pointwise_convolution(
-        self,
-        x: Elements,
-        weight: Tensor,
-        bias: Tensor | None,
-        sweep: Mapping[str, Size],
-        groups: int,
-        active: Tensor | None,
-        frozen: bool,
+        self, x: Elements, weight: Tensor, bias: Tensor | None, active: Tensor | None, frozen: bool
     ) -> Elements:
-        """Over neurons that stand as maps of one place."""
-        if groups > 1 or any(sweep["padding"]) or weight[0, 0].numel() > 1:
-            raise UncoveredError("a convolution with padding, groups or a wide kernel over single values")
+        """Over neurons that stand as maps of one place, by kernels of one."""
         flat = Elements(x.index.flatten(1), x.regions)
         kept = None if active is None else active.flatten(1)
         found = self.linear(flat, weight.flatten(1), bias, kept, frozen)

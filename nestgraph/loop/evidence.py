@@ -14,7 +14,7 @@ from nestgraph.errors import TrainingError
 from nestgraph.graph.network import Network
 from nestgraph.loop.means import batch_loss, mass
 from nestgraph.lowering import layer_nodes, lower, slots
-from nestgraph.lowering.extents import CONVOLUTIONS
+from nestgraph.lowering.extents import convolved
 from nestgraph.policies import Evidence, EvidenceKind, bridged_layers, possible_skips
 from nestgraph.spec.arguments import AtLeastOne, checked
 from nestgraph.spec.randomness import Seed
@@ -211,9 +211,12 @@ def _mean_responses(projection: Any, source: torch.Tensor, weight: torch.Tensor)
     """
     maps, kernels = source.shape[1], weight.transpose(0, 1).flatten(0, 1).unsqueeze(1)
     count = max(1, RESPONSES // (len(kernels) * source[0, 0].numel()))
-    sweep = (projection.stride, projection.padding, projection.dilation)
-    convolve = CONVOLUTIONS[len(projection.kernel)]
-    sums = [convolve(part, kernels, None, *sweep, maps).abs_().sum(0) for part in torch.split(source, count)]
+    parts = torch.split(source, count)
+
+    def apart(function: Any, *arguments: Any) -> Any:
+        return function(*arguments)
+
+    sums = [convolved(apart, projection, part, kernels, groups=maps).abs_().sum(0) for part in parts]
     total = torch.stack(sums).sum(0)
     return total.reshape(maps, -1, *total.shape[1:]).transpose(0, 1) / len(source)
 

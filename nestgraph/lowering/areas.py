@@ -9,11 +9,10 @@ from torch.nn import functional
 
 from nestgraph.graph.geometry import output_size
 from nestgraph.lowering.emission import Emission
-from nestgraph.lowering.extents import pads
 from nestgraph.lowering.tensors import as_tensor
 from nestgraph.spec import Conv
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.windows import flattened, windows_of
+from nestgraph.spec.windows import flattened
 
 
 def emit_partial_conv(
@@ -25,10 +24,10 @@ def emit_partial_conv(
     be `out` times the memory. Samples are the last axis meanwhile, so that windows are gathered by whole rows.
     """
     path, size = emission.projections[projection.name], area.shape[2:]
-    if any(projection.padding):
-        source = emission.call(functional.pad, source, pads([(pad, pad) for pad in projection.padding]))
-    places = _window_places(emission, projection)
-    rows = emission.call(torch.t, emission.call(torch.flatten, source, 1))
+    places, flat = _window_places(emission, projection), emission.call(torch.flatten, source, 1)
+    if places.min() < 0:  # what is read where there is nothing
+        places, flat = places + 1, emission.call(functional.pad, flat, (1, 0))
+    rows = emission.call(torch.t, flat)
     rows = emission.graph.call_method("contiguous", (rows,))
     rows = emission.call(torch.index_select, rows, 0, emission.keep(f"{path}.windows", as_tensor(places, torch.int64)))
     windows = emission.call(torch.unflatten, rows, 0, (math.prod(size), -1))
@@ -40,12 +39,10 @@ def emit_partial_conv(
 
 
 def _window_places(emission: Emission, projection: Conv) -> AnyArray:
-    """Row-major places in the padded maps (in, *size) of each window, position by position."""
+    """Row-major places in the maps (in, *size) of each window, position by position; -1 for what is 0 there."""
     maps = len(emission.network.units(projection.source))
     extents = output_size(emission.network.layer(projection.source))
     assert extents is not None
-    shape = (maps, *(extent + 2 * pad for extent, pad in zip(extents, projection.padding, strict=True)))
-    numbers = np.arange(np.prod(shape)).reshape(1, *shape)
-    sweep = (projection.kernel, projection.stride, (0,) * len(extents), projection.dilation)
-    windows = flattened(windows_of(numbers, *sweep), len(extents))[0]
+    numbers = np.arange(1, 1 + maps * math.prod(extents)).reshape(1, maps, *extents)
+    windows = flattened(projection.windows(numbers), len(extents))[0] - 1
     return np.moveaxis(windows, 0, -2).reshape(-1)

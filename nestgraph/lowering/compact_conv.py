@@ -34,7 +34,8 @@ def emit_conv(
         return Term(_emit_pairs(emission, projection, source, weight, area), rows)
     used = np.flatnonzero(edges.any(axis=0))
     extents, positions = _places(emission, projection)
-    if emission.pays((edges.shape[1] - len(used)) * weight[:, 0].size * positions, len(used) * extents):
+    applied = extents if projection.transposed else positions
+    if emission.pays((edges.shape[1] - len(used)) * weight[:, 0].size * applied, len(used) * extents):
         source = emission.choose(source, f"{emission.projections[projection.name]}_maps", used, edges.shape[1])
         weight = weight[:, used]
     if area is not None:
@@ -105,7 +106,7 @@ def _emit_within(
     spans = [np.flatnonzero(area.any(axis=(0, *(other for other in axes if other != axis)))) for axis in axes]
     box = [(int(span[0]), int(span[-1]) + 1) for span in spans]
     saved = weight.size * (math.prod(size) - math.prod(stop - start for start, stop in box))
-    if not emission.pays(saved, _moved(emission, projection, len(weight))):
+    if projection.transposed or not emission.pays(saved, _moved(emission, projection, len(weight))):
         everywhere = _emit_kernels(emission, projection, source, weight, None, projection.padding)
         kept = emission.keep(f"{path}_area", as_tensor(area))
         if bias is None:

@@ -16,7 +16,7 @@ from nestgraph.graph.heads import summed_size
 from nestgraph.lowering.areas import emit_partial_conv
 from nestgraph.lowering.blocks import trained_blocks
 from nestgraph.lowering.emission import Emission
-from nestgraph.lowering.extents import CONVOLUTIONS, by_unit, emit_reshaped, sweeps_places
+from nestgraph.lowering.extents import by_unit, convolved, emit_reshaped, sweeps_places
 from nestgraph.lowering.tensors import as_tensor
 from nestgraph.spec import Conv, Dense, Lookup, OneToOne, Projection
 from nestgraph.spec.arrays import AnyArray
@@ -49,26 +49,18 @@ def emit_conv(emission: Emission, projection: Conv, source: fx.Node, bias: fx.No
 
 def _emit_kernels(emission: Emission, projection: Conv, source: fx.Node, bias: fx.Node | None) -> fx.Node:
     """A convolution everywhere: by groups where the mask has blocks and the module trains under it."""
-    convolve = CONVOLUTIONS[len(projection.kernel)]
-    sweep = (projection.stride, projection.padding, projection.dilation)
     blocks = trained_blocks(emission.network, projection.name) if emission.masked else None
     if blocks is None and sweeps_places(projection):
         weight = emission.call(torch.flatten, emission.weight(projection), 1)
         sums = emission.call(functional.linear, emission.call(torch.movedim, source, 1, 2), weight, bias)
         return emission.call(torch.movedim, sums, 2, 1)
     if blocks is None:
-        return emission.call(convolve, source, emission.weight(projection), bias, *sweep)
+        return convolved(emission.call, projection, source, emission.weight(projection), bias)
     path, columns = emission.projections[projection.name], emission.network.connection_columns(projection.name)
     source = emission.select(source, f"{path}.sources", blocks.read, columns.edges.shape[1])
     ordered = np.array_equal(blocks.places, np.arange(blocks.targets.size))
-    sums = emission.call(
-        convolve,
-        source,
-        emission.weight(projection, blocks),
-        bias if ordered else None,
-        *sweep,
-        len(blocks.targets),
-    )
+    weight, added = emission.weight(projection, blocks), bias if ordered else None
+    sums = convolved(emission.call, projection, source, weight, added, len(blocks.targets))
     if ordered:
         return sums
     sums = emission.select(sums, f"{path}.targets", blocks.places, blocks.targets.size)
@@ -125,9 +117,7 @@ def _weighted(emission: Emission, projection: OneToOne, values: fx.Node) -> fx.N
     columns = emission.network.connection_columns(projection.name)
     if projection.kernel is not None:
         kernels = emission.call(torch.unsqueeze, emission.weight(projection), 1)
-        sweep = (projection.stride, projection.padding, projection.dilation)
-        convolve = CONVOLUTIONS[len(projection.kernel)]
-        return emission.call(convolve, values, kernels, None, *sweep, len(columns.weight))
+        return convolved(emission.call, projection, values, kernels, groups=len(columns.weight))
     if not projection.trained and (columns.weight == 1).all():
         return values
     weight = emission.weight(projection)

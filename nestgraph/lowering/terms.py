@@ -9,7 +9,7 @@ from torch import Tensor, fx, nn
 
 from nestgraph.graph.heads import summed_size
 from nestgraph.lowering.emission import Emission
-from nestgraph.lowering.extents import CONVOLUTION_MODULES, Convolution, by_unit
+from nestgraph.lowering.extents import CONVOLUTION_MODULES, TRANSPOSED_MODULES, Convolution, by_unit
 from nestgraph.lowering.tensors import as_tensor
 from nestgraph.spec import Conv, OneToOne, Projection
 from nestgraph.spec.arrays import AnyArray
@@ -79,21 +79,27 @@ def convolution(
 ) -> Convolution:
     """A convolution without weights, which `filled` gives it."""
     assert projection.kernel is not None
-    return CONVOLUTION_MODULES[len(projection.kernel)](
+    more = {"output_padding": projection.output_padding or 0} if projection.transposed else {}
+    modules = TRANSPOSED_MODULES if projection.transposed else CONVOLUTION_MODULES
+    return modules[len(projection.kernel)](
         into,
         out,
         projection.kernel,
         projection.stride,
         padding,
-        projection.dilation,
+        dilation=projection.dilation,
         groups=groups,
         bias=bias,
         device="meta",  # without drawing random weights, which would disturb who trains beside
+        **more,
     )
 
 
 def filled(module: nn.Linear | Convolution, weight: AnyArray, bias: AnyArray | None) -> nn.Module:
-    """A module that multiplies by given weights, and adds a bias if there is one."""
+    """A module that multiplies by given weights (out, in / groups, *kernel), and adds a bias if there is one."""
+    if not isinstance(module, nn.Linear) and module.transposed:  # such have (in, out / groups, *kernel)
+        groups = weight.reshape(module.groups, -1, *weight.shape[1:]).swapaxes(1, 2)
+        weight = groups.reshape(-1, *groups.shape[2:])
     assert module.weight.shape == weight.shape
     module.weight = nn.Parameter(as_tensor(weight), requires_grad=False)
     if bias is not None:

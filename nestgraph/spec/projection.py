@@ -4,11 +4,13 @@ import operator
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, Strict, model_validator
 
-from nestgraph.spec.extents import Extents, Size, along_all, in_words
+from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.extents import MAX_EXTENTS, Extents, Size, along_all, in_words
 from nestgraph.spec.record import Extent, Name, Record
 from nestgraph.spec.registered import ByKind, Registered
+from nestgraph.spec.windows import spread_windows, swept_size, windows_of
 
 
 def _default_name(data: dict[str, Any]) -> str:
@@ -21,6 +23,13 @@ def _each(extent: int) -> Callable[[dict[str, Any]], tuple[int, ...]]:
 
 
 Frozen = Annotated[bool, Field(exclude_if=operator.not_)]
+More = Annotated[
+    tuple[Extent, ...],
+    Field(max_length=MAX_EXTENTS, exclude_if=operator.not_),
+    Strict(False),
+    AfterValidator(lambda extents: extents if any(extents) else ()),
+]
+"""Places for each axis; none where they are 0 along all."""
 
 
 class Projection(Record):
@@ -79,6 +88,11 @@ class Projection(Record):
         return bool(getattr(self, "frozen", False))
 
     @property
+    def marks(self) -> tuple[str, ...]:
+        """What is special of it, a word each: `frozen` where its weights do not train."""
+        return ("frozen",) if self.held else ()
+
+    @property
     def gates(self) -> bool:
         """Whether it multiplies what it leads to, rather than adds to it."""
         return False
@@ -106,7 +120,7 @@ class Projection(Record):
     @property
     def words(self) -> str:
         """Kind and kernel, such as `conv 3x3, stride 2`; `x` for a gate."""
-        return ", ".join([self.kind.replace("_", " "), *(["frozen"] if self.held else [])])
+        return ", ".join([self.kind.replace("_", " "), *self.marks])
 
 
 class Dense(Projection):
@@ -120,10 +134,83 @@ class Dense(Projection):
     frozen: Frozen = False
 
 
-class Conv(Projection):
-    """Maps to maps by a kernel: weights (out, in, *kernel), where a kernel has as many extents as the maps.
+class Swept(Projection):
+    """What a kernel reads that sweeps over maps; it has as many extents as they have.
 
-    Stride, padding and dilation have an extent for each of the kernel's: 1, 0 and 1 unless they are given.
+    Attributes:
+        kernel: its extents; None where a connection reads one number.
+        stride: the places from one position of the kernel to the next: 1 unless they are given.
+        padding: the places of 0 around what is read: 0 unless they are given.
+        dilation: the places from one entry of the kernel to the next: 1 unless they are given.
+        transposed: whether reading is the other way round (Zeiler et al. 2010): each place that is read gives a kernel
+            of places, which starts `stride` places behind that of the place before; what overlaps adds up, and
+            `padding` places are cut off all around.
+        output_padding: how many places more a transposed sweep gives at the end of each axis; none where it is empty.
+    """
+
+    kernel: Size | None = None
+    stride: Size = Field(default_factory=_each(1))
+    padding: Extents = Field(default_factory=_each(0))
+    dilation: Size = Field(default_factory=_each(1))
+    transposed: Annotated[bool, Field(exclude_if=operator.not_)] = False  # left out of older records: digests stay
+    output_padding: More = ()
+
+    @property
+    def window(self) -> Size | None:
+        """See `Projection.window`."""
+        return self.kernel
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """See `Projection.marks`."""
+        return (*["transposed"] * self.transposed, *super().marks)
+
+    def swept_size(self, size: Size) -> Size:
+        """The size of what the kernel gives of maps of a size; its extents may be below 1.
+
+        Raises:
+            StructureError: the kernel has more or fewer extents than the maps.
+        """
+        sweep = (self.window or (), self.stride, self.padding, self.dilation)
+        return swept_size(size, *sweep, self.transposed, self.output_padding)
+
+    def windows(self, x: AnyArray) -> AnyArray:
+        """(batch, maps, *positions, *kernel): what each entry of the kernel multiplies for each place that it gives."""
+        sweep = (self.window or (), self.stride, self.padding, self.dilation)
+        if not self.transposed:
+            return windows_of(x, *sweep)
+        return spread_windows(x, *sweep, self.output_padding or along_all(0, self.stride))
+
+    def _swept(self, kind: str) -> str:
+        """A kind with kernel and stride in words."""
+        if self.kernel is None:
+            return kind
+        step = str(self.stride[0]) if len(set(self.stride)) == 1 else in_words(self.stride)
+        words = f"{'transposed ' * self.transposed}{kind} {in_words(self.kernel)}"
+        return words + ("" if set(self.stride) == {1} else f", stride {step}")
+
+    @model_validator(mode="after")
+    def _check_axes(self) -> Self:
+        if self.kernel is None:
+            if self.transposed:
+                raise ValueError("expected a kernel where a sweep is transposed, got none")
+            return self
+        for name in ("stride", "padding", "dilation"):
+            given: tuple[int, ...] = getattr(self, name)
+            if len(given) != len(self.kernel):
+                raise ValueError(f"expected a {name} with an extent for each of the kernel {self.kernel}, got {given}")
+        steps = [max(step) for step in zip(self.stride, self.dilation, strict=True)]
+        more = self.output_padding
+        if more and not (self.transposed and len(more) == len(steps) and all(map(operator.lt, more, steps))):
+            raise ValueError(
+                f"expected an output_padding of a transposed kernel alone, along each axis less than the stride or the "
+                f"dilation ({in_words(tuple(steps))}), got {more}"
+            )
+        return self
+
+
+class Conv(Swept):
+    """Maps to maps by a kernel: weights (out, in, *kernel), where a kernel has as many extents as the maps.
 
     A grouped convolution is one whose mask is block diagonal: groups need no field, and survive edits.
 
@@ -132,29 +219,16 @@ class Conv(Projection):
     """
 
     kind: Literal["conv"] = "conv"  # pyright: ignore[reportIncompatibleVariableOverride]
-    kernel: Size
-    stride: Size = Field(default_factory=_each(1))
-    padding: Extents = Field(default_factory=_each(0))
-    dilation: Size = Field(default_factory=_each(1))
+    kernel: Size  # pyright: ignore[reportIncompatibleVariableOverride, reportGeneralTypeIssues]
     frozen: Frozen = False
 
     areas: ClassVar[bool] = True
     grouped: ClassVar[bool] = True
 
     @property
-    def window(self) -> Size:
-        """See `Projection.window`."""
-        return self.kernel
-
-    @model_validator(mode="after")
-    def _check_sweep(self) -> Self:
-        _check_axes(self)
-        return self
-
-    @property
     def words(self) -> str:
         """See `Projection.words`."""
-        return ", ".join([_swept("conv", self.kernel, self.stride), *(["frozen"] if self.held else [])])
+        return ", ".join([self._swept("conv"), *["frozen"] * self.held])
 
 
 class Lookup(Projection):
@@ -173,7 +247,7 @@ class Lookup(Projection):
     names_classes: ClassVar[bool] = True
 
 
-class OneToOne(Projection):
+class OneToOne(Swept):
     """Each linked target unit reads one source unit: skips, concatenations, depthwise kernels, gates.
 
     Weights are (links,), or (links, *kernel) where a kernel is given (depthwise). Without a kernel, maps of one place
@@ -188,20 +262,11 @@ class OneToOne(Projection):
     """
 
     kind: Literal["one_to_one"] = "one_to_one"  # pyright: ignore[reportIncompatibleVariableOverride]
-    kernel: Size | None = None
-    stride: Size = Field(default_factory=_each(1))
-    padding: Extents = Field(default_factory=_each(0))
-    dilation: Size = Field(default_factory=_each(1))
     trained: bool = False
     frozen: Frozen = False
     gate: Annotated[bool, Field(exclude_if=operator.not_)] = False  # left out of older records, so digests stay
 
     couples: ClassVar[bool] = True
-
-    @property
-    def window(self) -> Size | None:
-        """See `Projection.window`."""
-        return self.kernel
 
     @property
     def learns(self) -> bool:
@@ -219,11 +284,10 @@ class OneToOne(Projection):
         if self.gate:
             return "x"
         state = ["fixed"] if not self.trained else ["frozen"] if self.frozen else []
-        return ", ".join([_swept("one to one", self.kernel, self.stride), *state])
+        return ", ".join([self._swept("one to one"), *state])
 
     @model_validator(mode="after")
-    def _check_sweep(self) -> Self:
-        _check_axes(self)
+    def _check_gate(self) -> Self:
         if self.gate and self.kernel is not None:
             raise ValueError(f"expected a gate without a kernel, got {self.kernel}: gate by a layer of what it gives")
         return self
@@ -312,28 +376,6 @@ class Mix(Projection):
     def flops(self) -> int:
         """See `Projection.flops`."""
         return 2
-
-
-def _check_axes(record: Conv | OneToOne) -> None:
-    """A kernel moves along each of its axes.
-
-    Raises:
-        ValueError: a stride, a padding or a dilation has more or fewer extents.
-    """
-    if record.kernel is None:
-        return
-    for name in ("stride", "padding", "dilation"):
-        given: tuple[int, ...] = getattr(record, name)
-        if len(given) != len(record.kernel):
-            raise ValueError(f"expected a {name} with an extent for each of the kernel {record.kernel}, got {given}")
-
-
-def _swept(kind: str, kernel: Size | None, stride: Size) -> str:
-    """A kind with its kernel and stride in words."""
-    if kernel is None:
-        return kind
-    step = str(stride[0]) if len(set(stride)) == 1 else in_words(stride)
-    return f"{kind} {in_words(kernel)}" + ("" if set(stride) == {1} else f", stride {step}")
 
 
 PROJECTIONS: Registered[Projection] = Registered(

@@ -16,14 +16,14 @@ from tests.laws import quick
 from tests.strategies import SEEDS, areas, sparse
 
 
-def series(size, rng, area=None):
+def series(size, rng, area=None, transposed=False):
     """x -> a, sweeping; b, depthwise, dilated; b gated by the single values g; y, dense: maps of any extents."""
     axes = len(size)
-    steps = {"stride": (2, 1, 1)[:axes], "padding": (1, 0, 1)[:axes]}
-    inner = tuple(
-        (extent + 2 * pad - 2) // step + 1
-        for extent, pad, step in zip(size, steps["padding"], steps["stride"], strict=True)
-    )
+    steps = {"stride": (2, 1, 1)[:axes], "padding": (1, 0, 1)[:axes], "transposed": transposed}
+    if transposed:
+        steps["output_padding"] = (1, 0, 0)[:axes]
+    first = Conv(source="x", target="a", kernel=(2,) * axes, **steps)
+    inner = first.swept_size(size)
     records = [
         Layer(name="x", kind="input", features=3, size=size),
         Layer(name="a", kind="feature_maps", size=inner, operations=(Activation(function="relu"),)),
@@ -31,11 +31,10 @@ def series(size, rng, area=None):
         Layer(name="g", kind="neurons"),
         Layer(name="y", kind="neurons", output=True),
     ]
-    kernel = (2,) * axes
-    near = {"kernel": (3,) * axes, "dilation": (2, 1, 1)[:axes], "padding": (2, 1, 1)[:axes]}
+    near = {"transposed": transposed, "kernel": (3,) * axes, "dilation": (2, 1, 1)[:axes], "padding": (2, 1, 1)[:axes]}
     links = np.array([[0, 0], [1, 1]])
     projections = {
-        Conv(source="x", target="a", kernel=kernel, **steps): sparse((2, 3, *kernel), 0.7, rng),
+        first: sparse((2, 3, *first.kernel), 0.7, rng),
         OneToOne(source="a", target="b", trained=True, **near): Links.of(
             rng.standard_normal((2, *near["kernel"])), links=links
         ),
@@ -68,8 +67,11 @@ def with_axis(structure, at):
     }
     projections, connections = {}, {}
     for name, projection in structure.projections_by_name.items():
-        sweep = {field: getattr(projection, field, None) for field in ("kernel", "stride", "padding", "dilation")}
-        wider = {field: more(extents, int(field != "padding")) for field, extents in sweep.items() if sweep["kernel"]}
+        fields = ("kernel", "stride", "padding", "dilation", "output_padding")
+        sweep = {field: getattr(projection, field, None) for field in fields}
+        wider = {
+            field: more(extents, int("padding" not in field)) for field, extents in sweep.items() if sweep["kernel"]
+        }
         projections[name] = projection.model_copy(update=wider)
         columns = structure.connection_columns(name)
         if columns.inner:
@@ -87,7 +89,8 @@ def test_an_axis_of_one_place_changes_nothing(data):
     rng = np.random.default_rng(data.draw(SEEDS))
     size = data.draw(st.sampled_from(((5,), (4, 3))))
     given_area = data.draw(st.booleans())
-    plain = series(size, rng, (lambda units, inner: data.draw(areas(units, inner, rng))) if given_area else None)
+    area = (lambda units, inner: data.draw(areas(units, inner, rng))) if given_area else None
+    plain = series(size, rng, area, data.draw(st.booleans()))
     at = data.draw(st.integers(0, len(size)))
     wider = with_axis(plain, at)
     assert violations(plain) == violations(wider) == ()

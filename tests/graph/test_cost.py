@@ -7,6 +7,7 @@ from hypothesis import given
 
 from nestgraph.edits import freeze
 from nestgraph.graph import Cost, cost
+from nestgraph.graph.geometry import output_size
 from nestgraph.seeds import mlp
 from nestgraph.spec import Argument, Lookup, Match, Mix, OneToOne
 from tests.graph.explicit import connections_of
@@ -29,9 +30,12 @@ def counted(network, projection):
         size, each = (size, 2) if isinstance(projection, Mix) else ((size[1],), each)
         trained = trained and projection.learns
     total = Cost()
+    turned = getattr(projection, "transposed", False)
     for _, _, _, mask, area in connections_of(network, projection):
-        for active in np.ravel(mask):
+        for entry, active in np.ndenumerate(np.asarray(mask)):
             positions = int(np.sum(np.ones(size, int) if area is None else area))
+            if turned:
+                positions = given_to(projection, entry, output_size(network.layer(projection.source)), area)
             flops = int(active) * positions * (each if trained or isinstance(projection, Mix) else 1)
             total += Cost(0, int(active), 1, int(active and trained), flops)
     return total
@@ -44,6 +48,18 @@ def counted_match(network, projection):
     return Cost(0, links, links, 0, 2 * links * rows * columns * (projection.side == "query"))
 
 
+def given_to(sweep, entry, size, area):
+    """To how many of the places that are read a transposed kernel applies an entry: not where an area cuts it."""
+    if area is None:
+        return math.prod(size)
+    axes = zip(size, entry, sweep.stride, sweep.dilation, sweep.padding, area.shape, strict=True)
+    met = [
+        [at for q in range(extent) if 0 <= (at := q * step + y * dilate - pad) < given]
+        for extent, y, step, dilate, pad, given in axes
+    ]
+    return math.prod(size) - int(np.sum(~area[np.ix_(*met)]))
+
+
 @quick(40)
 @given(network=networks(EVERY))
 def test_cost_is_what_counting_gives(network):
@@ -52,7 +68,7 @@ def test_cost_is_what_counting_gives(network):
     for name in network.layer_names:
         layer = network.layer(name)
         units = len(network.units(name))
-        biases = units if layer.bias or "gamma" in layer.column_names else 0
+        biases = units if {*layer.column_names} - {"places"} else 0
         expected = Cost(units=units, parameters=biases + layer.places * units * math.prod(layer.size or ()))
         if layer.kind == "input":
             expected = Cost(units=units)

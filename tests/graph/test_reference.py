@@ -144,7 +144,13 @@ def slow_project(projection, source, weight, size):
     sweep = list(zip(projection.stride, projection.dilation, projection.padding, source.shape, strict=True))
     for position, place in product(np.ndindex(size), np.ndindex(weight.shape)):
         steps = zip(position, place, sweep, strict=True)
-        read = tuple(at * stride + inner * dilate - pad for at, inner, (stride, dilate, pad, _) in steps)
+        if projection.transposed:  # read / stride is the place that gives to this position by this entry
+            read = tuple(at - inner * dilate + pad for at, inner, (_, dilate, pad, _) in steps)
+            if any(at % stride for at, (stride, *_) in zip(read, sweep, strict=True)):
+                continue
+            read = tuple(at // stride for at, (stride, *_) in zip(read, sweep, strict=True))
+        else:
+            read = tuple(at * stride + inner * dilate - pad for at, inner, (stride, dilate, pad, _) in steps)
         if all(0 <= at < extent for at, (*_, extent) in zip(read, sweep, strict=True)):
             result[position] += source[read] * weight[place]
     return result

@@ -200,7 +200,6 @@ def cases():
         ),
         "transposed convolution": Case(
             nn.Sequential(_conv(), nn.PReLU(4), nn.ConvTranspose2d(4, 5, 2), nn.AdaptiveAvgPool2d((2, 3))),
-            opaque=("ConvTranspose2d has no kind",),
         ),
         "a constant in view": Case(
             written(lambda self, x: self.linear(self.conv(x).view(-1, 144)), conv=_conv(), linear=nn.Linear(144, 3))

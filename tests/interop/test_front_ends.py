@@ -36,7 +36,6 @@ OTHERWISE = {
     "arithmetic with numbers": "Python's sum begins at 0, which is added",
     "a recurrent layer": "the module is a function",
     "a norm that has no kind": "likewise",
-    "transposed convolution": "likewise",
     "Tokens": "likewise",
     "attention": "which torch.fx does not look into",
     "a drop path": "whose note is on the input",

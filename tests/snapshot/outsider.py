@@ -15,7 +15,8 @@ import numpy as np
 
 # -- "Records": fields in order, and the value at which a field is left out ----------------------------------------
 
-SWEEP = ("kernel", "stride", "padding", "dilation")
+SWEEP = ("kernel", "stride", "padding", "dilation", "transposed", "output_padding")
+PLAIN = {"transposed": False, "output_padding": []}
 ENDS = ("source", "target", "name", "kind")
 LATER = ("opaque", "unitwise", "note", "frozen", "places", "classes")
 RECORDS = {
@@ -51,9 +52,9 @@ LEFT_OUT = {
     "norm": {"divisors": []},
     "dropout": {"maps": False, "alpha": False},
     "dense": {"frozen": False},
-    "conv": {"frozen": False},
+    "conv": PLAIN | {"frozen": False},
     "lookup": {"frozen": False},
-    "one_to_one": {"frozen": False, "gate": False},
+    "one_to_one": PLAIN | {"frozen": False, "gate": False},
     "input port": {"axis": 1, "shape": None, "free": [], "integers": None},
     "output port": {"axis": 1, "shape": None, "label": ""},
 }
@@ -256,7 +257,7 @@ def term(projection, source, units, size):
     if own["kind"] == "conv":
         total, area = np.zeros((len(targets), *size)), projection.get("area")
         for out, into in np.ndindex(*weight.shape[:2]):
-            swept = sweep(source[into], weight[out, into], own)
+            swept = sweep(source[into], weight[out, into], own, size)
             if area is not None:
                 swept = swept * area[out, into if area.shape[1] > 1 else 0]
             total[out] += swept
@@ -264,13 +265,22 @@ def term(projection, source, units, size):
     total = np.full((len(targets), *size), 1.0 if own["gate"] else 0.0)
     for link, (one, other) in enumerate(projection["links"]):
         read = source[units[own["source"]].index(one)]
-        value = weight[link] * read if own["kernel"] is None else sweep(read, weight[link], own)
+        value = weight[link] * read if own["kernel"] is None else sweep(read, weight[link], own, size)
         total[targets.index(other)] = value if value.ndim == len(size) else np.broadcast_to(value.reshape(-1)[0], size)
     return total
 
 
-def sweep(image, kernel, own):
-    """Each position's sum of products, without flipping the kernel, zeros around the map."""
+def sweep(image, kernel, own, size):
+    """Each position's sum of products, without flipping the kernel, zeros around the map; or the other way round."""
+    if own["transposed"]:
+        result = np.zeros(size)
+        for both in np.ndindex(*image.shape, *kernel.shape):
+            place, entry = both[: image.ndim], both[image.ndim :]
+            axes = zip(place, entry, own["stride"], own["dilation"], own["padding"], strict=True)
+            at = tuple(q * step + y * dilate - pad for q, y, step, dilate, pad in axes)
+            if all(0 <= one < extent for one, extent in zip(at, size, strict=True)):
+                result[at] += image[place] * kernel[entry]
+        return result
     image = np.pad(image, [(extent, extent) for extent in own["padding"]])
     axes = list(zip(image.shape, kernel.shape, own["stride"], own["dilation"], strict=True))
     reaches = [dilate * (count - 1) + 1 for _, count, _, dilate in axes]

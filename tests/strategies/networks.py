@@ -41,7 +41,6 @@ from nestgraph.spec import (
     Upsampling,
 )
 from nestgraph.spec.operations import ActivationFunction
-from nestgraph.spec.windows import swept_size
 from tests.strategies.bodies import Apart, Mixing
 
 FUNCTIONS: tuple[ActivationFunction, ...] = (*get_args(ActivationFunction)[:10], "celu", "atan")
@@ -280,11 +279,13 @@ def _conv_record(draw, source, target, size):
         stride = (draw(st.integers(1, 2)), *(1 for _ in size[1:]))
         dilation = (*(1 for _ in size[1:]), draw(st.integers(1, 2)))
         padding = (*(draw(st.integers(0, 1)) for _ in size[1:]), draw(st.integers(0, 2)))
-        swept = swept_size(size, kernel, stride, padding, dilation)
+        sweep = {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation}
+        if draw(st.integers(0, 3)) == 0:
+            more = (draw(st.integers(0, stride[0] - 1)), *(0 for _ in size[1:]))
+            sweep |= {"transposed": True, "output_padding": more}
+        record = Conv(source=source, target=target, **sweep)
+        swept = record.swept_size(size)
         if min(swept) >= 1:
-            record = Conv(
-                source=source, target=target, kernel=kernel, stride=stride, padding=padding, dilation=dilation
-            )
             return record, swept
 
 
@@ -321,6 +322,7 @@ def _skip(draw, sketch):
     last = "b"
     if maps and draw(st.booleans()):
         sketch.hidden("d", width, size, pool=False)
+        how |= {"transposed": draw(st.booleans())}
         sketch.link(OneToOne(source="b", target="d", name="depthwise", trained=True, **how))
         last = "d"
     if draw(st.booleans()):
@@ -355,7 +357,7 @@ def _residual(draw, sketch):
         if size and draw(st.booleans()):
             last = f"deep{block}"
             sketch.hidden(last, len(sketch.structure.units(inner)), size, pool=False)
-            sketch.link(OneToOne(source=inner, target=last, trained=True, **how))
+            sketch.link(OneToOne(source=inner, target=last, trained=True, transposed=draw(st.booleans()), **how))
         sketch.hidden(out, width, size, pool=False)
         sketch.project(kind(source=last, target=out, **how))
         sketch.link(OneToOne(source=stream, target=out, trained=draw(st.booleans())))

@@ -1,5 +1,6 @@
 """Convolutions: maps to maps by a kernel, at all positions or at those of an area."""
 
+import math
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -12,7 +13,7 @@ from nestgraph.graph.projections.sweeping import reads_around_its_place, reads_i
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.extents import Size
 from nestgraph.spec.projection import Conv
-from nestgraph.spec.windows import flattened, swept_size, windows_of
+from nestgraph.spec.windows import flattened
 
 
 class ConvMeaning(Meaning[Conv, Grid]):
@@ -28,8 +29,7 @@ class ConvMeaning(Meaning[Conv, Grid]):
     @property
     def size(self) -> Size | None:
         """See `Meaning.size`."""
-        kernel, source = self.record, self.source_size
-        return source and swept_size(source, kernel.kernel, kernel.stride, kernel.padding, kernel.dilation)
+        return self.source_size and self.record.swept_size(self.source_size)
 
     @property
     def leads(self) -> bool:
@@ -55,9 +55,8 @@ class ConvMeaning(Meaning[Conv, Grid]):
 
     def project(self, source: AnyArray) -> AnyArray:
         """See `Meaning.project`."""
-        kernel, weight, area = self.record, self.weights(source.dtype), self.columns.area
-        windows = windows_of(source, kernel.kernel, kernel.stride, kernel.padding, kernel.dilation)
-        windows, kernels = (flattened(values, len(kernel.kernel)) for values in (windows, weight))
+        weight, area, axes = self.weights(source.dtype), self.columns.area, len(self.record.kernel)
+        windows, kernels = (flattened(values, axes) for values in (self.record.windows(source), weight))
         if area is None:
             return np.einsum("bi...k,oik->bo...", windows, kernels, optimize=True)
         return (np.einsum("bi...k,oik->boi...", windows, kernels, optimize=True) * area).sum(axis=2)
@@ -68,8 +67,14 @@ class ConvMeaning(Meaning[Conv, Grid]):
 
     @property
     def applications(self) -> int:
-        """See `Meaning.applications`: at the positions of the area."""
+        """See `Meaning.applications`: at the positions of the area; transposed, at the places that are read."""
         area, mask = self.columns.area, self.columns.mask
+        if self.record.transposed:
+            size, given = self.source_size or (), self.size or ()
+            left = (
+                0 if area is None else swept(self.record, mask.astype(np.int64), ~self.columns.kept(given), size).sum()
+            )
+            return self.columns.active * math.prod(size) - int(left)
         if area is None:
             return super().applications
         places, entries = (np.sum(each, axis=tuple(range(2, each.ndim)), dtype=np.int64) for each in (area, mask))

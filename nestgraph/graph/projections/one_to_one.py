@@ -13,7 +13,7 @@ from nestgraph.graph.projections.sweeping import reads_around_its_place, reads_i
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.extents import Size
 from nestgraph.spec.projection import OneToOne
-from nestgraph.spec.windows import by_unit, flattened, swept_size, windows_of
+from nestgraph.spec.windows import by_unit, flattened
 
 
 class OneToOneMeaning(Linked[OneToOne, Links]):
@@ -28,7 +28,7 @@ class OneToOneMeaning(Linked[OneToOne, Links]):
         if record.kernel is None:
             fits = record.gate or target is None or is_single(target)
             return target if fits and (source is None or is_single(source)) else source
-        return source and swept_size(source, record.kernel, record.stride, record.padding, record.dilation)
+        return source and record.swept_size(source)
 
     @property
     def leads(self) -> bool:
@@ -62,10 +62,8 @@ class OneToOneMeaning(Linked[OneToOne, Links]):
         if record.kernel is None:
             values = read * by_unit(weight, read)
         else:
-            windows = windows_of(read, record.kernel, record.stride, record.padding, record.dilation)
-            values = np.einsum(
-                "bk...i,ki->bk...", flattened(windows, len(record.kernel)), flattened(weight, len(record.kernel))
-            )
+            windows, kernels = (flattened(each, len(record.kernel)) for each in (record.windows(read), weight))
+            values = np.einsum("bk...i,ki->bk...", windows, kernels)
         axes = len(self.target_size or ())
         if values.ndim != 2 + axes:  # neurons and maps of one place
             values = values.reshape(*values.shape[:2], *(1,) * axes)
@@ -84,6 +82,11 @@ class OneToOneMeaning(Linked[OneToOne, Links]):
         total = np.zeros((len(self.ends.source), *size))
         np.add.at(total, self.columns.at(1, self.ends), by_link)
         return total
+
+    @property
+    def applications(self) -> int:
+        """See `Meaning.applications`: transposed, at the places that are read."""
+        return self.columns.active * math.prod((self.source_size if self.record.transposed else self.target_size) or ())
 
     def unconnected(self) -> ConnectionColumns:
         """See `Meaning.unconnected`: each target reads the source at its place, as far as both have units."""
