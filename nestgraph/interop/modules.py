@@ -50,7 +50,7 @@ def _convolution(module: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> Handler:
 
 def _transposed(module: nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d) -> Handler:
     def row(weaver: Weaver, x: Elements, output_size: Any = None) -> Elements:
-        sweep = {"output_padding": module.output_padding, "groups": module.groups, "dilation": module.dilation}
+        sweep: dict[str, Any] = {"output_padding": module.output_padding, "groups": module.groups, "dilation": module.dilation}
         if output_size is not None:
             given: Any = torch.empty(tuple(x.index.shape), device="meta")
             fields = (module.stride, module.padding, module.kernel_size, len(module.kernel_size), module.dilation)

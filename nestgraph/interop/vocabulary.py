@@ -69,7 +69,7 @@ def transposed_convolution(
 
 def _by_target(weight: Tensor, groups: int) -> Tensor:
     """(out, in / groups, *kernel) from (in, out / groups, *kernel)."""
-    return weight.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)
+    return weight.reshape(groups, -1, *weight.shape[1:]).transpose(1, 2).flatten(0, 1)
 
 
 def any_convolution(
