@@ -20,6 +20,7 @@ from nestgraph.interop.vocabulary import convolution, embedding, linear, transpo
 from nestgraph.interop.weaving import Weaver
 from nestgraph.lowering import operations
 from nestgraph.lowering.operations import Handler, Row, UncoveredError
+from nestgraph.lowering.operations.pad import pad
 from nestgraph.lowering.operations.room import with_attributes
 
 
@@ -38,11 +39,12 @@ def _linear(module: nn.Linear) -> Handler:
 
 
 def _convolution(module: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> Handler:
-    if module.padding_mode != "zeros":
-        raise UncoveredError(f"a convolution with padding mode {module.padding_mode!r}")
-    sweep = (module.stride, module.padding, module.dilation, module.groups)
+    around = module.padding if module.padding_mode == "zeros" else 0
 
     def row(weaver: Weaver, x: Elements) -> Elements:
+        if module.padding_mode != "zeros":
+            x = pad(weaver, x, cast(Any, module)._reversed_padding_repeated_twice, module.padding_mode)
+        sweep = (module.stride, around, module.dilation, module.groups)
         return convolution(weaver, x, module.weight, module.bias, *sweep, _pruned(module))
 
     return row
@@ -50,7 +52,11 @@ def _convolution(module: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> Handler:
 
 def _transposed(module: nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d) -> Handler:
     def row(weaver: Weaver, x: Elements, output_size: Any = None) -> Elements:
-        sweep: dict[str, Any] = {"output_padding": module.output_padding, "groups": module.groups, "dilation": module.dilation}
+        sweep: dict[str, Any] = {
+            "output_padding": module.output_padding,
+            "groups": module.groups,
+            "dilation": module.dilation,
+        }
         if output_size is not None:
             given: Any = torch.empty(tuple(x.index.shape), device="meta")
             fields = (module.stride, module.padding, module.kernel_size, len(module.kernel_size), module.dilation)

@@ -46,7 +46,7 @@ def units_axis(module: fx.GraphModule, facts: Mapping[fx.Node, Any], node: fx.No
         given = [known[each] for each in near.all_input_nodes if each in known]
         if not given or near in known:
             continue
-        axis = _read(module, near)
+        axis = FIRST if _pads_places(near, given[0].ndim) else _read(module, near)
         if axis is not None:
             said |= _along(numbers, given[0], axis) if given[0].ndim > 2 else set()
         elif _moves(module, near):
@@ -90,8 +90,14 @@ def _read(module: fx.GraphModule, node: fx.Node) -> int | None:
     if isinstance(part, (nn.MultiheadAttention, nn.RNNBase)):
         return LAST if part.batch_first else None
     name = type(part).__name__
-    spatial = any(word in name for word in ("Conv", "Pool", "BatchNorm", "GroupNorm", "InstanceNorm", "Upsampl"))
+    spatial = any(word in name for word in ("Conv", "Pool", "BatchNorm", "GroupNorm", "InstanceNorm", "Upsampl", "Pad"))
     return FIRST if spatial else None
+
+
+def _pads_places(node: fx.Node, axes: int) -> bool:
+    """Whether a function pads all axes of a tensor but those of samples and units, which stand first then."""
+    amounts: Any = node.args[1] if len(node.args) > 1 else node.kwargs.get("pad", ())
+    return node.op != "call_module" and operation(node) == "pad" and len(amounts) == 2 * (axes - 2)
 
 
 def _moves(module: fx.GraphModule, node: fx.Node) -> bool:

@@ -18,6 +18,7 @@ from nestgraph.interop.spatial import reduced
 from nestgraph.interop.weaving import Weaver
 from nestgraph.lowering import operations
 from nestgraph.lowering.operations import Handler, UncoveredError
+from nestgraph.lowering.operations.pad import pad
 from nestgraph.lowering.operations.room import along
 
 
@@ -42,8 +43,13 @@ def convolution(
     """`nn.Conv1d`, `nn.Conv2d` and `nn.Conv3d`, of whose weights those in `active` are connections."""
     kernel = tuple(weight.shape[2:])
     sweep = {"stride": along(stride, len(kernel)), "dilation": along(dilation, len(kernel))}
-    sweep["padding"] = _padding(padding, kernel, sweep["dilation"])
-    return weaver.convolution(input, weight, bias, sweep, groups, active)
+    x = input
+    if padding == "same":  # where the two sides differ, the second has a place more
+        spans = [step * (extent - 1) for extent, step in zip(kernel, sweep["dilation"], strict=True)]
+        padding = tuple(span // 2 for span in spans)
+        x = pad(weaver, x, [amount for span in reversed(spans) for amount in (0, span % 2)])
+    sweep["padding"] = along(0 if padding == "valid" else padding, len(kernel))
+    return weaver.convolution(x, weight, bias, sweep, groups, active)
 
 
 def transposed_convolution(
@@ -88,15 +94,6 @@ def any_convolution(
     if transposed:
         return transposed_convolution(weaver, input, weight, bias, stride, padding, output_padding, groups, dilation)
     return convolution(weaver, input, weight, bias, stride, padding, dilation, groups)
-
-
-def _padding(padding: Any, kernel: tuple[int, ...], dilation: tuple[int, ...]) -> tuple[int, ...]:
-    if padding != "same":
-        return along(0 if padding == "valid" else padding, len(kernel))
-    spans = [step * (extent - 1) for extent, step in zip(kernel, dilation, strict=True)]
-    if any(span % 2 for span in spans):
-        raise UncoveredError("a convolution padded by different amounts at both sides")
-    return tuple(span // 2 for span in spans)
 
 
 def embedding(

@@ -1,7 +1,8 @@
 """Windows over the extents of maps: the positions that a kernel takes, and what lies under it at each."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -67,11 +68,18 @@ def spread_windows(
     return windows[..., *(slice(None, None, -1) for _ in kernel)]
 
 
-def framed(x: AnyArray, edges: Sequence[tuple[int, int]]) -> AnyArray:
-    """Maps (batch, maps, *size) with zeros before and behind each axis; a negative number of them is cut off."""
+def framed(x: AnyArray, edges: Sequence[tuple[int, int]], mode: str = "constant", value: float = 0.0) -> AnyArray:
+    """Maps (batch, maps, *size) with places before and behind each axis; a negative number of them is cut off.
+
+    What is put there is a value, or by the names that PyTorch has for it taken from the map.
+    """
     ends = zip(edges, x.shape[2:], strict=True)
     kept = (slice(max(0, -before), extent + min(0, behind)) for (before, behind), extent in ends)
-    return np.pad(x[:, :, *kept], [(0, 0), (0, 0), *((max(0, before), max(0, behind)) for before, behind in edges)])
+    around = [(0, 0), (0, 0), *((max(0, before), max(0, behind)) for before, behind in edges)]
+    if mode == "constant":
+        return np.pad(x[:, :, *kept], around, constant_values=value)
+    names: Mapping[str, Any] = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+    return np.pad(x, around, mode=names[mode])
 
 
 def flattened(windows: AnyArray, axes: int) -> AnyArray:

@@ -20,6 +20,7 @@ from nestgraph.spec import (
     Layer,
     LocalResponseNorm,
     Norm,
+    Pad,
     ParametricReLU,
     Pick,
     Pooling,
@@ -64,6 +65,10 @@ EXAMPLES = {
     ],
     Dropout: [Dropout(probability=0.5)],
     Softmax: [Softmax(), Softmax(causal=True)],
+    Pad: [
+        Pad(before=(1, 0), after=(-1, 2), value=0.5),
+        *(Pad(before=(1, 0), after=(0, 2), mode=mode) for mode in ("reflect", "replicate", "circular")),
+    ],
     Series: [Series(), Series(before=2, after=-3), Series(before=1, after=2, learned=True)],
 }
 

@@ -446,7 +446,7 @@ def _records():
         *(ng.spec.Softmax(causal=True), ng.spec.Norm(count=4), ng.spec.ParametricReLU()),
         *(ng.spec.Match(source="a", target="b", side="query"), ng.spec.Mix(source="a", target="b")),
         *(ng.spec.Series(before=1, after=-2, learned=True), ng.spec.Pick(place=(0, -1))),
-        ng.spec.Lookup(source="a", target="b"),
+        *(ng.spec.Lookup(source="a", target="b"), ng.spec.Pad(before=(1, 0), after=(-1, 2), value=0.5)),
         *(
             ng.edits.RemoveUnits(layer="a", units=[1]),
             ng.edits.SetArea(projection="p", area=np.ones((1, 1, 2, 2), bool)),

@@ -25,6 +25,7 @@ from nestgraph.spec import (
     Match,
     Mix,
     Norm,
+    Pad,
     ParametricReLU,
     Pick,
     Pooling,
@@ -182,9 +183,28 @@ def slow_operation(op, values, total, unit, sums):
         own = {column.name: values[column.name] for column in op.columns}
         return slow_norm(op, total, unit, sums) * own.get("gamma", 1.0) + own.get("beta", 0.0)
     slow = {Pooling: slow_pool, AdaptivePooling: slow_adaptive, Upsampling: slow_upsample, Pick: slow_pick}
+    if isinstance(op, Pad):
+        return slow_pad(op, total)
     if isinstance(op, Series):
         return slow_series(op, values, total)
     return slow[type(op)](op, total) if type(op) in slow else total
+
+
+def slow_pad(op, total):
+    result = np.zeros(op.resized(total.shape))
+    for place in np.ndindex(result.shape):
+        at = tuple(one - first for one, first in zip(place, op.before, strict=True))
+        ends = list(zip(at, total.shape, strict=True))
+        if op.mode == "constant":
+            result[place] = total[at] if all(0 <= one < extent for one, extent in ends) else op.value
+            continue
+        found = {
+            "reflect": lambda one, extent: extent - 1 - abs(extent - 1 - abs(one)),
+            "replicate": lambda one, extent: min(max(one, 0), extent - 1),
+            "circular": lambda one, extent: one % extent,
+        }[op.mode]
+        result[place] = total[tuple(found(*end) for end in ends)]
+    return result
 
 
 def slow_series(op, values, total):

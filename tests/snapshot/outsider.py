@@ -30,6 +30,7 @@ RECORDS = {
     "upsampling": ("kind", "mode", "size", "align_corners", "scale"),
     "softmax": ("kind", "causal"),
     "series": ("kind", "before", "after", "learned"),
+    "pad": ("kind", "before", "after", "mode", "value"),
     "local_response_norm": ("kind", "size", "alpha", "beta", "k"),
     "norm": ("kind", "over", "groups", "center", "count", "divisors", "epsilon", "gamma", "beta"),
     "dropout": ("kind", "probability", "maps", "alpha"),
@@ -453,6 +454,22 @@ def picked(operation, image):
     return image[tuple(operation["place"])].reshape([1] * image.ndim)
 
 
+def framed(operation, image):
+    for axis, (before, after) in enumerate(zip(operation["before"], operation["after"], strict=True)):
+        rows, mode = [*np.moveaxis(image, axis, 0)], operation["mode"]
+        extent, added = len(rows), np.full_like(rows[0], operation["value"])
+        at = {
+            "constant": lambda i, rows=rows, extent=extent, added=added: rows[i] if 0 <= i < extent else added,
+            "reflect": lambda i, rows=rows, extent=extent: rows[
+                -i if i < 0 else 2 * (extent - 1) - i if i >= extent else i
+            ],
+            "replicate": lambda i, rows=rows, extent=extent: rows[min(max(i, 0), extent - 1)],
+            "circular": lambda i, rows=rows, extent=extent: rows[i % extent],
+        }[mode]
+        image = np.stack([at(i) for i in range(-before, extent + after)], axis)
+    return image
+
+
 def lined_up(operation, layer, place, image):
     before, after, row = operation["before"], operation["after"], list(image.ravel())
     row = row[max(-before, 0) : len(row) - max(-after, 0)]
@@ -484,7 +501,13 @@ def upsampled(operation, image):
     return image
 
 
-RESIZED = {"pooling": pooled, "adaptive_pooling": pooled_adaptively, "upsampling": upsampled, "pick": picked}
+RESIZED = {
+    "pooling": pooled,
+    "adaptive_pooling": pooled_adaptively,
+    "upsampling": upsampled,
+    "pick": picked,
+    "pad": framed,
+}
 
 
 def read(data):

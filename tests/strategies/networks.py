@@ -33,6 +33,7 @@ from nestgraph.spec import (
     Norm,
     OneToOne,
     OutputPort,
+    Pad,
     ParametricReLU,
     Pick,
     Pooling,
@@ -222,9 +223,14 @@ def resizings(draw, axes=2):
     def extents(least, most):
         return tuple(draw(st.integers(least, most)) for _ in range(axes))
 
-    kind = draw(sampled_from((Pooling, Pooling, AdaptivePooling, Upsampling, Pick, Series)))
+    kind = draw(sampled_from((Pooling, Pooling, AdaptivePooling, Upsampling, Pick, Series, Pad)))
     if kind is Pick:
         return Pick(place=extents(-2, 1))
+    if kind is Pad:
+        mode = draw(sampled_from(("constant", "reflect", "replicate", "circular")))
+        constant = mode == "constant"
+        value = draw(sampled_from((0.0, 0.0, -1.5))) if constant else 0.0
+        return Pad(before=extents(-1 if constant else 0, 1), after=extents(0, 1), mode=mode, value=value)
     if kind is Series:
         return Series(before=draw(st.integers(-1, 2)), after=draw(st.integers(0, 2)), learned=draw(st.booleans()))
     if kind is Upsampling:

@@ -15,6 +15,7 @@ from nestgraph.lowering.operations import (
     dropout,
     local_response_norm,
     norm,
+    pad,
     pick,
     pooling,
     series,
@@ -78,6 +79,7 @@ for _room in (
     dropout.ROOM,
     softmax.ROOM,
     series.ROOM,
+    pad.ROOM,
 ):
     register(_room)
 

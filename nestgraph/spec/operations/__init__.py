@@ -11,6 +11,7 @@ from nestgraph.spec.operations.dropout import Dropout
 from nestgraph.spec.operations.local_response_norm import LocalResponseNorm
 from nestgraph.spec.operations.norm import Norm
 from nestgraph.spec.operations.operation import Affine, Facts, Operation
+from nestgraph.spec.operations.pad import Pad
 from nestgraph.spec.operations.pick import Pick
 from nestgraph.spec.operations.pointwise import ActivationFunction
 from nestgraph.spec.operations.pooling import AdaptivePooling, Pooling
@@ -32,7 +33,8 @@ _BuiltIn = Annotated[
     | Norm
     | Dropout
     | Softmax
-    | Series,
+    | Series
+    | Pad,
     Field(discriminator="kind"),
 ]
 OPERATIONS: Registered[Operation] = Registered("operation", _BuiltIn)
@@ -82,6 +84,7 @@ __all__ = [
     "LocalResponseNorm",
     "Norm",
     "Operation",
+    "Pad",
     "ParametricReLU",
     "Pick",
     "Pooling",
