@@ -22,7 +22,7 @@ def emit(emission: Emission, _layer: Layer, operation: Pad, _path: str, x: fx.No
 
 
 def pad(
-    weaving: Weaving[Any], input: Any, pad: Sequence[Any], mode: str = "constant", value: float | None = None
+    weaving: Weaving[Any], input: Any, pad: Sequence[Any], mode: Any = "constant", value: float | None = None
 ) -> Any:
     """A call of `pad`, of places; units stand along the first axis behind the samples, or along the last."""
     axes = len(weaving.shape(input))
@@ -30,10 +30,8 @@ def pad(
         raise UncoveredError("a padding by what is computed, or of samples")
     ends = [(int(pad[2 * at]), int(pad[2 * at + 1])) for at in range(len(pad) // 2)]
     ends = [*reversed(ends + [(0, 0)] * (axes - len(ends)))]  # of (units, *size), from the last axis on in `pad`
-    if weaving.of_units(input):
-        inside, outward = input, lambda x: x
-    else:
-        inside, outward = weaving.inward(input)
+    inside, outward = (input, _same) if weaving.of_units(input) else weaving.inward(input)
+    if inside is not input:
         ends = [ends[-1], *ends[:-1]]
     if any(ends[0]) or len(weaving.size(inside)) != axes - 1:
         raise UncoveredError("a padding of units")
@@ -41,6 +39,10 @@ def pad(
         return input
     before, after = zip(*ends[1:], strict=True)
     return outward(weaving.operated(inside, Pad(before=before, after=after, mode=mode, value=float(value or 0))))
+
+
+def _same(x: Any) -> Any:
+    return x
 
 
 def _by_mode(mode: str) -> Handler:
