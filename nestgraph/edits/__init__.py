@@ -11,7 +11,7 @@ from nestgraph.edits.edit import Applied, Edit
 from nestgraph.edits.editor import Editor
 from nestgraph.edits.freezing import freeze, thaw
 from nestgraph.edits.growing import grow_unit, restore_inputs, wake_connections
-from nestgraph.edits.heads import grow_head, remove_heads
+from nestgraph.edits.heads import grow_head, remove_heads, split_head, widen_heads
 from nestgraph.edits.index_map import IndexMap
 from nestgraph.edits.joining import Joined, merge, side_by_side, way_over
 from nestgraph.edits.layers import (
@@ -96,9 +96,11 @@ __all__ = [
     "shift_activations",
     "shrink_areas",
     "side_by_side",
+    "split_head",
     "split_unit",
     "thaw",
     "wake_connections",
     "way_over",
     "widen",
+    "widen_heads",
 ]

@@ -1,7 +1,7 @@
 """Heads of attention: which units meet at a slot, and what a layer sums up that heads mix."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -85,6 +85,27 @@ def summed_size(structure: Structure, layer: str) -> Size | None:
     given = (output_size(structure.layer(projection.source)) for projection in structure.summed(layer))
     fitting = (size for size in (*given, record.size) if size and math.prod(size) == scores[1])
     return next(fitting, (scores[1],))
+
+
+def together(structure: Structure, layer: str, heads: Sequence[int] | None = None) -> list[list[int]]:
+    """Heads of a layer that have keys or values in common, in groups, in their order; all heads where not given."""
+    pairs: list[tuple[str, int, int]] = []
+    for match in sides(structure, layer)["key"]:
+        pairs += [(match[0].name, unit, head) for unit, head, _ in match[1].links.tolist()]
+    for mix in (projection for projection in structure.outgoing(layer) if projection.mixes):
+        head_of = {unit: head for head, unit in linked_pairs(structure, mix.name).tolist()}
+        for summed in structure.summed(mix.target):
+            values = linked_pairs(structure, summed.name).tolist()
+            pairs += [(summed.name, unit, head_of[mixed]) for unit, mixed in values if mixed in head_of]
+    groups = {head: [head] for head in (structure.units(layer).tolist() if heads is None else heads)}
+    first: dict[tuple[str, int], int] = {}
+    for name, unit, head in pairs:
+        if head in groups:
+            one, other = groups[first.setdefault((name, unit), head)], groups[head]
+            if one is not other:
+                one += other
+                groups.update(dict.fromkeys(other, one))
+    return list({id(group): group for group in groups.values()}.values())
 
 
 def linked_pairs(structure: Structure, name: str) -> AnyArray:

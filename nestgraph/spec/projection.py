@@ -110,7 +110,7 @@ class Projection(Record):
     @property
     def scales(self) -> bool:
         """Whether a share of what a unit brings to its target is a share of its weights."""
-        return self.weighted and not self.couples
+        return self.weighted and not self.couples and not self.mixes
 
     @property
     def flops(self) -> int:

@@ -59,6 +59,8 @@ FINDS_NOTHING = {
     "remove_units": (lambda: edits.remove_units(OPAQUE, frozen(OPAQUE), [0]), "opaque layer"),
     "remove_projection": (lambda: edits.remove_projection(OPAQUE, argument(OPAQUE)), "the body of opaque layer"),
     "grow_head": (lambda: edits.grow_head(dense(), "fc1", np.random.default_rng(0)), "heads"),
+    "split_head": (lambda: edits.split_head(dense(), "fc1", 0), "heads"),
+    "widen_heads": (lambda: edits.widen_heads(dense(), "fc1", 1, np.random.default_rng(0)), "heads"),
     "remove_heads": (lambda: edits.remove_heads(dense(), "fc1", [0]), "heads"),
     "grow_unit": (lambda: edits.grow_unit(OPAQUE, frozen(OPAQUE), {}), "opaque layer"),
     "bypass_layer": (lambda: edits.bypass_layer(dense(), "output"), "hidden layer"),

@@ -282,6 +282,9 @@ def _edits(network):
     heads = next(name for name in HEADED.layer_names if HEADED.matches(name))
     yield e.remove_heads, {"structure": HEADED, "layer": heads, "heads": [0]}
     yield e.grow_head, {"structure": HEADED, "layer": heads, "rng": np.random.default_rng(0), "width": 2, "values": 2}
+    yield e.split_head, {"structure": HEADED, "layer": heads, "head": 0}
+    widened = {"count": 1, "rng": np.random.default_rng(0), "heads": [0], "values": 1}
+    yield e.widen_heads, {"structure": HEADED, "layer": heads, **widened}
     yield e.restore_inputs, {"structure": network, "layer": network.input_names[0], "units": [0]}
     for verb in (e.split_unit, e.duplicate_unit):
         yield verb, {"structure": network, "layer": "fc1", "unit": int(units[0])}
@@ -295,7 +298,7 @@ def _edits(network):
     deeper = {"layer": "fc1", "name": "new", "function": "relu", "kernel": (1, 1), "exact": False}
     yield e.deepen, {"structure": network, **deeper}
     yield e.insert_skip, {"structure": network, "source": "input", "target": "output", "one_to_one": False, "name": "s"}
-    yield e.narrow, {"structure": network, "fraction": 0.3, "layers": ["fc1"]}
+    yield e.narrow, {"structure": network, "fraction": 0.3, "layers": ["fc1"], "multiple": 1, "heads": 0.0}
     yield e.replace_activation, {"structure": network, "layer": "fc1", "function": "tanh", "slope": 0.1}
     yield e.shift_activations, {"structure": network, "function": "relu", "replaced": "leaky_relu"}
     yield e.shrink_areas, {"structure": network, "areas": {}}

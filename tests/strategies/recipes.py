@@ -27,10 +27,12 @@ from nestgraph.edits import (
     restore_inputs,
     shift_activations,
     shrink_areas,
+    split_head,
     split_unit,
     thaw,
     wake_connections,
     widen,
+    widen_heads,
 )
 from nestgraph.graph.columns import Grid
 from nestgraph.spec import Conv
@@ -145,6 +147,17 @@ def _grow_head(draw, network, rng):
     return grow_head(network, _heads(draw, network), rng, width, values)
 
 
+def _split_head(draw, network, rng):
+    layer = _heads(draw, network)
+    return split_head(network, layer, int(rng.choice(network.units(layer))))
+
+
+def _widen_heads(draw, network, rng):
+    layer, count, values = _heads(draw, network), *draw(st.sampled_from(((1, 0), (2, 1), (0, 1))))
+    heads = rng.permutation(network.units(layer))[: draw(st.integers(1, 3))] if draw(st.booleans()) else None
+    return widen_heads(network, layer, count, rng, heads, values)
+
+
 RECIPE_CASES = {
     prune_connections: _prune,
     wake_connections: _wake,
@@ -152,6 +165,8 @@ RECIPE_CASES = {
     grow_unit: _grow,
     grow_head: _grow_head,
     remove_heads: _remove_heads,
+    split_head: _split_head,
+    widen_heads: _widen_heads,
     restore_inputs: _restore,
     deepen: _deepen,
     insert_skip: _skip,
