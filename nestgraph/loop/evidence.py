@@ -21,7 +21,7 @@ from nestgraph.spec.randomness import Seed
 from nestgraph.spec.wording import quoted
 from nestgraph.tasks.task import Task
 
-OF_LOSS = frozenset({"gradients", "bridges", "skips"})
+OF_LOSS = frozenset({"gradients", "bridges", "skips", "saliency"})
 """Kinds of evidence that are derivatives of the mean loss."""
 RESPONSES = 2**24
 """About how many responses of pairs of maps to hold at once."""
@@ -157,6 +157,12 @@ class Recorder(Interpreter):
         """A layer's output, (batch, units, *size)."""
         return self.values[self.nodes[layer].output].detach()
 
+    def output_gradient(self, layer: str) -> torch.Tensor:
+        """dL/d(output) of a layer, the shape of it, after the backward pass; 0 where no gradient comes back."""
+        value = self.values[self.nodes[layer].output]
+        gradient = value.grad if value.requires_grad else None
+        return torch.zeros_like(value) if gradient is None else gradient
+
     def sum_gradient(self, layer: str) -> torch.Tensor:
         """dL/du of a layer's sum, the shape of its output, after the backward pass; 0 where no gradient comes back."""
         node = self.nodes[layer].sum
@@ -194,6 +200,12 @@ def _activity(network: Network, recorder: Recorder) -> Means:
         yield layer, output.mean((0, *range(2, output.ndim)))
 
 
+def _saliency(network: Network, recorder: Recorder) -> Means:
+    for layer in network.layer_names:
+        moved = recorder.layer_output(layer) * recorder.output_gradient(layer)
+        yield layer, (moved.flatten(2).sum(2) if moved.ndim > 2 else moved).abs().sum(0)
+
+
 def _responses(network: Network, recorder: Recorder) -> Means:
     weights = {slot.owner: slot.tensor(recorder.module).detach() for slot in slots(network) if slot.is_weight}
     for name, weight in weights.items():
@@ -226,5 +238,6 @@ MEASURES: Mapping[EvidenceKind, Callable[[Network, Recorder], Means]] = {
     "bridges": _bridges,
     "skips": _skips,
     "activity": _activity,
+    "saliency": _saliency,
     "responses": _responses,
 }

@@ -9,6 +9,7 @@ from nestgraph.policies.baselines import RandomGrowth, RandomPruning, Snip
 from nestgraph.policies.dynamic import RigL, SparseEvolution
 from nestgraph.policies.evidence import Evidence, EvidenceKind
 from nestgraph.policies.growth import NeuronGrowth
+from nestgraph.policies.importance import ImportancePruning
 from nestgraph.policies.maps import MapGrowth
 from nestgraph.policies.policy import Policy, bridged_layers, possible_skips
 from nestgraph.policies.pruning import ConnectionPruning, MagnitudePruning, UnitPruning, effective_weight
@@ -20,7 +21,7 @@ GrowthPolicy = Annotated[
     Field(discriminator="kind"),
 ]
 PruningPolicy = Annotated[
-    MagnitudePruning | UnitPruning | AreaPruning | Snip | RandomPruning | RigL | SparseEvolution,
+    MagnitudePruning | UnitPruning | ImportancePruning | AreaPruning | Snip | RandomPruning | RigL | SparseEvolution,
     Field(discriminator="kind"),
 ]
 
@@ -31,6 +32,7 @@ __all__ = [
     "Evidence",
     "EvidenceKind",
     "GrowthPolicy",
+    "ImportancePruning",
     "MagnitudePruning",
     "MapGrowth",
     "NeuronGrowth",

@@ -12,7 +12,7 @@ from nestgraph.graph.network import Network
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.wording import quoted
 
-EvidenceKind = Literal["gradients", "bridges", "skips", "activity", "responses", "trial"]
+EvidenceKind = Literal["gradients", "bridges", "skips", "activity", "saliency", "responses", "trial"]
 
 
 def unknown_loss(network: Network) -> float:  # noqa: ARG001
@@ -29,6 +29,7 @@ class Evidence:
         bridges: by layer l, the bridging gradient mean(dL/du_m * x_n) of shape (M, N): from the N outputs of the layer
             that feeds l (maps flattened) to the M pre-activations of the layer that l feeds.
         activity: by layer, the mean |output| of each unit, (units,).
+        saliency: by layer, the mean over samples of |output * dL/d(output)| of each unit, summed over places, (units,).
         skips: by possible skip projection (`possible_skips`), dL/dW, the shape of its weights.
         responses: by convolution, the mean |conv(x_m, K_mn)| of each pair of maps, (out, in, P, Q); 0 where the pair is
             not computed.
@@ -39,13 +40,14 @@ class Evidence:
     gradients: Mapping[str, AnyArray] = field(default_factory=dict[str, AnyArray])
     bridges: Mapping[str, AnyArray] = field(default_factory=dict[str, AnyArray])
     activity: Mapping[str, AnyArray] = field(default_factory=dict[str, AnyArray])
+    saliency: Mapping[str, AnyArray] = field(default_factory=dict[str, AnyArray])
     skips: Mapping[str, AnyArray] = field(default_factory=dict[str, AnyArray])
     responses: Mapping[str, AnyArray] = field(default_factory=dict[str, AnyArray])
     loss: Callable[[Network], float] = unknown_loss
     samples: int = 0
 
     def __post_init__(self) -> None:
-        for kind in ("gradients", "bridges", "activity", "skips", "responses"):
+        for kind in ("gradients", "bridges", "activity", "saliency", "skips", "responses"):
             if not isinstance(getattr(self, kind), Mapping):
                 raise EditError(f"Evidence expected {kind} by name, got {quoted(getattr(self, kind))}")
 

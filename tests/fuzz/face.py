@@ -422,7 +422,7 @@ def _policies(network, rng):
     for policy in _policy_kinds():
         given = {"network": network, "evidence": measured, "rng": np.random.default_rng(0), "scale": 1.0}
         yield policy().propose, given
-    measures = ("gradients", "bridges", "activity", "skips", "responses", "samples")
+    measures = ("gradients", "bridges", "activity", "saliency", "skips", "responses", "samples")
     yield ng.policies.Evidence, {name: getattr(measured, name) for name in measures}
     yield ng.policies.bridged_layers, {"structure": network}
     yield ng.policies.possible_skips, {"structure": network}

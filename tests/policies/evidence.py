@@ -27,6 +27,7 @@ def evidence_for(network, rng, draw=None):
         {name: draw(shape).astype(np.float32) for name, shape in shapes.items()},
         {name: draw(shape).astype(np.float32) for name, shape in bridges.items()},
         {name: np.abs(rng.standard_normal(len(network.units(name)))) for name in network.layer_names},
+        saliency={name: np.abs(rng.standard_normal(len(network.units(name)))) for name in network.layer_names},
         skips={name: draw(shape).astype(np.float32) for name, shape in skips.items()},
         responses=responses,
         loss=any_loss,

@@ -108,12 +108,13 @@ def test_what_must_be_there_is_named_where_it_is_missing(record):
 TEXTS = {
     "fraction": 0.2, "quantile": 0.2, "scope": "global", "units": 3, "beta": 0.5, "alpha": 2.0, "limit": 1,
     "threshold": 0.9, "granularity": "map", "connections": 2, "candidates": 1, "density": 0.9, "rate": 3.0,
-    "score": "lamp", "weight": "random", "rule": "rank_one",
+    "score": "lamp", "measure": "activity", "weight": "random", "rule": "rank_one",
 }  # fmt: skip
 """An unusual value of each option of a policy."""
 
 
-LARGE = {"AreaPruning": {"quantile": 0.3}, "NeuronGrowth": {"units": 3}, "UnitPruning": {"fraction": 0.5}}
+LARGE = {"AreaPruning": {"quantile": 0.3}, "NeuronGrowth": {"units": 3}, "UnitPruning": {"fraction": 0.5},
+         "ImportancePruning": {"fraction": 0.4}}  # fmt: skip
 """What makes a policy's steps so large on small networks that its options tell."""
 
 
