@@ -22,15 +22,20 @@ class UnitByUnit(nn.Module):
         places: which layer each tensor is.
         dtypes: what readers of these tensors expect.
         axis: where units stand in what it reads and gives.
+        in_row: whether it reads the places of maps in a row.
     """
 
-    def __init__(self, inner: nn.Module, places: Sequence[int], dtypes: Sequence[torch.dtype], axis: int) -> None:
+    def __init__(
+        self, inner: nn.Module, places: Sequence[int], dtypes: Sequence[torch.dtype], axis: int, in_row: bool = False
+    ) -> None:
         super().__init__()
-        self.inner, self.places, self.dtypes, self.axis = inner, tuple(places), tuple(dtypes), axis
+        self.inner, self.places, self.dtypes = inner, tuple(places), tuple(dtypes)
+        self.axis, self.in_row = axis, in_row
 
     def forward(self, *layers: Tensor) -> Tensor:
         """The result, from the outputs of the layers that it reads."""
-        read = [self._turned(layers[place], 1, self.axis) for place in self.places]
+        rows = [x.flatten(2) for x in layers] if self.in_row else layers
+        read = [self._turned(rows[place], 1, self.axis) for place in self.places]
         given = (x if dtype == torch.float32 else x.to(dtype) for x, dtype in zip(read, self.dtypes, strict=True))
         return self._turned(self.inner.forward(*given), self.axis, 1)
 
@@ -68,14 +73,14 @@ def unit_by_unit(
         shape: of what it gives.
     """
     stood = ledger.arrangement(*(x for x, _ in tensors)) if tensors else None
-    if stood is None or stood.size != stood.places or not shape:
+    if stood is None or not shape or ((in_row := stood.size != stood.places) and len(stood.places) > 1):
         return None
     read = _whole_layers(ledger, stood, [x for x, _ in tensors])
     if read is None or len(shape) < stood.axis or shape[stood.axis - 1] != read[0][1][0]:
         return None
     layers = tuple(dict.fromkeys(layer for layer, _ in read))
     places = [layers.index(layer) for layer, _ in read]
-    module = UnitByUnit(inner, places, [dtype for _, dtype in tensors], stood.axis)
+    module = UnitByUnit(inner, places, [dtype for _, dtype in tensors], stood.axis, in_row)
     size = (*shape[: stood.axis - 1], *shape[stood.axis :])
     own = dict(read)
     if not works_by_unit(module, [own[layer] for layer in layers], (read[0][1][0], *size)):

@@ -12,7 +12,7 @@ from nestgraph.interop.drafts import Drafts, Size
 from nestgraph.interop.elements import SAMPLE, Arrangement, Elements, Ledger, Refs, in_turn
 from nestgraph.lowering.operations import UncoveredError
 from nestgraph.lowering.tensors import as_array
-from nestgraph.spec import Conv, Dense, Lookup, OneToOne, Operation
+from nestgraph.spec import Conv, Dense, Lookup, OneToOne, Operation, Series
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.extents import MAX_EXTENTS
 from nestgraph.spec.windows import swept_size
@@ -236,12 +236,24 @@ class Weaver:
 
         Units that are scaled each stand along the first axis behind the samples, others along any.
         """
-        stood = self.ledger.arrangement(*terms, axes=() if all(np.ndim(scale) == 0 for scale in scales) else (1,))
+        axes = () if all(np.ndim(scale) == 0 for scale in scales) else (1,)
+        stood = self.ledger.arrangement(*terms, axes=axes)
+        if not all(self.ledger.holds(stood.inward(term)) for term in terms):  # maps in a row, beside a series
+            terms = [self._lined_up(term) for term in terms]
+            stood = self.ledger.arrangement(*terms, axes=axes)
         terms = [stood.inward(term) for term in terms]
         name = self._sum(terms)
         for term, scale, learns in zip(terms, scales, trained or [False] * len(terms), strict=True):
             self._link(term, name, scale, learns)
         return stood.outward(self.output(name))
+
+    def _lined_up(self, x: Elements) -> Elements:
+        """A tensor that has the places of maps in a row, as a series of them; any other as it is."""
+        stood = self.ledger.arrangement(x)
+        if stood.size == stood.places or len(stood.places) != 1:
+            return x
+        row = self.operated(stood.inward(x), Series())
+        return Arrangement(stood.axis, stood.places, stood.places).outward(row)
 
     def product(self, values: Elements, factors: Elements) -> Elements:
         """Each unit of `values` times its factor: a map, or one value that goes for the whole map."""
