@@ -47,11 +47,17 @@ def coupled(structure: Structure, layer: str, units: Sequence[int] | AnyArray) -
     Raises:
         EditError: a unit does not live.
     """
-    found = {layer: chosen_units(structure, layer, units)}
-    if _hidden(structure, layer):
-        found = _reached(found, lambda near, ids: _partners(structure, near, ids))
+    found = _with(structure, layer, chosen_units(structure, layer, units))
     order = [name for name in structure.layer_names if name in found and name != layer] if len(found) > 1 else []
     return {name: found[name] for name in (layer, *order)}
+
+
+def _with(structure: Structure, layer: str, chosen: AnyArray, holding: bool = False) -> dict[str, AnyArray]:
+    """Units and what they take along, or what would take them along, which is held with them."""
+    found = {layer: chosen}
+    if not _hidden(structure, layer):
+        return found
+    return _reached(found, lambda near, ids: _partners(structure, near, ids, holding))
 
 
 def linked_to(structure: Structure, units: Mapping[str, AnyArray], but: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
@@ -124,14 +130,14 @@ def check_gates(structure: Structure, who: str, strand: Mapping[str, AnyArray]) 
 def held_units(structure: Structure) -> dict[str, AnyArray]:
     """The ids of units that cannot come or go, by layer.
 
-    They are those that an opaque layer freezes, those that gate an output, and all that is coupled to them.
+    They are those that an opaque layer freezes, those that gate an output, and all that would take such along.
     """
     chosen = [(layer, structure.units(layer)) for layer in sorted(pinned(structure))]
     gates = (p for p in structure.projections_by_name.values() if p.gates)
     chosen += [(p.source, linked_pairs(structure, p.name)[:, 0]) for p in gates if structure.layer(p.target).output]
     held: dict[str, AnyArray] = {}
     for layer, ids in chosen:
-        for name, units in coupled(structure, layer, np.unique(ids)).items():
+        for name, units in _with(structure, layer, np.unique(ids), holding=True).items():
             held[name] = np.union1d(held.get(name, units[:0]), units)
     return held
 
@@ -141,16 +147,18 @@ def _hidden(structure: Structure, layer: str) -> bool:
     return record.kind != "input" and not record.output
 
 
-def _partners(structure: Structure, layer: str, ids: AnyArray) -> Iterable[tuple[str, AnyArray]]:
-    """The hidden units that come and go with units of a layer, by projection."""
+def _partners(structure: Structure, layer: str, ids: AnyArray, holding: bool = False) -> Iterator[tuple[str, AnyArray]]:
+    """The hidden units that units of a layer take along, or those that take them along, by projection."""
     yield from _along_links(structure, layer, ids)
-    for projection in structure.outgoing(layer):
-        # A head takes the units that it mixes along; none of these takes its head.
-        if projection.mixes and _hidden(structure, projection.target):
+    # A head takes the units that it mixes along, a gate those that it multiplies; none of several takes it along.
+    for projection in structure.incoming(layer) if holding else structure.outgoing(layer):
+        near, far = (1, projection.source) if holding else (0, projection.target)
+        if (projection.mixes or projection.gates) and _hidden(structure, far):
             links = linked_pairs(structure, projection.name)
-            yield projection.target, links[np.isin(links[:, 0], ids), 1]
+            yield far, links[np.isin(links[:, near], ids), 1 - near]
+    for projection in structure.outgoing(layer):
         if projection.matches:
-            yield from ((far, met) for far, met in met_by(structure, projection, ids) if _hidden(structure, far))
+            yield from ((other, met) for other, met in met_by(structure, projection, ids) if _hidden(structure, other))
 
 
 def _along_links(structure: Structure, layer: str, ids: AnyArray) -> Iterator[tuple[str, AnyArray]]:
@@ -163,11 +171,27 @@ def _along_links(structure: Structure, layer: str, ids: AnyArray) -> Iterator[tu
 
 
 def live_links(structure: Structure, projection: str) -> AnyArray:
-    """(links, 2): ids of sources and targets that a projection couples: by active connections, or unit by unit."""
+    """(links, 2): ids of sources and targets that a projection couples: by active connections, or unit by unit.
+
+    A gate of several units, such as a map of attention to places, is not among them: it goes on without one of these.
+    """
     if structure.ties(structure.projection(projection)):
         ends = structure.ends(projection)
         common = ends.target.ids[ends.source.find(ends.target.ids) >= 0]
         return np.stack([common, common], 1)
     if not structure.projection(projection).couples:
         return np.zeros((0, 2), np.int64)
-    return linked_pairs(structure, projection)
+    links = linked_pairs(structure, projection)
+    return links[~_shares(links)] if structure.projection(projection).gates else links
+
+
+def shared_gates(structure: Structure, projection: str) -> AnyArray:
+    """The ids of the units by which a projection multiplies several units each."""
+    links = linked_pairs(structure, projection)
+    return np.unique(links[_shares(links), 0])
+
+
+def _shares(links: AnyArray) -> AnyArray:
+    """Which links have a source that others have, too."""
+    _, places, counts = np.unique(links[:, 0], return_inverse=True, return_counts=True)
+    return counts[places] > 1

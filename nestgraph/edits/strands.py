@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nestgraph.edits.coupling import held_units, live_links
+from nestgraph.edits.coupling import held_units, live_links, shared_gates
 from nestgraph.graph.heads import links_of, opposite
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
@@ -77,11 +77,16 @@ def _joined(labels: AnyArray, links: list[tuple[AnyArray, AnyArray]]) -> AnyArra
 
 
 def _fixed(structure: Structure) -> Iterator[tuple[str, AnyArray]]:
-    """The units that are frozen, heads, which go by a recipe of their own, or those that an output unit repeats."""
+    """The units that are frozen, those that others depend on one way, or those that an output unit repeats.
+
+    Heads go by a recipe of their own, and gates of several units with the last of these.
+    """
     yield from held_units(structure).items()
     for projection in structure.projections_by_name.values():
         if projection.matches:
             yield projection.target, structure.units(projection.target)
+        if projection.gates and not projection.mixes:
+            yield projection.source, shared_gates(structure, projection.name)
     for output in structure.output_names:
         for projection in structure.incoming(output):
             links = live_links(structure, projection.name)

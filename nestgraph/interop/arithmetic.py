@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from nestgraph.interop.elements import Arrangement, Elements
@@ -23,6 +24,7 @@ def add(weaver: Weaver, input: Any, other: Any, alpha: float = 1) -> Elements:
     if not isinstance(input, Elements | Tensor) and input == 0 and alpha == 1:  # where Python's sum begins
         return other
     x, shift, scale, by = (input, other, 1, alpha) if isinstance(input, Elements) else (other, input, alpha, 1)
+    x = _widened(x, shift)
     stood = weaver.ledger.arrangement(x)
     values, frozen = _shifts(x, shift, stood), weaver.is_frozen(shift)
     if values.ndim == 1:
@@ -43,11 +45,36 @@ def mul(weaver: Weaver, input: Any, other: Any) -> Elements:
     """A product of layers, or of a layer and a constant of each unit."""
     x, y = (input, other) if isinstance(input, Elements) else (other, input)
     if not isinstance(y, Elements):
+        x = _widened(x, y)
         stood, trained = weaver.ledger.arrangement(x), isinstance(y, nn.Parameter)
         return weaver.placed(x, constants(x, y, stood.axis), trained=trained, frozen=weaver.is_frozen(y), stood=stood)
     if y.index[0].numel() > x.index[0].numel():
         x, y = y, x
-    return weaver.product(x, y)
+    try:
+        return weaver.product(x, y)
+    except UncoveredError:
+        flat = [_in_a_row(x, y), _in_a_row(y, x)]  # of neurons each element is a unit
+        if not all(map(weaver.ledger.holds, flat)):
+            raise
+        found = weaver.product(*flat)
+        return Elements(found.index.reshape(_together(x, y)), found.regions)
+
+
+def _together(x: Elements, y: Elements) -> tuple[int, ...]:
+    """The shape that two tensors have together.
+
+    Raises:
+        UncoveredError: they have none.
+    """
+    try:
+        return tuple(torch.broadcast_shapes(x.index.shape, y.index.shape))
+    except RuntimeError:
+        raise UncoveredError(f"tensors of shapes {[tuple(z.index.shape[1:]) for z in (x, y)]} are combined") from None
+
+
+def _in_a_row(x: Elements, y: Elements) -> Elements:
+    """(batch, elements): those of one tensor, repeated as far as another has more."""
+    return Elements(x.index.expand(_together(x, y)).flatten(1), x.regions)
 
 
 def div(weaver: Weaver, input: Any, other: Any, rounding_mode: str | None = None) -> Elements:
@@ -56,8 +83,9 @@ def div(weaver: Weaver, input: Any, other: Any, rounding_mode: str | None = None
         raise UncoveredError("a division that rounds")
     if isinstance(other, Elements):
         return mul(weaver, input, weaver.pointwise(other, Activation(function="reciprocal")))
-    stood = weaver.ledger.arrangement(input)
-    return weaver.placed(input, 1 / constants(input, other, stood.axis), stood=stood)
+    x = _widened(input, other)
+    stood = weaver.ledger.arrangement(x)
+    return weaver.placed(x, 1 / constants(x, other, stood.axis), stood=stood)
 
 
 def neg(weaver: Weaver, input: Elements) -> Elements:
@@ -109,6 +137,19 @@ def raised(weaver: Weaver, input: Any, exponent: Any) -> Elements:
     if (bases <= 0).any():
         raise UncoveredError("a power of numbers that are not positive")
     return weaver.pointwise(weaver.placed(exponent, np.log(bases), stood=stood), Activation(function="exp"))
+
+
+def _widened(x: Elements, value: Number) -> Elements:
+    """`x` repeated along the axes on which a constant has more than it: a number of each sample times a row, say.
+
+    Raises:
+        UncoveredError: the shapes do not go together.
+    """
+    try:
+        shape = torch.broadcast_shapes(x.index.shape, value.shape if isinstance(value, Tensor) else ())
+    except RuntimeError:
+        raise UncoveredError("a constant of a shape that gives no value to each unit") from None
+    return x if shape == x.index.shape else Elements(x.index.expand(shape), x.regions)
 
 
 def _shifts(x: Elements, value: Number, stood: Arrangement) -> AnyArray:

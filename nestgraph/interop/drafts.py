@@ -169,3 +169,12 @@ def plain_text(text: str) -> str:
 def _unused(name: str, taken: Mapping[str, Any]) -> str:
     numbered = (f"{name[:58]}_{number}" for number in count(2))
     return next(candidate for candidate in chain([name], numbered) if candidate not in taken)
+
+
+def ungrouped(weight: AnyArray, groups: int) -> AnyArray:
+    """Entries (out, in, *kernel) from those (out, in / groups, *kernel) of a grouped convolution."""
+    out, into, *kernel = weight.shape
+    reads = np.kron(np.eye(groups, dtype=bool), np.ones((out // groups, into), bool))
+    full = np.zeros((*reads.shape, *kernel), weight.dtype)
+    full[reads] = weight.reshape(-1, *kernel)
+    return full

@@ -49,7 +49,25 @@ def convolution(
         padding = tuple(span // 2 for span in spans)
         x = pad(weaver, x, [amount for span in reversed(spans) for amount in (0, span % 2)])
     sweep["padding"] = along(0 if padding == "valid" else padding, len(kernel))
-    return weaver.convolution(x, weight, bias, sweep, groups, active)
+    axis = _spanned(weaver, x, kernel, sweep["padding"]) if groups == 1 and active is None else None
+    if axis is None:
+        return weaver.convolution(x, weight, bias, sweep, groups, active)
+    others = {name: (*values[: axis - 2], *values[axis - 1 :]) for name, values in sweep.items()}
+    found = weaver.convolution(_upright(x, axis), weight.transpose(1, axis).squeeze(axis), bias, others, 1)
+    return Elements(found.index.unsqueeze(axis), found.regions)
+
+
+def _spanned(weaver: Weaver, x: Elements, kernel: tuple[int, ...], padding: tuple[int, ...]) -> int | None:
+    """The axis of (batch, 1, *size) along which units stand that kernels take all together, as those of words."""
+    if len(kernel) < 2 or x.index.ndim != 2 + len(kernel) or x.index.shape[1] != 1 or weaver.of_units(x):
+        return None
+    whole = [(pad, extent) == (0, span) for pad, extent, span in zip(padding, kernel, x.index.shape[2:], strict=True)]
+    return next((axis for axis, spans in enumerate(whole, 2) if spans and weaver.of_units(_upright(x, axis))), None)
+
+
+def _upright(x: Elements, axis: int) -> Elements:
+    """(batch, units, *size) of what is (batch, 1, ...) with the units along another axis."""
+    return Elements(x.index.transpose(1, axis).squeeze(axis), x.regions)
 
 
 def transposed_convolution(

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from nestgraph.graph.columns import Grid, Links
-from nestgraph.interop.drafts import Drafts, Size
+from nestgraph.interop.drafts import Drafts, Size, ungrouped
 from nestgraph.interop.elements import SAMPLE, Arrangement, Elements, Ledger, Refs, in_turn
 from nestgraph.lowering.operations import UncoveredError
 from nestgraph.lowering.tensors import as_array
-from nestgraph.spec import Conv, Dense, Lookup, OneToOne, Operation, Series
+from nestgraph.spec import Conv, Dense, Lookup, OneToOne, Operation, Series, Upsampling
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.extents import MAX_EXTENTS
 from nestgraph.spec.windows import swept_size
@@ -162,7 +162,7 @@ class Weaver:
         return self.output(name)
 
     def _mixing(self, refs: Refs, weight: AnyArray, active: AnyArray, groups: int, record: Mapping[str, Any]) -> None:
-        full, reads = _ungrouped(weight, groups), _ungrouped(active, groups)
+        full, reads = ungrouped(weight, groups), ungrouped(active, groups)
         for number in refs.known:
             region = self.ledger.regions[number]
             channels, units = refs.of(number)
@@ -234,14 +234,15 @@ class Weaver:
     ) -> Elements:
         """The sum of tensors of the same units and size, each scaled by one value or (channels,), trained or not.
 
-        Units that are scaled each stand along the first axis behind the samples, others along any.
+        What has one unit, or one place along an axis, is added to all. Units that are scaled each stand along the
+        first axis behind the samples, others along any.
         """
         axes = () if all(np.ndim(scale) == 0 for scale in scales) else (1,)
         stood = self.ledger.arrangement(*terms, axes=axes)
         if not all(self.ledger.holds(stood.inward(term)) for term in terms):  # maps in a row, beside a series
             terms = [self._lined_up(term) for term in terms]
             stood = self.ledger.arrangement(*terms, axes=axes)
-        terms = [stood.inward(term) for term in terms]
+        terms = self._spread([stood.inward(term) for term in terms])
         name = self._sum(terms)
         for term, scale, learns in zip(terms, scales, trained or [False] * len(terms), strict=True):
             self._link(term, name, scale, learns)
@@ -259,20 +260,36 @@ class Weaver:
         """Each unit of `values` times its factor: a map, or one value that goes for the whole map."""
         stood = self.ledger.arrangement(values, factors)
         values, factors = stood.inward(values), stood.inward(factors)
-        if factors.index.shape not in (values.index.shape, (*values.index.shape[:2], *[1] * (values.index.ndim - 2))):
+        shape = values.index.shape
+        if factors.index.ndim == len(shape) and factors.index.shape[1] == 1:  # one for all units
+            factors = Elements(factors.index.expand(-1, shape[1], *factors.index.shape[2:]), factors.regions)
+        if factors.index.shape not in (shape, (*shape[:2], *[1] * (len(shape) - 2))):
             raise UncoveredError("a product of tensors whose units do not pair up")
         name = self._sum([values])
         self._link(values, name)
         self._link(factors, name, gate=True)
         return stood.outward(self.output(name))
 
+    def _spread(self, terms: Sequence[Elements]) -> Sequence[Elements]:
+        """Terms of the shape that all have together."""
+        try:
+            shape = torch.broadcast_shapes(*(term.index.shape for term in terms))
+        except RuntimeError:
+            shapes = sorted({self.shape(term) for term in terms})
+            raise UncoveredError(f"tensors of different shapes {shapes} are combined") from None
+        return [term if term.index.shape == shape else self._spread_out(term, shape[1:]) for term in terms]
+
+    def _spread_out(self, x: Elements, shape: tuple[int, ...]) -> Elements:
+        """(batch, units, *size) of one unit, or one place along some axes, for all that a shape has."""
+        x = Elements(x.index.expand(-1, shape[0], *x.index.shape[2:]), x.regions)
+        if self.shape(x) == shape:
+            return x
+        return self.operated(self.placed(x), Upsampling(mode="nearest", size=shape[1:]))
+
     def _sum(self, terms: Sequence[Elements], bias: AnyArray | None = None, frozen: Sequence[str] = ()) -> str:
-        shapes = {tuple(term.index.shape[1:]) for term in terms}
-        if len(shapes) > 1:
-            raise UncoveredError(f"tensors of different shapes {sorted(shapes)} are combined")
         for term in terms:
             self.ledger.refs(term)
-        units, *size = shapes.pop()
+        units, *size = self.shape(terms[0])
         return self.layer(units, tuple(size), bias, frozen=tuple(frozen))
 
     def _link(
@@ -384,12 +401,3 @@ class Weaver:
 
 def _optional(tensor: Tensor | None) -> AnyArray | None:
     return None if tensor is None else as_array(tensor)
-
-
-def _ungrouped(weight: AnyArray, groups: int) -> AnyArray:
-    """Entries (out, in, *kernel) from those (out, in / groups, *kernel) of a grouped convolution."""
-    out, into, *kernel = weight.shape
-    reads = np.kron(np.eye(groups, dtype=bool), np.ones((out // groups, into), bool))
-    full = np.zeros((*reads.shape, *kernel), weight.dtype)
-    full[reads] = weight.reshape(-1, *kernel)
-    return full
