@@ -3,10 +3,9 @@
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
-from nestgraph.interop.elements import Arrangement, Elements
+from nestgraph.interop.elements import Arrangement, Elements, together
 from nestgraph.interop.weaving import Weaver
 from nestgraph.lowering.operations import Handler, UncoveredError
 from nestgraph.lowering.operations.activation import power
@@ -57,24 +56,12 @@ def mul(weaver: Weaver, input: Any, other: Any) -> Elements:
         if not all(map(weaver.ledger.holds, flat)):
             raise
         found = weaver.product(*flat)
-        return Elements(found.index.reshape(_together(x, y)), found.regions)
-
-
-def _together(x: Elements, y: Elements) -> tuple[int, ...]:
-    """The shape that two tensors have together.
-
-    Raises:
-        UncoveredError: they have none.
-    """
-    try:
-        return tuple(torch.broadcast_shapes(x.index.shape, y.index.shape))
-    except RuntimeError:
-        raise UncoveredError(f"tensors of shapes {[tuple(z.index.shape[1:]) for z in (x, y)]} are combined") from None
+        return Elements(found.index.reshape(together(x.index.shape, y.index.shape)), found.regions)
 
 
 def _in_a_row(x: Elements, y: Elements) -> Elements:
     """(batch, elements): those of one tensor, repeated as far as another has more."""
-    return Elements(x.index.expand(_together(x, y)).flatten(1), x.regions)
+    return Elements(x.index.expand(together(x.index.shape, y.index.shape)).flatten(1), x.regions)
 
 
 def div(weaver: Weaver, input: Any, other: Any, rounding_mode: str | None = None) -> Elements:
@@ -145,10 +132,7 @@ def _widened(x: Elements, value: Number) -> Elements:
     Raises:
         UncoveredError: the shapes do not go together.
     """
-    try:
-        shape = torch.broadcast_shapes(x.index.shape, value.shape if isinstance(value, Tensor) else ())
-    except RuntimeError:
-        raise UncoveredError("a constant of a shape that gives no value to each unit") from None
+    shape = together(x.index.shape, value.shape if isinstance(value, Tensor) else ())
     return x if shape == x.index.shape else Elements(x.index.expand(shape), x.regions)
 
 

@@ -67,6 +67,20 @@ def in_turn(regions: AnyArray) -> list[int]:
     return list(dict.fromkeys(regions.tolist()))
 
 
+def together(*shapes: Sequence[int]) -> tuple[int, ...]:
+    """The shape that tensors have together, as PyTorch broadcasts them.
+
+    Raises:
+        UncoveredError: they have none.
+    """
+    try:
+        return np.broadcast_shapes(*map(tuple, shapes))
+    except ValueError:
+        raise UncoveredError(
+            f"tensors of different shapes {sorted({tuple(s[1:]) for s in shapes})} are combined"
+        ) from None
+
+
 @dataclass(eq=False)
 class Elements:
     """A tensor in terms of layers.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from nestgraph.graph.columns import Grid, Links
 from nestgraph.interop.drafts import Drafts, Size, ungrouped
-from nestgraph.interop.elements import SAMPLE, Arrangement, Elements, Ledger, Refs, in_turn
+from nestgraph.interop.elements import SAMPLE, Arrangement, Elements, Ledger, Refs, in_turn, together
 from nestgraph.lowering.operations import UncoveredError
 from nestgraph.lowering.tensors import as_array
 from nestgraph.spec import Conv, Dense, Lookup, OneToOne, Operation, Series, Upsampling
@@ -272,11 +272,7 @@ class Weaver:
 
     def _spread(self, terms: Sequence[Elements]) -> Sequence[Elements]:
         """Terms of the shape that all have together."""
-        try:
-            shape = torch.broadcast_shapes(*(term.index.shape for term in terms))
-        except RuntimeError:
-            shapes = sorted({self.shape(term) for term in terms})
-            raise UncoveredError(f"tensors of different shapes {shapes} are combined") from None
+        shape = together(*(term.index.shape for term in terms))
         return [term if term.index.shape == shape else self._spread_out(term, shape[1:]) for term in terms]
 
     def _spread_out(self, x: Elements, shape: tuple[int, ...]) -> Elements:

@@ -240,7 +240,7 @@ def cases():
                 conv=_conv(),
                 prior=nn.Parameter(torch.rand(1, 1, 6, 6)),
             ),
-            opaque=("cat puts constants beside elements",),
+            opaque=("constants are joined to elements along something else than their places",),
         ),
         "a product in place beside its factor": Case(written(_in_place_product, conv=_conv())),
         "a hook": Case(_hooked()),
