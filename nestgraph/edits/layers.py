@@ -272,7 +272,7 @@ class SetOperations(Edit):
         return structure.replace(layers={self.layer: new}, units={self.layer: changed}), inverse
 
     def mapped(self, way: Way) -> Edit | None:
-        """The same chain, if only one side changed it, with neutral columns for units that are new."""
+        """The same chain, if only one side changed it; units that are new keep the columns that they came with."""
         if not self.kept(way, self.layer, layer=True):
             return None
         base, here = way.base.layer(self.layer), way.here.layer(self.layer)
@@ -290,7 +290,11 @@ class SetOperations(Edit):
                 raise ConflictError(self.words, (conflict,))
             merged[what] = theirs if mine == before else mine
         old = (way.old(self.layer),)
-        values = {n: gathered(v, old, neutral(n)) for n, v in self.values.items()}
+        came = {name: value for name, value in way.here.unit_columns(self.layer).values.items() if name in self.values}
+        values = {
+            n: gathered(v, old, came[n] if n in came and came[n].shape[1:] == v.shape[1:] else neutral(n))
+            for n, v in self.values.items()
+        }
         return SetOperations(layer=self.layer, values=values, **merged)
 
 

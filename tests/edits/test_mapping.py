@@ -16,6 +16,7 @@ from nestgraph.edits import (
     RemoveUnits,
     SetArea,
     SetMask,
+    SetOperations,
     way_over,
 )
 from nestgraph.edits.batch import EDIT, _past
@@ -236,6 +237,23 @@ def test_two_branches_that_draw_the_same_id_keep_both_units():
     two = Batch(edits=(*grown.edits, later)).map(way).apply(Network.of(way.here)).network
     columns = two.connection_columns("fc1_to_fc2")  # a later part follows its own unit
     assert columns.mask[0, -2:].tolist() == [True, False]
+
+
+def test_units_that_came_keep_their_columns_under_other_operations():
+    network = lenet()
+    incoming = np.ones(len(network.units("input")), np.float32)
+    outgoing = np.ones(len(network.units("fc2")), np.float32)
+    grown = ng.edits.grow_unit(network, "fc1", {"input_to_fc1": incoming, "fc1_to_fc2": outgoing})
+    (added,) = [edit for edit in grown.edits if isinstance(edit, AddUnits)]
+    shifted = added.model_copy(update={"values": {"bias": np.array([0.75], np.float32)}})
+    record, bias = network.layer("fc1"), np.arange(len(network.units("fc1")), dtype=np.float32)
+    edit = SetOperations(
+        layer="fc1", operations=(ng.spec.Activation(function="tanh"),), bias=True, values={"bias": bias}
+    )
+    assert record.bias
+    one, other = over(way_over(network, [shifted]), edit), over(way_over(network, [edit]), shifted)
+    assert one.network == other.network
+    assert one.network.unit_columns("fc1").values["bias"][-1] == 0.75
 
 
 def test_a_projection_that_was_made_anew_is_not_taken_for_the_old_one():
