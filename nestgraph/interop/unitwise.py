@@ -21,23 +21,28 @@ class UnitByUnit(nn.Module):
     Attributes:
         places: which layer each tensor is.
         dtypes: what readers of these tensors expect.
-        axis: where units stand in what it reads and gives.
+        axes: where units stand in what it reads, and in what it gives.
         in_row: whether it reads the places of maps in a row.
     """
 
     def __init__(
-        self, inner: nn.Module, places: Sequence[int], dtypes: Sequence[torch.dtype], axis: int, in_row: bool = False
+        self,
+        inner: nn.Module,
+        places: Sequence[int],
+        dtypes: Sequence[torch.dtype],
+        axes: tuple[int, int],
+        in_row: bool,
     ) -> None:
         super().__init__()
         self.inner, self.places, self.dtypes = inner, tuple(places), tuple(dtypes)
-        self.axis, self.in_row = axis, in_row
+        self.axes, self.in_row = axes, in_row
 
     def forward(self, *layers: Tensor) -> Tensor:
         """The result, from the outputs of the layers that it reads."""
         rows = [x.flatten(2) for x in layers] if self.in_row else layers
-        read = [self._turned(rows[place], 1, self.axis) for place in self.places]
+        read = [self._turned(rows[place], 1, self.axes[0]) for place in self.places]
         given = (x if dtype == torch.float32 else x.to(dtype) for x, dtype in zip(read, self.dtypes, strict=True))
-        return self._turned(self.inner.forward(*given), self.axis, 1)
+        return self._turned(self.inner.forward(*given), self.axes[1], 1)
 
     def _turned(self, x: Tensor, before: int, after: int) -> Tensor:
         return x if before == after else x.movedim(before, after)
@@ -76,16 +81,18 @@ def unit_by_unit(
     if stood is None or not shape or ((in_row := stood.size != stood.places) and len(stood.places) > 1):
         return None
     read = _whole_layers(ledger, stood, [x for x, _ in tensors])
-    if read is None or len(shape) < stood.axis or shape[stood.axis - 1] != read[0][1][0]:
+    if read is None:
         return None
-    layers = tuple(dict.fromkeys(layer for layer, _ in read))
-    places = [layers.index(layer) for layer, _ in read]
-    module = UnitByUnit(inner, places, [dtype for _, dtype in tensors], stood.axis, in_row)
-    size = (*shape[: stood.axis - 1], *shape[stood.axis :])
-    own = dict(read)
-    if not works_by_unit(module, [own[layer] for layer in layers], (read[0][1][0], *size)):
-        return None
-    return Tied(module, layers, stood.axis, read[0][1][0], size)
+    layers, own, units = tuple(dict.fromkeys(layer for layer, _ in read)), dict(read), read[0][1][0]
+    places, dtypes = [layers.index(layer) for layer, _ in read], [dtype for _, dtype in tensors]
+    for axis in sorted(range(1, len(shape) + 1), key=lambda axis: axis != stood.axis):  # a reduction may move them
+        if shape[axis - 1] != units:
+            continue
+        module = UnitByUnit(inner, places, dtypes, (stood.axis, axis), in_row)
+        size = (*shape[: axis - 1], *shape[axis:])
+        if works_by_unit(module, [own[layer] for layer in layers], (units, *size)):
+            return Tied(module, layers, axis, units, size)
+    return None
 
 
 def _whole_layers(
