@@ -4,11 +4,11 @@ import math
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from nestgraph.graph.columns import Links, Slotted
 from nestgraph.interop.elements import Elements, Refs
+from nestgraph.interop.masks import Mask, lay, lets_earlier
 from nestgraph.interop.weaving import Weaver
 from nestgraph.lowering.operations import UncoveredError
 from nestgraph.spec import Dropout, Match, Mix, OneToOne, Operation, Softmax
@@ -32,11 +32,13 @@ def scaled_dot_product_attention(
         times = query.index.shape[1] // key.index.shape[1]
         key, value = (Elements(x.index.repeat_interleave(times, 1), x.regions) for x in (key, value))
     rows, columns, width = query.index.shape[2], key.index.shape[2], query.index.shape[3]
-    causal = _is_causal(attn_mask, rows, columns) or is_causal
+    if not isinstance(attn_mask, Mask | Tensor | None):
+        raise UncoveredError("attention under a mask that the inputs decide")
+    causal = is_causal or lets_earlier(attn_mask, rows, columns)
     chain: tuple[Operation, ...] = (Softmax(causal=causal),)
     if 0 < dropout_p < 1:
         chain = (*chain, Dropout(probability=dropout_p))
-    scores = compared(weaver, query, key, 1 / math.sqrt(width) if scale is None else float(scale), chain)
+    scores = compared(weaver, query, key, 1 / math.sqrt(width) if scale is None else float(scale), chain, attn_mask)
     return mixed(weaver, scores, value)
 
 
@@ -53,7 +55,14 @@ def matmul(weaver: Weaver, input: Any, other: Any) -> Elements:
     return compared(weaver, input, Elements(other.index.transpose(2, 3), other.regions), 1.0, ())
 
 
-def compared(weaver: Weaver, query: Elements, key: Elements, scale: float, chain: tuple[Operation, ...]) -> Elements:
+def compared(
+    weaver: Weaver,
+    query: Elements,
+    key: Elements,
+    scale: float,
+    chain: tuple[Operation, ...],
+    mask: Mask | Tensor | None = None,
+) -> Elements:
     """Heads (batch, heads, rows, columns) of queries and keys (batch, heads, places, width), after operations."""
     heads, rows, width = query.index.shape[1:]
     columns = key.index.shape[2]
@@ -68,6 +77,8 @@ def compared(weaver: Weaver, query: Elements, key: Elements, scale: float, chain
         links = np.concatenate([refs.units[:, None], slots], 1)
         record = Match.model_validate({"source": source, "target": name, "side": side})
         weaver.drafts.join(record, Slotted.of(np.full(len(links), weight), links=links))
+    if mask is not None:
+        lay(weaver, name, mask, any(isinstance(one, Softmax) and one.causal for one in chain))
     return weaver.output(name)
 
 
@@ -95,7 +106,7 @@ def mixed(weaver: Weaver, heads: Elements, value: Elements) -> Elements:
 
 def _fold_scale(weaver: Weaver, scores: str) -> None:
     """Take the scale of a layer of heads, which reads another one that nothing else does, into the query links."""
-    incoming = weaver.drafts.at(scores, 0)
+    incoming = [pair for pair in weaver.drafts.at(scores, 0) if weaver.drafts.at(pair[0].source, 0)[0][0].matches]
     if len(incoming) != 1 or not isinstance(incoming[0][0], OneToOne) or incoming[0][0].gate or incoming[0][0].trained:
         return
     (link, columns), plain = incoming[0], incoming[0][0].source
@@ -146,23 +157,3 @@ def _one_layer(weaver: Weaver, x: Elements) -> tuple[str, Refs]:
 def _unfolded(weaver: Weaver, x: Elements) -> Elements:
     """Units whose places stand in a row, with the size that they have."""
     return weaver.ledger.arrangement(x, axes=(1,)).inward(x)
-
-
-def _is_causal(mask: Any, rows: int, columns: int) -> bool:
-    """Whether a mask lets a row see the columns up to its own number; False where it lets it see all.
-
-    Raises:
-        UncoveredError: it does something else.
-    """
-    if mask is None:
-        return False
-    if not isinstance(mask, Tensor):
-        raise UncoveredError("attention under a mask that the inputs decide")
-    seen = mask if mask.dtype == torch.bool else mask > torch.finfo(mask.dtype).min / 2
-    plain = mask.dtype == torch.bool or bool((mask[seen] == 0).all())
-    seen = torch.broadcast_to(seen, (*seen.shape[:-2], rows, columns)).reshape(-1, rows, columns)
-    if plain and bool(seen.all()):
-        return False
-    if plain and bool((seen == torch.ones(rows, columns, dtype=torch.bool).tril()).all()):
-        return True
-    raise UncoveredError("attention under a mask that is neither causal nor lets all be seen")

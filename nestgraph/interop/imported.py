@@ -23,6 +23,7 @@ from nestgraph.lowering.parameters import Key
 from nestgraph.lowering.slots import Slot, module_body, slots
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.arrays import AnyArray, same_bits
+from nestgraph.spec.unit_column import PLACES
 
 KEPT = ("mean", "variance")
 """Columns of which a unit that went leaves what it had in the module; of all others it leaves 0."""
@@ -88,9 +89,9 @@ class Imported:
         written = np.zeros(len(row), bool)
         present = {(slot.owner, slot.column): slot for slot in slots(network)}
         for key, origin in self._origins.items():
-            values = self._brought_back(network, key, present.get(key))
-            self._check_strange(key, origin, values)
-            known = origin != 0
+            values, there = self._brought_back(network, key, present.get(key))
+            self._check_strange(key, (origin == 0) & there, values)
+            known = (origin != 0) & (there | (not self._stays(key)))
             places, signed = np.abs(origin[known]) - 1, np.sign(origin[known]) * values[known]
             again = written[places]
             if not np.array_equal(row[places[again]], signed[again]):
@@ -261,24 +262,31 @@ class Imported:
             return (index_map.old_positions[owner],)
         return np.ix_(*index_map.of_connections(old, network, owner))
 
-    def _brought_back(self, network: Network, key: Key, slot: Slot | None) -> AnyArray:
-        """A column of a network where its units stood at the import."""
+    def _stays(self, key: Key) -> bool:
+        """Whether a column has no part in what the module gives where its units went."""
+        owner, column = key
+        return column in KEPT or (column == PLACES.name and bool(self.network.matches(owner)))
+
+    def _brought_back(self, network: Network, key: Key, slot: Slot | None) -> tuple[AnyArray, AnyArray]:
+        """A column of a network where its units stood at the import, and bool: where they are still there."""
         before = self._slots[key].values(self.network)
-        brought = before.copy() if key[1] in KEPT else np.zeros_like(before)
+        brought = before.copy() if self._stays(key) else np.zeros_like(before)
+        there = np.zeros(before.shape, bool)
         if slot is not None:
             places = self._places(network, key)
             if places is None:
                 raise InteropError(f"state_dict expected the body of {key[0]!r} as in the module, got another")
             brought[places or ...] = slot.values(network)
-        return brought
+            there[places or ...] = True
+        return brought, there
 
-    def _check_strange(self, key: Key, origin: AnyArray, values: AnyArray) -> None:
+    def _check_strange(self, key: Key, strange: AnyArray, values: AnyArray) -> None:
         """Check that what is no copy of the module's is as it was.
 
         Raises:
             InteropError: it is not.
         """
-        before, strange = self._slots[key].values(self.network), origin == 0
+        before = self._slots[key].values(self.network)
         if not same_bits(values[strange], before[strange]) and (values[strange] != 0).any():
             raise InteropError(
                 f"state_dict expected the {key[1]} of {key[0]!r} as it was imported, got other values: the module "

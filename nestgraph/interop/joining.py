@@ -1,6 +1,6 @@
 """What joins of tensors along places become: series, in which layers and values of their own stand in a row."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nestgraph.interop.elements import Elements
+from nestgraph.interop.values import contains, moved
 from nestgraph.interop.weaving import Weaver
 from nestgraph.lowering.operations import UncoveredError
 from nestgraph.lowering.tensors import as_array
@@ -17,7 +18,19 @@ from nestgraph.spec.arrays import AnyArray
 Parts = Sequence[Any]
 
 
-def without_empty(arg: Any) -> Any:
+def joined(weaver: Weaver, name: str, function: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+    """What a function that puts tensors together makes of them.
+
+    Raises:
+        UncoveredError: there are constants among them that cannot be places of their own.
+    """
+    args = tuple(map(_without_empty, args))
+    if contains((args, kwargs), Tensor):
+        return _with_constants(weaver, name, *args, **kwargs)
+    return moved(function, args, kwargs)
+
+
+def _without_empty(arg: Any) -> Any:
     """What is joined without constants that have no elements, such as caches that hold nothing yet."""
     if not isinstance(arg, (list, tuple)):
         return arg
@@ -25,7 +38,7 @@ def without_empty(arg: Any) -> Any:
     return [part for part in parts if not (isinstance(part, Tensor) and not part.numel())]
 
 
-def with_constants(weaver: Weaver, name: str, tensors: Parts, dim: int = 0) -> Elements:
+def _with_constants(weaver: Weaver, name: str, tensors: Parts, dim: int = 0) -> Elements:
     """What a join makes of elements and, before or behind them, constants: places of values of their own.
 
     Raises:

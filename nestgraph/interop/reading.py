@@ -12,26 +12,26 @@ from torch.nn.utils.parametrize import type_before_parametrizations
 
 from nestgraph.errors import InteropError, NestgraphError
 from nestgraph.graph import Structure
-from nestgraph.graph.columns import Whole
 from nestgraph.graph.extents import outside
+from nestgraph.interop.bodies import Bodies
 from nestgraph.interop.constants import trained
 from nestgraph.interop.drafts import plain_text
 from nestgraph.interop.elements import Elements
-from nestgraph.interop.joining import with_constants, without_empty
+from nestgraph.interop.joining import joined
+from nestgraph.interop.mask_calls import holds_a_mask, told
+from nestgraph.interop.masks import Mask
 from nestgraph.interop.modules import MODULES, MOVING_MODULES, read_call
 from nestgraph.interop.nodes import called, last_uses, name_and_label, operation, path_of, written_by
-from nestgraph.interop.opaque import Arguments, Excerpt, excerpt
+from nestgraph.interop.opaque import excerpt
 from nestgraph.interop.picking import Picking
 from nestgraph.interop.standing import classes_of, units_axis
 from nestgraph.interop.tracing import COMPUTED, NOTES, PATH, TensorFact
-from nestgraph.interop.unitwise import Tied, unit_by_unit
 from nestgraph.interop.values import Foreign, contains, leaves, moved, regions_of, same_type, written
 from nestgraph.interop.vocabulary import BROADCASTING, CASTS, FUNCTIONS, JOINS, LIKENED, MOVES, SHAPED
 from nestgraph.interop.weaving import Weaver
 from nestgraph.interop.wrappers import computes_weights
-from nestgraph.lowering.opaque import ModuleBody
 from nestgraph.lowering.operations import UncoveredError
-from nestgraph.spec import Argument, InputPort, Interface, OutputPort
+from nestgraph.spec import InputPort, Interface, OutputPort
 from nestgraph.spec.extents import MAX_EXTENTS
 
 BATCH = 2
@@ -68,7 +68,7 @@ class Reading:
         self._results = results
         half_frozen = len({parameter.requires_grad for parameter in module.parameters()}) == 2
         self._given, self._weaver = given, Weaver(BATCH, self._held, whole_units, half_frozen, said)
-        self._picking = Picking(self._weaver)
+        self._picking, self._bodies = Picking(self._weaver), Bodies(self._weaver, BATCH)
         self._values: dict[fx.Node, Any] = {}
         self._dying: frozenset[fx.Node] = frozenset()
         self._unwoven: set[fx.Node] = set()
@@ -160,12 +160,14 @@ class Reading:
         self._parameters[node] = self._parameters_of(node) if isinstance(constant, Tensor) else frozenset()
         return trained(self._module, node, constant, args, kwargs)
 
-    def _input(self, node: fx.Node) -> Elements:
+    def _input(self, node: fx.Node) -> Elements | Mask:
         example = self._given[len(self._inputs)]
         shape = tuple(example.shape[1:])
         classes = None if example.is_floating_point() else classes_of(self._module, node)
         if classes is not None and len(shape) <= MAX_EXTENTS:
             return self._ids(shape, classes)
+        if shape and not example.is_floating_point() and holds_a_mask(self._module, node):
+            return Mask.of(self._map((1,) * (2 - len(shape)) + shape[-2:], shape, (0, 1)))
         axis = self._input_axis(node, shape)
         own = (math.prod(shape),) if axis is None else (shape[axis - 1], *shape[: axis - 1], *shape[axis:])
         if not math.prod(own):
@@ -181,8 +183,14 @@ class Reading:
 
     def _ids(self, shape: tuple[int, ...], classes: int) -> Elements:
         """An input of ids that an embedding reads, each at a place."""
-        layer = self._weaver.input(1, shape, classes)
-        self._inputs.append(InputPort(layer=layer, shape=shape, integers=(0, classes - 1)))
+        return self._map(shape, shape, (0, classes - 1), classes)
+
+    def _map(
+        self, size: tuple[int, ...], shape: tuple[int, ...], integers: tuple[int, int], classes: int | None = None
+    ) -> Elements:
+        """An input of one feature, which has a shape outside."""
+        layer = self._weaver.input(1, size, classes)
+        self._inputs.append(InputPort(layer=layer, shape=shape, integers=integers))
         elements = self._weaver.output(layer)
         return Elements(elements.index.view(-1, *shape), elements.regions)
 
@@ -212,18 +220,18 @@ class Reading:
 
     def _read(self, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         for foreign in leaves((args, kwargs), Foreign):
-            raise UncoveredError(foreign.reason)
+            foreign.check()
         if node.op == "call_module":
             return self._read_module(node, args, kwargs)
-        name = operation(node)
+        name, function = operation(node), called(self._module, node)
+        if contains((args, kwargs), Mask) and name != "scaled_dot_product_attention":
+            return told(self._weaver, name, function, args, kwargs)
         if name in CASTS:
             return same_type(args[0], self._facts[node])
         if name in JOINS:
-            args = tuple(map(without_empty, args))
-        if name in JOINS and contains((args, kwargs), Tensor):
-            return with_constants(self._weaver, name, *args, **kwargs)
+            return joined(self._weaver, name, function, args, kwargs)
         if name in MOVES:
-            return moved(called(self._module, node), args, kwargs)
+            return moved(function, args, kwargs)
         if name not in FUNCTIONS:
             raise UncoveredError(f"{name} has no kind")
         if name in BROADCASTING and any(near in self._sized for near in node.all_input_nodes):
@@ -294,51 +302,9 @@ class Reading:
         )
         tensors = [(known[near], self._facts[near].dtype) for near in inputs]
         said = self._units_axes(node, tuple(fact.shape[1:]))
-        result = self._opaque_layer(inner, tensors, fact.shape[1:], reason, min(said, default=None))
+        result = self._bodies.layer(inner, tensors, fact.shape[1:], reason, min(said, default=None))
         self._note_sharing(node, result, map(id, inner.parameters()))
         return result
-
-    def _opaque_layer(
-        self,
-        inner: nn.Module,
-        tensors: Iterable[tuple[Elements, torch.dtype]],
-        shape: tuple[int, ...],
-        reason: str,
-        axis: int | None = None,
-    ) -> Elements:
-        """What a module gives (batch, *shape) for tensors that it reads as these types.
-
-        Its units stand at an axis, or each number is one.
-        """
-        tensors = list(tensors)
-        tied = unit_by_unit(self._weaver.ledger, inner, tensors, shape)
-        if tied is not None and not any(map(self._weaver.is_input, tied.layers)):
-            return self._unitwise_layer(tied, reason)
-        arguments = Arguments(self._weaver.ledger)
-        gathers = [arguments.gathered(x, dtype) for x, dtype in tensors]
-        axis = axis if shape and min(shape) > 0 else None
-        units, size = math.prod(shape), tuple[int, ...]()
-        if axis is not None:
-            units, size = shape[axis - 1], (*shape[: axis - 1], *shape[axis:])
-        name = self._weaver.layer(units, size, opaque=plain_text(reason))
-        self._give_body(name, arguments.layers, Excerpt(gathers, inner, (units, *size), axis or 1))
-        result = self._weaver.output(name)
-        return Elements(result.index.view(BATCH, *shape), result.regions) if axis is None else result.turned(1, axis)
-
-    def _unitwise_layer(self, tied: Tied, reason: str) -> Elements:
-        """The result of a body that works unit by unit."""
-        name = self._weaver.layer(tied.units, tied.size, opaque=plain_text(reason), unitwise=True)
-        self._give_body(name, tied.layers, tied.module)
-        return self._weaver.output(name).turned(1, tied.axis)
-
-    def _give_body(self, name: str, arguments: Sequence[str], module: nn.Module) -> None:
-        """Let an opaque layer read its arguments and compute what a module does."""
-        for place, layer in enumerate(arguments):
-            self._weaver.drafts.join(Argument(source=layer, target=name, place=place), Whole())
-        body = ModuleBody(module)
-        for parameter in body.module.parameters():  # of a module for inference none trains, which says nothing
-            parameter.requires_grad_(parameter.requires_grad or not self._weaver.half_frozen)
-        self._weaver.drafts.give_body(name, body)
 
     # -- outputs -------------------------------------------------------------------------------------
 
@@ -387,5 +353,5 @@ class Reading:
             found = self._weaver.placed(turned)
         except UncoveredError as reason:
             shape, axis = tuple(x.index.shape[1:]), 1
-            found = self._opaque_layer(nn.Identity(), [(x, torch.float32)], shape, str(reason), 1)
+            found = self._bodies.layer(nn.Identity(), [(x, torch.float32)], shape, str(reason), 1)
         return ledger.regions[max(found.regions)].layer, axis

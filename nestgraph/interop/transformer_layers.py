@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from nestgraph.interop.arithmetic import add
 from nestgraph.interop.elements import Elements
 from nestgraph.interop.heads import scaled_dot_product_attention
+from nestgraph.interop.masks import Mask, parted
 from nestgraph.interop.vocabulary import FUNCTIONS
 from nestgraph.interop.weaving import Weaver
 from nestgraph.lowering.operations import Handler, UncoveredError
@@ -30,11 +32,37 @@ def attention(module: nn.MultiheadAttention) -> Handler:
         average_attn_weights: bool = True,  # noqa: ARG001
         is_causal: bool = False,  # noqa: ARG001  (a hint: the mask says the same)
     ) -> tuple[Elements, None]:
-        if key_padding_mask is not None:
-            raise UncoveredError("attention under a mask of padding")
-        return _attended(module, weaver, query, key, value, attn_mask), None
+        mask = both(attn_mask, key_padding_mask, query, cast("int", module.num_heads))
+        return _attended(module, weaver, query, key, value, mask), None
 
     return row
+
+
+def both(mask: Any, padding: Any, query: Elements, heads: int) -> Mask | Tensor | None:
+    """The mask of scores that two of PyTorch's modules are, of rows and columns and of columns that are padding.
+
+    In both, true says that a score does not count; numbers are added to scores.
+
+    Raises:
+        UncoveredError: they are none of constants and of an input of padding.
+    """
+    found: Tensor | None = None
+    if isinstance(mask, Tensor):
+        found = ~mask if mask.dtype == torch.bool else mask
+        found = found.view(-1, heads, *found.shape[1:]) if found.ndim == 3 else found
+    elif mask is not None:
+        raise UncoveredError("attention under a mask that the inputs decide")
+    if padding is None:
+        return found
+    if not isinstance(padding, Mask):
+        raise UncoveredError("attention under masks of other kinds")
+    rows = query.index.shape[1]
+    shown = padding.negative.moved(lambda tensor: tensor[:, None, None].expand(-1, heads, rows, -1))
+    if found is None:
+        return shown
+    allowed, added = parted(found)
+    shown = shown.under(allowed)
+    return shown if added is None else shown.adding(added)
 
 
 def _attended(
@@ -72,12 +100,11 @@ def encoder_layer(rows: Rows) -> Callable[[nn.TransformerEncoderLayer], Handler]
             src_key_padding_mask: Any = None,
             is_causal: bool = False,  # noqa: ARG001
         ) -> Elements:
-            if src_key_padding_mask is not None:
-                raise UncoveredError("attention under a mask of padding")
+            mask = both(src_mask, src_key_padding_mask, src, module.self_attn.num_heads)
             part = _Parts(module, weaver, rows)
 
             def attended(x: Elements) -> Elements:
-                mixed = part.named("self_attn", lambda: _attended(module.self_attn, weaver, x, x, x, src_mask))
+                mixed = part.named("self_attn", lambda: _attended(module.self_attn, weaver, x, x, x, mask))
                 return part("dropout1", mixed)
 
             return part.residual(part.residual(src, "norm1", attended), "norm2", part.fed_forward)

@@ -27,6 +27,14 @@ class Foreign:
     regions: frozenset[int]
     reason: str
 
+    def check(self) -> None:
+        """Refuse to read it.
+
+        Raises:
+            UncoveredError: no kind covers it.
+        """
+        raise UncoveredError(self.reason)
+
 
 def leaves(value: Any, kinds: type[Kind] | tuple[type[Kind], ...]) -> Iterator[Kind]:
     """What is of these kinds in a value, in order."""

@@ -52,7 +52,7 @@ def compact(network: Network, batch: int = 1) -> fx.GraphModule:
     for name in compaction.structure.layer_names:
         if name in samples:
             outputs[name] = _emit_input(emission, name, samples[name])
-        elif not is_fused(compaction.structure, name):
+        elif name in compaction.offsets or not is_fused(compaction.structure, name):
             total = _emit_sum(emission, name, outputs, next(iter(samples.values())))
             outputs[name] = _emit_operations(emission, compaction.structure.layer(name), total)
         _note_layer(emission.graph, name)

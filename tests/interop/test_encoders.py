@@ -126,3 +126,136 @@ def test_a_token_that_differs_between_samples_is_left_opaque():
     network = ng.import_module(module, x)
     reasons = " ".join(network.layer(name).opaque or "" for name in network.layer_names)
     assert "constants that differ between samples" in reasons
+
+
+# -- masks and biases of scores ------------------------------------------------------------------------
+
+
+class Masked(nn.Module):
+    """Two layers of attention under a mask of padding, (batch, tokens): 1 where a token counts."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how, self.stem, self.head = how, nn.Linear(8, 8), nn.Linear(8, 3)
+        self.first, self.second = Encoder(), Encoder()
+
+    def forward(self, x, mask):
+        seen = self.how(mask, x)
+        return self.head(self.second(self.first(self.stem(x), seen), seen))
+
+
+class WrittenOut(nn.Module):
+    """The same by products of matrices, a softmax and a fill."""
+
+    def __init__(self, scaled_first=True):
+        super().__init__()
+        self.scaled_first = scaled_first
+        self.q, self.k, self.v, self.out = (nn.Linear(8, 8) for _ in range(4))
+
+    def forward(self, x, mask):
+        q, k, v = (heads_of(layer(x), 2) for layer in (self.q, self.k, self.v))
+        scores = q @ k.transpose(-2, -1)
+        scores = scores / 2 if self.scaled_first else scores
+        scores = scores.masked_fill(mask[:, None, None, :] == 0, -torch.inf)
+        return self.out((scores.softmax(-1) @ v).transpose(1, 2).flatten(2))
+
+
+class OfPyTorch(nn.Module):
+    """PyTorch's own layers under its own masks, by which true says that a token does not count."""
+
+    def __init__(self, causal=False):
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(8, 2, 12, batch_first=True, norm_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.head, self.causal = nn.Linear(8, 3), causal
+
+    def forward(self, x, mask):
+        ahead = torch.ones(5, 5, dtype=torch.bool).triu(1) if self.causal else None
+        return self.head(self.encoder(x, mask=ahead, src_key_padding_mask=mask == 0))
+
+
+def causal_too(mask, _):
+    return mask[:, None, None, :].bool() & torch.ones(5, 5, dtype=torch.bool).tril()
+
+
+def from_table(mask, x):
+    bias = (torch.arange(5)[:, None] - torch.arange(5)).float() / 3
+    return torch.where(mask[:, None, None, :].bool(), bias, torch.finfo(x.dtype).min)
+
+
+MASKS = {
+    "true of what counts": lambda: Masked(lambda mask, _: mask.bool()[:, None, None]),
+    "compared": lambda: Masked(lambda mask, _: (mask != 0)[:, None, None, :]),
+    "an inverted one": lambda: Masked(lambda mask, _: ~(mask == 0)[:, None, None, :].expand(-1, 1, 5, -1)),
+    "causal, too": lambda: Masked(causal_too),
+    "with what is added": lambda: Masked(from_table),
+    "filled in": WrittenOut,
+    "filled in, without a scale": lambda: WrittenOut(scaled_first=False),
+    "of PyTorch's layers": OfPyTorch,
+    "of PyTorch's layers, causal, too": lambda: OfPyTorch(causal=True),
+}
+PADDED = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [1, 0, 1, 1, 0]])
+
+
+@pytest.mark.parametrize("case", MASKS)
+def test_a_mask_that_an_input_holds_is_read(case):
+    torch.manual_seed(0)
+    module, x = MASKS[case]().eval(), torch.randn(3, 5, 8)
+    network = ng.import_module(module, (x, torch.ones_like(PADDED)))
+    assert not network.bodies
+    with torch.no_grad():
+        assert_all_agree(network, [x, PADDED], [module(x, PADDED)])
+    heads = next(name for name in network.layer_names if network.matches(name))
+    for edit in edits_of(network):
+        applied = edit.apply(network)
+        assert_all_agree(applied.network, [x, PADDED], [ng.lower(applied.network).eval()(x, PADDED).detach()])
+        assert applied.inverse.apply(applied.network).network.digest == network.digest
+    gone = ng.edits.remove_heads(network, heads, network.units(heads)[:1]).apply(network).network
+    masks = [name for name in network.layer_names if name.endswith("_mask")]
+    assert len(gone.units(heads)) == len(gone.units(masks[0])) == len(network.units(heads)) - 1
+
+
+def test_what_a_mask_hides_changes_nothing():
+    torch.manual_seed(0)
+    module, x = MASKS["true of what counts"]().eval(), torch.randn(3, 5, 8)
+    lowered = ng.lower(ng.import_module(module, (x, PADDED))).eval()
+    other = torch.where(PADDED[:, :, None].bool(), x, torch.randn(3, 5, 8))
+    seen = PADDED.bool()
+    torch.testing.assert_close(lowered(other, PADDED)[seen], lowered(x, PADDED)[seen])
+
+
+def test_the_edits_of_a_masked_module_are_the_module_s():
+    torch.manual_seed(0)
+    assert_edits_are_the_modules(MASKS["true of what counts"]().eval(), [torch.randn(3, 5, 8), PADDED])
+
+
+class Biased(nn.Module):
+    """Two layers that share a table of biases by distance, a column a head."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.stem, self.head = nn.Embedding(4, 2), nn.Linear(8, 8), nn.Linear(8, 3)
+        self.first, self.second = Encoder(), Encoder()
+
+    def forward(self, x):
+        apart = (torch.arange(5)[:, None] - torch.arange(5)).abs().clamp(max=3)
+        bias = self.table(apart).permute(2, 0, 1).unsqueeze(0)
+        return self.head(self.second(self.first(self.stem(x), bias), bias))
+
+
+def test_biases_by_distance_are_values_by_place_of_heads():
+    torch.manual_seed(0)
+    module, x = Biased().eval(), torch.randn(3, 5, 8)
+    network = assert_edits_are_the_modules(module, [x])
+    biased = [name for name in network.layer_names if network.matches(name)]
+    assert [network.unit_columns(name).values["places"].shape for name in biased] == [(2, 5, 5)] * 2
+    assert all("places" not in network.layer(name).frozen for name in biased)
+
+
+def test_a_constant_that_hides_a_row_is_left_opaque():
+    hidden = torch.ones(5, 5, dtype=torch.bool)
+    hidden[2] = False
+    module, x = Masked(lambda *_: hidden).eval(), torch.randn(3, 5, 8)
+    network = ng.import_module(module, (x, PADDED))
+    reasons = " ".join(network.layer(name).opaque or "" for name in network.layer_names)
+    assert "a mask that lets a row attend to nothing" in reasons
