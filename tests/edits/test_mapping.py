@@ -245,15 +245,12 @@ def test_units_that_came_keep_their_columns_under_other_operations():
     outgoing = np.ones(len(network.units("fc2")), np.float32)
     grown = ng.edits.grow_unit(network, "fc1", {"input_to_fc1": incoming, "fc1_to_fc2": outgoing})
     (added,) = [edit for edit in grown.edits if isinstance(edit, AddUnits)]
-    shifted = added.model_copy(update={"values": {"bias": np.array([0.75], np.float32)}})
-    record, bias = network.layer("fc1"), np.arange(len(network.units("fc1")), dtype=np.float32)
-    edit = SetOperations(
-        layer="fc1", operations=(ng.spec.Activation(function="tanh"),), bias=True, values={"bias": bias}
-    )
-    assert record.bias
+    shifted = added.model_copy(update={"values": {"beta": np.array([0.75], np.float32)}})
+    (norm, *_), beta = network.layer("fc1").operations, np.arange(len(network.units("fc1")), dtype=np.float32)
+    edit = SetOperations(layer="fc1", operations=(norm,), bias=False, values={"beta": beta})
     one, other = over(way_over(network, [shifted]), edit), over(way_over(network, [edit]), shifted)
     assert one.network == other.network
-    assert one.network.unit_columns("fc1").values["bias"][-1] == 0.75
+    assert one.network.unit_columns("fc1").values["beta"].tolist() == [*beta, 0.75]
 
 
 def test_a_projection_that_was_made_anew_is_not_taken_for_the_old_one():
