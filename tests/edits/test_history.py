@@ -8,6 +8,7 @@ from nestgraph.edits import Editor
 from nestgraph.errors import EditError
 from tests.laws import fresh_digest, quick, unless_refused
 from tests.strategies import edits_for, networks
+from tests.strategies.networks import EVERY
 
 ACTIONS = st.lists(st.sampled_from(("apply", "apply", "undo", "redo", "back_to")), max_size=10)
 
@@ -29,7 +30,7 @@ def grown(editor, actions, data):
 
 
 @quick(30)
-@given(network=networks(), actions=ACTIONS, data=st.data())
+@given(network=networks(EVERY), actions=ACTIONS, data=st.data())
 def test_nothing_is_dropped_and_every_moment_is_led_back_to(network, actions, data):
     editor = Editor(network)
     kept = grown(editor, actions, data)
@@ -47,7 +48,7 @@ def test_nothing_is_dropped_and_every_moment_is_led_back_to(network, actions, da
 
 
 @quick(30)
-@given(network=networks(), actions=ACTIONS, data=st.data())
+@given(network=networks(EVERY), actions=ACTIONS, data=st.data())
 def test_what_is_forgotten_is_what_did_not_come_after(network, actions, data):
     editor = Editor(network)
     kept = grown(editor, actions, data)
@@ -78,7 +79,7 @@ def leads_to(editor, moment, before):
 
 
 @quick(10)
-@given(network=networks(), data=st.data())
+@given(network=networks(EVERY), data=st.data())
 def test_a_moment_of_another_editor_is_refused(network, data):
     editor, other = Editor(network), Editor(network)
     grown(other, ["apply", "apply"], data)

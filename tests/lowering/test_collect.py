@@ -17,6 +17,7 @@ from tests.laws import quick
 from tests.lowering.running import close, results, train, trained, without_dropout
 from tests.lowering.test_masked import two_maps
 from tests.strategies import SEEDS, inputs_for, networks
+from tests.strategies.networks import EVERY
 
 OPTIMIZERS = {
     "sgd": lambda parameters: torch.optim.SGD(parameters, lr=0.05, momentum=0.9, weight_decay=0.01),
@@ -28,13 +29,13 @@ OPTIMIZERS = {
 
 
 @quick(60)
-@given(networks(), st.booleans())
+@given(networks(EVERY), st.booleans())
 def test_what_was_lowered_is_collected_to_the_bit(network, masked):
     assert collect(network, lower(network, masked=masked)) == network
 
 
 @quick(25)
-@given(networks(), SEEDS, st.sampled_from(sorted(OPTIMIZERS)))
+@given(networks(EVERY), SEEDS, st.sampled_from(sorted(OPTIMIZERS)))
 def test_pruned_weights_stay_dead_and_the_rest_is_collected(network, seed, optimizer):
     inputs = inputs_for(network, 6, np.random.default_rng(seed))
     module, _ = trained(network, inputs, OPTIMIZERS[optimizer], steps=4)
@@ -85,7 +86,7 @@ def test_wrapped_and_converted_modules(wrap):
 
 
 @quick(25)
-@given(networks(), SEEDS)
+@given(networks(EVERY), SEEDS)
 def test_a_trained_module_alone_gives_its_network(network, seed):
     inputs = inputs_for(network, 4, np.random.default_rng(seed))
     module, _ = trained(network, inputs, OPTIMIZERS["sgd"], steps=2)

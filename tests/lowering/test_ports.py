@@ -21,12 +21,13 @@ from nestgraph.spec import InputPort, Interface, OutputPort
 from tests.laws import quick
 from tests.lowering.running import by_position, close, layer_shape, tensors
 from tests.strategies import SEEDS, inputs_for, networks
+from tests.strategies.networks import EVERY
 
 FORMS = {"masked": lower, "compact": compact}
 
 
 @pytest.mark.parametrize("form", FORMS)
-@given(network=networks(), seed=SEEDS)
+@given(network=networks(EVERY), seed=SEEDS)
 @quick()
 def test_outputs_stand_at_their_positions_in_their_shapes(form, network, seed):
     inputs = inputs_for(network, 2, np.random.default_rng(seed))
@@ -38,7 +39,7 @@ def test_outputs_stand_at_their_positions_in_their_shapes(form, network, seed):
         close(values, given_out(port, wanted[port.layer]), tolerance=1e-4)
 
 
-@given(network=networks(), seed=SEEDS)
+@given(network=networks(EVERY), seed=SEEDS)
 @quick()
 def test_the_reference_takes_samples_by_position_as_by_layer(network, seed):
     inputs = inputs_for(network, 2, np.random.default_rng(seed))
@@ -48,7 +49,7 @@ def test_the_reference_takes_samples_by_position_as_by_layer(network, seed):
 
 
 @pytest.mark.parametrize("form", FORMS)
-@given(network=networks(), data=st.data())
+@given(network=networks(EVERY), data=st.data())
 @quick()
 def test_samples_of_another_shape_are_refused_but_along_free_extents(form, network, data):
     module, place = FORMS[form](network).eval(), data.draw(st.integers(0, len(network.inputs) - 1))

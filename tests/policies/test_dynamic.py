@@ -11,6 +11,7 @@ from nestgraph.seeds import mlp
 from tests.laws import check_laws, quick, unless_refused
 from tests.policies.evidence import evidence_for
 from tests.strategies import SEEDS, networks
+from tests.strategies.networks import EVERY
 
 KINDS = st.sampled_from((RigL, SparseEvolution))
 POLICIES = st.builds(
@@ -36,7 +37,7 @@ def moved(edit):
     return found[True], found[False]
 
 
-@given(networks(), POLICIES, SEEDS)
+@given(networks(EVERY), POLICIES, SEEDS)
 @quick(100)
 def test_as_many_come_as_go_and_none_comes_back(network, policy, seed):
     evidence = evidence_for(network, generator(seed))

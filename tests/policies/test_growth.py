@@ -25,6 +25,7 @@ from nestgraph.spec.operations import Facts
 from tests.laws import check_laws, quick
 from tests.policies.evidence import evidence_for
 from tests.strategies import SEEDS, networks
+from tests.strategies.networks import EVERY
 
 FRACTIONS = st.floats(0.01, 1)
 GROWTHS = st.one_of(
@@ -52,7 +53,7 @@ def generator(seed=0):
     return np.random.default_rng(seed)
 
 
-@given(networks(), GROWTHS, SEEDS)
+@given(networks(EVERY), GROWTHS, SEEDS)
 @quick(80)
 def test_proposals_are_legal_and_pure(network, policy, seed):
     evidence = evidence_for(network, generator(seed))
@@ -64,7 +65,7 @@ def test_proposals_are_legal_and_pure(network, policy, seed):
     assert bool(edit.edits) == (applied.network != network)
 
 
-@given(networks(), FRACTIONS, st.sampled_from(("projection", "global")), st.floats(0.1, 1), SEEDS)
+@given(networks(EVERY), FRACTIONS, st.sampled_from(("projection", "global")), st.floats(0.1, 1), SEEDS)
 @quick(60)
 def test_woken_are_the_dormant_entries_with_the_largest_gradient(network, fraction, scope, scale, seed):
     evidence = evidence_for(network, generator(seed))
@@ -84,7 +85,7 @@ def test_woken_are_the_dormant_entries_with_the_largest_gradient(network, fracti
     assert not any(e.weights.any() for e in edit.edits)
 
 
-@given(networks(), FRACTIONS, SEEDS)
+@given(networks(EVERY), FRACTIONS, SEEDS)
 @quick(40)
 def test_equal_gradients_respect_the_count(network, fraction, seed):
     rng = generator(seed)

@@ -39,6 +39,8 @@ RECORDS = {
     "lookup": (*ENDS, "frozen"),
     "one_to_one": (*ENDS, *SWEEP, "trained", "frozen", "gate"),
     "argument": (*ENDS, "place"),
+    "match": (*ENDS, "side"),
+    "mix": ENDS,
     "input port": ("layer", "axis", "shape", "free", "integers"),
     "output port": ("layer", "axis", "shape", "label"),
 }

@@ -17,6 +17,7 @@ from nestgraph.spec import BatchNorm, Dense, Layer
 from tests.counting import calls_of
 from tests.laws import quick
 from tests.strategies import networks
+from tests.strategies.networks import EVERY
 
 some = quick(60)
 
@@ -78,7 +79,7 @@ def refusal(data):
 
 
 @some
-@given(networks())
+@given(networks(EVERY))
 def test_round_trip_is_exact_and_canonical(network):
     data = to_bytes(network)
     read = from_bytes(data)
@@ -93,7 +94,7 @@ def test_round_trip_is_exact_and_canonical(network):
 
 
 @some
-@given(networks())
+@given(networks(EVERY))
 def test_bytes_do_not_depend_on_the_order_of_records(network):
     turned = Structure(
         reversed(network.layers_by_name.values()),

@@ -24,6 +24,7 @@ from nestgraph.spec.unit_column import COLUMNS
 from tests.laws import quick
 from tests.snapshot import outsider
 from tests.strategies import inputs_for, networks
+from tests.strategies.networks import EVERY
 
 FLOATS = TypeAdapter(list[float])
 NUMBERS = st.one_of(
@@ -84,7 +85,7 @@ def remarked(draw):
 
 
 @quick(60)
-@given(st.one_of(networks(), remarked()))
+@given(st.one_of(networks(EVERY), remarked()))
 def test_a_writer_that_knows_the_page_alone_writes_the_same_bytes(network):
     data = outsider.written(*described(network))
     assert data == to_bytes(network)
