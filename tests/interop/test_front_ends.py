@@ -35,8 +35,6 @@ OTHERWISE = {
     "a channel shuffle by views": "of which torch.export leaves out a convolution that is asked for its size alone",
     "arithmetic with numbers": "Python's sum begins at 0, which is added",
     "a recurrent layer": "the module is a function",
-    "a norm that has no kind": "likewise",
-    "Tokens": "likewise",
     "attention": "which torch.fx does not look into",
     "a drop path": "whose note is on the input",
     "softsign": "as a function it is a quotient",
