@@ -1,9 +1,10 @@
-"""Where what is read of maps is one place of them all, as of a row of tokens the first or the last.
+"""Where what is read of maps is one place of them all, as of a row of tokens the first or the last, or a box of places.
 
 It is found in the numbers of elements and not by the name of a function, so `x[:, 0]`, `select`, `narrow`, `chunk` and
-whatever else moves elements come to the same: a layer that picks the place.
+whatever else moves elements come to the same: a layer that picks the place, or one whose maps are cropped.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,19 +14,20 @@ from torch.fx.node import map_aggregate
 from nestgraph.interop.elements import Elements
 from nestgraph.interop.weaving import Weaver
 from nestgraph.lowering.operations import UncoveredError
-from nestgraph.spec import Operation, Pick
+from nestgraph.spec import Operation, Pad, Pick
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.extents import Size
 
 MOST_PLACES = 4
 """Of a layer's maps that single values are picked from; more are read as maps, by weights at those places."""
 
 
 class Picking:
-    """Replaces elements of one place of maps by those of layers that pick it; each place of a layer once."""
+    """Replaces elements of one place or box of maps by those of layers that have it alone; each of a layer once."""
 
     def __init__(self, weaver: Weaver) -> None:
         self._weaver = weaver
-        self._known: dict[tuple[int, int], tuple[int, tuple[Operation, ...]]] = {}
+        self._known: dict[tuple[int, Operation], tuple[int, tuple[Operation, ...]]] = {}
 
     def read(self, values: Any) -> Any:
         """Values that a step reads, tensors in lists among them, of which those that are one place are picked."""
@@ -49,26 +51,46 @@ class Picking:
         for number in present:
             area, chosen = ledger.regions[number].area, regions == number
             within, of = np.unique(places[chosen] % area, return_inverse=True)
-            if len(within) > most or len(within) == area:
+            size = ledger.regions[number].size
+            if len(within) == area:
                 grown.add(number)
-                continue
-            new = [self._layer(number, int(at)) for at in within]
-            starts = np.array([ledger.regions[one].start for one in new])
-            moved[chosen] = starts[of] + places[chosen] // area
-            grown.update(new)
+            elif len(within) <= most:
+                new = [self._layer(number, _at(int(place), size)) for place in within]
+                starts = np.array([ledger.regions[one].start for one in new])
+                moved[chosen] = starts[of] + places[chosen] // area
+                grown.update(new)
+            elif numbers.ndim > 1 and (crop := _cropping(within, size)) is not None:
+                new = self._layer(number, crop)
+                moved[chosen] = ledger.regions[new].start + places[chosen] // area * len(within) + of
+                grown.add(new)
+            else:
+                grown.add(number)
         return x if grown == set(present) else ledger.batched(torch.from_numpy(moved), grown)
 
-    def _layer(self, number: int, at: int) -> int:
-        """The region of the layer that picks a place of the maps of a region."""
+    def _layer(self, number: int, operation: Operation) -> int:
+        """The region of the layer that has some places of the maps of a region alone."""
         ledger, layers = self._weaver.ledger, self._weaver.drafts.layers
-        known = self._known.get((number, at))
+        known = self._known.get((number, operation))
         if known is not None and layers[ledger.regions[known[0]].layer].record.operations == known[1]:
             return known[0]
-        size = ledger.regions[number].size
-        place = np.unravel_index(at, size)
-        last = (int(p) if p == 0 or p < extent - 1 else -1 for p, extent in zip(place, size, strict=True))
         apart = self._weaver.placed(ledger.whole(number))  # as other places of the maps may be read, too
-        self._weaver.operated(apart, Pick(place=tuple(last)))
+        self._weaver.operated(apart, operation)
         new = len(ledger.regions) - 1
-        self._known[number, at] = new, layers[ledger.regions[new].layer].record.operations
+        self._known[number, operation] = new, layers[ledger.regions[new].layer].record.operations
         return new
+
+
+def _at(place: int, size: Size) -> Pick:
+    """What picks a place of maps, the last of an axis as the last."""
+    where = zip(np.unravel_index(place, size), size, strict=True)
+    return Pick(place=tuple(int(p) if p == 0 or p < extent - 1 else -1 for p, extent in where))
+
+
+def _cropping(within: AnyArray, size: Size) -> Pad | None:
+    """What leaves places of maps alone that are a box; None where they are none."""
+    axes = np.unravel_index(within, size)
+    ends = [(int(axis.min()), int(axis.max())) for axis in axes]
+    if math.prod(last + 1 - first for first, last in ends) != len(within):
+        return None
+    after = tuple(last + 1 - extent for (_, last), extent in zip(ends, size, strict=True))
+    return Pad(before=tuple(-first for first, _ in ends), after=after)

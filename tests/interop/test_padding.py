@@ -11,6 +11,7 @@ from nestgraph.graph.geometry import output_size
 from nestgraph.spec import Layer, Pad
 from tests.interop.odd_modules import written
 from tests.interop.test_transposed import agrees
+from tests.laws import check_laws
 
 
 class Style(nn.Module):
@@ -147,3 +148,28 @@ def test_records_that_mean_nothing_are_refused():
     for fields in ({"before": (-1,), "after": (0,)}, {"before": (1,), "after": (0,), "value": 1.0}):
         with pytest.raises(RecordError, match="without a value in mode reflect"):
             Pad(mode="reflect", **fields)
+
+
+class Cut(nn.Module):
+    """Padding whose end is cut off, as causal convolutions have it, and maps beside the same moved by a place."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.last = nn.Conv1d(2, 5, 3, padding=2), nn.Conv1d(5, 5, 1), nn.Conv1d(5, 2, 1)
+
+    def forward(self, x):
+        x = torch.relu(self.first(x)[:, :, :-2])
+        return self.last(self.second(x)[:, :, 1:] - x[:, :, :-1])
+
+
+def test_maps_that_are_cut_are_cropped():
+    torch.manual_seed(0)
+    module, x = Cut().eval(), torch.randn(3, 2, 9)
+    network = ng.import_module(module, x)
+    assert not [name for name in network.layer_names if network.layer(name).opaque]
+    edit = ng.edits.remove_units(network, "first", [1, 3])
+    assert check_laws(network, edit)
+    smaller = edit.apply(network).network
+    with torch.no_grad():
+        torch.testing.assert_close(ng.lower(network).eval()(x), module(x), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(ng.compact(smaller)(x), ng.lower(smaller).eval()(x), atol=1e-5, rtol=1e-5)
