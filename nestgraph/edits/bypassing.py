@@ -125,6 +125,10 @@ class _Joint:
             record = carrier.model_copy(update={**ends, "trained": carrier.learns or other.learns})
             return AddProjection(projection=record, connections=self._linked(weight, mask))
         if isinstance(carrier, OneToOne):
+            if carrier.placed:
+                _refuse(
+                    self.second.source, f"expected {carrier.name!r} to meet links alone, as it has weights by place"
+                )
             swept = carrier.model_dump(include={*Swept.model_fields} - {*Projection.model_fields})
             carrier = Conv.model_validate({**ends, **swept})
         return AddProjection(projection=carrier.model_copy(update=ends), connections=Block(weight=weight, mask=mask))
@@ -150,7 +154,8 @@ class _Joint:
         return Block.of(columns.relinked(np.stack([sources, columns.ids(0)], 1)))
 
     def _pointwise(self, projection: Projection) -> bool:
-        return meaning_of(self.structure, projection).pointwise
+        alone = math.prod(self._columns(projection).inner) == 1
+        return alone and meaning_of(self.structure, projection).pointwise
 
     def _product(self, carrier: Projection) -> tuple[AnyArray, AnyArray]:
         """Weights and mask (out, in, ...) of both as one, extended over the grid or kernel of the carrier."""

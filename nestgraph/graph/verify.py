@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.interface import InputPort, OutputPort
 from nestgraph.spec.layer import Layer
 from nestgraph.spec.limits import MAX_LAYERS, MAX_PROJECTIONS, MAX_UNITS
+from nestgraph.spec.operations import Operation
 from nestgraph.spec.projection import Projection
 from nestgraph.spec.unit_column import COLUMNS
 
@@ -264,13 +265,20 @@ def fed_units(structure: Structure) -> dict[str, AnyArray]:
             columns, ends = links_of(structure, projection), structure.ends(projection.name)
             marks = meeting(structure, projection) & reached[projection.source][columns.at(1, ends)]
             here |= columns.touched(marks, 0, ends)
-        reached[name] = _together(structure.layer(name), here)
+        reached[name] = _together(structure, name, here, structure.layer(name).operations)
     return reached
 
 
-def _together(layer: Layer, here: AnyArray) -> AnyArray:
-    """All units of a layer that mixes them where one is marked."""
-    return here | here.any() if layer.mixes_units else here
+def _together(structure: Structure, name: str, here: AnyArray, operations: Sequence[Operation]) -> AnyArray:
+    """The units that are marked, with those that a layer mixes them with, by one operation after the other."""
+    layer = structure.layer(name)
+    if layer.opaque is not None and not layer.unitwise:
+        here = here | here.any()
+    for operation in operations:
+        if operation.facts.reach == "layer":
+            groups = operation.mixed(structure.units(name))
+            here = np.isin(groups, groups[here])
+    return here
 
 
 def read_units(structure: Structure, fed: Mapping[str, AnyArray] | None = None) -> dict[str, AnyArray]:
@@ -295,7 +303,7 @@ def read_units(structure: Structure, fed: Mapping[str, AnyArray] | None = None) 
                 here |= columns.touched(marks, 1, ends)
                 continue
             here |= structure.pairs(projection.name).back(heeds)
-        reached[name] = _together(structure.layer(name), here)
+        reached[name] = _together(structure, name, here, structure.layer(name).operations[::-1])
     return reached
 
 

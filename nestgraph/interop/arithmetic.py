@@ -3,13 +3,13 @@
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from nestgraph.interop.elements import Arrangement, Elements, together
 from nestgraph.interop.weaving import Weaver
 from nestgraph.lowering.operations import Handler, UncoveredError
 from nestgraph.lowering.operations.activation import power
-from nestgraph.lowering.tensors import as_array
 from nestgraph.spec import Activation
 from nestgraph.spec.arrays import AnyArray
 
@@ -24,14 +24,13 @@ def add(weaver: Weaver, input: Any, other: Any, alpha: float = 1) -> Elements:
         return other
     x, shift, scale, by = (input, other, 1, alpha) if isinstance(input, Elements) else (other, input, alpha, 1)
     x = _widened(x, shift)
-    stood = weaver.ledger.arrangement(x)
-    values, frozen = _shifts(x, shift, stood), weaver.is_frozen(shift)
+    stood = weaver.ledger.arrangement(x, split=True)
+    values, frozen = _by_place(x, shift, stood), weaver.is_frozen(shift)
     if values.ndim == 1:
         return weaver.placed(x, scale, values * by, frozen=frozen, stood=stood)
     trained = isinstance(shift, nn.Parameter)  # else it is a mask, say
     result = weaver.placed(x, scale, values * by, frozen=frozen or not trained, stood=stood)
-    if trained and shift.numel() < values.size:
-        weaver.note(result, "a value that places or units share has copies here, which train apart")
+    _note_copies(weaver, result, shift, values)
     return result
 
 
@@ -41,12 +40,16 @@ def sub(weaver: Weaver, input: Any, other: Any, alpha: float = 1) -> Elements:
 
 
 def mul(weaver: Weaver, input: Any, other: Any) -> Elements:
-    """A product of layers, or of a layer and a constant of each unit."""
+    """A product of layers, or of a layer and a constant of each unit, or of each place of each."""
     x, y = (input, other) if isinstance(input, Elements) else (other, input)
     if not isinstance(y, Elements):
         x = _widened(x, y)
-        stood, trained = weaver.ledger.arrangement(x), isinstance(y, nn.Parameter)
-        return weaver.placed(x, constants(x, y, stood.axis), trained=trained, frozen=weaver.is_frozen(y), stood=stood)
+        stood, trained = weaver.ledger.arrangement(x, split=True), isinstance(y, nn.Parameter)
+        factors = _by_place(x, y, stood)
+        result = weaver.placed(x, factors, trained=trained, frozen=weaver.is_frozen(y), stood=stood)
+        if factors.ndim > 1:
+            _note_copies(weaver, result, y, factors)
+        return result
     if y.index[0].numel() > x.index[0].numel():
         x, y = y, x
     try:
@@ -71,13 +74,13 @@ def div(weaver: Weaver, input: Any, other: Any, rounding_mode: str | None = None
     if isinstance(other, Elements):
         return mul(weaver, input, weaver.pointwise(other, Activation(function="reciprocal")))
     x = _widened(input, other)
-    stood = weaver.ledger.arrangement(x)
-    return weaver.placed(x, 1 / constants(x, other, stood.axis), stood=stood)
+    stood = weaver.ledger.arrangement(x, split=True)
+    return weaver.placed(x, 1 / _by_place(x, other, stood), stood=stood)
 
 
 def neg(weaver: Weaver, input: Elements) -> Elements:
     """The negative."""
-    return weaver.placed(input, -1, stood=weaver.ledger.arrangement(input))
+    return weaver.placed(input, -1, stood=weaver.ledger.arrangement(input, split=True))
 
 
 def rsub(weaver: Weaver, input: Any, other: Any, alpha: float = 1) -> Elements:
@@ -92,6 +95,19 @@ def times(factor: float) -> Handler:
         return mul(weaver, input, factor)
 
     return handle
+
+
+def turned(weaver: Weaver, x: Elements, factors: Any) -> Elements:
+    """Pairs (..., 2) as complex numbers times constants, as rotary positions turn them."""
+    if not isinstance(factors, Tensor):
+        raise UncoveredError("a product of complex numbers that are no constants")
+    real, imaginary = (Elements(part, x.regions) for part in x.index.unbind(-1))
+    cosines, sines = torch.view_as_real(factors).unbind(-1)
+    both = [
+        weaver.sum([mul(weaver, real, first), mul(weaver, imaginary, second)], [1, sign])
+        for first, second, sign in ((cosines, sines, -1), (sines, cosines, 1))
+    ]
+    return Elements(torch.stack([part.index for part in both], -1), both[0].regions | both[1].regions)
 
 
 def addcmul(weaver: Weaver, input: Any, tensor1: Any, tensor2: Any, value: float = 1) -> Elements:
@@ -119,8 +135,8 @@ def raised(weaver: Weaver, input: Any, exponent: Any) -> Elements:
         return power(weaver, input, float(exponent))
     if isinstance(input, Elements):
         raise UncoveredError("a power of a tensor by a tensor")
-    stood = weaver.ledger.arrangement(exponent)
-    bases = constants(exponent, input, stood.axis)
+    stood = weaver.ledger.arrangement(exponent, split=True)
+    bases = _by_place(exponent, input, stood)
     if (bases <= 0).any():
         raise UncoveredError("a power of numbers that are not positive")
     return weaver.pointwise(weaver.placed(exponent, np.log(bases), stood=stood), Activation(function="exp"))
@@ -136,44 +152,37 @@ def _widened(x: Elements, value: Number) -> Elements:
     return x if shape == x.index.shape else Elements(x.index.expand(shape), x.regions)
 
 
-def _shifts(x: Elements, value: Number, stood: Arrangement) -> AnyArray:
-    """(channels,): what is added to each unit of `x`; (channels, *size) where it differs from place to place.
+def _by_place(x: Elements, value: Number, stood: Arrangement) -> AnyArray:
+    """(channels,): a constant of each unit of `x`; (channels, *size) where it differs from place to place.
 
     Of a parameter its shape says so: which network comes of a module does not depend on what it was trained to.
 
     Raises:
         UncoveredError: it differs between samples.
     """
-    spread = _spread(x, value, stood.axis)
+    spread = _spread(x, value, stood)
     flat = spread.reshape(len(spread), -1)
     by_place = bool((flat != flat[:, :1]).any())
     if isinstance(value, nn.Parameter):
         extents = enumerate(value.shape, x.index.ndim - value.ndim)
-        by_place = any(extent > 1 for axis, extent in extents if axis != stood.axis)
+        by_place = any(extent > 1 for axis, extent in extents if axis not in stood.axes)
     return spread.reshape(len(spread), *stood.size) if by_place else flat[:, 0]
 
 
-def _spread(x: Elements, value: Number, axis: int) -> AnyArray:
+def _spread(x: Elements, value: Number, stood: Arrangement) -> AnyArray:
     """(channels, *places): a constant for each element of `x`.
 
     Raises:
         UncoveredError: the constant differs between samples.
     """
-    given = as_array(value) if isinstance(value, Tensor) else np.float32(value)
+    given = value.detach().to("cpu", torch.float32) if isinstance(value, Tensor) else torch.tensor(float(value))
     try:
-        return np.moveaxis(np.broadcast_to(given, (1, *x.index.shape[1:])), axis, 1)[0]
-    except ValueError:
+        return stood.units_first(given.expand(1, *x.index.shape[1:]))[0].numpy()
+    except RuntimeError:
         raise UncoveredError("a constant of a shape that gives no value to each unit") from None
 
 
-def constants(x: Elements, value: Number, axis: int = 1) -> AnyArray:
-    """(channels,): a constant for each unit of `x`, which stand along an axis.
-
-    Raises:
-        UncoveredError: the constant differs between samples or within a map.
-    """
-    spread = _spread(x, value, axis)
-    spread = spread.reshape(len(spread), -1)
-    if (spread != spread[:, :1]).any():
-        raise UncoveredError("a constant that differs within a map")
-    return spread[:, 0]
+def _note_copies(weaver: Weaver, result: Elements, value: Number, copies: AnyArray) -> None:
+    """Say that places or units share a parameter in the module."""
+    if isinstance(value, nn.Parameter) and value.numel() < copies.size:
+        weaver.note(result, "a value that places or units share has copies here, which train apart")

@@ -9,6 +9,7 @@ concatenation need no case of their own, and a mistaken constant in a `view` can
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -105,34 +106,51 @@ class Arrangement:
     """How the axes of a tensor stand to (batch, units, *size).
 
     Attributes:
-        axis: along which units stand.
+        axes: along which units stand: one, or several where units are split up, as into heads.
         places: the extents of the other axes.
         size: of the maps whose places these are; another one where they were flattened.
+        split: the extents of several axes of units.
     """
 
-    axis: int
+    axes: tuple[int, ...]
     places: tuple[int, ...]
     size: tuple[int, ...]
+    split: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, x: Elements, axis: int) -> "Arrangement":
+    def of(cls, x: Elements, *axes: int) -> "Arrangement":
         """That of a tensor whose other axes are those of maps."""
-        places = tuple(extent for at, extent in enumerate(x.index.shape) if at not in (0, axis))
-        return cls(axis, places, places)
+        shape = x.index.shape
+        places = tuple(extent for at, extent in enumerate(shape) if at not in (0, *axes))
+        return cls(axes, places, places, tuple(shape[axis] for axis in axes) if len(axes) > 1 else ())
+
+    @property
+    def axis(self) -> int:
+        """Along which units stand, the first of several."""
+        return self.axes[0]
 
     def inward(self, x: Elements) -> Elements:
         """A tensor so arranged, or one whose maps have one place, as (batch, units, *size)."""
-        turned = x.turned(self.axis, 1)
+        turned = self.units_first(x.index)
         if self.size == self.places:
-            return turned
-        batch, units, *places = turned.index.shape
+            return Elements(turned, x.regions) if turned is not x.index else x
+        batch, units, *places = turned.shape
         size = self.size if tuple(places) == self.places else (1,) * len(self.size) if set(places) <= {1} else places
-        return Elements(turned.index.reshape(batch, units, *size), x.regions)
+        return Elements(turned.reshape(batch, units, *size), x.regions)
+
+    def units_first(self, tensor: Tensor) -> Tensor:
+        """(batch, units, *places) of what is so arranged; writes to either are seen in both where one axis moves."""
+        if self.axes == (1,):
+            return tensor
+        return tensor.movedim(self.axes, tuple(range(1, 1 + len(self.axes)))).flatten(1, len(self.axes))
 
     def outward(self, x: Elements) -> Elements:
         """What is (batch, units, *size) so arranged."""
         if self.size != self.places:
             x = Elements(x.index.reshape(*x.index.shape[:2], *self.places), x.regions)
+        if self.split:
+            apart = x.index.reshape(len(x.index), *self.split, *x.index.shape[2:])
+            return Elements(apart.movedim(tuple(range(1, 1 + len(self.axes))), self.axes), x.regions)
         return x.turned(1, self.axis)
 
     @property
@@ -228,19 +246,26 @@ class Ledger:
             raise UncoveredError("maps were reshaped")
         return Refs(regions, places // areas)
 
-    def arrangement(self, *tensors: Elements, axes: Sequence[int] = ()) -> Arrangement:
+    def arrangement(self, *tensors: Elements, axes: Sequence[int] = (), split: bool = False) -> Arrangement:
         """How tensors of as many axes stand to (batch, units, *size).
 
         Units are looked for along the axes given, or along any; where they are not found the first of these counts.
+
+        Args:
+            tensors: of layers.
+            axes: to be looked at.
+            split: whether to look along two axes together, too, of which the last of those given is one.
         """
         count = tensors[0].index.ndim
-        tried = axes or (1, *range(count - 1, 1, -1))
-        for axis in tried if all(x.index.ndim == count for x in tensors) else ():
-            plain = Arrangement.of(tensors[0], axis)
+        tried = [(axis,) for axis in axes or (1, *range(count - 1, 1, -1))]
+        pairs = combinations(range(1, count), 2) if split else ()
+        tried += [pair for pair in pairs if not axes or pair[1] == axes[-1]]
+        for along in tried if all(x.index.ndim == count for x in tensors) else ():
+            plain = Arrangement.of(tensors[0], *along)
             for found in (plain, self._unfolded(tensors[0], plain)):
                 if found is not None and all(self.holds(found.inward(x)) for x in tensors):
                     return found
-        return Arrangement.of(tensors[0], tried[0])
+        return Arrangement.of(tensors[0], *tried[0])
 
     def holds(self, x: Elements) -> bool:
         """Whether each channel of a tensor holds a unit."""

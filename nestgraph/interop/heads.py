@@ -9,6 +9,7 @@ from torch import Tensor
 from nestgraph.graph.columns import Links, Slotted
 from nestgraph.interop.elements import Elements, Refs
 from nestgraph.interop.masks import Mask, lay, lets_earlier
+from nestgraph.interop.passing import is_held
 from nestgraph.interop.weaving import Weaver
 from nestgraph.lowering.operations import UncoveredError
 from nestgraph.spec import Dropout, Match, Mix, OneToOne, Operation, Softmax
@@ -111,8 +112,12 @@ def _fold_scale(weaver: Weaver, scores: str) -> None:
         return
     (link, columns), plain = incoming[0], incoming[0][0].source
     draft, matches = weaver.drafts.layers[plain], weaver.drafts.at(plain, 0)
-    held = any(region.layer == plain and weaver.held(n) for n, region in enumerate(weaver.ledger.regions))
-    bare = not (draft.record.operations or draft.record.bias or draft.record.output or held)
+    bare = not (
+        draft.record.operations
+        or draft.record.bias
+        or draft.record.output
+        or is_held(weaver.ledger, plain, weaver.held)
+    )
     if not isinstance(columns, Links) or not (columns.weight == columns.weight[0]).all():
         return
     if not (bare and len(weaver.drafts.at(plain, 1)) == 1 and all(p.matches for p, _ in matches)):

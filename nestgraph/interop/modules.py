@@ -14,9 +14,10 @@ from torch.nn.utils import prune
 from torch.nn.utils.parametrize import type_before_parametrizations
 
 from nestgraph.interop.elements import Elements
+from nestgraph.interop.embeddings import embedding
 from nestgraph.interop.pointwise import glu
 from nestgraph.interop.transformer_layers import attention, encoder, encoder_layer
-from nestgraph.interop.vocabulary import convolution, embedding, linear, transposed_convolution
+from nestgraph.interop.vocabulary import convolution, linear, transposed_convolution
 from nestgraph.interop.weaving import Weaver
 from nestgraph.lowering import operations
 from nestgraph.lowering.operations import Handler, Row, UncoveredError

@@ -9,7 +9,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
-from nestgraph.interop.spelled_out import Named, Transposed, gelus, linear_maps, rms_norms
+from nestgraph.interop.spelled_out import Named, Transposed, gelus, linear_maps, rms_norms, turns
 
 ADDITIONS = cast("tuple[Any, ...]", (operator.add, torch.add))
 PRODUCTS = cast("tuple[Any, ...]", (operator.mul, torch.mul))
@@ -22,7 +22,7 @@ def name_functions(module: fx.GraphModule, facts: dict[fx.Node, Any]) -> None:
     `relu6(x + 3) / 6` is hardsigmoid, `x * hardsigmoid(x)` hardswish, `x * sigmoid(x)` SiLU
     and `x * 0.5 * (1 + erf(x / sqrt(2)))` GELU, with `tanh` its approximation;
     `x * rsqrt(mean(x ** 2, -1) + e)`, multiplied by a weight or not, is an RMS norm; `addmm` is a linear map, over the
-    last axis where the axes before it were one and come back.
+    last axis where the axes before it were one and come back; a product of complex numbers is a turning of pairs.
 
     Args:
         module: the traced module, which is changed.
@@ -35,6 +35,7 @@ def name_functions(module: fx.GraphModule, facts: dict[fx.Node, Any]) -> None:
             gelus(node),
             rms_norms(node, facts),
             linear_maps(node, facts),
+            turns(node),
         )
         for function, args, options in chain(*known):
             with module.graph.inserting_before(node):

@@ -43,7 +43,7 @@ def _pooled(weaver: Weaver, x: Elements, function: Any, over: set[int], stood: A
     if function == "sum":
         pooled = weaver.placed(pooled, float(math.prod(x.index.shape[axis] for axis in over)))
     left = tuple(1 if axis in over else x.index.shape[axis] for axis in extents)
-    return Arrangement(stood.axis, left, tuple(pooled.index.shape[2:])).outward(pooled)
+    return Arrangement(stood.axes, left, tuple(pooled.index.shape[2:])).outward(pooled)
 
 
 def _added(weaver: Weaver, x: Elements, axis: int, function: Any) -> Elements:

@@ -1,4 +1,4 @@
-"""Norms and linear maps that modules spell out in several calls: found in a traced graph by what the calls gave."""
+"""What modules spell out in several calls, such as norms: found in a traced graph by what the calls gave."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -105,6 +105,19 @@ def _triples(node: Any) -> Iterator[tuple[Any, Any, Any]]:
     for two, one in _pairs(node, "mul"):
         if _is(two, "mul") and len(_args(two)) == 2 and not two.kwargs:
             yield from cast("Iterator[tuple[Any, Any, Any]]", permutations((*_args(two), one)))
+
+
+def turned(x: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
+    """Pairs of numbers (..., 2), each as a complex one times a factor: turned by its angle."""
+    return torch.view_as_real(torch.view_as_complex(x) * factors)
+
+
+def turns(node: fx.Node) -> Iterator[Named]:
+    """The turning of pairs that a product of complex numbers is."""
+    if _is(node, "view_as_real"):
+        for pairs, factors in _pairs(_args(node)[0], "mul"):
+            if _is(pairs, "view_as_complex"):
+                yield Named(turned, (_args(pairs)[0], factors))
 
 
 def linear_maps(node: fx.Node, facts: Facts) -> Iterator[Named]:

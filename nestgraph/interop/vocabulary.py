@@ -10,14 +10,15 @@ from typing import Any
 
 from torch import Tensor
 
-from nestgraph.interop.arithmetic import add, addcdiv, addcmul, div, lerp, mul, neg, raised, rsub, sub, times
+from nestgraph.interop.arithmetic import add, addcdiv, addcmul, div, lerp, mul, neg, raised, rsub, sub, times, turned
 from nestgraph.interop.elements import Elements
+from nestgraph.interop.embeddings import embedding
 from nestgraph.interop.heads import matmul, scaled_dot_product_attention
 from nestgraph.interop.pointwise import attribute, detached, glu
 from nestgraph.interop.spatial import reduced
 from nestgraph.interop.weaving import Weaver
 from nestgraph.lowering import operations
-from nestgraph.lowering.operations import Handler, UncoveredError
+from nestgraph.lowering.operations import Handler
 from nestgraph.lowering.operations.pad import pad
 from nestgraph.lowering.operations.room import along
 
@@ -114,27 +115,6 @@ def any_convolution(
     return convolution(weaver, input, weight, bias, stride, padding, dilation, groups)
 
 
-def embedding(
-    weaver: Weaver,
-    input: Elements,
-    weight: Tensor,
-    padding_idx: int | None = None,
-    max_norm: float | None = None,
-    norm_type: float = 2.0,  # noqa: ARG001
-    scale_grad_by_freq: bool = False,
-    sparse: bool = False,  # noqa: ARG001
-) -> Elements:
-    """`nn.Embedding` of ids that an input holds."""
-    if max_norm is not None:
-        raise UncoveredError("an embedding that holds its norms down as it is read")
-    found = weaver.lookup(input, weight)
-    if padding_idx is not None:
-        weaver.note(found, f"the row of the padding, {padding_idx}, trains as the others do")
-    if scale_grad_by_freq:
-        weaver.note(found, "gradients are not scaled by how often an id comes")
-    return found
-
-
 FUNCTIONS: ChainMap[str, Handler] = ChainMap(
     {
         "linear": linear,
@@ -175,8 +155,9 @@ FUNCTIONS: ChainMap[str, Handler] = ChainMap(
         "float_power": raised,
     },
     operations.FUNCTIONS,
+    {"turned": turned},
 )
-"""Name of a function or method -> handler(weaver, arguments as the function takes them)."""
+"""Name of a function or method -> handler(weaver, arguments as the function takes them); last what `patterns` name."""
 
 LIKENED = frozenset({"view_as", "reshape_as", "expand_as"})
 """Names of methods of which the second tensor says a shape alone."""

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from nestgraph.graph.columns import Grid, Links
 from nestgraph.interop.drafts import Drafts, Size, ungrouped
 from nestgraph.interop.elements import SAMPLE, Arrangement, Elements, Ledger, Refs, in_turn, together
+from nestgraph.interop.passing import Wire, read_through
 from nestgraph.lowering.operations import UncoveredError
 from nestgraph.lowering.tensors import as_array
-from nestgraph.spec import Conv, Dense, Lookup, OneToOne, Operation, Series, Upsampling
+from nestgraph.spec import Conv, Dense, OneToOne, Operation, Series, Upsampling
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.extents import MAX_EXTENTS
 from nestgraph.spec.windows import swept_size
@@ -190,20 +191,6 @@ class Weaver:
         found = self.linear(flat, weight.flatten(1), bias, kept, frozen)
         return Elements(found.index.reshape(*found.index.shape, *[1] * (weight.ndim - 2)), found.regions)
 
-    def lookup(self, ids: Elements, weight: Tensor) -> Elements:
-        """The rows (classes, units) of a table that the ids of an input name, units along the last axis."""
-        region = self.ledger.whole_region(ids)
-        record = None if region is None else self.drafts.layers[region.layer].record
-        if record is None or record.classes is None or tuple(ids.index.shape[1:]) != (record.size or ()):
-            raise UncoveredError("a lookup by what is no input of ids, as it came in")
-        classes, units = weight.shape
-        table, known = np.zeros((units, 1, record.classes), np.float32), np.zeros((units, 1, record.classes), bool)
-        table[:, 0, :classes], known[:, 0, :classes] = as_array(weight).T, True
-        name = self.layer(units, record.size or ())
-        self.drafts.join(Lookup(source=record.name, target=name, frozen=self.is_frozen(weight)), Grid.of(table, known))
-        found = self.output(name)
-        return found.turned(1, found.index.ndim - 1)
-
     # -- one to one ----------------------------------------------------------------------------------
 
     def placed(
@@ -215,10 +202,10 @@ class Weaver:
         frozen: bool = False,
         stood: Arrangement | None = None,
     ) -> Elements:
-        """The units of `x` as a layer of its own, scaled by one value or (channels,), and shifted.
+        """The units of `x` as a layer of its own, scaled and shifted.
 
-        They stand along the first axis behind the samples, or are arranged as is said. They are shifted by (channels,),
-        or by (channels, *size), values of places.
+        They stand along the first axis behind the samples, or are arranged as is said. They are scaled by one value,
+        and scaled or shifted by (channels,), or by (channels, *size), values of places.
         """
         stood = stood or Arrangement.of(x, 1)
         x = stood.inward(x)
@@ -237,11 +224,12 @@ class Weaver:
         What has one unit, or one place along an axis, is added to all. Units that are scaled each stand along the
         first axis behind the samples, others along any.
         """
-        axes = () if all(np.ndim(scale) == 0 for scale in scales) else (1,)
-        stood = self.ledger.arrangement(*terms, axes=axes)
+        alike = all(np.ndim(scale) == 0 for scale in scales)
+        axes = () if alike else (1,)
+        stood = self.ledger.arrangement(*terms, axes=axes, split=alike)
         if not all(self.ledger.holds(stood.inward(term)) for term in terms):  # maps in a row, beside a series
             terms = [self._lined_up(term) for term in terms]
-            stood = self.ledger.arrangement(*terms, axes=axes)
+            stood = self.ledger.arrangement(*terms, axes=axes, split=alike)
         terms = self._spread([stood.inward(term) for term in terms])
         name = self._sum(terms)
         for term, scale, learns in zip(terms, scales, trained or [False] * len(terms), strict=True):
@@ -254,11 +242,11 @@ class Weaver:
         if stood.size == stood.places or len(stood.places) != 1:
             return x
         row = self.operated(stood.inward(x), Series())
-        return Arrangement(stood.axis, stood.places, stood.places).outward(row)
+        return Arrangement(stood.axes, stood.places, stood.places).outward(row)
 
     def product(self, values: Elements, factors: Elements) -> Elements:
         """Each unit of `values` times its factor: a map, or one value that goes for the whole map."""
-        stood = self.ledger.arrangement(values, factors)
+        stood = self.ledger.arrangement(values, factors, split=True)
         values, factors = stood.inward(values), stood.inward(factors)
         shape = values.index.shape
         if factors.index.ndim == len(shape) and factors.index.shape[1] == 1:  # one for all units
@@ -297,14 +285,22 @@ class Weaver:
         gate: bool = False,
         frozen: bool = False,
     ) -> None:
-        refs = self.ledger.refs(x)
-        weights = np.broadcast_to(scale, len(refs.units))
+        refs, by_place = self.ledger.refs(x), np.ndim(scale) > 1
+        weights = np.asarray(scale) if by_place else np.broadcast_to(scale, len(refs.units))
+        fields: dict[str, Any] = {
+            "target": target,
+            "trained": trained,
+            "gate": gate,
+            "frozen": frozen,
+            "placed": by_place,
+        }
+        wires: list[Wire] = []
         for number in refs.known:
             channels, units = refs.of(number)
-            source = self.ledger.regions[number].layer
-            record = OneToOne(source=source, target=target, trained=trained, gate=gate, frozen=frozen)
-            links = np.stack([units, channels], 1)
-            self.drafts.join(record, Links.of(weights[channels], links=links))
+            columns = Links.of(weights[channels], links=np.stack([units, channels], 1))
+            wires.append((OneToOne(source=self.ledger.regions[number].layer, **fields), columns))
+        for wire in read_through(self.drafts, self.ledger, wires, self.held):
+            self.drafts.join(*wire)
 
     # -- operations ----------------------------------------------------------------------------------
 
@@ -372,8 +368,11 @@ class Weaver:
         return tuple(x.index.shape[2:])
 
     def inward(self, x: Elements) -> tuple[Elements, Callable[[Elements], Elements]]:
-        """`x`, whose units stand along its last axis, as (batch, units, *size), and what turns such a tensor back."""
-        stood = self.ledger.arrangement(x, axes=(x.index.ndim - 1,))
+        """`x`, whose units stand along its last axis, as (batch, units, *size), and what turns such a tensor back.
+
+        Units may stand along another axis as well, before the last one, as heads do.
+        """
+        stood = self.ledger.arrangement(x, axes=(x.index.ndim - 1,), split=True)
         return stood.inward(x), stood.outward
 
     def shape(self, x: Elements) -> tuple[int, ...]:

@@ -63,8 +63,8 @@ def emit_one_to_one(
         return Term(emission.apply(path, module, values), rows, bias is not None)
     if is_identity(projection, columns):
         return Term(values, rows)
-    weight = emission.keep(f"{path}_weight", by_place(emission, projection.target, columns.weight))
-    return Term(emission.call(torch.mul, values, weight), rows)
+    weight = as_tensor(columns.weight) if projection.placed else by_place(emission, projection.target, columns.weight)
+    return Term(emission.call(torch.mul, values, emission.keep(f"{path}_weight", weight)), rows)
 
 
 TERMS: Mapping[str, Callable[..., Term]] = {

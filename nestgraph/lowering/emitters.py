@@ -122,7 +122,7 @@ def _weighted(emission: Emission, projection: OneToOne, values: fx.Node) -> fx.N
         return values
     weight = emission.weight(projection)
     size = summed_size(emission.network, projection.target)
-    if size is not None:
+    if size is not None and not projection.placed:
         weight = emission.call(torch.reshape, weight, by_unit(size))
     return emission.call(torch.mul, values, weight)
 

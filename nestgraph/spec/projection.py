@@ -250,12 +250,16 @@ class Lookup(Projection):
 class OneToOne(Swept):
     """Each linked target unit reads one source unit: skips, concatenations, depthwise kernels, gates.
 
-    Weights are (links,), or (links, *kernel) where a kernel is given (depthwise). Without a kernel, maps of one place
-    lead to neurons and neurons to such maps, too.
+    Weights are (links,), or (links, *kernel) where a kernel is given (depthwise), or (links, *size) where each place of
+    a map has its own. Without a kernel, maps of one place lead to neurons and neurons to such maps, too.
+
+    Rotary positions (Su et al. 2021, arXiv:2104.09864) are two of these: a unit reads its own by the cosine of each
+    place and the other one of its pair by the sine, so the links tie the two.
 
     Attributes:
         trained: False keeps the weights fixed, as an identity skip has them.
         frozen: as of `Conv`; says nothing of weights that are fixed.
+        placed: whether a link has a weight for each place of the maps that it joins, which are of one size.
         gate: whether the links multiply the sum and bias of their targets rather than add to the sum: u = (sum + bias)
             * product of weight * source over the gates. A unit without a link is not gated. Neurons and maps of one
             place gate maps of any size. All links of a gate are active, as dormant ones would be links of weight 0.
@@ -264,7 +268,8 @@ class OneToOne(Swept):
     kind: Literal["one_to_one"] = "one_to_one"  # pyright: ignore[reportIncompatibleVariableOverride]
     trained: bool = False
     frozen: Frozen = False
-    gate: Annotated[bool, Field(exclude_if=operator.not_)] = False  # left out of older records, so digests stay
+    placed: Annotated[bool, Field(exclude_if=operator.not_)] = False  # left out of older records, so digests stay
+    gate: Annotated[bool, Field(exclude_if=operator.not_)] = False
 
     couples: ClassVar[bool] = True
 
@@ -279,17 +284,26 @@ class OneToOne(Swept):
         return self.gate
 
     @property
+    def flops(self) -> int:
+        """See `Projection.flops`."""
+        return 2 if self.placed else super().flops
+
+    @property
     def words(self) -> str:
         """See `Projection.words`."""
         if self.gate:
             return "x"
-        state = ["fixed"] if not self.trained else ["frozen"] if self.frozen else []
+        state = ["by place"] if self.placed else []
+        state += ["fixed"] if not self.trained else ["frozen"] if self.frozen else []
         return ", ".join([self._swept("one to one"), *state])
 
     @model_validator(mode="after")
     def _check_gate(self) -> Self:
         if self.gate and self.kernel is not None:
             raise ValueError(f"expected a gate without a kernel, got {self.kernel}: gate by a layer of what it gives")
+        if self.placed and (self.gate or self.kernel is not None):
+            got = "a gate" if self.gate else f"a kernel {self.kernel}"
+            raise ValueError(f"expected weights by place of links that add and have no kernel, got {got}")
         return self
 
 

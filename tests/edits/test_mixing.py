@@ -59,6 +59,7 @@ EXAMPLES = {
     Norm: [
         Norm(over="units", count=6),
         Norm(over="units", count=4, center=False, beta=False, gamma=False),
+        Norm(over="units", groups=2, count=6, center=False, beta=False),
         Norm(over="both", groups=2, count=6, gamma=False),
         Norm(over="both", groups=2, count=4, divisors=(2, 3), center=False, beta=False),
         Norm(over="places"),
@@ -89,6 +90,9 @@ def test_what_an_operation_declares_is_what_it_does(operation):
     assert now.shape[2:] == before.shape[2:] == operation.resized(layer.size) == output_size(layer)
     changed = np.delete(now != before, 2, axis=1).any()
     assert changed == (facts.reach == "layer") == layer.mixes_units
+    mixed = operation.mixed(columns.ids)
+    touched = (now != before).any(axis=(0, *range(2, now.ndim)))
+    assert set(np.flatnonzero(touched)) <= set(np.flatnonzero(mixed == mixed[2]))
     if facts.reach == "value":
         assert np.count_nonzero(now != before) <= len(total)
     if facts.keeps_sign:

@@ -19,6 +19,7 @@ from tests.strategies.networks import EVERY
 def counted(network, projection):
     trained, each = getattr(projection, "trained", True), 1 if projection.gates else 2
     each = 0 if isinstance(projection, Lookup) else each
+    placed = getattr(projection, "placed", False)
     if isinstance(projection, Argument):
         return Cost()
     if isinstance(projection, Match):
@@ -33,10 +34,10 @@ def counted(network, projection):
     turned = getattr(projection, "transposed", False)
     for _, _, _, mask, area in connections_of(network, projection):
         for entry, active in np.ndenumerate(np.asarray(mask)):
-            positions = int(np.sum(np.ones(size, int) if area is None else area))
+            positions = 1 if placed else int(np.sum(np.ones(size, int) if area is None else area))
             if turned:
                 positions = given_to(projection, entry, output_size(network.layer(projection.source)), area)
-            flops = int(active) * positions * (each if trained or isinstance(projection, Mix) else 1)
+            flops = int(active) * positions * (each if trained or placed or isinstance(projection, Mix) else 1)
             total += Cost(0, int(active), 1, int(active and trained), flops)
     return total
 

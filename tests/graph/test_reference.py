@@ -9,7 +9,8 @@ import scipy.special
 from hypothesis import given
 
 from nestgraph.errors import StructureError
-from nestgraph.graph import Grid, Network, Structure, UnitColumns
+from nestgraph.graph import Grid, Network, Structure, UnitColumns, cost
+from nestgraph.graph.explicit import plain_graph
 from nestgraph.graph.geometry import output_size
 from nestgraph.graph.reference import forward, predict
 from nestgraph.spec import (
@@ -34,6 +35,7 @@ from nestgraph.spec import (
     Upsampling,
 )
 from tests.graph.explicit import connections_of
+from tests.graph.test_cost import counted
 from tests.laws import quick
 from tests.strategies import inputs_for, networks
 from tests.strategies.networks import EVERY
@@ -300,6 +302,20 @@ def slow_upsample(op, total):
 @quick(40)
 @given(network=networks(EVERY))
 def test_forward_is_what_loops_over_units_and_connections_give(network):
+    assert_what_loops_give(network)
+
+
+@quick(15)
+@given(network=networks(("rotated",)))
+def test_links_with_weights_by_place_are_what_loops_give(network):
+    assert_what_loops_give(network)
+    for row in network.projections_by_name:
+        assert cost(network).by_projection[row] == counted(network, network.projection(row))
+    if all(network.connection_columns(name).area is None for name in network.projection_names):
+        assert Network.from_graph(plain_graph(network)) == network
+
+
+def assert_what_loops_give(network):
     inputs = inputs_for(network, 2, np.random.default_rng(0))
     fast = forward(network, inputs)
     for row in range(2):

@@ -37,7 +37,7 @@ RECORDS = {
     "dense": (*ENDS, "frozen"),
     "conv": (*ENDS, *SWEEP, "frozen"),
     "lookup": (*ENDS, "frozen"),
-    "one_to_one": (*ENDS, *SWEEP, "trained", "frozen", "gate"),
+    "one_to_one": (*ENDS, *SWEEP, "trained", "frozen", "placed", "gate"),
     "argument": (*ENDS, "place"),
     "match": (*ENDS, "side"),
     "mix": ENDS,
@@ -57,7 +57,7 @@ LEFT_OUT = {
     "dense": {"frozen": False},
     "conv": PLAIN | {"frozen": False},
     "lookup": {"frozen": False},
-    "one_to_one": PLAIN | {"frozen": False, "gate": False},
+    "one_to_one": PLAIN | {"frozen": False, "placed": False, "gate": False},
     "input port": {"axis": 1, "shape": None, "free": [], "integers": None},
     "output port": {"axis": 1, "shape": None, "label": ""},
 }

@@ -120,7 +120,10 @@ def test_the_page_says_what_every_activation_computes(function):
 
 
 @quick(60)
-@given(networks(("dense", "conv", "skip", "residual", "concatenating", "gated", "embedded")), st.integers(0, 2**32 - 1))
+@given(
+    networks(("dense", "conv", "skip", "residual", "concatenating", "gated", "rotated", "embedded")),
+    st.integers(0, 2**32 - 1),
+)
 def test_what_the_page_says_that_a_network_means_is_what_it_computes(network, seed):
     layers, projections, _ = outsider.read(to_bytes(network))
     samples = inputs_for(network, 1, np.random.default_rng(seed))

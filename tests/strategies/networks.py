@@ -88,8 +88,10 @@ class Sketch:
             columns = Whole.of(np.zeros(0))
         elif links is not None:
             links = np.asarray(links)[np.argsort(np.asarray(links)[:, 1])]
-            weight = self.rng.standard_normal((len(links), *(projection.window or ()))) if projection.learns else None
-            weight = np.ones(len(links)) if weight is None else weight
+            placed = isinstance(projection, OneToOne) and projection.placed
+            inner = self.structure.layer(projection.target).size if placed else projection.window or ()
+            drawn = projection.learns or placed
+            weight = self.rng.standard_normal((len(links), *inner)) if drawn else np.ones(len(links))
             columns = Links.of(weight, links=links)
         else:
             shape = meaning_of(self.structure, projection).shape
@@ -432,6 +434,34 @@ def _gated(draw, sketch):
         sketch.project(OneToOne(source="g", target="y", gate=True), links)
 
 
+def _rotated(draw, sketch):
+    """Units turned by angles of their places with the other one of their pair; a unit may be scaled by place alone."""
+    size = draw(sizes())
+    sketch.input("x", draw(st.integers(1, 3)), size)
+    pairs, alone = draw(st.integers(1, 2)), draw(st.integers(0, 1))
+    sketch.hidden("a", 2 * pairs + alone, size, pool=False)
+    sketch.project(Conv(source="x", target="a", **same(size)))
+    sketch.hidden("r", 2 * pairs + alone, size, pool=False)
+    _turned(sketch, "a", "r", alone, draw(st.booleans()))
+    last = "r"
+    if draw(st.booleans()):
+        sketch.hidden("b", len(sketch.structure.units("r")), size, pool=False)
+        sketch.link(OneToOne(source="r", target="b"))
+        sketch.link(OneToOne(source="a", target="b", name="beside", placed=True, trained=draw(st.booleans())))
+        last = "b"
+    sketch.hidden("y", draw(st.integers(1, 2)), output=True)
+    sketch.project(Dense(source=last, target="y"))
+
+
+def _turned(sketch, source, target, alone=0, trained=False):
+    """A layer whose units read their own and the other one of their pair, but the last few their own alone."""
+    given, turned = (sketch.structure.units(layer) for layer in (source, target))
+    count = len(given) - alone
+    sketch.link(OneToOne(source=source, target=target, name=f"{target}_own", placed=True, trained=trained))
+    other = np.stack([given[:count].reshape(-1, 2)[:, ::-1].reshape(-1), turned[:count]], 1)
+    sketch.project(OneToOne(source=source, target=target, name=f"{target}_other", placed=True), other)
+
+
 def _opaque(draw, sketch):
     """`o` is a body of `a` and maybe more; something reads it, maybe beside a skip, and the output may be opaque."""
     size, width, kind, how = _grid(draw, sketch)
@@ -515,7 +545,13 @@ def _heads(draw, sketch):
         sketch.hidden(name, len(units), near if name == "q" else far, pool=False)
         source, size = ("a", near) if name == "q" else (other, far)
         sketch.project(Conv(source=source, target=name, **same(size)))
-    units = {name: sketch.structure.units(name).tolist() for name in wanted}
+    compared = {"q": "q", "k": "k"}
+    for name in compared:
+        if draw(st.integers(0, 2)) == 0:
+            compared[name] = f"{name}_turned"
+            sketch.hidden(compared[name], len(wanted[name]), near if name == "q" else far, pool=False)
+            _turned(sketch, name, compared[name], len(wanted[name]) % 2)
+    units = {name: sketch.structure.units(compared.get(name, name)).tolist() for name in wanted}
     queries = [(unit, *slot) for unit, slot in zip(units["q"], wanted["q"], strict=True)]
     keys = [
         (unit, head, slot) for unit, (group, slot) in zip(units["k"], wanted["k"], strict=True) for head in heads[group]
@@ -525,7 +561,7 @@ def _heads(draw, sketch):
         queries.append((next(unit for unit, *at in queries if at == [head, 0]), head, free))
         keys.append((next(unit for unit, *at in keys if at == [head, 1]), head, free))
     for side, links in (("query", queries), ("key", keys)):
-        match = Match(source=side[0], target="s", side=side)
+        match = Match(source=compared[side[0]], target="s", side=side)
         columns = Slotted.of(np.full(len(links), 0.5 if side == "query" else 1.0), links=links).ordered()
         sketch.structure = sketch.structure.replace(projections={match.name: match}, connections={match.name: columns})
     carried = [(unit, head) for unit, (group, _) in zip(units["v"], wanted["v"], strict=True) for head in heads[group]]
@@ -551,8 +587,9 @@ FAMILIES = {
     "opaque": _opaque,
     "unitwise": _unitwise,
     "heads": _heads,
+    "rotated": _rotated,
 }
-HEADS = ("heads",)
+HEADS = ("heads", "rotated")
 EVERY = tuple(FAMILIES)
 PLAIN = tuple(name for name in FAMILIES if name not in HEADS)
 

@@ -17,9 +17,19 @@ from nestgraph.spec.windows import by_unit, flattened
 
 
 class OneToOneMeaning(Linked[OneToOne, Links]):
-    """A unit reads its partner, by a number or by a kernel of its own."""
+    """A unit reads its partner, by a number, a kernel of its own, or a number for each place."""
 
     kind: ClassVar[type[ConnectionColumns]] = Links
+
+    @property
+    def inner(self) -> tuple[int, ...]:
+        """See `Meaning.inner`."""
+        return (self.target_size or ()) if self.record.placed else super().inner
+
+    @property
+    def settled(self) -> bool:
+        """See `Meaning.settled`."""
+        return self.record.placed or super().settled
 
     @property
     def size(self) -> Size | None:
@@ -33,6 +43,8 @@ class OneToOneMeaning(Linked[OneToOne, Links]):
     @property
     def leads(self) -> bool:
         """See `Meaning.leads`: without a kernel single values and maps of one place lead to each other."""
+        if self.record.placed:
+            return self.source_size is not None and self.source_size == self.target_size
         alike = (self.source_size is None) == (self.target_size is None)
         return alike or (self.record.kernel is None and self.size == self.target_size)
 
@@ -60,7 +72,7 @@ class OneToOneMeaning(Linked[OneToOne, Links]):
         record, columns, ends = self.record, self.columns, self.ends
         weight, read = self.weights(source.dtype), source[:, columns.at(1, ends)]
         if record.kernel is None:
-            values = read * by_unit(weight, read)
+            values = read * (weight if record.placed else by_unit(weight, read))
         else:
             windows, kernels = (flattened(each, len(record.kernel)) for each in (record.windows(read), weight))
             values = np.einsum("bk...i,ki->bk...", windows, kernels)
@@ -74,7 +86,9 @@ class OneToOneMeaning(Linked[OneToOne, Links]):
     def read(self, entries: AnyArray) -> AnyArray:
         """See `Meaning.read`. A gate reads a single value once for every position of the map that it multiplies."""
         size, given = self.source_size or (), self.size or ()
-        if self.record.kernel is None:
+        if self.record.placed:
+            by_link = entries
+        elif self.record.kernel is None:
             times = math.prod(given) // math.prod(size)
             by_link = np.broadcast_to(times * entries.reshape(-1, *(1 for _ in size)), (len(entries), *size))
         else:
@@ -85,7 +99,9 @@ class OneToOneMeaning(Linked[OneToOne, Links]):
 
     @property
     def applications(self) -> int:
-        """See `Meaning.applications`: transposed, at the places that are read."""
+        """See `Meaning.applications`: of a weight for a place, once; transposed, at the places that are read."""
+        if self.record.placed:
+            return self.columns.active
         return self.columns.active * math.prod((self.source_size if self.record.transposed else self.target_size) or ())
 
     def unconnected(self) -> ConnectionColumns:

@@ -32,19 +32,44 @@ def emit(emission: Emission, layer: Layer, operation: Norm, path: str, x: fx.Nod
     )
     if operation.over == "units" and operation.groups == 1 and (not operation.center or len(ids) == operation.count):
         return _emit_over_units(emission, layer, operation, len(ids), x, gamma, beta)
-    whole = operation.over == "places" or _are_whole(operation, ids)
+    groups = len(ids) if operation.over == "places" else _whole_groups(operation, ids)
+    if operation.over == "units" and groups:
+        return _emit_by_group(emission, layer, operation, (groups, len(ids) // groups), x, gamma, beta)
     if gamma is None and beta is not None:  # the kernel has no gradient for a shift without a factor
         gamma = emission.keep(f"{emission.layers[layer.name]}.norm.ones", torch.ones(len(ids)))
-    if operation.center and operation.over != "units" and whole:
-        groups = len(ids) if operation.over == "places" else operation.groups
+    if operation.center and groups:
         return emission.call(torch.group_norm, x, groups, gamma, beta, operation.epsilon)
     return _Passes(emission, layer, operation, ids, path).emit(x, gamma, beta)
 
 
-def _are_whole(operation: Norm, ids: AnyArray) -> bool:
-    """Whether the units are those of all groups, one group after the other."""
-    groups = np.repeat(np.arange(operation.groups), operation.count // operation.groups)
-    return np.array_equal(operation.groups_of(ids), groups) and not operation.absent(ids).any()
+def _whole_groups(operation: Norm, ids: AnyArray) -> int:
+    """How many groups the units are, if they are whole ones, one after the other; else 0."""
+    known = np.unique(operation.groups_of(ids))
+    members = np.repeat(known, operation.count // operation.groups)
+    whole = np.array_equal(operation.groups_of(ids), members) and not operation.absent(ids).any()
+    return len(known) if whole else 0
+
+
+def _emit_by_group(
+    emission: Emission,
+    layer: Layer,
+    operation: Norm,
+    split: tuple[int, int],
+    x: fx.Node,
+    gamma: fx.Node | None,
+    beta: fx.Node | None,
+) -> fx.Node:
+    """A kernel over the last of two axes, (groups, units of each), as of heads that are normalised apart."""
+    moved = x if layer.size is None else emission.call(torch.movedim, x, 1, -1)
+    apart = emission.call(torch.unflatten, moved, -1, split)
+    if operation.center:
+        apart = emission.call(functional.layer_norm, apart, split[1:], None, None, operation.epsilon)
+    else:
+        apart = emission.call(functional.rms_norm, apart, split[1:], None, operation.epsilon)
+    moved = emission.call(torch.flatten, apart, -2)
+    for column, function in ((gamma, torch.mul), (beta, torch.add)):
+        moved = moved if column is None else emission.call(function, moved, column)
+    return moved if layer.size is None else emission.call(torch.movedim, moved, -1, 1)
 
 
 def _emit_over_units(
@@ -164,9 +189,20 @@ def _over_last(
     if isinstance(shape, Sequence) and len(cast("Sequence[int]", shape)) != 1:
         raise UncoveredError("a normalisation over several axes")
     inner, outward = weaving.inward(x)
-    (units,) = cast("Sequence[int]", shape) if isinstance(shape, Sequence) else (shape,)
-    norm = Norm(center=center, count=units, epsilon=eps, gamma=weight is not None, beta=bias is not None)
-    return outward(_normalised(weaving, inner, norm, weight, bias))
+    (each,) = cast("Sequence[int]", shape) if isinstance(shape, Sequence) else (shape,)
+    units = weaving.shape(inner)[0]
+    norm = Norm(
+        groups=units // each,
+        center=center,
+        count=units,
+        epsilon=eps,
+        gamma=weight is not None,
+        beta=bias is not None,
+    )
+    result = outward(_normalised(weaving, inner, norm, weight, bias))
+    if units > each and norm.columns:
+        weaving.note(result, "values that heads share have copies here, which train apart")
+    return result
 
 
 def group_norm(
@@ -215,6 +251,7 @@ def instance_norm(
 def _normalised(weaving: Weaving[Any], x: Any, norm: Norm, weight: Tensor | None, bias: Tensor | None) -> Any:
     given = {"gamma": weight, "beta": bias}
     columns = {name: as_array(tensor) for name, tensor in given.items() if tensor is not None}
+    columns = {name: np.tile(values, weaving.shape(x)[0] // len(values)) for name, values in columns.items()}
     return weaving.operated(x, norm, columns, [name for name in columns if weaving.is_frozen(given[name])])
 
 

@@ -95,6 +95,10 @@ class Norm(Operation):
         """(units,): the group of each of some units (units,) int64."""
         return np.where(ids < self.count, ids * self.groups // max(1, self.count), ids % self.groups)
 
+    def mixed(self, ids: AnyArray) -> AnyArray:
+        """See `Operation.mixed`: those of a group."""
+        return super().mixed(ids) if self.over == "places" else self.groups_of(ids)
+
     def divided_by(self, ids: AnyArray) -> AnyArray:
         """(units,): what the sum over each unit's group is divided by."""
         each = self.divisors or (self.count // self.groups,) * self.groups

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple, Self
 
+import numpy as np
+
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.extents import Size
 from nestgraph.spec.record import Record
@@ -16,7 +18,7 @@ class Facts:
 
     Attributes:
         reach: what a number of the output depends on in inference: the `value` at its own unit and place, all of its
-            own `unit`, or all of the `layer`, whose units are then fed, read and kept together.
+            own `unit`, or others of the `layer` (see `mixed`), which are then fed, read and kept together.
         spatial: whether only maps can have it.
         resizes: whether it may change the size of maps.
         settles: whether it gives one size whatever the size of the map.
@@ -86,6 +88,10 @@ class Operation(Record):
     def with_seen(self, batches: int) -> Self:  # noqa: ARG002
         """The operation whose statistics are an average of so many batches."""
         return self
+
+    def mixed(self, ids: AnyArray) -> AnyArray:
+        """(units,): a number for each of some units (units,) int64, alike where it mixes them with each other."""
+        return np.zeros(len(ids), np.int64) if self.facts.reach == "layer" else np.arange(len(ids))
 
     def resized(self, size: Size) -> Size:
         """The size of what it gives for maps of a size.
