@@ -54,7 +54,8 @@ def grow_head(
     """Add a head of attention with queries, keys and values of its own, whose outputs nothing heeds yet.
 
     Queries, keys and values read all units that their layers read, by weights of the size of those that are there; the
-    weights out of what the head mixes are 0 and active, so the outputs stay and training begins there.
+    weights out of what the head mixes are 0 and active, so the outputs stay and training begins there. What is added
+    to the scores of the first head, as a mask is, is added to the new one's, too.
 
     Args:
         structure: the network.
@@ -222,7 +223,10 @@ class _Growth:
             )
             for p in (self.query, self.key)
         }
-        edits.append(AddUnits(layer=self.layer, ids=np.array([head]), blocks=matched))
+        copies, added = self._beside(head)
+        edits += copies
+        taken = self._columns(self.layer)
+        edits.append(AddUnits(layer=self.layer, ids=np.array([head]), values=taken, blocks={**matched, **added}))
         edits.append(self._mixed([head] * mixed, units[self.value.source].tolist()))
         return Batch(edits=tuple[AnyEdit, ...](edits), title=f"grow a head of {self.layer}")
 
@@ -288,6 +292,40 @@ class _Growth:
             blocks[projection.name] = Block(weight=weight, mask=np.ones(weight.shape, bool))
         return AddUnits(layer=layer, ids=np.array(structure.fresh_ids(layer, count)), blocks=blocks)
 
+    def _beside(self, head: int) -> tuple[list[AddUnits], dict[str, Block]]:
+        """Copies of the units that are linked to the first head, as those of masks, and their links to a new one."""
+        structure, edits, blocks = self.structure, list[AddUnits](), dict[str, Block]()
+        model = int(structure.units(self.layer)[0])
+        for projection in structure.incoming(self.layer):
+            part = self._links(projection, model)
+            if part is None:
+                continue
+            source, (unit,) = projection.source, part.ids(1).tolist()
+            if structure.layer(source).kind != "input":
+                read = {p.name: self._links(p, unit) for p in structure.incoming(source)}
+                ids = np.array(structure.fresh_ids(source, 1))
+                given = {name: _renamed(links, None, int(ids[0])) for name, links in read.items() if links is not None}
+                edits.append(AddUnits(layer=source, ids=ids, values=self._columns(source, unit), blocks=given))
+                unit = int(ids[0])
+            blocks[projection.name] = _renamed(part, unit, head)
+        return edits, blocks
+
+    def _links(self, projection: Projection, unit: int) -> Links | None:
+        """The links that lead into a unit; none of heads."""
+        columns = self.structure.connection_columns(projection.name)
+        if projection.matches:
+            return None
+        if not isinstance(columns, Links):
+            self._refuse(f"expected {projection.target!r} to be joined one to one, got {projection.name!r}")
+        part = columns.chosen(columns.edges & (columns.ids(0) == unit))
+        return part if len(part.links) else None
+
+    def _columns(self, layer: str, unit: int | None = None) -> dict[str, AnyArray]:
+        """The columns of a unit, by default the first."""
+        columns = self.structure.unit_columns(layer)
+        at = columns.positions(columns.ids[:1] if unit is None else np.array([unit]))
+        return {name: values[at] for name, values in columns.values.items()}
+
     def _mixed(self, heads: Sequence[int], values: Sequence[int]) -> AddUnits:
         """Units that heads mix, each with a head and a value; what reads them has weights of 0."""
         structure, layer, count = self.structure, self.mix.target, len(values)
@@ -306,6 +344,12 @@ class _Growth:
 
     def _refuse(self, problem: str) -> NoReturn:
         _refuse(self.recipe, self.layer, problem)
+
+
+def _renamed(part: Links, source: int | None, target: int) -> Block:
+    """Links led to another target, and from another source where one is given."""
+    sources = part.ids(1) if source is None else np.full(len(part.links), source)
+    return Block.of(part.relinked(np.stack([sources, np.full(len(part.links), target)], 1)))
 
 
 def _leading(read: AddUnits, match: Match, links: Sequence[tuple[int, int, int]], weights: Sequence[float]) -> AddUnits:

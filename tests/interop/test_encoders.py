@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 import nestgraph as ng
+from nestgraph.graph import Network
 from nestgraph.graph.reference import forward
 from nestgraph.spec import Series
 
@@ -221,6 +222,28 @@ def test_what_a_mask_hides_changes_nothing():
     lowered = ng.lower(ng.import_module(module, (x, PADDED))).eval()
     other = torch.where(PADDED[:, :, None].bool(), x, torch.randn(3, 5, 8))
     seen = PADDED.bool()
+    torch.testing.assert_close(lowered(other, PADDED)[seen], lowered(x, PADDED)[seen])
+
+
+@pytest.mark.parametrize("case", ["true of what counts", "causal, too", "with what is added", "of PyTorch's layers"])
+def test_a_new_head_sees_what_the_others_see(case):
+    torch.manual_seed(0)
+    module, x = MASKS[case]().eval(), torch.randn(3, 5, 8)
+    network = ng.import_module(module, (x, PADDED))
+    heads = next(name for name in network.layer_names if network.matches(name))
+    grown = ng.edits.grow_head(network, heads, np.random.default_rng(0)).apply(network)
+    assert grown.inverse.apply(grown.network).network == network
+    (mask,) = [p.source for p in network.incoming(heads) if not p.matches]
+    assert len(grown.network.units(mask)) == len(network.units(heads)) + 1
+    (mix,) = network.outgoing(heads)
+    (out,) = grown.network.outgoing(mix.target)
+    columns = grown.network.connection_columns(out.name)
+    heeded = columns.with_weight(np.where(columns.weight == 0, np.float32(0.5), columns.weight))
+    louder = Network.of(grown.network.replace(connections={out.name: heeded}))
+    lowered, seen = ng.lower(louder).eval(), PADDED.bool()
+    before = ng.lower(network).eval()(x, PADDED)
+    assert (lowered(x, PADDED) - before)[seen].abs().max() > 1e-3
+    other = torch.where(seen[:, :, None], x, torch.randn(3, 5, 8))
     torch.testing.assert_close(lowered(other, PADDED)[seen], lowered(x, PADDED)[seen])
 
 
