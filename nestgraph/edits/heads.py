@@ -20,7 +20,7 @@ from nestgraph.graph.columns import Grid, Links, Slotted
 from nestgraph.graph.heads import linked_pairs, links_of, sides, together
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.limits import MAX_UNITS
+from nestgraph.spec.limits import MAX_UNITS, MAX_WEIGHTS
 from nestgraph.spec.projection import Match, OneToOne, Projection
 
 
@@ -281,6 +281,9 @@ class _Growth:
             columns = structure.connection_columns(projection.name)
             if not isinstance(columns, Grid):
                 self._refuse(f"expected {layer!r} to read by convolutions, got {projection.name!r}")
+            if not 0 < count <= min(MAX_UNITS, MAX_WEIGHTS // max(columns.weight[:1].size, 1)):
+                most = f"{MAX_UNITS:,} units and {MAX_WEIGHTS:,} weights"
+                self._refuse(f"expected a count of new units from 1 up, got {count:,}: a network has at most {most}")
             size = (
                 0.0
                 if still

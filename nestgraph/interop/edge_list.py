@@ -91,7 +91,7 @@ def from_edges(
     for row in ((listed or {}).get(name) for name in entries):
         if row and (row.number("bias", 0.0) or row.word("activation") not in ("", IDENTITY)):
             raise InteropError(f"{row.where}: expected an input without bias and activation, got {_quoted(row)}")
-    where = f"{shown(edges)}: " if isinstance(edges, str | os.PathLike) else ""
+    where = f"{shown(edges)}: " if isinstance(edges, str | Path) else ""
     return wire(Wiring(entries, results, neurons, found), where)
 
 
