@@ -72,6 +72,8 @@ def div(weaver: Weaver, input: Any, other: Any, rounding_mode: str | None = None
     if rounding_mode is not None:
         raise UncoveredError("a division that rounds")
     if isinstance(other, Elements):
+        if isinstance(input, Elements) and input.regions & other.regions:  # which are read as they were, too
+            other = weaver.placed(other, stood=weaver.ledger.arrangement(other))
         return mul(weaver, input, weaver.pointwise(other, Activation(function="reciprocal")))
     x = _widened(input, other)
     stood = weaver.ledger.arrangement(x, split=True)

@@ -35,9 +35,13 @@ def conv_net(density=0.7, seed=0):
 def windows(projection, size, swept):
     """(position, entry, place): a kernel's entry at a position reads a place, for all that read no padding."""
     for position, entry in itertools.product(np.ndindex(*swept), np.ndindex(*projection.kernel)):
-        steps = np.multiply(position, projection.stride) + np.multiply(entry, projection.dilation)
-        place = tuple((steps - projection.padding).tolist())
-        if all(0 <= at < extent for at, extent in zip(place, size, strict=True)):
+        reach = np.multiply(entry, projection.dilation) - projection.padding
+        if projection.transposed:  # where place * stride + reach is the position
+            steps, rest = np.divmod(position - reach, projection.stride)
+        else:
+            steps, rest = np.multiply(position, projection.stride) + reach, np.zeros(1)
+        place = tuple(steps.tolist())
+        if not rest.any() and all(0 <= at < extent for at, extent in zip(place, size, strict=True)):
             yield position, entry, place
 
 

@@ -50,6 +50,15 @@ def test_responses_of_every_form_of_convolution(network, seed):
         np.testing.assert_allclose(mean, expected, rtol=1e-3, atol=1e-5 * max(1.0, expected.max(initial=0)))
 
 
+def convolved(projection, source, weight):
+    """What PyTorch makes of maps by kernels (out, in, *kernel)."""
+    axes, steps = len(projection.kernel), (projection.stride, projection.padding)
+    if projection.transposed:
+        convolve, more = getattr(torch.nn.functional, f"conv_transpose{axes}d"), projection.output_padding
+        return convolve(source, weight.transpose(0, 1), None, *steps, more or 0, 1, projection.dilation)
+    return getattr(torch.nn.functional, f"conv{axes}d")(source, weight, None, *steps, projection.dilation)
+
+
 @given(networks(("conv",)), SEEDS)
 @quick(40)
 def test_only_kept_positions_learn(network, seed):
@@ -69,12 +78,7 @@ def test_only_kept_positions_learn(network, seed):
             each = torch.zeros(columns.mask.shape, dtype=torch.float64, requires_grad=True)
             source = recorder.layer_output(projection.source).double()
             by_pair = torch.stack(
-                [
-                    getattr(torch.nn.functional, f"conv{len(projection.kernel)}d")(
-                        source[:, [m]], each[:, [m]], None, projection.stride, projection.padding, projection.dilation
-                    )
-                    for m in range(source.shape[1])
-                ],
+                [convolved(projection, source[:, [m]], each[:, [m]]) for m in range(source.shape[1])],
                 dim=2,
             )
             expected = torch.autograd.grad((by_pair * kept * slope).sum(), each)[0] * torch.tensor(columns.mask)

@@ -75,7 +75,7 @@ def with_zeros(network, rng):
     return Network.of(network.replace(units=units, connections=connections))
 
 
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
 @quick(60)
