@@ -17,6 +17,7 @@ from nestgraph.lowering import layer_nodes, lower, slots
 from nestgraph.lowering.extents import convolved
 from nestgraph.policies import Evidence, EvidenceKind, bridged_layers, possible_skips
 from nestgraph.spec.arguments import AtLeastOne, checked
+from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.randomness import Seed
 from nestgraph.spec.wording import quoted
 from nestgraph.tasks.task import Task
@@ -75,7 +76,11 @@ def gather(
     if not tried:
         raise TrainingError(NO_BATCH)
     count = found.samples or sum(batch.samples for batch in tried)
-    return replace(found, loss=_trial(tried, loss, seed, where), samples=count)
+
+    def slopes(network: Network) -> Mapping[str, AnyArray]:
+        return _means(network, tried, loss, ["gradients"], seed, where).gradients
+
+    return replace(found, loss=_trial(tried, loss, seed, where), slopes=slopes, samples=count)
 
 
 NO_BATCH = "gather expected at least one batch, got none: a generator can be read only once"

@@ -9,6 +9,7 @@ from nestgraph.policies.baselines import RandomGrowth, RandomPruning, Snip
 from nestgraph.policies.dynamic import RigL, SparseEvolution
 from nestgraph.policies.evidence import Evidence, EvidenceKind
 from nestgraph.policies.growth import NeuronGrowth
+from nestgraph.policies.heads import HeadGrowth
 from nestgraph.policies.importance import ImportancePruning
 from nestgraph.policies.maps import MapGrowth
 from nestgraph.policies.policy import Policy, bridged_layers, possible_skips
@@ -17,7 +18,7 @@ from nestgraph.policies.skips import SkipGrowth
 from nestgraph.policies.waking import ConnectionGrowth
 
 GrowthPolicy = Annotated[
-    ConnectionGrowth | NeuronGrowth | MapGrowth | SkipGrowth | RandomGrowth | RigL | SparseEvolution,
+    ConnectionGrowth | NeuronGrowth | MapGrowth | HeadGrowth | SkipGrowth | RandomGrowth | RigL | SparseEvolution,
     Field(discriminator="kind"),
 ]
 PruningPolicy = Annotated[
@@ -32,6 +33,7 @@ __all__ = [
     "Evidence",
     "EvidenceKind",
     "GrowthPolicy",
+    "HeadGrowth",
     "ImportancePruning",
     "MagnitudePruning",
     "MapGrowth",

@@ -20,6 +20,11 @@ def unknown_loss(network: Network) -> float:  # noqa: ARG001
     return nan
 
 
+def unknown_slopes(network: Network) -> Mapping[str, AnyArray]:  # noqa: ARG001
+    """Nothing: no trial was asked for."""
+    return {}
+
+
 @dataclass(frozen=True, eq=False)
 class Evidence:
     """Means over `samples` training samples; L is the loss averaged over them.
@@ -34,6 +39,7 @@ class Evidence:
         responses: by convolution, the mean |conv(x_m, K_mn)| of each pair of maps, (out, in, P, Q); 0 where the pair is
             not computed.
         loss: tries a network (evidence of kind "trial"): its loss on some batches, the same ones for each network.
+        slopes: tries a network (evidence of kind "trial"): by projection, dL/dW on the same batches as `loss`.
         samples: how many samples were read.
     """
 
@@ -44,6 +50,7 @@ class Evidence:
     skips: Mapping[str, AnyArray] = field(default_factory=dict[str, AnyArray])
     responses: Mapping[str, AnyArray] = field(default_factory=dict[str, AnyArray])
     loss: Callable[[Network], float] = unknown_loss
+    slopes: Callable[[Network], Mapping[str, AnyArray]] = unknown_slopes
     samples: int = 0
 
     def __post_init__(self) -> None:

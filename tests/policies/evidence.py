@@ -1,5 +1,7 @@
 """Evidence out of the air, in the shapes that a network's policies expect."""
 
+from functools import partial
+
 import numpy as np
 
 from nestgraph.graph.geometry import output_size
@@ -8,6 +10,7 @@ from nestgraph.policies import Evidence, bridged_layers, possible_skips
 
 def evidence_for(network, rng, draw=None):
     """Random evidence of all kinds; `draw(shape)` gives the gradients and bridges, normal ones by default."""
+    slopes = partial(_slopes, draw=draw)
     draw = draw or rng.standard_normal
     shapes = {name: network.connection_columns(name).weight.shape for name in network.projection_names}
     bridges = {
@@ -31,12 +34,20 @@ def evidence_for(network, rng, draw=None):
         skips={name: draw(shape).astype(np.float32) for name, shape in skips.items()},
         responses=responses,
         loss=any_loss,
+        slopes=slopes,
         samples=1,
     )
 
 
 def _size(network, layer):
     return output_size(network.layer(layer)) or ()
+
+
+def _slopes(network, draw):
+    """Gradients that a network has whenever it is tried."""
+    draw = draw or np.random.default_rng(int(network.digest[:12], 16)).standard_normal
+    names = network.projection_names
+    return {name: draw(network.connection_columns(name).weight.shape).astype(np.float32) for name in names}
 
 
 def any_loss(network):

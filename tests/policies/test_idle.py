@@ -17,6 +17,7 @@ from nestgraph.policies import (
     ConnectionGrowth,
     Evidence,
     GrowthPolicy,
+    HeadGrowth,
     ImportancePruning,
     MagnitudePruning,
     MapGrowth,
@@ -34,6 +35,7 @@ from nestgraph.policies.policy import plastic_projections
 from nestgraph.seeds import cnn, mlp
 from nestgraph.spec import Conv, Dense, Layer, OneToOne
 from tests.laws import quick
+from tests.policies.attention import over_two
 from tests.policies.evidence import evidence_for
 from tests.strategies import SEEDS, networks
 
@@ -65,6 +67,7 @@ def gated():
 
 
 GATED = gated()
+HEADED, *_ = over_two()
 
 
 def drawn(network, value=None):
@@ -118,6 +121,9 @@ CASES = (
     (MapGrowth(limit=4), MAPS, drawn(MAPS), "each layer has its limit of 4 maps"),
     (MapGrowth(), GATED, hopeless(GATED), "an opaque layer holds all hidden maps, or they gate an output"),
     (MapGrowth(), MAPS, hopeless(MAPS), "no candidate has a finite loss"),
+    (HeadGrowth(), FULL, drawn(FULL), "no layer is one of heads of attention"),
+    (HeadGrowth(limit=2), HEADED, drawn(HEADED), "no head can come, or all have their limit of 2"),
+    (HeadGrowth(), HEADED, drawn(HEADED, 0.0), "no candidate has a finite gradient other than 0"),
     (SkipGrowth(), SHALLOW, drawn(SHALLOW), "dense projections join all pairs of layers"),
     (SkipGrowth(limit=1), HALF, drawn(HALF), "each layer that could be joined has its limit of 1 projections"),
     (SkipGrowth(), HALF, drawn(HALF, 0.0), "no connection that could be made has a finite gradient other than 0"),

@@ -11,7 +11,7 @@ from nestgraph.data.image_folder import FolderOptions
 from nestgraph.data.options import DataOptions
 from nestgraph.errors import RecipeError
 from nestgraph.loop.synthesis import synthesize
-from nestgraph.policies import GrowthPolicy, MagnitudePruning, PruningPolicy, SkipGrowth, possible_skips
+from nestgraph.policies import GrowthPolicy, HeadGrowth, MagnitudePruning, PruningPolicy, SkipGrowth, possible_skips
 from nestgraph.policies.policy import plastic_projections
 from nestgraph.recipes.naming import check_names
 from nestgraph.recipes.pruning_options import PruningOptions
@@ -19,6 +19,7 @@ from nestgraph.recipes.recipe import SeedOptions, TrainingOptions, parse_recipe
 from nestgraph.seeds import cnn, mlp
 from nestgraph.spec.options import usual
 from nestgraph.studies.sweep import Sweep, Variation, run_sweep
+from tests.policies.attention import over_two
 from tests.policies.evidence import evidence_for
 from tests.recipes.test_recipe import TEXT
 
@@ -109,6 +110,7 @@ TEXTS = {
     "fraction": 0.2, "quantile": 0.2, "scope": "global", "units": 3, "beta": 0.5, "alpha": 2.0, "limit": 1,
     "threshold": 0.9, "granularity": "map", "connections": 2, "candidates": 1, "density": 0.9, "rate": 3.0,
     "score": "lamp", "measure": "activity", "weight": "random", "rule": "rank_one",
+    "add": "slots", "width": 3,
 }  # fmt: skip
 """An unusual value of each option of a policy."""
 
@@ -120,7 +122,8 @@ LARGE = {"AreaPruning": {"quantile": 0.3}, "NeuronGrowth": {"units": 3}, "UnitPr
 
 def proposals(policy):
     """What a policy proposes for several networks, as text."""
-    for network in (mlp((8, 9, 8, 3), 0.8, 1), cnn((4, 5), (8, 7), 0.8, 1, size=8, classes=3, channels=2)):
+    networks = mlp((8, 9, 8, 3), 0.8, 1), cnn((4, 5), (8, 7), 0.8, 1, size=8, classes=3, channels=2)
+    for network in (over_two()[0],) if isinstance(policy, HeadGrowth) else networks:
         for seed in (0, 1):
             evidence = evidence_for(network, np.random.default_rng(seed))
             yield policy.propose(network, evidence, np.random.default_rng(seed)).model_dump_json()
