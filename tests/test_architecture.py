@@ -53,8 +53,9 @@ LIGHT = (
 RUNS_DATA = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 LONGEST = 400
 KNOWING = {
-    "cross_?entropy": "tasks.classes",
-    "accurac": "spec.metrics|tasks.(classes|sums)|recipes|runs.run|runs.pictures|studies|reporting|render.curves|cli",
+    "cross_?entropy": "tasks.(classes|places)",
+    "accurac": "spec.metrics|tasks.(classes|places|sums)|recipes|runs.run|runs.pictures|studies|reporting|"
+    "render.curves|cli",
     "image": "data|recipes|seeds|studies|reporting|render|cli|spec.facts|interop|loop.trainer",
 }
 """What few modules know of data and answers, and which these are."""

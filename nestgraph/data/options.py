@@ -15,6 +15,7 @@ from nestgraph.data.image_folder import FolderOptions
 from nestgraph.data.samples import Dataset
 from nestgraph.data.stratified import ValidationSplit
 from nestgraph.data.tables.options import TableOptions
+from nestgraph.data.text import TextOptions
 from nestgraph.errors import DataError
 from nestgraph.spec.facts import AllWanted
 from nestgraph.spec.options import Beside, Options, PathText
@@ -137,6 +138,7 @@ KINDS: dict[str, TypeAdapter[Options]] = {
     "csv": TypeAdapter(TableOptions),
     "parquet": TypeAdapter(TableOptions),
     "idx": TypeAdapter(IdxOptions),
+    "text": TypeAdapter(TextOptions),
     "custom": TypeAdapter(OwnOptions),
 }
 """Who reads what, by kind."""
@@ -159,5 +161,5 @@ def _by_kind(value: Any, handler: Callable[[Any], Any], info: ValidationInfo) ->
     return adapter.validate_python(fields)
 
 
-AnyData = Annotated[DataOptions | TableOptions | IdxOptions | OwnOptions, WrapValidator(_by_kind)]
+AnyData = Annotated[DataOptions | TableOptions | IdxOptions | TextOptions | OwnOptions, WrapValidator(_by_kind)]
 """The data of a recipe."""

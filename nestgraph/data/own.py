@@ -198,8 +198,8 @@ def _targets(given: Any, name: str) -> NDArray[Any]:
 
 
 def _whole(targets: NDArray[Any]) -> bool:
-    """Whether targets are classes."""
-    return targets.dtype == np.int64 and targets.ndim == 1
+    """Whether targets are classes, of samples or of their places."""
+    return targets.dtype == np.int64
 
 
 def _array(given: Any, place: str) -> AnyArray:

@@ -11,13 +11,13 @@ from nestgraph.data.augmentation import Normalisation
 from nestgraph.data.image_files import ImageFiles
 from nestgraph.data.tables.preparation import Preparation
 from nestgraph.errors import DataError
-from nestgraph.spec.facts import Facts, Shape
+from nestgraph.spec.facts import UNTOLD, Facts, Shape
 from nestgraph.spec.parts import are_several, each_of, mapped, words_of
 from nestgraph.spec.wording import quoted
 
 Image = tuple[int, int, int]
 Targets = NDArray[np.int64] | NDArray[np.float32]
-"""Classes, int64, (samples,), or numbers, float32, (samples,) or (samples, width)."""
+"""Classes, int64, (samples,) or of places (samples, ...), or numbers, float32, (samples,) or (samples, width)."""
 
 AllTargets = Targets | Mapping[str, Targets] | tuple[Targets, ...]
 """Targets of one output, or of several by name or in order."""
@@ -50,8 +50,8 @@ class Samples:
 
     Attributes:
         inputs: float32, (samples, ...), finite; a tuple of such arrays where a network has several inputs.
-        targets: int64, (samples,), classes; or float32, (samples,) or (samples, width), numbers, finite. For several
-            outputs a mapping or a tuple of such.
+        targets: int64, (samples,), classes, or of each place (samples, ...), `UNTOLD` where nothing is told; or
+            float32, (samples,) or (samples, width), numbers, finite. For several outputs a mapping or a tuple of such.
         weights: how much each sample counts, float32, (samples,), at least 0; None for all alike.
 
     Raises:
@@ -67,12 +67,12 @@ class Samples:
         arrays = (*parts, *targets, *(() if weights is None else (weights,)))
         if not parts or not targets or not all(isinstance(array, np.ndarray) for array in arrays):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise DataError(f"Samples: expected NumPy arrays, got {', '.join(map(quoted, arrays))}")
-        kinds = {np.dtype(np.int64): (1,), np.dtype(np.float32): (1, 2)}
+        kinds = {np.dtype(np.int64): range(1, 9), np.dtype(np.float32): (1, 2)}
         if any(part.dtype != np.float32 or part.ndim < 2 for part in parts) or any(
             each.ndim not in kinds.get(each.dtype, ()) for each in targets
         ):
             raise DataError(
-                "Samples: expected float32 inputs (samples, ...) and targets of int64 (samples,) or of float32 "
+                "Samples: expected float32 inputs (samples, ...) and targets of int64 (samples, ...) or of float32 "
                 f"(samples,) or (samples, width), got {', '.join(f'{a.dtype} {a.shape}' for a in (*parts, *targets))}"
             )
         counts = {len(array) for array in arrays}
@@ -245,8 +245,7 @@ class Dataset:
 
     def _part(self, told: Sequence[NDArray[Any]]) -> Facts:
         """Of one target, in all splits."""
-        whole = told[0].dtype == np.int64 and told[0].ndim == 1
-        classes = max(int(each.max()) + 1 for each in told) if whole else 0
+        classes = max(int(each.max()) + 1 for each in told) if told[0].dtype == np.int64 else 0
         return Facts(inputs=self.train.shapes, classes=classes, width=_width(told[0]))
 
     def _check_targets(self, split: str, targets: Any) -> None:
@@ -272,13 +271,14 @@ def _check_target(place: str, targets: NDArray[Any], like: NDArray[Any], classes
         kind = f"classes below {classes}" if classes else "numbers"
         expected = f"targets that are {kind}, alike in all splits"
         raise DataError(f"{place}: expected {expected}, got {targets.dtype} {targets.shape}")
-    if classes and (targets.min() < 0 or targets.max() >= classes):
-        got = f"{targets.min()} to {targets.max()}"
+    told = targets if targets.ndim == 1 else targets[targets != UNTOLD]
+    if classes and told.size and (told.min() < 0 or told.max() >= classes):
+        got = f"{told.min()} to {told.max()}"
         raise DataError(f"{place}: expected labels below {classes}, got labels {got}")
 
 
 def _width(targets: NDArray[Any]) -> int:
-    return targets.shape[1] if targets.ndim == 2 else 1
+    return int(np.prod(targets.shape[1:]))
 
 
 def _form(facts: Facts) -> str:
@@ -286,7 +286,7 @@ def _form(facts: Facts) -> str:
 
 
 def _counts(targets: NDArray[Any], classes: int) -> list[int]:
-    return np.bincount(targets, minlength=classes).tolist()
+    return np.bincount(targets[targets != UNTOLD], minlength=classes).tolist()
 
 
 def _listed(shapes: Sequence[Shape]) -> str:

@@ -182,11 +182,8 @@ class Trainer:
             wanted = " and ".join(map(str, facts.inputs))
             raise DataError(f"dataset {name!r}: expected a network that reads {kind} of {wanted}, got one of {got}")
         given = [sample_shape(network, port) for port in network.outputs]
-        counts = list(self.outputs.values())
-        if not (given == [(count,) for count in counts] or (self.task.reads_inputs and given == [*facts.inputs])):
-            several = f"{len(counts)} outputs of " if len(counts) > 1 else ""
-            expected = f"a network with {several}{' and '.join(map(str, counts))} output neurons"
-            raise DataError(f"dataset {name!r}: expected {expected}, got {network!r}")
+        if not self.task.fit([tuple(extent or 0 for extent in shape) for shape in given], facts):
+            raise DataError(f"dataset {name!r}: expected a network with {self.task.asked(facts)}, got {network!r}")
         layers, names = [port.layer for port in network.outputs], list(self.task.names)
         if sorted(layers) == sorted(names) and layers != names:
             expected, got = ", ".join(layers), ", ".join(names)

@@ -9,6 +9,8 @@ from nestgraph.spec.record import Record
 Shape = tuple[int, ...]
 Wanted = Literal["classes", "numbers", "labels", "inputs"]
 """What a task learns: one of several classes, numbers, which of several labels hold, or the inputs themselves."""
+UNTOLD = -100
+"""The class of a place that nothing is told of, as in `torch.nn.functional.cross_entropy`."""
 AllWanted = Wanted | Mapping[str, Wanted | None] | None
 """What is learned of the targets of one output, or of several by name; None is found out, as targets look."""
 
@@ -19,7 +21,7 @@ class Facts(Record):
     Attributes:
         inputs: the shape of a sample of each input, such as `((1, 28, 28),)` or `((13,),)`.
         classes: how many there are; 0 where targets are numbers.
-        width: how many numbers a target holds: 1 for classes and for targets (samples,), k for (samples, k).
+        width: how many numbers or classes a target holds: 1 for targets (samples,), k for (samples, k).
         names: of the classes, else of the columns of the targets, where they have some.
         features: of the numbers of the first input, where they have some: those of a table.
         scales: by how much numbers in the targets' own unit are larger than those here, a factor for each of `width`;

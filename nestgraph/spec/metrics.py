@@ -51,6 +51,7 @@ METRICS: Mapping[str, Metric] = {
         Metric("balanced_accuracy", "balanced accuracy", bounded=True, percent=True),
         Metric("f1", "F1", bounded=True),
         Metric("auroc", "AUROC", bounded=True),
+        Metric("perplexity", "perplexity", larger=False),
         Metric("r2", "R\N{SUPERSCRIPT TWO}", bounded=True),
         Metric("mae", "mean absolute error", larger=False),
         Metric("rmse", "root mean squared error", larger=False),

@@ -31,21 +31,16 @@ LabelMetric = Literal["accuracy", "f1", "auroc"]
 RENAME = "name classes by whole numbers from 0, or read them from a table, which does"
 
 
-class _Classes(Task):
-    """What tasks with one class a sample have in common.
+class OfClasses(Task):
+    """What tasks with classes as targets have in common.
 
     Attributes:
-        class_weights: what a sample of each class counts in the loss, in training and measuring; `balanced` makes all
-            classes of the training split count alike.
-        metrics: told beside the loss: accuracy, balanced accuracy (mean recall of the classes), F1 (the mean over
-            classes, of two that of the second) and AUROC (one class against the rest, the mean over classes).
-        goal: that growth and pruning gate on: one of these, or `-loss`.
+        class_weights: what each class counts in the loss, in training and measuring; `balanced` makes all classes of
+            the training split count alike.
+        goal: that growth and pruning gate on: a metric of which more is better, or `-` and another, such as `-loss`.
     """
 
-    known: ClassVar = ("accuracy", "balanced_accuracy", "f1", "auroc")
-
     class_weights: Weights | Literal["balanced"] | None = None
-    metrics: Annotated[tuple[ClassMetric, ...], Field(max_length=8)] = ("accuracy",)
     goal: GoalText = "accuracy"
 
     @property
@@ -55,7 +50,7 @@ class _Classes(Task):
 
     def prepared(self, targets: AnyArray, facts: Facts) -> AnyArray:
         """See `Task`."""
-        return _as_classes(self.kind, targets, facts.classes)
+        return one_class(self.kind, targets, facts.classes)
 
     def even(self, targets: AnyArray) -> Self:
         """See `Task`."""
@@ -120,8 +115,21 @@ class _Classes(Task):
         return float(-(shares * np.log(shares)).sum())
 
 
+class _OneClass(OfClasses):
+    """What tasks with one class a sample have in common.
+
+    Attributes:
+        metrics: told beside the loss: accuracy, balanced accuracy (mean recall of the classes), F1 (the mean over
+            classes, of two that of the second) and AUROC (one class against the rest, the mean over classes).
+    """
+
+    known: ClassVar = ("accuracy", "balanced_accuracy", "f1", "auroc")
+
+    metrics: Annotated[tuple[ClassMetric, ...], Field(max_length=8)] = ("accuracy",)
+
+
 @TASKS.included
-class Classification(_Classes):
+class Classification(_OneClass):
     """One class a sample, an output for each: cross entropy.
 
     Attributes:
@@ -149,13 +157,13 @@ class Classification(_Classes):
         try:
             return entropy(outputs, targets, reduction=reduction, label_smoothing=self.label_smoothing)
         except IndexError:
-            raise _out_of_range(self.kind, targets, outputs.shape[1]) from None
+            raise out_of_range(self.kind, targets, outputs.shape[1]) from None
 
     def measured_loss(self, outputs: "Tensor", targets: "Tensor", weights: "Tensor | None" = None) -> Mean:
         """See `Task`."""
         plain = self.model_copy(update={"label_smoothing": 0.0})
         if weights is not None or self.class_weights is not None:
-            return super(_Classes, plain).measured_loss(outputs, targets, weights)
+            return super(OfClasses, plain).measured_loss(outputs, targets, weights)
         self._check(outputs, targets)
         return Mean(float(plain._entropies(outputs.detach(), targets, "sum")), len(outputs))
 
@@ -172,7 +180,7 @@ class Classification(_Classes):
             has = true[:, None] == np.arange(classes)
             of_pair = slice(1, 2) if classes == 2 else slice(None)
             return Ranking(chances[:, of_pair], has[:, of_pair], weights)
-        return _named_score(name, outputs.argmax(1), targets, weights, classes)
+        return named_score(name, outputs.argmax(1), targets, weights, classes)
 
     def outputs(self, facts: Facts) -> int:
         """See `Task`."""
@@ -180,7 +188,7 @@ class Classification(_Classes):
 
 
 @TASKS.included
-class Binary(_Classes):
+class Binary(_OneClass):
     """One of two classes, one output, the log odds of the second: binary cross entropy."""
 
     kind: Literal["binary"] = "binary"
@@ -200,12 +208,12 @@ class Binary(_Classes):
         odds = outputs.detach().reshape(-1)
         if name == "auroc":
             return Ranking(array_of(odds)[:, None], np.asarray(targets.cpu())[:, None] == 1, weights)
-        return _named_score(name, (odds > 0).long(), targets, weights, 2)
+        return named_score(name, (odds > 0).long(), targets, weights, 2)
 
     def prepared(self, targets: AnyArray, facts: Facts) -> AnyArray:
         """See `Task`."""
         del facts
-        return _as_classes(self.kind, targets, 2)
+        return one_class(self.kind, targets, 2)
 
     def fitted(self, targets: AnyArray, facts: Facts) -> Self:
         """See `Task`."""
@@ -314,8 +322,8 @@ class MultiLabel(Task):
         return facts.width
 
 
-def _named_score(name: str, named: "Tensor", targets: "Tensor", weights: Floats, classes: int) -> Sum:
-    """A metric of the classes that were named."""
+def named_score(name: str, named: "Tensor", targets: "Tensor", weights: Floats, classes: int) -> Sum:
+    """A metric of the classes that were named, (samples,)."""
     if name == "accuracy":
         hits = named == targets
         if (weights == 1).all():
@@ -332,11 +340,25 @@ def _entropies(shares: Floats) -> Floats:
     return -(shares * np.log(inner) + (1 - shares) * np.log(outer))
 
 
-def _as_classes(kind: str, targets: AnyArray, classes: int) -> AnyArray:
-    refuse_text(kind, targets, RENAME)
+def one_class(kind: str, targets: AnyArray, classes: int) -> AnyArray:
+    """Targets as a class a sample, int64, (samples,).
+
+    Raises:
+        DataError: see `whole_classes`; or they have another shape.
+    """
     found = targets.reshape(-1) if targets.shape == (len(targets), 1) else targets
-    if found.ndim != 1:
+    if found.ndim != 1 and found.dtype.kind in "biuf":
         raise DataError(f"task {kind!r}: expected one class a sample, (samples,), got targets of {targets.shape}")
+    return whole_classes(kind, found, classes)
+
+
+def whole_classes(kind: str, found: AnyArray, classes: int) -> AnyArray:
+    """Targets as classes, int64, of the same shape.
+
+    Raises:
+        DataError: they are no whole numbers, or no classes below `classes`.
+    """
+    refuse_text(kind, found, RENAME)
     refuse_infinite(kind, found)
     whole = found.astype(np.int64)
     if not (whole == found).all():
@@ -344,14 +366,15 @@ def _as_classes(kind: str, targets: AnyArray, classes: int) -> AnyArray:
         raise DataError(f"task {kind!r}: expected classes as whole numbers, got {got}: numbers are a regression")
     if not classes:
         remedy = f"give them as integers ({RENAME}), or learn a regression"
-        raise DataError(f"task {kind!r}: expected classes as integers, got numbers of {targets.dtype}: {remedy}")
-    if len(whole) and not 0 <= whole.min() <= whole.max() < classes:
+        raise DataError(f"task {kind!r}: expected classes as integers, got numbers of {found.dtype}: {remedy}")
+    if whole.size and not 0 <= whole.min() <= whole.max() < classes:
         got = int(whole.min() if whole.min() < 0 else whole.max())
         raise DataError(f"task {kind!r}: expected classes from 0 to {classes - 1}, got {got}: {RENAME}")
     return whole
 
 
-def _out_of_range(kind: str, targets: "Tensor", classes: int) -> TrainingError:
+def out_of_range(kind: str, targets: "Tensor", classes: int) -> TrainingError:
+    """The error for classes that a network has no output for."""
     lowest, highest = int(targets.min()), int(targets.max())
     got = lowest if lowest < 0 else highest
     return TrainingError(

@@ -12,12 +12,13 @@ from pydantic import Field, PrivateAttr, model_validator
 from nestgraph.errors import NestgraphError, RecipeError, RecordError, TrainingError
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.facts import AllWanted, Facts
+from nestgraph.spec.facts import AllWanted, Facts, Shape
 from nestgraph.spec.metrics import LOSS, METRICS
 from nestgraph.spec.record import Name
 from nestgraph.spec.wording import foreign, quoted, shape_of
 from nestgraph.tasks.classes import Binary, Classification, MultiLabel
 from nestgraph.tasks.numbers import Reconstruction, Regression
+from nestgraph.tasks.places import Places
 from nestgraph.tasks.registry import TASKS
 from nestgraph.tasks.sums import Floats, Mean, Sum, Whole
 from nestgraph.tasks.task import GoalText, Task, array_of, refuse_broadcast, torch_itself
@@ -25,11 +26,14 @@ from nestgraph.tasks.task import GoalText, Task, array_of, refuse_broadcast, tor
 if TYPE_CHECKING:
     from torch import Tensor
 
-BuiltIn = Annotated[Classification | Binary | MultiLabel | Regression | Reconstruction, Field(discriminator="kind")]
+BuiltIn = Annotated[
+    Classification | Binary | MultiLabel | Places | Regression | Reconstruction, Field(discriminator="kind")
+]
 KINDS: Mapping[str, Any] = {
     "classification": Classification,
     "binary": Binary,
     "multi_label": MultiLabel,
+    "places": Places,
     "regression": Regression,
     "reconstruction": Reconstruction,
 }
@@ -153,7 +157,7 @@ class Custom(Task):
         some = torch.from_numpy(np.asarray(targets[:TRIED]))
         goals: list[float] = []
         for answer in self._constants(targets[:TRIED]):
-            outputs = torch.from_numpy(np.asarray(answer, np.float32)).expand(len(some), -1)
+            outputs = self.like.constant(torch.from_numpy(np.asarray(answer, np.float32)), some)
             parts = {LOSS: self.measured_loss(outputs, some)} if self.aim.name == LOSS else self.scores(outputs, some)
             goals.append(self.aim.sign * parts[self.aim.name].value)
         finite = [goal for goal in goals if math.isfinite(goal)]
@@ -162,8 +166,8 @@ class Custom(Task):
     def _constants(self, targets: AnyArray) -> Sequence[AnyArray]:
         """Constant answers, one row for each sample's outputs."""
         facts = Facts(inputs=((1,),), classes=int(targets.max()) + 1 if targets.dtype.kind == "i" else 0)
-        if isinstance(self.like, Classification):
-            return list(np.eye(facts.classes) * 10)
+        if isinstance(self.like, Classification | Places):
+            return list(np.eye(self.like.outputs(facts)) * 10)
         if isinstance(self.like, Binary | MultiLabel):
             width = math.prod(targets.shape[1:]) if isinstance(self.like, MultiLabel) else 1
             return [np.full(width, -10.0), np.zeros(width), np.full(width, 10.0)]
@@ -173,6 +177,14 @@ class Custom(Task):
     def outputs(self, facts: Facts) -> int:
         """See `Task`."""
         return self.like.outputs(facts)
+
+    def fit(self, shapes: Sequence[Shape], facts: Facts) -> bool:
+        """See `Task`."""
+        return self.like.fit(shapes, facts)
+
+    def asked(self, facts: Facts) -> str:
+        """See `Task`."""
+        return self.like.asked(facts)
 
     def prepared(self, targets: AnyArray, facts: Facts) -> AnyArray:
         """See `Task`."""
@@ -230,8 +242,8 @@ def task(
     """A task: one of this package, with any callable as its loss or among its metrics.
 
     Args:
-        kind: what targets and outputs are: classification, binary, multi_label, regression or reconstruction; or that
-            of a class that was registered or that an installed package offers.
+        kind: what targets and outputs are: classification, binary, multi_label, places, regression or reconstruction;
+            or that of a class that was registered or that an installed package offers.
         loss: the name of a loss, or a callable that gives the mean loss, a scalar tensor, for outputs and targets (and
             weights, where samples have some); by default that of the kind.
         metrics: names, or by name callables that give a number for all outputs and targets of a split (tensors on the
@@ -318,6 +330,6 @@ def _source(of: Any) -> str:
 
 
 AnyTask = Annotated[
-    Classification | Binary | MultiLabel | Regression | Reconstruction | Custom, Field(discriminator="kind")
+    Classification | Binary | MultiLabel | Places | Regression | Reconstruction | Custom, Field(discriminator="kind")
 ]
 """What an output may be told."""

@@ -1,6 +1,7 @@
 """Tasks whose targets are numbers: regression, and the reconstruction of the inputs."""
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -8,7 +9,7 @@ from pydantic import ConfigDict, Field
 
 from nestgraph.errors import DataError
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.facts import Facts, Wanted
+from nestgraph.spec.facts import Facts, Shape, Wanted
 from nestgraph.spec.options import Beside, Options
 from nestgraph.tasks.registry import TASKS
 from nestgraph.tasks.sums import Explained, Floats, Mean, Roots, Sum
@@ -259,6 +260,10 @@ class Reconstruction(_Numbers):
     def outputs(self, facts: Facts) -> int:
         """See `Task`."""
         return facts.values
+
+    def fit(self, shapes: Sequence[Shape], facts: Facts) -> bool:
+        """See `Task`: as neurons, or in the inputs' own shapes."""
+        return super().fit(shapes, facts) or tuple(shapes) == facts.inputs
 
 
 def quantile(values: Floats, weights: Floats, level: float) -> Floats:

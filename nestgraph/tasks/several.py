@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from nestgraph.errors import DataError, NestgraphError, TrainingError
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.facts import Facts, Wanted
+from nestgraph.spec.facts import Facts, Shape, Wanted
 from nestgraph.spec.metrics import LOSS
 from nestgraph.spec.open_kinds import Own
 from nestgraph.spec.parts import words_of
@@ -186,6 +186,18 @@ class Several(Task):
         """See `Task`."""
         known = self._known(facts)
         return {name: task.outputs(known[name]) for name, task in self.tasks.items()}
+
+    def fit(self, shapes: Sequence[Shape], facts: Facts) -> bool:
+        """See `Task`."""
+        known, tasks = self._known(facts), self.tasks.items()
+        if len(shapes) != len(tasks):
+            return False
+        return all(task.fit([shape], known[name]) for (name, task), shape in zip(tasks, shapes, strict=True))
+
+    def asked(self, facts: Facts) -> str:
+        """See `Task`."""
+        counts = " and ".join(map(str, self.widths(facts).values()))
+        return f"{len(self.tasks)} outputs of {counts} output neurons"
 
     def limit(self, targets: Any) -> float:
         """See `Task`: the sum of the outputs', each times its share."""

@@ -52,6 +52,17 @@ class Mean(Sum):
 
 
 @dataclass(frozen=True)
+class Perplexity(Mean):
+    """The exponential of a mean cross entropy: among how many equally likely classes it would be as hard to choose."""
+
+    @property
+    def value(self) -> float:
+        """See `Sum`; infinite where the mean is too large."""
+        with np.errstate(over="ignore"):
+            return float(np.exp(super().value))
+
+
+@dataclass(frozen=True)
 class Roots(Sum):
     """The root of the mean square of each output, and the mean of these (scikit-learn's `root_mean_squared_error`)."""
 

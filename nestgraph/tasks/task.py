@@ -1,7 +1,7 @@
 """A task: what the outputs of a network mean, how well they do, and which one number a run gates on."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, cast
 
 import numpy as np
@@ -9,7 +9,7 @@ from pydantic import StringConstraints, model_validator
 
 from nestgraph.errors import DataError, TrainingError
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.facts import AllWanted, Facts
+from nestgraph.spec.facts import AllWanted, Facts, Shape
 from nestgraph.spec.metrics import LOSS, METRICS, Goal
 from nestgraph.spec.record import Record
 from nestgraph.spec.wording import quoted, shape_of
@@ -123,6 +123,10 @@ class Task(Record, ABC):
     def floor(self, targets: AnyArray, weights: AnyArray | None = None) -> float:
         """The goal of the best constant answer on these targets: what a network that learned nothing may reach."""
 
+    def constant(self, answer: "Tensor", targets: "Tensor") -> "Tensor":
+        """Outputs that are one answer, (units,), for all that these targets tell."""
+        return answer.expand(len(targets), -1)
+
     @abstractmethod
     def outputs(self, facts: Facts) -> int:
         """How many output units the targets ask for."""
@@ -130,6 +134,14 @@ class Task(Record, ABC):
     def widths(self, facts: Facts) -> dict[str, int]:
         """The output units by the name of the output, which is `output` where there is one."""
         return {"output": self.outputs(facts)}
+
+    def fit(self, shapes: Sequence[Shape], facts: Facts) -> bool:
+        """Whether samples of a network's outputs have the shapes that the targets ask for."""
+        return list(shapes) == [(self.outputs(facts),)]
+
+    def asked(self, facts: Facts) -> str:
+        """What outputs the targets ask for, for a message."""
+        return f"{self.outputs(facts)} output neurons"
 
     @abstractmethod
     def prepared(self, targets: AnyArray, facts: Facts) -> AnyArray:

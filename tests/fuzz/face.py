@@ -28,6 +28,7 @@ import torch
 import nestgraph as ng
 from nestgraph.data.samples import Dataset, Samples
 from nestgraph.data.tables.preparation import NumberColumn, Preparation
+from nestgraph.data.text import TextReading, text_dataset
 from nestgraph.errors import NestgraphError
 from nestgraph.graph.geometry import output_size
 from nestgraph.recipes.recipe import TrainingOptions
@@ -521,6 +522,7 @@ def _training(network, folder):
     column = NumberColumn(name="a", mean=0.0, deviation=1.0)
     yield ng.save_columns, {"preparation": Preparation(columns=(column,)), "path": folder / "c.json"}
     yield ng.load_image_folder, {"folder": folder / "none", "options": None, "seed": 0}
+    yield text_dataset, {"content": "ab cd " * 99, "reading": TextReading(window=4), "seed": 0, "name": "fuzz"}
     yield ng.load_recipe, {"name_or_path": "digits"}
     yield ng.load_sweep, {"name_or_path": folder / "none.toml"}
     yield ng.resume, {"run": folder / "none", "device": None, "allow_changes": False, "save_every": None}

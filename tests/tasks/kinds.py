@@ -4,9 +4,10 @@ import numpy as np
 import torch
 from sklearn import metrics as sk
 
-from nestgraph.spec.facts import Facts
+from nestgraph.spec.facts import UNTOLD, Facts
 from nestgraph.tasks.classes import Binary, Classification, MultiLabel
 from nestgraph.tasks.numbers import Reconstruction, Regression
+from nestgraph.tasks.places import Places
 
 FACTS = Facts(inputs=((2, 3),), classes=3, width=2)
 TASKS = {
@@ -17,6 +18,8 @@ TASKS = {
     "weighted binary": Binary(class_weights=(1.0, 3.0), goal="f1"),
     "labels": MultiLabel(metrics=("f1", "accuracy", "auroc")),
     "weighted labels": MultiLabel(class_weights=(1.0, 3.0), goal="accuracy"),
+    "places": Places(metrics=("accuracy", "balanced_accuracy", "f1", "perplexity")),
+    "places of pictures": Places(class_weights=(1.0, 2.5, 0.5), axis=1, goal="-perplexity"),
     "regression": Regression(metrics=("r2", "mae", "rmse")),
     "huber": Regression(loss="huber", delta=0.7, goal="-mae"),
     "quantile": Regression(loss="quantile", quantiles=(0.2, 0.5, 0.9)),
@@ -31,6 +34,10 @@ def samples(name, count=40, seed=0):
     outputs = rng.standard_normal((count, task.outputs(FACTS))).astype(np.float32)
     if task.reads_inputs:
         targets = rng.standard_normal((count, 2, 3)).astype(np.float32)
+    elif task.kind == "places":
+        shape = (count, 5) if task.axis == -1 else (count, 2, 2)
+        targets = np.where(rng.random(shape) < 0.3, UNTOLD, rng.integers(0, 3, shape))
+        outputs = rng.standard_normal((*shape, 3) if task.axis == -1 else (count, 3, 2, 2)).astype(np.float32)
     elif task.kind == "classification":
         targets = rng.integers(0, 3, count)
     elif task.kind == "binary":
@@ -47,6 +54,8 @@ def samples(name, count=40, seed=0):
 def expected(task, name, outputs, targets, weights):
     """A metric by scikit-learn."""
     found, true = outputs.double().numpy(), targets.numpy()
+    if task.kind == "places":
+        return of_places(task, name, found, true, weights)
     if task.kind == "classification":
         named = found.argmax(1)
         if name == "auroc":
@@ -72,6 +81,16 @@ def expected(task, name, outputs, targets, weights):
         return sk.r2_score(true, predicted, sample_weight=weights, multioutput=average)
     score = {"mae": sk.mean_absolute_error, "rmse": sk.root_mean_squared_error}[name]
     return score(true, predicted, sample_weight=weights)
+
+
+def of_places(task, name, found, true, weights):
+    told = true != UNTOLD
+    weights = np.broadcast_to((1 if weights is None else weights.reshape(-1, *[1] * (true.ndim - 1))), true.shape)
+    found, true, weights = np.moveaxis(found, task.axis, -1)[told], true[told], weights[told]
+    if name == "perplexity":
+        chances = np.exp(found) / np.exp(found).sum(1, keepdims=True)
+        return float(np.exp(sk.log_loss(true, chances, sample_weight=weights, labels=[0, 1, 2])))
+    return of_classes(name, true, found.argmax(1), weights, average="macro")
 
 
 def of_classes(name, true, named, weights, average):

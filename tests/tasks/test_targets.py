@@ -8,6 +8,7 @@ from nestgraph.errors import DataError, TrainingError
 from nestgraph.spec.facts import Facts
 from nestgraph.tasks.classes import Binary, Classification, MultiLabel
 from nestgraph.tasks.numbers import Regression
+from nestgraph.tasks.places import Places
 from nestgraph.tasks.sums import added
 
 FACTS = Facts(inputs=((4,),), classes=3, names=("a", "b", "c"))
@@ -25,6 +26,12 @@ REFUSED = {
     "three of two": (Binary(), np.array([0, 1, 2]), "expected classes from 0 to 1, got 2"),
     "numbers as labels": (MultiLabel(), np.array([[0, 2]]), "0 or 1 for each label, got 2: one class a sample is a"),
     "one kind of labels": (MultiLabel(), np.ones((4, 2)), "labels that some samples have and others have not"),
+    "one class for places": (Places(), np.array([0, 1]), "place of a sample, (samples, ...), got targets of (2,): one"),
+    "places of one class": (Places(), np.array([[1, 1], [-100, 1]]), "at least two classes to train on, got 'b' only"),
+    "places out of range": (Places(), np.array([[0, 3]]), "expected classes from 0 to 2, got 3"),
+    "places below 0": (Places(), np.array([[0, -1]]), "expected classes from 0 to 2, got -1"),
+    "places of text": (Places(), np.array([["a", "b"]]), "numbers, got 'a': name classes by whole numbers"),
+    "no place told": (Places(), np.full((2, 2), -100), "expected places to learn, got none that is told"),
     "weights": (Classification(class_weights=(1.0, 2.0)), np.array([0, 1, 2]), "expected 3 class_weights, one a class"),
 }
 
@@ -49,6 +56,7 @@ def test_what_cannot_be_learned_is_refused_with_the_remedy(name):
         (Classification(), (5, 3), torch.zeros(4, dtype=torch.long)),
         (Binary(), (5, 2), torch.zeros(5, dtype=torch.long)),
         (MultiLabel(), (5, 2), torch.zeros(5, 3)),
+        (Places(), (5, 2), torch.zeros(5, dtype=torch.long)),
     ],
 )
 def test_shapes_that_would_broadcast_are_refused(task, outputs, targets):
@@ -86,3 +94,28 @@ def test_errors_are_told_in_the_unit_of_the_targets():
 def test_limits_are_multiples_of_what_the_answer_0_costs():
     assert Regression().limit(np.full((3, 1), 4.0)) == 16.0
     assert Classification().limit(np.array([0, 1])) == 1.0
+
+
+def test_how_many_classes_places_have_may_be_said():
+    targets = np.array([[0.0, 4.0], [-100.0, 1.0]], np.float32)
+    with pytest.raises(DataError, match="expected to know how many classes there are, got targets that do not say"):
+        Places().prepared(targets, Facts(inputs=((2,),), width=2))
+    assert Places(classes=5).prepared(targets, Facts(inputs=((2,),), width=2)).tolist() == [[0, 4], [-100, 1]]
+
+
+@pytest.mark.parametrize(
+    ("task", "shape", "whether"),
+    [
+        (Places(), (4, 3), True),
+        (Places(), (2, 2, 3), True),
+        (Places(), (3, 4), False),
+        (Places(axis=1), (3, 2, 2), True),
+        (Places(axis=1), (2, 2, 3), False),
+        (Places(), (5, 3), False),
+        (Places(), (12,), False),
+        (Classification(), (3,), True),
+        (Classification(), (4, 3), False),
+    ],
+)
+def test_outputs_fit_a_task_or_do_not(task, shape, whether):
+    assert task.fit([shape], Facts(inputs=((4,),), classes=3, width=4)) is whether
