@@ -47,6 +47,6 @@ browser:  ## what the tests of reports drive; without it they say that they did 
 	@test -n "$(PYTHON)" || { echo "make: nestgraph expects Python 3.11 or newer, found none; set PYTHON=..." >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
-	@# Both ask for torchvision, which does not load beside this torch; neither needs it for what the tests use.
-	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt pytorchcv torch-pruning
+	@# These ask for torchvision, which does not load beside this torch; none needs it for what the tests use.
+	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt pytorchcv timm torch-pruning
 	touch $@

@@ -98,7 +98,7 @@ def alexnet(_rng):
 
 def imported(name):
     """A public definition with random weights; what is lowered has exactly its parameters, groups and all."""
-    by_hand, images = built(name)
+    by_hand, (images,) = built(name)
     network = import_module(by_hand, images)
     assert parameters(lower(network)) == parameters(by_hand)
     return network, by_hand.train(), tuple(images.shape[1:])
