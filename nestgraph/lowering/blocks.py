@@ -95,6 +95,8 @@ def blocks_of(edges: AnyArray) -> Blocks | None:
     Args:
         edges: bool (out, in).
     """
+    if not edges.any():
+        return None
     labels = _components(edges)
     count = int(labels.max(initial=-1)) + 1
     if count < 2:

@@ -9,6 +9,7 @@ import torch
 from nestgraph.edits import SetMask
 from nestgraph.graph import reference
 from nestgraph.lowering import carry_optimizer, collect, lower, slots
+from nestgraph.lowering.blocks import blocks_of
 from nestgraph.lowering.states import OptimizerState
 from tests.lowering.running import close, results, tensors, train, trained
 from tests.lowering.test_collect import OPTIMIZERS
@@ -100,3 +101,8 @@ def test_groups_that_an_edit_left_alone_stay_the_same_tensors():
     masks = [[id(b) for n, b in part.named_buffers() if n.endswith(".mask")] for part in (module, again)]
     assert masks[0] == masks[1]
     assert len(masks[0]) == 1
+
+
+def test_a_convolution_without_an_active_connection_has_no_blocks():
+    assert blocks_of(np.zeros((3, 2), bool)) is None
+    assert blocks_of(np.zeros((0, 0), bool)) is None
