@@ -62,7 +62,7 @@ def _with_constants(weaver: Weaver, name: str, tensors: Parts, dim: int = 0) -> 
     constants = parts[:first], parts[last:]
     ends = [_column(each, dim, turned.index.shape[1]) for each in constants]
     frozen = all(weaver.is_frozen(part) or not isinstance(part, nn.Parameter) for each in constants for part in each)
-    series = Series(before=ends[0].shape[1], after=ends[1].shape[1], learned=True)
+    series = Series(before=ends[0].shape[1], after=ends[1].shape[1])
     grown = weaver.operated(turned, series, {"ends": np.concatenate(ends, 1)}, ("ends",) if frozen else ())
     return grown.turned(1, stood.axis)
 

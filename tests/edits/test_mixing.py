@@ -70,7 +70,7 @@ EXAMPLES = {
         Pad(before=(1, 0), after=(-1, 2), value=0.5),
         *(Pad(before=(1, 0), after=(0, 2), mode=mode) for mode in ("reflect", "replicate", "circular")),
     ],
-    Series: [Series(), Series(before=2, after=-3), Series(before=1, after=2, learned=True)],
+    Series: [Series(), Series(after=3), Series(before=1, after=2)],
 }
 
 

@@ -449,7 +449,7 @@ def _records():
         *(ng.spec.Upsampling(mode="nearest", size=(4, 4)), ng.spec.AdaptivePooling(function="max", size=(1, 1))),
         *(ng.spec.Softmax(causal=True), ng.spec.Norm(count=4), ng.spec.ParametricReLU()),
         *(ng.spec.Match(source="a", target="b", side="query"), ng.spec.Mix(source="a", target="b")),
-        *(ng.spec.Series(before=1, after=-2, learned=True), ng.spec.Pick(place=(0, -1))),
+        *(ng.spec.Series(before=1, after=2), ng.spec.Pick(place=(0, -1))),
         *(ng.spec.Lookup(source="a", target="b"), ng.spec.Pad(before=(1, 0), after=(-1, 2), value=0.5)),
         *(
             ng.edits.RemoveUnits(layer="a", units=[1]),

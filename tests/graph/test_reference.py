@@ -211,9 +211,8 @@ def slow_pad(op, total):
 
 def slow_series(op, values, total):
     places = [total[place] for place in np.ndindex(total.shape)]
-    ends = list(values["ends"]) if op.learned else [0.0] * (max(op.before, 0) + max(op.after, 0))
-    first = [ends.pop(0) for _ in range(op.before)]
-    return np.array([*first, *places[max(-op.before, 0) : len(places) + min(op.after, 0)], *ends])
+    ends = list(values["ends"]) if op.before + op.after else []
+    return np.array([*ends[: op.before], *places, *ends[op.before :]])
 
 
 def slow_pick(op, total):

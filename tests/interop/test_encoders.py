@@ -102,7 +102,7 @@ def test_tokens_of_their_own_are_places_of_a_series(case):
     module, x = Vision(before, after).eval(), torch.randn(3, 3, 8, 8)
     network = assert_edits_are_the_modules(module, [x])
     (series,) = [op for name in network.layer_names for op in network.layer(name).operations if isinstance(op, Series)]
-    assert (series.before, series.after, series.learned) == (before, after, True)
+    assert (series.before, series.after) == (before, after)
 
 
 def test_tokens_train_as_the_module_s_and_frozen_ones_do_not():

@@ -29,7 +29,7 @@ RECORDS = {
     "pick": ("kind", "place"),
     "upsampling": ("kind", "mode", "size", "align_corners", "scale"),
     "softmax": ("kind", "causal"),
-    "series": ("kind", "before", "after", "learned"),
+    "series": ("kind", "before", "after"),
     "pad": ("kind", "before", "after", "mode", "value"),
     "local_response_norm": ("kind", "size", "alpha", "beta", "k"),
     "norm": ("kind", "over", "groups", "center", "count", "divisors", "epsilon", "gamma", "beta"),
@@ -51,7 +51,7 @@ LEFT_OUT = {
     "pooling": {"ceil_mode": False, "count_padding": True},
     "upsampling": {"scale": None},
     "softmax": {"causal": False},
-    "series": {"before": 0, "after": 0, "learned": False},
+    "series": {"before": 0, "after": 0},
     "norm": {"divisors": []},
     "dropout": {"maps": False, "alpha": False},
     "dense": {"frozen": False},
@@ -473,12 +473,9 @@ def framed(operation, image):
 
 
 def lined_up(operation, layer, place, image):
-    before, after, row = operation["before"], operation["after"], list(image.ravel())
-    row = row[max(-before, 0) : len(row) - max(-after, 0)]
-    ends = [0.0] * (max(before, 0) + max(after, 0))
-    if operation["learned"]:
-        ends = list(np.asarray(layer["values"]["ends"], float)[place])
-    return np.array([*ends[: max(before, 0)], *row, *ends[max(before, 0) :]])
+    before = operation["before"]
+    ends = list(np.asarray(layer["values"]["ends"], float)[place]) if before + operation["after"] else []
+    return np.array([*ends[:before], *image.ravel(), *ends[before:]])
 
 
 def upsampled(operation, image):

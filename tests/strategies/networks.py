@@ -234,7 +234,7 @@ def resizings(draw, axes=2):
         value = draw(sampled_from((0.0, 0.0, -1.5))) if constant else 0.0
         return Pad(before=extents(-1 if constant else 0, 1), after=extents(0, 1), mode=mode, value=value)
     if kind is Series:
-        return Series(before=draw(st.integers(-1, 2)), after=draw(st.integers(0, 2)), learned=draw(st.booleans()))
+        return Series(before=draw(st.integers(0, 2)), after=draw(st.integers(0, 2)))
     if kind is Upsampling:
         mode, corners = draw(sampled_from((("nearest", False), ("bilinear", False), ("bilinear", True))))
         return Upsampling(mode=mode, size=extents(1, 4 if axes < 3 else 3), align_corners=corners)

@@ -8,9 +8,9 @@ from pydantic import Field, Strict, model_validator
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.extents import MAX_EXTENTS, Size
 from nestgraph.spec.operations.operation import Facts, Operation
-from nestgraph.spec.operations.series import Places
 from nestgraph.spec.windows import framed
 
+Places = Annotated[int, Field(gt=-(2**31), lt=2**31)]
 Ends = Annotated[tuple[Places, ...], Field(min_length=1, max_length=MAX_EXTENTS), Strict(False)]
 
 
