@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from nestgraph.interop.elements import Arrangement, Elements, together
+from nestgraph.interop.masks import are_scores, hidden, hides
 from nestgraph.interop.weaving import Weaver
 from nestgraph.lowering.operations import Handler, UncoveredError
 from nestgraph.lowering.operations.activation import power
@@ -24,6 +25,8 @@ def add(weaver: Weaver, input: Any, other: Any, alpha: float = 1) -> Elements:
         return other
     x, shift, scale, by = (input, other, 1, alpha) if isinstance(input, Elements) else (other, input, alpha, 1)
     x = _widened(x, shift)
+    if by == scale == 1 and hides(shift) and are_scores(weaver, x):
+        return hidden(weaver, x, shift)
     stood = weaver.ledger.arrangement(x, split=True)
     values, frozen = _by_place(x, shift, stood), weaver.is_frozen(shift)
     if values.ndim == 1:

@@ -101,6 +101,13 @@ class Drafts:
         draft.record = Layer.model_validate(dict(draft.record) | held)
         draft.columns["places"] = np.asarray(values, np.float32)
 
+    def take_places(self, layer: str, operations: Sequence[Operation]) -> None:
+        """Add nothing to the sums of a layer's units at places any more, as its operations say the same."""
+        draft = self.layers[layer]
+        held = {"places": False, "frozen": (), "operations": tuple(operations)}
+        draft.record = Layer.model_validate(dict(draft.record) | held)
+        del draft.columns["places"]
+
     def at(self, layer: str, end: int) -> list[tuple[Projection, ConnectionColumns]]:
         """The projections so far that lead to a layer (end 0) or out of it (end 1)."""
         found = [record for record in self._projections.values() if record.ends[end] == layer]

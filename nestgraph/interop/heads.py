@@ -8,7 +8,7 @@ from torch import Tensor
 
 from nestgraph.graph.columns import Links, Slotted
 from nestgraph.interop.elements import Elements, Refs
-from nestgraph.interop.masks import Mask, lay, lets_earlier
+from nestgraph.interop.masks import NEVER, Mask, are_scores, hidden, is_never, lay, lets_earlier
 from nestgraph.interop.passing import is_held
 from nestgraph.interop.weaving import Weaver
 from nestgraph.lowering.operations import UncoveredError
@@ -56,6 +56,26 @@ def matmul(weaver: Weaver, input: Any, other: Any) -> Elements:
     return compared(weaver, input, Elements(other.index.transpose(2, 3), other.regions), 1.0, ())
 
 
+def masked_fill(weaver: Weaver, input: Any, mask: Any, value: Any) -> Elements:
+    """Scores of which a constant mask leaves some out."""
+    if not isinstance(mask, Tensor) or not is_never(value):
+        raise UncoveredError("masked_fill has no kind")
+    return _left_out(weaver, input, ~mask.bool())
+
+
+def where(weaver: Weaver, condition: Any, input: Any, other: Any) -> Elements:
+    """The same, said of those that count."""
+    if not isinstance(condition, Tensor) or not is_never(other):
+        raise UncoveredError("where has no kind")
+    return _left_out(weaver, input, condition.bool())
+
+
+def _left_out(weaver: Weaver, scores: Any, counted: Tensor) -> Elements:
+    if not isinstance(scores, Elements) or not are_scores(weaver, scores):
+        raise UncoveredError("what a mask leaves out of other tensors than scores has no kind")
+    return hidden(weaver, scores, counted)
+
+
 def compared(
     weaver: Weaver,
     query: Elements,
@@ -91,6 +111,7 @@ def mixed(weaver: Weaver, heads: Elements, value: Elements) -> Elements:
     width = value.index.shape[3]
     scores, by_head = _one_layer(weaver, heads)
     _fold_scale(weaver, scores)
+    _see_earlier(weaver, scores)
     values = _by_unit(value)
     carried = weaver.ledger.refs(values)
     name = weaver.layer(count * width, (rows,))
@@ -128,6 +149,17 @@ def _fold_scale(weaver: Weaver, scores: str) -> None:
             scaled = moved.with_weight(moved.weight * (columns.weight[0] if match.side == "query" else 1))
             weaver.drafts.rejoin(match.model_copy(update={"target": scores}), scaled.ordered())
     weaver.drafts.part(link.name)
+
+
+def _see_earlier(weaver: Weaver, heads: str) -> None:
+    """Say that a softmax is causal where constants say so that are added to its scores."""
+    draft = weaver.drafts.layers[heads]
+    record = draft.record
+    if not record.places or "places" not in record.frozen or record.operations[:1] != (Softmax(),):
+        return
+    earlier = np.tril(np.ones(record.size or (), bool))
+    if (draft.columns["places"] == np.where(earlier, 0, np.float32(-NEVER))).all():
+        weaver.drafts.take_places(heads, (Softmax(causal=True), *record.operations[1:]))
 
 
 def _renamed(links: AnyArray, onward: Links) -> AnyArray:

@@ -17,6 +17,7 @@ from nestgraph.interop.extents import TOLERANCE, differences
 from nestgraph.interop.importing import imported
 from nestgraph.interop.pretrained import check_pretrained, with_widths
 from nestgraph.interop.provenance import Tensors, origins, parameters
+from nestgraph.interop.remains import check_remains
 from nestgraph.interop.taking_over import Takeover
 from nestgraph.lowering import Workbench
 from nestgraph.lowering.parameters import Key
@@ -82,9 +83,11 @@ class Imported:
 
         Raises:
             InteropError: it has units, projections or operations that the module has not, what the module computes
-                from its parameters was trained, or copies of a shared tensor trained apart.
+                from its parameters was trained, copies of a shared tensor trained apart, or went apart, or something
+                went that no weight of the module makes 0, such as a place in a normalisation of the inputs.
         """
         self._check_room(network)
+        check_remains(self.network, network, self._origins)
         row = self._tensors.row(self._state)
         written = np.zeros(len(row), bool)
         present = {(slot.owner, slot.column): slot for slot in slots(network)}

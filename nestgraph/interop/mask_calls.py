@@ -7,8 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from nestgraph.interop.elements import Elements
-from nestgraph.interop.masks import NEVER, Mask, lay
+from nestgraph.interop.masks import Mask, hidden, is_never
 from nestgraph.interop.nodes import operation
 from nestgraph.interop.vocabulary import CASTS, JOINS, MOVES
 from nestgraph.interop.weaving import Weaver
@@ -82,18 +81,18 @@ def _conjunction(_weaver: Weaver, one: Any, other: Any) -> Any:
 
 
 def _filled(weaver: Weaver, scores: Any, mask: Any, value: Any) -> Any:
-    return _hidden(weaver, scores, mask.negative) if isinstance(mask, Mask) and _is_never(value) else None
+    return hidden(weaver, scores, mask.negative) if isinstance(mask, Mask) and is_never(value) else None
 
 
 def _chosen(weaver: Weaver, mask: Any, one: Any, other: Any) -> Any:
-    if isinstance(mask, Mask) and _is_never(other):
-        return _hidden(weaver, one, mask)
+    if isinstance(mask, Mask) and is_never(other):
+        return hidden(weaver, one, mask)
     return _filled(weaver, other, mask, one)
 
 
 def _added(weaver: Weaver, one: Any, other: Any) -> Any:
     scores, mask = (one, other) if isinstance(other, Mask) else (other, one)
-    return None if isinstance(scores, Mask) else _hidden(weaver, scores, mask)
+    return None if isinstance(scores, Mask) else hidden(weaver, scores, mask)
 
 
 _JOINT: Mapping[str, Callable[..., Any]] = {
@@ -105,34 +104,9 @@ _JOINT: Mapping[str, Callable[..., Any]] = {
 """By name, what reads functions of a mask and something else; None where it does not."""
 
 
-def _is_never(value: Any) -> bool:
-    """Whether a constant makes scores so small that they do not count."""
-    least = value.max() if isinstance(value, Tensor) and value.numel() else value
-    return isinstance(least, int | float | Tensor) and bool(least <= -NEVER)
-
-
 def _compared(mask: Mask, function: Callable[..., Any], *others: Any) -> Mask:
     """Where a comparison of the numbers of an input, 0 and 1, says yes."""
     no, yes = (function(torch.tensor(number), *others) for number in (0, 1))
     if not isinstance(no, Tensor) or no.ndim or bool(no) == bool(yes):
         raise UncoveredError("a comparison of a mask that is the same for 0 and 1")
     return replace(mask, inverted=bool(no))
-
-
-def _hidden(weaver: Weaver, scores: Any, mask: Mask) -> Any:
-    """Scores, or constants that are added to them, that count where a mask says so."""
-    if not isinstance(scores, Elements):
-        return mask.adding(scores if isinstance(scores, Tensor) else torch.tensor(float(scores)))
-    region = weaver.ledger.in_order(scores)
-    if region is None or len(region.size) != 2 or not _is_bare(weaver, scores, region.layer):
-        scores = weaver.placed(scores)
-        region = weaver.ledger.regions[-1]
-    lay(weaver, region.layer, mask)
-    return weaver.output(region.layer)
-
-
-def _is_bare(weaver: Weaver, scores: Elements, layer: str) -> bool:
-    """Whether more can be added to the sums of the layer that scores are: nothing works on them, or reads them yet."""
-    draft = weaver.drafts.layers[layer]
-    settled = draft.read or draft.record.kind == "input" or draft.record.operations or draft.record.places
-    return not (settled or any(map(weaver.held, scores.regions)))

@@ -6,6 +6,7 @@ adds 0 or a number far below all scores.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -143,6 +144,58 @@ def lay(weaver: Weaver, heads: str, mask: Mask | Tensor, causal: bool = False) -
     weaver.drafts.give_places(heads, values, weaver.is_frozen(added) or not trained)
     if trained:
         draft.note("a value that places or units share has copies here, which train apart")
+
+
+def is_never(value: Any) -> bool:
+    """Whether a constant makes scores so small that they do not count."""
+    least = value.max() if isinstance(value, Tensor) and value.numel() else value
+    return isinstance(least, int | float | Tensor) and bool(least <= -NEVER)
+
+
+def hides(values: Any) -> TypeGuard[Tensor]:
+    """Whether constants that are added to scores, and do not train, leave out some of them."""
+    if not isinstance(values, Tensor) or isinstance(values, nn.Parameter) or not values.is_floating_point():
+        return False
+    return bool((values <= torch.finfo(values.dtype).min / 2).any())
+
+
+def are_scores(weaver: Weaver, x: Elements) -> bool:
+    """Whether each number of a tensor compares a query with a key, whatever was added to it."""
+    if not weaver.of_units(x):
+        return False
+    waiting = [weaver.ledger.regions[number].layer for number in weaver.ledger.refs(x).known]
+    while waiting:
+        incoming = [record for record, _ in weaver.drafts.at(waiting.pop(), 0)]
+        if any(record.matches for record in incoming):
+            return True
+        waiting += [record.source for record in incoming if isinstance(record, OneToOne) and not record.gate]
+    return False
+
+
+def hidden(weaver: Weaver, scores: Any, mask: "Mask | Tensor") -> Any:
+    """Scores, or constants that are added to them, that count where a mask says so.
+
+    Raises:
+        UncoveredError: see `lay`, or a constant lets a row see nothing.
+    """
+    if not isinstance(scores, Elements):
+        if not isinstance(mask, Mask):
+            raise UncoveredError("a mask of what are no scores")
+        return mask.adding(scores if isinstance(scores, Tensor) else torch.tensor(float(scores)))
+    region = weaver.ledger.in_order(scores)
+    if region is None or len(region.size) != 2 or not _is_bare(weaver, scores, region.layer):
+        scores = weaver.placed(scores)
+        region = weaver.ledger.regions[-1]
+    lets_earlier(mask, *scores.index.shape[2:])
+    lay(weaver, region.layer, mask)
+    return weaver.output(region.layer)
+
+
+def _is_bare(weaver: Weaver, scores: Elements, layer: str) -> bool:
+    """Whether more can be added to the sums of the layer that scores are: nothing works on them, or reads them yet."""
+    draft = weaver.drafts.layers[layer]
+    settled = draft.read or draft.record.kind == "input" or draft.record.operations or draft.record.places
+    return not (settled or any(map(weaver.held, scores.regions)))
 
 
 def parted(mask: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -99,7 +99,7 @@ def origins(module: nn.Module, subject: Subject, front: str, network: Network, t
     for key, values in drawn.items():
         place = _place(*(_whole(each[key]) - 1 for each in numbered))
         known = (place >= 0) & (place < len(places))
-        sign = np.sign(values).astype(np.int64)
+        sign = np.sign(values if values.dtype != bool else 0 * values).astype(np.int64)
         known &= values == sign * random[np.where(known, place, 0)] if len(places) else False
         found[key] = np.where(known, sign * (place + 1), 0)
     return found

@@ -13,7 +13,7 @@ from torch import Tensor
 from nestgraph.interop.arithmetic import add, addcdiv, addcmul, div, lerp, mul, neg, raised, rsub, sub, times, turned
 from nestgraph.interop.elements import Elements
 from nestgraph.interop.embeddings import embedding
-from nestgraph.interop.heads import matmul, scaled_dot_product_attention
+from nestgraph.interop.heads import masked_fill, matmul, scaled_dot_product_attention, where
 from nestgraph.interop.pointwise import attribute, detached, glu
 from nestgraph.interop.spatial import reduced
 from nestgraph.interop.weaving import Weaver
@@ -130,6 +130,8 @@ FUNCTIONS: ChainMap[str, Handler] = ChainMap(
         "scaled_dot_product_attention": scaled_dot_product_attention,
         "matmul": matmul,
         "bmm": matmul,
+        "masked_fill": masked_fill,
+        "where": where,
         "detach": detached,
         "getattr": attribute,
         "mean": reduced("average"),

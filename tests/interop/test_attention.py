@@ -9,6 +9,7 @@ from torch.nn import functional
 import nestgraph as ng
 from nestgraph.graph.cost import cost
 from nestgraph.graph.reference import predict
+from nestgraph.spec import Softmax
 
 TOKENS, WIDTH = 5, 8
 
@@ -46,7 +47,18 @@ class Written(nn.Module):
             seen = torch.ones(TOKENS, TOKENS, dtype=torch.bool).tril()
             return functional.scaled_dot_product_attention(q, k, v, attn_mask=seen)
         scores = (q @ k.transpose(-2, -1)) * self.each**-0.5
-        return scores.softmax(-1) @ v
+        return HIDDEN[self.how](scores).softmax(-1) @ v
+
+
+AHEAD = torch.ones(TOKENS, TOKENS, dtype=torch.bool).triu(1)
+HIDDEN = {
+    "spelled": lambda scores: scores,
+    "filled": lambda scores: scores.masked_fill(AHEAD, -torch.inf),
+    "chosen": lambda scores: torch.where(~AHEAD[None, None], scores, torch.finfo(scores.dtype).min),
+    "added": lambda scores: scores + torch.zeros(TOKENS, TOKENS).masked_fill(AHEAD, -torch.inf),
+    "near": lambda scores: scores.masked_fill(AHEAD | AHEAD.T.tril(-2), -torch.inf),
+}
+"""By name, which scores count, as people say it who write attention out: those of earlier places, or of near ones."""
 
 
 class Packed(nn.Module):
@@ -67,6 +79,7 @@ CASES = {
     "causal": lambda: Written(causal=True),
     "a mask that is causal": lambda: Written(how="masked"),
     "spelled out": lambda: Written(how="spelled"),
+    **{f"{how} by hand": lambda how=how: Written(how=how) for how in ("filled", "chosen", "added")},
     "grouped": lambda: Written(heads=4, groups=2),
     "one key for all": lambda: Written(heads=4, groups=1),
     "packed": Packed,
@@ -99,6 +112,42 @@ def test_attention_is_imported_without_an_opaque_layer(case):
     assert "scaled_dot_product_attention" in ng.lower(network).code
     assert_all_agree(network, x)
     assert sum(p.numel() for p in module.parameters()) == cost(network).total.parameters
+
+
+@pytest.mark.parametrize(
+    "case", ["causal", "a mask that is causal", "filled by hand", "chosen by hand", "added by hand"]
+)
+def test_what_lets_a_place_see_earlier_ones_alone_is_said_in_a_word(case):
+    _, _, network = imported(case)
+    heads = network.layer(heads_of(network))
+    assert heads.operations == (Softmax(causal=True),)
+    assert not heads.places
+
+
+def test_what_lets_a_place_see_near_ones_alone_is_a_value_by_place_that_does_not_train():
+    torch.manual_seed(0)
+    module, x = Written(how="near").eval(), torch.randn(2, TOKENS, WIDTH)
+    network = ng.import_module(module, x)
+    heads = network.layer(heads_of(network))
+    assert (network.bodies, heads.places, heads.frozen) == ({}, True, ("places",))
+    np.testing.assert_allclose(predict(network, x.numpy()).transpose(0, 2, 1), module(x).detach(), atol=1e-5)
+    assert_all_agree(network, x)
+
+
+def test_what_is_filled_into_other_tensors_stays_opaque():
+    module = nn.Sequential(nn.Linear(WIDTH, WIDTH), Filled(), nn.Linear(WIDTH, 3)).eval()
+    network = ng.import_module(module, torch.randn(2, TOKENS, WIDTH))
+    assert [network.layer(name).opaque for name in network.bodies] == [FILLED]
+
+
+FILLED = "what a mask leaves out of other tensors than scores has no kind"
+
+
+class Filled(nn.Module):
+    """The largest of some places."""
+
+    def forward(self, x):
+        return x.masked_fill(torch.arange(TOKENS)[:, None] > 2, -1e9).amax(1)
 
 
 @pytest.mark.parametrize("case", CASES)
