@@ -167,5 +167,6 @@ def _compare(network: Network, examples: Sequence[Tensor], expected: Any) -> Non
                 f"import_module expected output {port.layer!r} of the network to be the module's, got a relative "
                 f"difference of {difference:.2g}: the module does something on the way that tracing does not see, such "
                 "as a hook, state that changes, or `y *= x` where y has a second name; write that apart, or import the "
-                "rest"
+                "rest. Where a mask hides all that a token could see, as padding before the words does, pad behind "
+                "them in the example"
             )
