@@ -2,6 +2,7 @@
 
 from nestgraph.edits.areas import respell_areas, shrink_areas
 from nestgraph.edits.batch import EDIT, AnyEdit, Batch, Reason
+from nestgraph.edits.blocks import copy_block
 from nestgraph.edits.bypassing import bypass_layer
 from nestgraph.edits.connections import SetArea, SetMask, SetValues
 from nestgraph.edits.coupling import coupled
@@ -71,6 +72,7 @@ __all__ = [
     "UnitSelection",
     "Way",
     "bypass_layer",
+    "copy_block",
     "coupled",
     "deepen",
     "diff",

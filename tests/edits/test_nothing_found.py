@@ -65,6 +65,7 @@ FINDS_NOTHING = {
     "grow_unit": (lambda: edits.grow_unit(OPAQUE, frozen(OPAQUE), {}), "opaque layer"),
     "bypass_layer": (lambda: edits.bypass_layer(dense(), "output"), "hidden layer"),
     "deepen": (lambda: edits.deepen(dense(), "output", "more", None), "with outgoing projections"),
+    "copy_block": (lambda: edits.copy_block(dense(), "fc1", "output", "copied"), "a stream leads past"),
     "insert_skip": (lambda: edits.insert_skip(stream(), "b", "a"), "expected a target"),
     "fold_batch_norm": (lambda: edits.fold_batch_norm(dense(), "fc1"), "got none"),
     "insert_batch_norm": (lambda: edits.insert_batch_norm(normalised(), "fc1"), "got one that has a normalisation"),

@@ -243,7 +243,15 @@ def _headed():
     return ng.import_module(module.eval(), torch.randn(2, 3, 4))
 
 
+def _stream():
+    """A network with a block of attention that is normalised before."""
+    layer = torch.nn.TransformerEncoderLayer(4, 2, 6, batch_first=True, norm_first=True)
+    module = torch.nn.Sequential(torch.nn.Linear(4, 4), layer, torch.nn.Linear(4, 2))
+    return ng.import_module(module.eval(), torch.randn(2, 3, 4))
+
+
 NETWORKS = _networks()
+STREAM = _stream()
 HEADED = _headed()
 RECIPE = ng.load_recipe(Path(__file__).with_name("tiny.toml"))
 
@@ -298,6 +306,7 @@ def _edits(network):
     yield e.coupled, {"structure": network, "layer": "fc1", "units": [int(units[0])]}
     deeper = {"layer": "fc1", "name": "new", "function": "relu", "kernel": (1, 1), "exact": False}
     yield e.deepen, {"structure": network, **deeper}
+    yield e.copy_block, {"structure": STREAM, "source": "layer_0", "target": "layer_1_2", "name": "copied"}
     yield e.insert_skip, {"structure": network, "source": "input", "target": "output", "one_to_one": False, "name": "s"}
     yield e.narrow, {"structure": network, "fraction": 0.3, "layers": ["fc1"], "multiple": 1, "heads": 0.0}
     yield e.replace_activation, {"structure": network, "layer": "fc1", "function": "tanh", "slope": 0.1}

@@ -576,6 +576,53 @@ def _heads(draw, sketch):
     sketch.project(Dense(source="a", target="y"))
 
 
+def _blocks(draw, sketch):
+    """A stream `a`, to which attention adds and maybe a feed-forward part, both of what a normalisation gives."""
+    size, width, count = draw(sizes(1, 3)), draw(st.integers(1, 3)), draw(st.integers(1, 2))
+    sketch.input("x", draw(st.integers(1, 2)), size)
+    once = {"kernel": (1,) * len(size)}
+
+    def stream(name, operations=(), bias=True):
+        record = Layer(name=name, kind="feature_maps", size=size, operations=operations, bias=bias)
+        sketch.layer(record, sketch.rng.permutation(2 * width)[:width])
+
+    def added(name, before, read):
+        stream(name)
+        sketch.link(OneToOne(source=before, target=name))
+        if draw(st.booleans()):
+            sketch.project(Conv(source=read, target=name, **once))
+        else:
+            sketch.hidden(f"{name}_out", width, size, pool=False)
+            sketch.project(Conv(source=read, target=f"{name}_out", **once))
+            sketch.link(OneToOne(source=f"{name}_out", target=name, trained=draw(st.booleans())))
+
+    stream("a")
+    sketch.project(Conv(source="x", target="a", **once))
+    stream("n", (draw(norms(size)),), bias=False)
+    sketch.link(OneToOne(source="a", target="n"))
+    for name in "qkv":
+        sketch.hidden(name, count, size, pool=False)
+        sketch.project(Conv(source="n", target=name, **once))
+    places = int(np.prod(size))
+    heads = Layer(name="s", kind="feature_maps", size=(places, places), operations=(Softmax(),), bias=False)
+    sketch.layer(heads, np.arange(count))
+    for side in ("query", "key"):
+        match = Match(source=side[0], target="s", side=side)
+        links = [(unit, head, 0) for head, unit in enumerate(sketch.structure.units(side[0]).tolist())]
+        columns = Slotted.of(np.full(count, 0.5 if side == "query" else 1.0), links=links).ordered()
+        sketch.structure = sketch.structure.replace(projections={match.name: match}, connections={match.name: columns})
+    sketch.hidden("m", count, size, pool=False, places=False)
+    sketch.link(Mix(source="s", target="m"))
+    sketch.link(OneToOne(source="v", target="m"))
+    added("r", "a", "m")
+    if draw(st.booleans()):
+        sketch.hidden("f", draw(st.integers(1, 3)), size, pool=False)
+        sketch.project(Conv(source="r", target="f", **once))
+        added("t", "r", "f")
+    sketch.hidden("y", draw(st.integers(1, 2)), output=True)
+    sketch.project(Dense(source="t" if sketch.structure.has_layer("t") else "r", target="y"))
+
+
 FAMILIES = {
     "dense": _dense,
     "conv": _conv,
@@ -588,8 +635,9 @@ FAMILIES = {
     "unitwise": _unitwise,
     "heads": _heads,
     "rotated": _rotated,
+    "blocks": _blocks,
 }
-HEADS = ("heads", "rotated")
+HEADS = ("heads", "rotated", "blocks")
 EVERY = tuple(FAMILIES)
 PLAIN = tuple(name for name in FAMILIES if name not in HEADS)
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from nestgraph.edits import (
     bypass_layer,
+    copy_block,
     coupled,
     deepen,
     drop_islands,
@@ -104,6 +105,14 @@ def _deepen(draw, network, rng):  # noqa: ARG001
     return deepen(network, layer, fresh_name(network, "deeper"), function, kernel)
 
 
+def _copy_block(draw, network, rng):  # noqa: ARG001
+    names = network.layer_names
+    links = {(p.source, p.target) for p in network.projections_by_name.values() if p.couples and not p.learns}
+    joined = sorted(links | {(a, d) for a, b in links for c, d in links if b == c})
+    source, target = draw(st.sampled_from(joined)) if joined else (names[0], draw(st.sampled_from(names)))
+    return copy_block(network, source, target, fresh_name(network, "copy"))
+
+
 def _skip(draw, network, rng):  # noqa: ARG001
     names = network.layer_names
     place = draw(st.integers(0, len(names) - 2))
@@ -169,6 +178,7 @@ RECIPE_CASES = {
     widen_heads: _widen_heads,
     restore_inputs: _restore,
     deepen: _deepen,
+    copy_block: _copy_block,
     insert_skip: _skip,
     remove_projection: _disjoin,
     replace_activation: _replace,

@@ -101,7 +101,7 @@ def _slotted(
     parts: list[AnyArray] = []
     for match, columns in found:
         ends, source = structure.ends(match.name), outputs[match.source]
-        flat = source.reshape(*source.shape[:2], -1)
+        flat = source.reshape(*source.shape[:2], math.prod(source.shape[2:]))
         part = np.zeros((len(flat), len(ends.target), width, flat.shape[2]), flat.dtype)
         weight = np.where(columns.mask, columns.weight, 0).astype(flat.dtype)
         part[:, columns.at(0, ends), columns.links[:, 2]] = flat[:, columns.at(1, ends)] * weight[None, :, None]

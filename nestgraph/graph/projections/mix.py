@@ -61,7 +61,7 @@ class MixMeaning(Linked[Mix, Links]):
         columns, ends, size = self.columns, self.ends, self.target_size or ()
         heads = source[:, columns.at(1, ends)] * self.weights(total.dtype)[None, :, None, None]
         rows = columns.at(0, ends)
-        flat = total.reshape(*total.shape[:2], -1)
+        flat = total.reshape(*total.shape[:2], math.prod(total.shape[2:]))
         mixed = np.zeros((*total.shape[:2], *size), total.dtype)
         values = np.einsum("bunm,bum->bun", heads, flat[:, rows])
         mixed[:, rows] = values.reshape(len(total), len(rows), *size)
