@@ -25,7 +25,8 @@ def check_apart(structure: Structure, recipe: str, layers: Iterable[str]) -> Non
         if mixing:
             raise EditError(
                 f"{recipe}: expected layers that do not mix their units, as a copy there has other neighbours than its "
-                f"model, got {layer!r} with {mixing[0]}: replace its operations first"
+                f"model, got {layer!r} with {mixing[0]}: replace its operations first, or widen where it is a "
+                "normalisation of all units together"
             )
 
 
