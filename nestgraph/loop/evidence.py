@@ -18,6 +18,7 @@ from nestgraph.lowering.extents import convolved
 from nestgraph.policies import Evidence, EvidenceKind, bridged_layers, possible_skips
 from nestgraph.spec.arguments import AtLeastOne, checked
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.projection import Dense
 from nestgraph.spec.randomness import Seed
 from nestgraph.spec.wording import quoted
 from nestgraph.tasks.task import Task
@@ -189,7 +190,11 @@ def _gradients(network: Network, recorder: Recorder) -> Means:
 
 def _bridges(network: Network, recorder: Recorder) -> Means:
     for layer, (before, after) in bridged_layers(network).items():
-        yield layer, recorder.sum_gradient(after.target).T @ recorder.layer_output(before.source).flatten(1)
+        gradient, source = recorder.sum_gradient(after.target), recorder.layer_output(before.source)
+        if isinstance(before, Dense):
+            yield layer, gradient.T @ source.flatten(1)
+        else:  # the same at each place
+            yield layer, torch.einsum("bmp,bnp->mn", gradient.flatten(2), source.flatten(2))
 
 
 def _skips(network: Network, recorder: Recorder) -> Means:

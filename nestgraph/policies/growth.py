@@ -21,7 +21,7 @@ from nestgraph.policies.ranking import NEVER, Fraction, groups, top
 from nestgraph.policies.waking import mean_size
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.layer import Layer
-from nestgraph.spec.projection import Dense
+from nestgraph.spec.projection import Conv, Dense
 
 LIFT = 1e-6
 """The sum with which GradMax's neurons are born: at 0 itself ReLU has no slope, and would never learn."""
@@ -77,7 +77,7 @@ class NeuronGrowth(Policy):
     def _idle(self, ends: Collection[str], bridges: Mapping[str, AnyArray]) -> Batch:
         flat = not any(bridge.any() for bridge in bridges.values())
         return idle(
-            (not ends, "no hidden layer of neurons is joined by dense projections alone, in and out"),
+            (not ends, "no hidden layer is joined by dense projections alone, or by kernels of one place, in and out"),
             (not bridges, f"each layer that can be bridged has its limit of {self.limit} units"),
             (flat, "no bridging gradient is finite and other than 0"),
             (True, "the largest bridging gradients cancel each other out"),
@@ -118,6 +118,8 @@ class NeuronGrowth(Policy):
         w_out *= self.alpha * mean_size(network.connection_columns(after.name).weight) / mean_size(w_out)
         shape = structure.connection_columns(before.name).weight.shape[1:]
         w_in = np.pad(w_in, (0, math.prod(shape) - len(w_in)))  # units this edit added to the layer before
+        leaving = structure.connection_columns(after.name)
+        w_out = w_out.reshape(-1, *(1 for _ in leaving.inner))
         born = added_unit(structure, layer, {before.name: w_in.reshape(shape), after.name: w_out})
         return _silent(born, before.name, structure.layer(layer)) if self.rule == "gradmax" else born
 
@@ -163,7 +165,7 @@ def rank_one_neuron(bridge: AnyArray, count: int, rng: np.random.Generator) -> t
     return np.where(weakest, 0, w_in), w_out
 
 
-def _bridge(network: Network, evidence: Evidence, layer: str, ends: tuple[Dense, Dense]) -> AnyArray:
+def _bridge(network: Network, evidence: Evidence, layer: str, ends: tuple[Dense | Conv, Dense | Conv]) -> AnyArray:
     """The bridging gradient past a layer, float64 (units after it, outputs before it); 0 where it is not finite."""
     before, after = ends
     shape = (len(network.units(after.target)), math.prod(meaning_of(network, before).shape[1:]))

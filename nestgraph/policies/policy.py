@@ -11,13 +11,16 @@ from pydantic import AfterValidator, Field
 
 from nestgraph.edits.batch import Batch, Reason
 from nestgraph.errors import EditError, RecordError, StructureError
+from nestgraph.graph.geometry import output_size
+from nestgraph.graph.heads import summed_size
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.policies.evidence import Evidence, EvidenceKind
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.extents import Size
 from nestgraph.spec.options import Options
-from nestgraph.spec.projection import Dense, Projection
+from nestgraph.spec.projection import Conv, Dense, Projection
 from nestgraph.spec.record import Name
 
 
@@ -86,27 +89,41 @@ def plastic_projections(structure: Structure, names: Collection[str] | None = No
 
 
 @checked(StructureError)
-def bridged_layers(structure: Structure) -> dict[str, tuple[Dense, Dense]]:
-    """The hidden layers of neurons that only dense projections touch, with the largest of these in and out.
+def bridged_layers(structure: Structure) -> dict[str, tuple[Dense | Conv, Dense | Conv]]:
+    """The hidden layers that dense projections alone touch, or linear maps of each place, with the largest in and out.
 
-    These are the layers that neuron growth by bridging gradients can widen. What a gated layer reads is none of them:
-    the gradient of its pre-activation is not that of its sum. Nor is one that mixes its units, where a new unit would
-    move what its neighbours give.
+    These are the layers that neuron growth by bridging gradients can widen: of neurons, or of what convolutions by
+    kernels of one place join, as those of feed-forward parts over tokens. What a gated layer reads is none of them: the
+    gradient of its pre-activation is not that of its sum. Nor is one that mixes its units, where a new unit would move
+    what its neighbours give.
     """
+    found: dict[str, tuple[Dense | Conv, Dense | Conv]] = {}
+    for name in structure.layer_names:
+        before, after = (_largest(structure, side(name)) for side in (structure.incoming, structure.outgoing))
+        if before is None or after is None or before.kind != after.kind or structure.layer(name).mixes_units:
+            continue
+        same = _size(structure, before.source) == summed_size(structure, after.target) or isinstance(before, Dense)
+        if same and not structure.gates(after.target):
+            found[name] = (before, after)
+    return found
 
-    def largest(projections: tuple[Projection, ...]) -> Dense | None:
-        dense = [p for p in projections if isinstance(p, Dense)]
-        if len(dense) < len(projections):
-            return None
-        return max(dense, key=lambda p: structure.connection_columns(p.name).active, default=None)
 
-    names = structure.layer_names
-    ends = {name: (largest(structure.incoming(name)), largest(structure.outgoing(name))) for name in names}
-    return {
-        name: (before, after)
-        for name, (before, after) in ends.items()
-        if before and after and not structure.gates(after.target) and not structure.layer(name).mixes_units
-    }
+def _largest(structure: Structure, projections: Collection[Projection]) -> Dense | Conv | None:
+    """That with most connections, where all are dense or all are linear maps of each place; else None."""
+    plain = [p for p in projections if isinstance(p, Dense) or (isinstance(p, Conv) and _by_place(structure, p))]
+    if len(plain) < len(projections) or len({p.kind for p in plain}) > 1:
+        return None
+    return max(plain, key=lambda p: structure.connection_columns(p.name).active, default=None)
+
+
+def _by_place(structure: Structure, projection: Conv) -> bool:
+    """Whether a convolution is a linear map of each place, the same for all, between maps of one size."""
+    same = _size(structure, projection.source) == summed_size(structure, projection.target)
+    return same and set(projection.kernel) == {1} and structure.connection_columns(projection.name).everywhere
+
+
+def _size(structure: Structure, layer: str) -> Size | None:
+    return output_size(structure.layer(layer))
 
 
 @checked(StructureError)

@@ -5,10 +5,13 @@ import pytest
 import torch
 
 from nestgraph.edits import AddProjection, Block, SetMask, SetValues
-from nestgraph.graph.reference import forward
+from nestgraph.graph.reference import forward, predict
+from nestgraph.interop import import_module
+from nestgraph.loop.evidence import gather
 from nestgraph.lowering import lower, slots
 from nestgraph.policies import bridged_layers, possible_skips
 from nestgraph.policies.policy import plastic_projections
+from nestgraph.spec import Conv
 from tests.laws import fresh_digest
 from tests.loop.tasks import conv_network, dense_network, images_for, loss_of, sample_losses, toy, toy_trainer
 
@@ -119,6 +122,29 @@ def test_bridges_are_the_mean_of_products(kind):
         np.testing.assert_allclose(evidence.bridges[layer], products, atol=3e-5, rtol=1e-3)
         product_of_means = np.outer(gradients.mean(axis=0), source.mean(axis=0))
         assert np.abs(products - product_of_means).max() > 0.1 * np.abs(products).max()
+
+
+def test_bridges_over_tokens_are_finite_differences_by_the_reference_for_maps_of_each_place():
+    torch.manual_seed(0)
+    x, wanted = torch.randn(5, 4, 3), torch.randn(5, 4, 2)
+    module = torch.nn.Sequential(*(torch.nn.Linear(*each) for each in ((3, 6), (6, 5))), torch.nn.Tanh())
+    network = import_module(torch.nn.Sequential(module, torch.nn.Linear(5, 6), torch.nn.Linear(6, 2)), x)
+    evidence = gather(network, [(x[:3], wanted[:3]), (x[3:], wanted[3:])], torch.nn.functional.mse_loss, {"bridges"})
+    assert set(evidence.bridges) == set(bridged_layers(network)) != set()
+
+    def loss(changed):
+        return float(np.mean((predict(changed, x.numpy()) - wanted.mT.numpy()) ** 2))
+
+    for layer, (before, after) in bridged_layers(network).items():
+        bridge = Conv(source=before.source, target=after.target, name="bridge", kernel=(1,))
+        shape = (len(network.units(after.target)), len(network.units(before.source)))
+        assert evidence.bridges[layer].shape == shape
+        asleep = Block(weight=np.zeros((*shape, 1)), mask=np.zeros((*shape, 1), bool))
+        joined = AddProjection(projection=bridge, connections=asleep).apply(network).network
+        for place in np.random.default_rng(0).permutation(np.prod(shape))[:6]:
+            ends = [with_weight(joined, "bridge", place, change) for change in (STEP, -STEP)]
+            slope = (loss(ends[0]) - loss(ends[1])) / (2 * STEP)
+            assert evidence.bridges[layer].flat[place] == pytest.approx(slope, abs=1e-5, rel=1e-3)
 
 
 @pytest.mark.parametrize("kind", NETWORKS)

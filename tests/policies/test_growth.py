@@ -2,11 +2,15 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nestgraph.edits import SetMask
 from nestgraph.graph import Grid
+from nestgraph.graph.reference import predict
+from nestgraph.interop import import_module
+from nestgraph.loop.evidence import gather
 from nestgraph.policies import (
     ConnectionGrowth,
     Evidence,
@@ -22,6 +26,7 @@ from nestgraph.policies.policy import plastic_projections
 from nestgraph.seeds import mlp
 from nestgraph.spec import Activation
 from nestgraph.spec.operations import Facts
+from tests.edits.test_blocks import characters
 from tests.laws import check_laws, quick
 from tests.policies.evidence import evidence_for
 from tests.strategies import SEEDS, networks
@@ -306,6 +311,37 @@ def test_layers_without_one_dense_way_in_and_out_are_left_alone():
     shallow = mlp((4, 3))
     assert bridged_layers(shallow) == {}
     assert NeuronGrowth().propose(shallow, Evidence(), generator()).edits == ()
+
+
+@pytest.mark.parametrize("rule", ["paper", "rank_one", "gradmax"])
+def test_feed_forward_units_over_tokens_grow_where_they_lower_the_loss(rule):
+    network, ids = characters()
+    wanted = torch.randint(0, 7, ids.shape, generator=torch.Generator().manual_seed(1))
+
+    def loss(outputs, targets):
+        return torch.nn.functional.cross_entropy(outputs.flatten(0, 1), targets.flatten())
+
+    assert list(bridged_layers(network)) == ["blocks_0_up", "blocks_1_up"]
+    evidence = gather(network, [(ids, wanted)], loss, {"bridges", "trial"})
+    policy = NeuronGrowth(units=2, rule=rule, scope="global", alpha=0.05)
+    edit = policy.propose(network, evidence, generator())
+    assert edit == policy.propose(network, evidence, generator())
+    grown = check_laws(network, edit).network
+    (layer,) = {part.layer for part in edit.edits}
+    assert len(grown.units(layer)) == len(network.units(layer)) + 2
+    if rule == "gradmax":  # nothing changes but what can be learned: the step that it makes is the steepest
+        np.testing.assert_allclose(predict(grown, ids.numpy()), predict(network, ids.numpy()), rtol=0, atol=1e-5)
+        (read,) = grown.incoming(layer)
+        assert np.abs(evidence.slopes(grown)[read.name][-2:]).max() > 0
+    assert bridged_layers(characters(gated=True)[0]) == {}
+
+
+def test_maps_that_a_pooling_makes_smaller_are_not_bridged():
+    module = torch.nn.Sequential(
+        torch.nn.Conv1d(3, 4, 1), torch.nn.Conv1d(4, 5, 1), torch.nn.AvgPool1d(2), torch.nn.Conv1d(5, 2, 1)
+    )
+    network = import_module(module, torch.randn(2, 3, 4))
+    assert list(bridged_layers(network)) == [network.layer_names[1]]
 
 
 def test_a_layer_that_mixes_its_units_is_not_bridged(monkeypatch):

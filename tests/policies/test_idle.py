@@ -114,7 +114,7 @@ CASES = (
     (ImportancePruning(), HALF, drawn(HALF), "a share of 0.1 is no whole unit"),
     (AreaPruning(), FULL, drawn(FULL), "no projection is a convolution"),
     (AreaPruning(), MAPS, mute(MAPS), r"nothing that may be pruned has a finite mean \|response\|"),
-    (NeuronGrowth(), SHALLOW, drawn(SHALLOW), "no hidden layer of neurons is joined by dense projections alone"),
+    (NeuronGrowth(), SHALLOW, drawn(SHALLOW), "no hidden layer is joined by dense projections alone"),
     (NeuronGrowth(limit=1), HALF, drawn(HALF), "each layer that can be bridged has its limit of 1 units"),
     (NeuronGrowth(), HALF, drawn(HALF, 0.0), "no bridging gradient is finite and other than 0"),
     (MapGrowth(), FULL, drawn(FULL), "no hidden layer is one of maps"),
