@@ -1,5 +1,6 @@
 """A module as a network that keeps the names of the module's state dict and takes over a running optimizer."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,13 +16,14 @@ from nestgraph.graph import Network
 from nestgraph.interop.calling import Outputs
 from nestgraph.interop.extents import TOLERANCE, differences
 from nestgraph.interop.importing import imported
-from nestgraph.interop.pretrained import check_pretrained, with_widths
+from nestgraph.interop.pretrained import check_groups, check_pretrained, check_said, with_widths
 from nestgraph.interop.provenance import Tensors, origins, parameters
-from nestgraph.interop.remains import check_remains
+from nestgraph.interop.remains import check_remains, shared_with_what_is_left
 from nestgraph.interop.taking_over import Takeover
 from nestgraph.lowering import Workbench
 from nestgraph.lowering.parameters import Key
 from nestgraph.lowering.slots import Slot, module_body, slots
+from nestgraph.spec import Lookup
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.arrays import AnyArray, same_bits
 from nestgraph.spec.unit_column import PLACES
@@ -91,18 +93,21 @@ class Imported:
         row = self._tensors.row(self._state)
         written = np.zeros(len(row), bool)
         present = {(slot.owner, slot.column): slot for slot in slots(network)}
+        shared = shared_with_what_is_left(self.network, network, self._origins)
         for key, origin in self._origins.items():
             values, there = self._brought_back(network, key, present.get(key))
             self._check_strange(key, (origin == 0) & there, values)
-            known = (origin != 0) & (there | (not self._stays(key)))
+            stays = self._stays(key) or (not self._slots[key].is_weight and np.isin(np.abs(origin), shared))
+            known = (origin != 0) & (there | np.logical_not(stays))
             places, signed = np.abs(origin[known]) - 1, np.sign(origin[known]) * values[known]
-            again = written[places]
-            if not np.array_equal(row[places[again]], signed[again]):
+            first = ~written[places]
+            row[places[first]], written[places] = signed[first], True
+            apart = places[row[places] != signed]
+            if len(apart):
                 raise InteropError(
-                    f"state_dict expected copies of {self._name_of(places[again][0])!r} that agree, got others: "
-                    "weights that the module shares are copies here, which trained apart"
+                    f"state_dict expected copies of {self._name_of(apart[0])!r} that agree, got others: weights that "
+                    "the module shares are copies here, which trained apart or went apart"
                 )
-            row[places], written[places] = signed, True
         found = {name: self._tensors.of_row(row, number) for name, number in self._tensors.names.items()}
         return {
             name: found[name].to(value.device, value.dtype) if name in found else value.clone()
@@ -166,18 +171,27 @@ class Imported:
                 of such widths computes something else, as a normalisation does that counts the units that went.
         """
         check_pretrained(self._module)
-        small = with_widths(self._module, self._small(network))
-        with torch.no_grad():
-            given = self._subject.call(small, *self._subject.given)
-            found = max(differences(network, self._subject.given, given))
+        check_groups(network)
+        tried = [(small, self._apart(network, small)) for small in with_widths(self._module, self._small(network))]
+        small, found = min(tried, key=lambda each: each[1])
         if not found <= TOLERANCE:
             raise InteropError(
                 f"save_pretrained expected {type(self._module).__name__} of the widths that are left to give what the "
                 f"network does, got a relative difference of {found:.2g}: it divides by another number of units, in a "
                 "normalisation or a scale of scores; keep the stream's width and the width of heads"
             )
+        check_said(small)
         small.save_pretrained(folder)  # type: ignore[operator]
         return small
+
+    def _apart(self, network: Network, small: nn.Module) -> float:
+        """How far a small module is from a network on the examples of the import; infinitely where it fails."""
+        given = self._subject.given
+        try:
+            with torch.no_grad():
+                return max(differences(network, given, self._subject.call(small, *given)))
+        except Exception:  # whatever a module does whose configuration fits by chance
+            return math.inf
 
     def _small(self, network: Network) -> dict[str, Tensor]:
         """The state dict of what is left: of each tensor the indices of each axis at which an element is alive."""
@@ -201,8 +215,11 @@ class Imported:
         return state
 
     def _alive(self, network: Network, key: Key) -> AnyArray:
-        """Which entries of a column the network computes with: all, but for connections that are not there."""
-        if key[1] != "weight" or self._slots[key].is_body:
+        """Which entries of a column have room in a small module: all, but for connections that are not there.
+
+        The rows of a table are counted by what they are looked up for, so those that went stay, as 0.
+        """
+        if not self._slots[key].is_weight or isinstance(network.projection(key[0]), Lookup):
             return np.ones((), bool)
         columns = network.connection_columns(key[0])
         return columns.mask.reshape(*columns.mask.shape, *(1,) * (columns.weight.ndim - columns.mask.ndim))

@@ -22,7 +22,8 @@ def check_remains(old: Network, new: Network, origins: Mapping[Key, AnyArray]) -
     Args:
         old: the network as it was imported.
         new: what is left of it.
-        origins: as `provenance.origins` gives them: what is not 0 there is written to the module, as 0 where it went.
+        origins: as `provenance.origins` gives them: what is not 0 there is written to the module, as 0 where it
+            went, but for what units have that are left.
 
     Raises:
         InteropError: it has.
@@ -34,9 +35,29 @@ def check_remains(old: Network, new: Network, origins: Mapping[Key, AnyArray]) -
         remains.check_links(old.projection(name))
 
 
+def shared_with_what_is_left(old: Network, new: Network, origins: Mapping[Key, AnyArray]) -> AnyArray:
+    """Places in the row of tensors, from 1, whose values units have that are left.
+
+    Units that went may have them as well, as those of a normalisation of each head are one for all heads.
+    """
+    found = [np.zeros(0, np.int64)]
+    for (owner, column), origin in origins.items():
+        if old.has_layer(owner) and column in old.unit_columns(owner).values:
+            found.append(np.abs(origin[~_gone(old, new, owner)]).reshape(-1))
+    places = np.unique(np.concatenate(found))
+    return places[places > 0]
+
+
+def _gone(old: Network, new: Network, layer: str) -> AnyArray:
+    """(units,) bool: which units of a layer went."""
+    left = new.units(layer) if new.has_layer(layer) else np.zeros(0, np.int64)
+    return ~np.isin(old.units(layer), left)
+
+
 class _Remains:
     def __init__(self, old: Network, new: Network, origins: Mapping[Key, AnyArray]) -> None:
         self._old, self._new, self._origins = old, new, origins
+        self._shared = shared_with_what_is_left(old, new, origins)
         self._still: dict[str, AnyArray] = {}
 
     def check_mixed(self, layer: str) -> None:
@@ -74,9 +95,7 @@ class _Remains:
         return still
 
     def _gone(self, layer: str) -> AnyArray:
-        """(units,) bool: which units of a layer went."""
-        left = self._new.units(layer) if self._new.has_layer(layer) else np.zeros(0, np.int64)
-        return ~np.isin(self._old.units(layer), left)
+        return _gone(self._old, self._new, layer)
 
     def _links(self, projection: Projection) -> tuple[AnyArray, AnyArray]:
         """The active links (links, 2 or 3) of a projection that has no weights of the module, and which went alone."""
@@ -119,7 +138,8 @@ class _Remains:
         for column, found in values.items():
             origin = self._origins.get((name, column))
             if origin is not None:
-                values[column] = np.where((origin != 0) & gone.reshape(-1, *(1,) * (found.ndim - 1)), 0, found)
+                written = (origin != 0) & ~np.isin(np.abs(origin), self._shared)
+                values[column] = np.where(written & gone.reshape(-1, *(1,) * (found.ndim - 1)), 0, found)
         still = gone.copy()
         for column in ("bias", "places"):
             if column in values:

@@ -145,6 +145,18 @@ def test_heads_go_singly_and_in_groups(case):
         assert applied.inverse.apply(applied.network).network.digest == network.digest
 
 
+def test_what_a_norm_has_in_common_for_all_heads_goes_back_with_those_that_are_left():
+    module, x, _ = imported("heads normed apart")
+    known = ng.Imported(copy.deepcopy(module), x)
+    heads = heads_of(known.network)
+    for gone in ([0, 1], [2, 3], [3]):
+        left = ng.edits.remove_heads(known.network, heads, gone).apply(known.network).network
+        again = copy.deepcopy(module)
+        again.load_state_dict(known.state_dict(left))
+        assert torch.equal(again.qn.weight, module.qn.weight)
+        assert_all_agree(left, x, again(x))
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_widths_are_narrowed(case, tmp_path):
     _, x, network = imported(case)

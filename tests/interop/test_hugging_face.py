@@ -4,7 +4,6 @@ import pytest
 import torch
 
 import nestgraph as ng
-from nestgraph.errors import InteropError
 from nestgraph.interop.calling import call_of
 from nestgraph.interop.capturing import captured
 from nestgraph.interop.imported import Imported
@@ -121,32 +120,3 @@ def test_trained_values_go_back_into_a_model_of_hugging_face(name):
         wanted = [tensor for tensor in model(**given).values() if isinstance(tensor, torch.Tensor)]
         for one, other in zip(several(ng.lower(trained).eval()(*given.values())), wanted, strict=True):
             torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
-
-
-def test_a_pruned_model_is_saved_in_its_own_format_and_reloads_without_nestgraph(tmp_path):
-    torch.manual_seed(0)
-    model = transformers.BertModel(transformers.BertConfig(**(WIDTHS | {"num_hidden_layers": 1}), **WORDS)).eval()
-    given = ids()
-    imported = Imported(model, given)
-    (hidden,) = [name for name in imported.network.layer_names if "intermediate" in name]
-    units = imported.network.units(hidden)[:8]
-    pruned = ng.edits.remove_units(imported.network, hidden, units).apply(imported.network).network
-    imported.save_pretrained(pruned, tmp_path / "small")
-    again = transformers.BertModel.from_pretrained(tmp_path / "small").eval()
-    assert again.config.intermediate_size == model.config.intermediate_size - 8
-    assert set(again.state_dict()) == set(model.state_dict())
-    with torch.no_grad():
-        wanted = ng.lower(pruned).eval()(*given.values())
-        for one, other in zip(again(**given).values(), wanted, strict=True):
-            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
-    (queries,) = [name for name in imported.network.layer_names if "query" in name]
-    narrow = ng.edits.narrow(imported.network, 0.3, [queries]).apply(imported.network).network
-    with pytest.raises(InteropError, match=r"widths that a BertConfig can say, got \(.*\) for 'encoder.layer"):
-        imported.save_pretrained(narrow, tmp_path / "ragged")
-    assert not (tmp_path / "ragged").exists()
-
-
-def test_a_module_without_a_configuration_has_no_format_of_its_own(tmp_path):
-    imported = Imported(torch.nn.Linear(3, 2), torch.randn(2, 3))
-    with pytest.raises(InteropError, match="expected a module with a config, as those of Hugging Face, got Linear"):
-        imported.save_pretrained(imported.network, tmp_path / "none")
