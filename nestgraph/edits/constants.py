@@ -132,8 +132,8 @@ def _constant_output(
     if layer.opaque is not None:  # one that works unit by unit: of another one input feeds all
         if not structure.arguments(name):
             raise EditError(f"opaque layer {name!r} expected its arguments, got none left: remove the layer with them")
-        total = preactivation(structure, name, outputs)
-        return np.where(by_unit(fed, total), 0, activate(layer, columns, total))
+        given = activate(layer, columns, preactivation(structure, name, outputs))
+        return np.where(by_unit(fed, given), 0, given)
     total = np.zeros((1, len(columns), *(summed_size(structure, name) or ())))
     for term in inflow.terms:
         total += term
@@ -151,7 +151,8 @@ def _constant_output(
         )
     if mixing(structure, name) is not None:
         total = np.zeros((1, len(columns), *(layer.size or ())))  # of units that are read only 0 was let through
-    return np.where(by_unit(fed, total), 0, activate(layer, columns, total))
+    given = activate(layer, columns, total)
+    return np.where(by_unit(fed, given), 0, given)
 
 
 def _scaled(structure: Structure, projection: Projection, factor: AnyArray) -> AnyArray:

@@ -2,10 +2,11 @@
 
 from typing import Annotated, Any, Literal, Self, TypeVar
 
+import numpy as np
 from pydantic import Field, PrivateAttr, Strict
 
 from nestgraph.edits.edit import Edit
-from nestgraph.edits.three_ways import Conflict
+from nestgraph.edits.three_ways import Conflict, Merging
 from nestgraph.errors import ConflictError
 from nestgraph.graph.body import Body
 from nestgraph.graph.columns import ConnectionColumns, Ends, UnitColumns, gathered
@@ -289,13 +290,23 @@ class SetOperations(Edit):
                 conflict = Conflict(self.layer, what, (), str(mine), str(theirs))
                 raise ConflictError(self.words, (conflict,))
             merged[what] = theirs if mine == before else mine
-        old = (way.old(self.layer),)
-        came = {name: value for name, value in way.here.unit_columns(self.layer).values.items() if name in self.values}
-        values = {
-            n: gathered(v, old, came[n] if n in came and came[n].shape[1:] == v.shape[1:] else neutral(n))
-            for n, v in self.values.items()
-        }
-        return SetOperations(layer=self.layer, values=values, **merged)
+        return SetOperations(layer=self.layer, values=self._columns(way), **merged)
+
+    def _columns(self, way: Way) -> UnitValues:
+        """The values by the units that there are, merged three ways with what else became of their columns."""
+        base, here, old = way.base.unit_columns(self.layer), way.here.unit_columns(self.layer), (way.old(self.layer),)
+        moved: UnitValues = {}
+        for name, ours in self.values.items():
+            before, now = (columns.values.get(name) for columns in (base, here))
+            if now is None or now.shape[1:] != ours.shape[1:]:
+                moved[name] = gathered(ours, old, neutral(name))
+                continue
+            if before is None or before.shape[1:] != ours.shape[1:]:
+                before = np.full_like(ours, neutral(name))  # what it is given where nobody says otherwise
+            each = now.size // max(len(now), 1)
+            merging = Merging(self.words, self.layer, lambda clash, each=each: here.ids[clash // each])
+            moved[name] = merging(name, gathered(before, old, now), now, gathered(ours, old, now))
+        return moved
 
 
 class SetInterface(Edit):

@@ -60,7 +60,7 @@ def test_index_maps_compose(network, data):
 
 
 @quick(10)
-@given(network=networks(("conv",)))
+@given(network=networks(("pooled",)))
 def test_another_pooling_changes_the_shape_of_the_weights_after_it(network):
     """A projection whose weights take another extent is another one, though its record stays."""
     finest = [n for n in network.layer_names if network.layer(n).kind == "feature_maps"][-1]

@@ -27,7 +27,7 @@ def everywhere_the_same(structure):
     windows = [op for op in operations if isinstance(op, Pooling)]
     windows += [p for p in structure.projections_by_name.values() if getattr(p, "kernel", None)]
     whole = all(structure.connection_columns(name).area is None for name in structure.projection_names)
-    return whole and units_apart(structure) and all(window.padding == (0, 0) for window in windows)
+    return whole and units_apart(structure) and not any(any(window.padding) for window in windows)
 
 
 def starved(network, layer, unit):

@@ -34,6 +34,15 @@ def flags(graph, chosen):
     return [node in chosen for node in graph]
 
 
+def computed_together(structure, name):
+    """The nodes of a layer by what mixes them: the body of an opaque layer all, a norm those of its group."""
+    layer, ids = structure.layer(name), structure.units(name)
+    whole = [np.zeros(len(ids))] * (layer.opaque is not None and not layer.unitwise)
+    for groups in [*whole, *(op.mixed(ids) for op in layer.operations if op.facts.reach == "layer")]:
+        for group in np.unique(groups):
+            yield [(name, int(unit)) for unit in ids[groups == group]]
+
+
 @quick(60)
 @given(structure=structures(), data=st.data())
 def test_reach_and_distance(structure, data):
@@ -76,8 +85,7 @@ def test_parts_depth_and_degrees(structure):
     summed = graph.edge_subgraph((u, v) for u, v, names in joined if not gates.issuperset(names))
     tied, fed_by = graph.copy(), nx.DiGraph(summed)
     for name in structure.layer_names:
-        if structure.layer(name).mixes_units:  # all its units are computed together
-            together = [node for node in graph if node[0] == name]
+        for together in computed_together(structure, name):
             nx.add_cycle(tied, together)
             nx.add_cycle(fed_by, together)
     fed = set(inputs).union(*(nx.descendants(fed_by, node) for node in inputs if node in fed_by))

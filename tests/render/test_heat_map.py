@@ -16,7 +16,7 @@ from nestgraph.graph.readings import readings
 from nestgraph.render import heat_map, input_heat_map
 from nestgraph.render.heat_map import pixel_readings
 from nestgraph.seeds import lenet_5, mlp
-from nestgraph.spec import Dense
+from nestgraph.spec import Dense, Lookup
 from tests.laws import quick
 from tests.strategies import networks
 
@@ -31,6 +31,9 @@ def counted(network, name, strength):
         worth = abs(float(columns.weight[tuple(at)])) if strength else 1.0
         if isinstance(projection, Dense):
             total[tuple(at[1:])] += worth
+            continue
+        if isinstance(projection, Lookup):  # a place reads one class of several
+            total[at[1]] += worth / columns.mask.shape[2]
             continue
         source = at[1] if not isinstance(columns, Links) else places[int(columns.links[at[0], 0])]
         if projection.kernel is None:  # a single value that gates a map is read at each of its positions

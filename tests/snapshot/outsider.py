@@ -161,6 +161,7 @@ def columns_of(values):
     for operation in values["operations"]:
         found += always.get(operation["kind"], [])
         found += [name for name in ("gamma", "beta") if operation["kind"] == "norm" and operation[name]]
+        found += ["ends"] if operation["kind"] == "series" and operation["before"] + operation["after"] else []
     return found
 
 

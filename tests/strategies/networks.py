@@ -3,10 +3,12 @@
 Structure is drawn, so that failures shrink; numbers come from a generator whose seed is drawn.
 """
 
-from functools import cache
+import os
+from functools import cache, partial
 from typing import get_args
 
 import numpy as np
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from nestgraph.edits import Batch
@@ -47,6 +49,10 @@ from tests.strategies.bodies import Apart, Mixing
 FUNCTIONS: tuple[ActivationFunction, ...] = (*get_args(ActivationFunction)[:10], "celu", "atan")
 """The others: tests/lowering/test_operations.py."""
 SEEDS = st.integers(0, 2**32 - 1)
+THOROUGH = bool(os.environ.get("THOROUGH") or os.environ.get("EXAMPLES"))
+POOL = 40
+"""Networks of each family, from which a quick run chooses."""
+RESIZINGS = (Pooling, Pooling, AdaptivePooling, Upsampling, Pick, Series, Pad)
 sampled_from = cache(st.sampled_from)
 """Hypothesis looks at each new strategy; these are drawn from thousands of times."""
 
@@ -69,7 +75,10 @@ class Sketch:
         self.layer(Layer(name=name, kind="input", features=1, size=size, classes=classes), np.arange(1))
 
     def hidden(self, name, count, size=None, output=False, pool=True, ids=None, places=True):
-        """A layer of neurons, or of maps where a size is given, with a drawn chain of operations."""
+        """A layer of neurons, or of maps where a size is given, with a drawn chain of operations.
+
+        Those may change the size or leave it, as `pool` says, or do so by one of the kinds that it lists.
+        """
         operations = self.draw(chains(size, pool))
         bias = not any(isinstance(op, BatchNorm) for op in operations) or self.draw(st.booleans())
         drawn = self.rng.permutation(2 * count)[:count] if self.draw(st.booleans()) else np.arange(count)
@@ -131,11 +140,12 @@ class Sketch:
             self.project(Argument(source=source, target=name, name=f"{name}_{place}", place=place))
 
     def finish(self):
+        """The structure, in which no unit is an island."""
         layers = {name: layer for name, layer in self.structure.layers_by_name.items() if layer.opaque is not None}
         bodies = {name: Apart() if layer.unitwise else Mixing() for name, layer in layers.items()}
         structure = self.structure.with_bodies(bodies)
-        network = Network.of(Batch(edits=island_edits(structure)).change(structure)[0])
-        return network.with_bodies({name: body for name, body in bodies.items() if network.has_layer(name)})
+        structure = Batch(edits=island_edits(structure)).change(structure)[0]
+        return structure.with_bodies({name: body for name, body in bodies.items() if structure.has_layer(name)})
 
 
 def columns_for(layer, count, rng):
@@ -180,7 +190,10 @@ def areas(shape, size, rng):
 @cache
 @st.composite
 def chains(draw, size=None, resize=True):
-    """Operations of a layer of neurons, or of maps where a size is given, which they may be left to change."""
+    """Operations of a layer of neurons, or of maps where a size is given.
+
+    Those of maps may change the size where `resize` says so, and do where it lists the kinds of which one does.
+    """
     chain = []
     if draw(st.booleans()):
         chain.append(BatchNorm(epsilon=draw(sampled_from((1e-5, 1e-3)))))
@@ -191,8 +204,8 @@ def chains(draw, size=None, resize=True):
     if size is not None and draw(st.integers(0, 3)) == 0:
         alpha, k = draw(sampled_from((0.1, 2.0))), draw(sampled_from((1.0, 2.0)))
         chain.append(LocalResponseNorm(size=draw(st.integers(1, 4)), alpha=alpha, k=k))
-    if size is not None and resize and min(size) >= 2 and draw(st.booleans()):
-        chain.append(draw(resizings(len(size))))
+    if size is not None and resize and min(size) >= 2 and (resize is not True or draw(st.booleans())):
+        chain.append(draw(resizings(len(size), RESIZINGS if resize is True else resize)))
     if draw(st.integers(0, 3)) == 0:
         affine = not any(isinstance(op, BatchNorm) for op in chain)
         chain.insert(draw(st.integers(0, len(chain))), draw(norms(size, affine)))
@@ -219,13 +232,13 @@ def norms(draw, size=None, affine=True):
 
 
 @st.composite
-def resizings(draw, axes=2):
+def resizings(draw, axes=2, kinds=RESIZINGS):
     """A pooling or upsampling of maps of at least two places along each of their axes."""
 
     def extents(least, most):
         return tuple(draw(st.integers(least, most)) for _ in range(axes))
 
-    kind = draw(sampled_from((Pooling, Pooling, AdaptivePooling, Upsampling, Pick, Series, Pad)))
+    kind = draw(sampled_from(kinds))
     if kind is Pick:
         return Pick(place=extents(-2, 1))
     if kind is Pad:
@@ -313,6 +326,22 @@ def _conv(draw, sketch):
             sketch.hidden(name, draw(st.integers(1, 3)), output=name == "y")
             sketch.project(Dense(source=source, target=name))
             source = name
+
+
+def _resized(draw, sketch, kinds):
+    """Maps whose size an operation changes, read by others or at once by neurons."""
+    size = draw(sizes())
+    sketch.input("x", draw(st.integers(1, 3)), size)
+    sketch.hidden("a", draw(st.integers(1, 3)), size, pool=kinds)
+    sketch.project(Conv(source="x", target="a", **same(size)))
+    source = "a"
+    if draw(st.booleans()):
+        record, swept = _conv_record(draw, "a", "b", output_size(sketch.structure.layer("a")))
+        sketch.hidden("b", draw(st.integers(1, 3)), swept)
+        sketch.project(record)
+        source = "b"
+    sketch.hidden("y", draw(st.integers(1, 3)), output=True)
+    sketch.project(Dense(source=source, target="y"))
 
 
 def _skip(draw, sketch):
@@ -626,6 +655,9 @@ def _blocks(draw, sketch):
 FAMILIES = {
     "dense": _dense,
     "conv": _conv,
+    "pooled": partial(_resized, kinds=(Pooling, AdaptivePooling)),
+    "padded": partial(_resized, kinds=(Pad,)),
+    "resized": partial(_resized, kinds=(Upsampling, Pick, Series)),
     "skip": _skip,
     "residual": _residual,
     "concatenating": _concatenating,
@@ -642,25 +674,56 @@ EVERY = tuple(FAMILIES)
 PLAIN = tuple(name for name in FAMILIES if name not in HEADS)
 
 
-@st.composite
-def networks(draw, families=PLAIN):
+def networks(families=PLAIN):
     """Verified networks: dense with shortcuts and two inputs, convolutional with areas, residual and so on.
 
-    Some have an interface of their own, and an input that nothing reads.
+    Some have an interface of their own, and an input that nothing reads. To draw one takes longer than most laws, so in
+    a quick run all tests of a process choose from the same ones of each family.
     """
+    return drawn(families) if THOROUGH else st.deferred(lambda: _some(families))
+
+
+@cache
+def _some(families):
+    return st.one_of(*(st.sampled_from(pool(family)) for family in families))
+
+
+@cache
+def pool(family):
+    """Networks of a family, the same in each process."""
+    found = []
+
+    @settings(
+        max_examples=POOL,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(drawn((family,)))
+    def draw(network):
+        found.append(network)
+
+    draw()
+    return tuple(found)
+
+
+@st.composite
+def drawn(draw, families):
+    """Networks that are drawn anew, so that failures shrink."""
     sketch = Sketch(draw, np.random.default_rng(draw(SEEDS)))
     FAMILIES[draw(sampled_from(families))](draw, sketch)
     if draw(st.integers(0, 3)) == 0:
         size = draw(sampled_from((None, (2, 3), (2,), (1, 2, 2))))
         sketch.layer(Layer(name="w", kind="input", features=draw(st.integers(1, 3)), size=size), [])
-    network = sketch.finish()
-    bodies = network.bodies
-    return Network.of(network.with_interface(draw(interfaces(network)))).with_bodies(bodies)
+    structure = sketch.finish()
+    return Network.of(structure.with_interface(draw(interfaces(structure))))
 
 
 @st.composite
 def interfaces(draw, network):
-    """None, or an interface that a network can have: any order, other shapes, free extents, outputs given twice."""
+    """None, or an interface that a network, verified or not, can have: any order, other shapes, free extents, outputs given twice."""
     if draw(st.booleans()):
         return None
     inputs = [draw(input_ports(network, name)) for name in draw(st.permutations(network.input_names))]
