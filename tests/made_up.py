@@ -14,3 +14,18 @@ def said(check, *words, package=()):
     )
     assert result.returncode == 0, result.stderr
     return result.stdout
+
+
+def refused(network):
+    """What who has not the package is told of a file of its kinds."""
+    return said("tests.made_up", network)
+
+
+if __name__ == "__main__":
+    import nestgraph as ng
+    from nestgraph.errors import SnapshotError
+
+    try:
+        ng.load(sys.argv[1])
+    except SnapshotError as problem:
+        print(problem)

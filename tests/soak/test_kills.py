@@ -19,10 +19,6 @@ SOON = 20
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}  # forks outlive no threads
 
 
-BROKEN = {"naive": "exit code 99", "random": "other bytes in", "optimizer": "other bytes in"}
-"""How each control fails: a file that cannot be read, and other weights."""
-
-
 def reports(*words: object) -> dict:
     command = [sys.executable, "-m", "tests.soak.harness", *map(str, words)]
     done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False)
@@ -40,16 +36,16 @@ def check_kills(found: dict, kills: int) -> None:
 
 def test_a_few_kills_and_signals_change_nothing_and_what_is_broken_on_purpose_is_found():
     # one test: two processes that shared it would each do all of its forked runs
-    few = reports("--seed", 6, "--kills", FEW, "--signals", 1, "--controls", "none", *BROKEN)
+    few = reports("--seed", 6, "--kills", FEW, "--signals", 1, "--controls", "none", "optimizer")
     check_kills(few["none"], FEW)
     assert few["none"]["signalled"] == 3  # SIGINT, SIGTERM, SIGHUP
     assert few["none"]["latest"] < SOON
-    for control, words in BROKEN.items():
-        assert few[control]["failures"] > 0
-        assert any(words in failure for failure in few[control]["shown"])
+    assert few["optimizer"]["failures"] > 0
+    assert "other bytes in" in few["optimizer"]["shown"][0]
 
 
 CONTROLS = {
+    "adamw": {"naive": "exit code 99", "random": "other bytes in", "optimizer": "other bytes in"},
     "muon": {"optimizer": "other bytes in"},
     "half": {"steps": "other bytes in"},
     "average": {"steps": "other bytes in", "outcomes": "other bytes in"},
@@ -58,7 +54,7 @@ CONTROLS = {
     "joined": {"optimizer": "other bytes in"},
     "package": {"package": "expected a policy whose code is known", "random": "other bytes in"},
 }
-"""By variant what may not be forgotten, and how each control fails."""
+"""By variant what may not be forgotten, and how each control fails: a file that cannot be read, or other weights."""
 
 
 @pytest.mark.slow

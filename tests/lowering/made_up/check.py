@@ -5,17 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
 import nestgraph as ng
-from nestgraph.errors import SnapshotError
 from nestgraph.graph.reference import forward
 from nestgraph.interop.coverage import table
 from nestgraph.lowering import collect, lower
 from nestgraph.lowering.compact import compact
-from tests.laws import check_laws
+from tests.laws import check_laws, quick
 from tests.strategies.edits import edits_for
 
 
@@ -48,7 +47,7 @@ def check(folder):
     check_lowerings(net, x)
     check_lowerings(ng.edits.remove_units(net, net.layer_names[1], [1, 4]).apply(net).network, x)
 
-    @settings(max_examples=60, deadline=None, derandomize=True, database=None)
+    @quick(60)
     @given(st.data())
     def laws(data):
         edit = data.draw(edits_for(net))
@@ -71,12 +70,5 @@ def check(folder):
     print("all of it")
 
 
-def unknown(folder):
-    try:
-        ng.load(Path(folder) / "net.json")
-    except SnapshotError as problem:
-        print(problem)
-
-
 if __name__ == "__main__":
-    (unknown if sys.argv[2:] == ["unknown"] else check)(sys.argv[1])
+    check(sys.argv[1])
