@@ -10,7 +10,7 @@ from nestgraph.errors import EditError
 from nestgraph.graph import Grid, Network, Structure, UnitColumns, violations
 from nestgraph.graph.columns import Links
 from nestgraph.graph.reference import forward
-from nestgraph.spec import Activation, BatchNorm, Conv, Dense, Layer, Pooling
+from nestgraph.spec import Activation, BatchNorm, Conv, Dense, Layer, Pad, Pooling, Series
 from tests.laws import check_laws, outputs_of, quick, unless_refused
 from tests.strategies import inputs_for, networks
 
@@ -22,12 +22,16 @@ def units_apart(structure):
 
 
 def everywhere_the_same(structure):
-    """Whether a constant map stays one and concerns none beside it: no padding, area or normalisation across maps."""
+    """Whether a constant map stays one and concerns none beside it: no padding, area or normalisation across maps.
+
+    Nor are there learned places beside it.
+    """
     operations = [op for name in structure.layer_names for op in structure.layer(name).operations]
     windows = [op for op in operations if isinstance(op, Pooling)]
     windows += [p for p in structure.projections_by_name.values() if getattr(p, "kernel", None)]
     whole = all(structure.connection_columns(name).area is None for name in structure.projection_names)
-    return whole and units_apart(structure) and not any(any(window.padding) for window in windows)
+    beside = any(isinstance(op, Pad | Series) for op in operations)
+    return whole and units_apart(structure) and not beside and not any(any(window.padding) for window in windows)
 
 
 def starved(network, layer, unit):
@@ -106,6 +110,23 @@ def test_a_constant_map_moves_into_the_mean_of_a_normalised_layer_without_bias()
     assert after.unit_columns("b").values["mean"].tolist() == [-9.0]
     inputs = inputs_for(network, 2, np.random.default_rng(0))
     np.testing.assert_allclose(forward(after, inputs)["y"], forward(structure, inputs)["y"], rtol=1e-6)
+
+
+def test_a_constant_map_moves_into_the_bias_with_the_places_learned_beside_it():
+    layers = [
+        Layer(name="x", kind="input", features=2, size=(3, 2)),
+        Layer(name="a", kind="feature_maps", size=(3, 2), operations=(Series(before=1, after=2),)),
+        Layer(name="y", kind="neurons", output=True),
+    ]
+    units = {"x": UnitColumns.neutral(2, ()), "y": UnitColumns.neutral(1, ("bias",))}
+    units["a"] = UnitColumns.of([0, 1], {"bias": [1.0, 2.0], "ends": [[1, 1, 1], [3, 4, 5]]})
+    records = [Conv(source="x", target="a", kernel=(1, 1), name="xa"), Dense(source="a", target="y", name="ay")]
+    eye = np.eye(2)[:, :, None, None]
+    network = Network.of(
+        Structure(layers, records, units, {"xa": Grid.of(eye, eye > 0), "ay": Grid.of(np.ones((1, 2, 9)))})
+    )
+    after = prune_connections(network, {"xa": [3]}).apply(network).network
+    assert after.unit_columns("y").values["bias"].tolist() == [3 + 6 * 2 + 4 + 5]
 
 
 def test_a_layer_that_cannot_absorb_a_constant_says_so():

@@ -291,6 +291,19 @@ def test_a_clash_is_listed_with_units_and_reasons():
         editor.merge(branch)
 
 
+def test_two_that_exchange_a_chain_alike_clash_where_they_give_its_columns_other_values():
+    network = lenet()
+    count = len(network.units("fc1"))
+    sides = [
+        SetOperations(layer="fc1", operations=(), bias=True, values={"bias": np.full(count, value, np.float32)})
+        for value in (0.25, 0.5)
+    ]
+    with pytest.raises(ConflictError, match=r"bias of 'fc1' at units .*: 0.5 in the edit, 0.25 in the network"):
+        sides[1].map(way_over(network, sides[:1]))
+    (same,) = (side.map(way_over(network, [side])) for side in sides[:1])
+    assert same.apply(sides[0].apply(network).network).network == sides[0].apply(network).network
+
+
 def test_a_part_that_nobody_looks_at_is_not_carried_out(monkeypatch):
     network = lenet()
     masks = [
