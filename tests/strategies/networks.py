@@ -723,7 +723,7 @@ def drawn(draw, families):
 
 @st.composite
 def interfaces(draw, network):
-    """None, or an interface that a network, verified or not, can have: any order, other shapes, free extents, outputs given twice."""
+    """None, or an interface that a network can have: any order, other shapes, free extents, outputs given twice."""
     if draw(st.booleans()):
         return None
     inputs = [draw(input_ports(network, name)) for name in draw(st.permutations(network.input_names))]
