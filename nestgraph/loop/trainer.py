@@ -295,7 +295,10 @@ class Trainer:
             return gather(network, drawn, self.task, kinds, seed=seed, device=self.device, trial=most)
 
         found = over("evidence", [kind for kind in needs if kind != "trial"], count)
-        return replace(found, loss=over("trial", ["trial"], count or TRIAL_BATCHES).loss) if "trial" in needs else found
+        if "trial" not in needs:
+            return found
+        tried = over("trial", ["trial"], count or TRIAL_BATCHES)
+        return replace(found, loss=tried.loss, slopes=tried.slopes)
 
     @checked(TrainingError)
     def samples(self, network: Network, split: Split, most: AtLeastOne | None = None) -> Iterator[Batch]:
