@@ -111,7 +111,8 @@ def export(
             check_own(file, mark, overwrite)  # before the work
     except SnapshotError as error:
         raise ExportError(str(error)) from error
-    module = compact(network, batch) if form == "compact" else lower(network).eval()
+    layout = "auto" if chosen == "python" else "contiguous"  # others have layouts of their own
+    module = compact(network, batch, layout) if form == "compact" else lower(network).eval()
     files, run = _files(network, module, chosen, target, prepared)
     if prepared is None:
         difference = check_agreement(network, shown(path), run, inputs)
@@ -139,7 +140,7 @@ def exported_program(network: Network, batch: int = 1, inputs: Inputs | None = N
         ExportError: outputs differ from the network's.
     """
     samples, axes = dynamic_examples(network)
-    program = torch.export.export(compact(network, batch), samples, dynamic_shapes=axes)
+    program = torch.export.export(compact(network, batch, "contiguous"), samples, dynamic_shapes=axes)
     check_agreement(network, "exported_program", _runner(program.module()), inputs)
     return program
 

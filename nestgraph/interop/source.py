@@ -88,7 +88,7 @@ def source_of(network: Network, module: fx.GraphModule, digest: str, columns: Pr
     takes = ", ".join(_shape(network, port) for port in network.inputs)
     gives = ", ".join(_shape(network, port) for port in network.outputs)
     operators = [node for node in module.graph.nodes if getattr(node.target, "__module__", "") == "_operator"]
-    plain = not all(map(is_check, operators))
+    plain = not all(is_check(node) or isinstance(node.args[-1], tuple) for node in operators)
     also = ("import math\n" if columns else "") + ("import operator\n" if plain else "")
     head = HEAD.format(also=also, digest=digest, takes=takes, gives=gives)
     text = head + "\n".join([*_parts(module), "", *_forward(network, module)]) + "\n" + TAIL
@@ -195,11 +195,19 @@ def _called(node: fx.Node, names: dict[fx.Node, str]) -> str:
     arguments += [f"{name}={_text(value, names)}" for name, value in node.kwargs.items()]
     if node.target is getattr:
         return f"{names[cast(fx.Node, node.args[0])]}.{node.args[1]}"
+    if node.target is operator.getitem and isinstance(node.args[1], tuple):
+        return f"{arguments[0]}[{', '.join(map(_slice, cast('tuple[slice, ...]', node.args[1])))}]"
     if node.op == "call_module":
         return f"self.{_flat(str(node.target))}({', '.join(arguments)})"
     if node.op == "call_method" and str(node.target).isidentifier():
         return f"{arguments[0]}.{node.target}({', '.join(arguments[1:])})"
     return f"{_function(node.target)}({', '.join(arguments)})"
+
+
+def _slice(places: slice) -> str:
+    """A slice as it stands in brackets."""
+    start, step = (value or "" for value in (places.start, places.step))
+    return f"{start}::{step}" if step else f"{start}:"
 
 
 def _function(target: Any) -> str:
@@ -236,6 +244,6 @@ def _text(value: Any, names: dict[fx.Node, str]) -> str:
         return f'float("{value}")'
     if value is None or isinstance(value, bool | int | float | str):
         return repr(value)
-    if isinstance(value, torch.dtype):
+    if isinstance(value, torch.dtype | torch.memory_format):
         return str(value)
     raise ExportError(f"export to Python expected numbers as arguments, got {str(value)[:40]!r}: export to ONNX")

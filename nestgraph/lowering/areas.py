@@ -24,10 +24,10 @@ def emit_partial_conv(
     be `out` times the memory. Samples are the last axis meanwhile, so that windows are gathered by whole rows.
     """
     path, size = emission.projections[projection.name], area.shape[2:]
-    places, flat = _window_places(emission, projection), emission.call(torch.flatten, source, 1)
+    places, rows = _window_places(emission, projection), emission.call(torch.movedim, source, 0, -1)
+    rows = emission.call(torch.flatten, rows, 0, len(size))
     if places.min() < 0:  # what is read where there is nothing
-        places, flat = places + 1, emission.call(functional.pad, flat, (1, 0))
-    rows = emission.call(torch.t, flat)
+        places, rows = places + 1, emission.call(functional.pad, rows, (0, 0, 1, 0))
     rows = emission.graph.call_method("contiguous", (rows,))
     rows = emission.call(torch.index_select, rows, 0, emission.keep(f"{path}.windows", as_tensor(places, torch.int64)))
     windows = emission.call(torch.unflatten, rows, 0, (math.prod(size), -1))

@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from nestgraph.errors import LoweringError
 from nestgraph.graph import Network
+from nestgraph.graph.extents import sample_shape
 from nestgraph.graph.heads import summed_size
 from nestgraph.lowering.compact_emitters import TERMS
 from nestgraph.lowering.compaction import compacted
@@ -14,6 +15,7 @@ from nestgraph.lowering.emission import Emission
 from nestgraph.lowering.extents import by_unit
 from nestgraph.lowering.heads import emit_mixed, emit_scores, is_fused
 from nestgraph.lowering.inner import emit_inner, read_units
+from nestgraph.lowering.layout import Layout, emit_laid_sample, lay_out, lies_last
 from nestgraph.lowering.nodes import KEY
 from nestgraph.lowering.operations import emit_operation, steps
 from nestgraph.lowering.ports import Nodes, emit_results, emit_samples
@@ -26,7 +28,7 @@ from nestgraph.spec.operations import Affine
 
 
 @checked(LoweringError)
-def compact(network: Network, batch: int = 1) -> fx.GraphModule:
+def compact(network: Network, batch: int = 1, layout: Layout = "auto") -> fx.GraphModule:
     """A module of ordinary linear maps, convolutions and functions that computes the network in inference.
 
     Inputs and results are those of `lower`, at any batch size and on any device that it is moved to; it needs no
@@ -43,20 +45,32 @@ def compact(network: Network, batch: int = 1) -> fx.GraphModule:
         network: what to compute.
         batch: how many samples at a time the module is made for. All sizes give the same outputs; which of several
             forms is quickest depends on it.
+        layout: how maps lie in memory meanwhile, as in `lower`; "auto" is made for processors, and takes maxima of
+            small windows by slices. "contiguous" is plain: what other compilers read best.
+
+    Raises:
+        LoweringError: the layout is none of these.
     """
     compaction = compacted(network)
-    emission = CompactEmission(compaction.structure, offsets=compaction.offsets, batch=batch)
+    last = lies_last(layout, network, torch.device("cpu"))
+    free = any(None in sample_shape(network, port) for port in network.inputs)
+    slices = 0 if free or layout == "contiguous" else batch
+    emission = CompactEmission(compaction.structure, offsets=compaction.offsets, batch=batch, slices=slices)
     names = {port.layer: f"input{number}" for number, port in enumerate(network.inputs)}
     samples = emit_samples(emission, network, names, fixed=compaction.absolute)
     outputs: Nodes = {}
+    laid = set[fx.Node]()
     for name in compaction.structure.layer_names:
         if name in samples:
-            outputs[name] = _emit_input(emission, name, samples[name])
+            outputs[name] = _emit_input(emission, name, samples[name], last)
+            laid.add(outputs[name])
         elif name in compaction.offsets or not is_fused(compaction.structure, name):
             total = _emit_sum(emission, name, outputs, next(iter(samples.values())))
             outputs[name] = _emit_operations(emission, compaction.structure.layer(name), total)
         _note_layer(emission.graph, name)
     emit_results(emission, network, outputs)
+    if last:
+        lay_out(emission, laid)
     module = fx.GraphModule(emission.state, emission.graph, "CompactNetwork")
     module.graph.lint()
     return module.eval().requires_grad_(False)
@@ -68,10 +82,11 @@ def _note_layer(graph: fx.Graph, name: str) -> None:
         node.meta.setdefault(KEY, {"layer": name, "roles": ()})
 
 
-def _emit_input(emission: CompactEmission, name: str, sample: fx.Node) -> fx.Node:
-    features = emission.network.layer(name).features
-    assert features is not None
-    return emission.choose(sample, f"{emission.layers[name]}_units", emission.network.units(name), features)
+def _emit_input(emission: CompactEmission, name: str, sample: fx.Node, last: bool) -> fx.Node:
+    layer, units = emission.network.layer(name), emission.network.units(name)
+    assert layer.features is not None
+    chosen = emission.choose(sample, f"{emission.layers[name]}_units", units, layer.features)
+    return emit_laid_sample(emission, chosen, len(units)) if last and len(layer.size or ()) == 2 else chosen
 
 
 def _emit_sum(emission: CompactEmission, name: str, outputs: Nodes, sample: fx.Node) -> fx.Node:

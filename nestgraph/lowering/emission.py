@@ -37,6 +37,8 @@ class Emission:
         masked: whether trained weights are multiplied by their masks in the graph.
         kept: tensors of columns that an earlier module gives up, by the column's place (see `place`).
         kept_bodies: modules of opaque layers that it gives up, by layer.
+        slices: of how many samples at a time maxima of windows may be taken by slices: 0 where maps may have other
+            sizes than the declared ones, and in training, as slices are slow to differentiate.
         graph: the nodes so far.
         state: tensors and modules by dotted path.
     """
@@ -45,6 +47,7 @@ class Emission:
     masked: bool
     kept: Mapping[Place, Tensor] = field(default_factory=dict[Place, Tensor])
     kept_bodies: Mapping[str, nn.Module] = field(default_factory=dict[str, nn.Module])
+    slices: int = 0
     graph: fx.Graph = field(default_factory=fx.Graph)
     state: dict[str, Tensor | nn.Module] = field(default_factory=dict[str, "Tensor | nn.Module"])
 

@@ -13,6 +13,7 @@ from nestgraph.lowering.emitters import PROJECTIONS, emit_joined, folds_bias, li
 from nestgraph.lowering.extents import by_unit
 from nestgraph.lowering.heads import emit_mixed, emit_scores, is_fused
 from nestgraph.lowering.inner import emit_body, read_units
+from nestgraph.lowering.layout import Layout, emit_laid_sample, lay_out, lies_last
 from nestgraph.lowering.lowered_network import LoweredNetwork
 from nestgraph.lowering.nodes import mark
 from nestgraph.lowering.operations import emit_operation, steps
@@ -35,6 +36,7 @@ def lower(
     like: tuple[Network, nn.Module] | None = None,
     dtype: torch.dtype | None = None,
     fuse: bool = True,
+    layout: Layout = "auto",
 ) -> fx.GraphModule:
     """A module that computes the network and trains in any PyTorch loop.
 
@@ -59,17 +61,21 @@ def lower(
             module given up, else torch.float32. `collect` rounds to the network's float32.
         fuse: compute heads and what they mix in one call of scaled dot product attention where that gives the same.
             The module then has no node for the sum and output of these heads.
+        layout: how maps lie in memory meanwhile, which changes results by rounding at most: "channels_last",
+            "contiguous", or "auto" for what is quicker on the device.
 
     Raises:
-        LoweringError: the device is not there, the dtype is none of these, the module given up was lowered from another
-            network, or the body of an opaque layer is no module.
+        LoweringError: the device is not there, the dtype or layout is none of these, the module given up was lowered
+            from another network, or the body of an opaque layer is no module.
         StructureError: an opaque layer has no body.
     """
     place, precision = _present(device), _precision(dtype, like)
     emission = Emission(network, masked)
     if like:
         emission.kept, emission.kept_bodies = _given_up(*like), _given_bodies(network, *like)
-    outputs = _emit_inputs(emission)
+    last = lies_last(layout, network, place)
+    outputs = _emit_inputs(emission, last)
+    laid = set(outputs.values())
     for name in network.layer_names:
         if name not in outputs and not (fuse and is_fused(network, name)):
             total = _emit_sum(emission, name, outputs)
@@ -77,6 +83,8 @@ def lower(
             outputs[name] = _emit_operations(emission, name, total)
             mark(outputs[name], name, "output")
     emit_results(emission, network, outputs)
+    if last:
+        lay_out(emission, laid)
     module = LoweredNetwork(emission.rooted(), emission.graph, LoweredNetwork.__name__)
     module.graph.lint()
     module.meta[KEY] = Origin(network)
@@ -130,15 +138,18 @@ def _precision(dtype: torch.dtype | None, like: tuple[Network, nn.Module] | None
     return kind
 
 
-def _emit_inputs(emission: Emission) -> Nodes:
-    """Read all samples, then choose the features that live."""
+def _emit_inputs(emission: Emission, last: bool) -> Nodes:
+    """Read all samples, then choose the features that live, and lay them out if channels are to lie last."""
     network = emission.network
     outputs: Nodes = {}
     for name, sample in emit_samples(emission, network, emission.layers).items():
-        features = network.layer(name).features
+        layer = network.layer(name)
+        features = layer.features
         assert features is not None
         units = f"{emission.layers[name]}.units"
         outputs[name] = emission.select(sample, units, network.units(name), features)
+        if last and len(layer.size or ()) == 2:
+            outputs[name] = emit_laid_sample(emission, outputs[name], len(network.units(name)))
         mark(outputs[name], name, "output")
     return outputs
 

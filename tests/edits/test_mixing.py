@@ -99,6 +99,16 @@ def test_what_an_operation_declares_is_what_it_does(operation):
         assert (activate(layer, columns, np.abs(total)) >= 0).all()
     if facts.never_negative:
         assert not (before < 0).any()
+    if facts.rises:
+        assert (activate(layer, columns, total + np.abs(moved)) >= before).all()
+    if facts.takes_largest:
+        assert np.isin(before, total).all()
+        for function in (Activation(function="relu"), Activation(function="clamp", low=-0.5, high=0.5)):
+            behind, ahead = (
+                Layer(name="a", kind="feature_maps", size=(4, 4), operations=order)
+                for order in ((operation, function), (function, operation))
+            )
+            np.testing.assert_array_equal(activate(behind, columns, total), activate(ahead, columns, total))
     if facts.idle:
         np.testing.assert_array_equal(before, total)
     assert facts.resizes or operation.resized(layer.size) == layer.size

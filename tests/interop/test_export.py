@@ -247,9 +247,9 @@ def test_the_same_network_gives_the_same_bytes(tmp_path):
 # -- disagreement and refusal --------------------------------------------------------------------------
 
 
-def spoilt(network, batch=1):
+def spoilt(network, batch=1, layout="auto"):
     """A compact module of which one weight is wrong."""
-    module = compact(network, batch)
+    module = compact(network, batch, layout)
     next(module.parameters()).view(-1)[0] += 0.01
     return module
 
@@ -271,8 +271,8 @@ def test_a_difference_on_real_inputs_alone_is_found(tmp_path, monkeypatch):
     """An input of which random samples say nothing: one far from them."""
     network = mlp((3, 4, 2), batch_norm=False)
 
-    def clipped(network, batch=1):
-        module = compact(network, batch)
+    def clipped(network, batch=1, layout="auto"):
+        module = compact(network, batch, layout)
         place = next(iter(module.graph.nodes))
         with module.graph.inserting_after(place):
             limited = module.graph.call_function(torch.clamp, (place, -50.0, 50.0))

@@ -50,9 +50,16 @@ def emit_operation(emission: Emission, layer: Layer, operation: Operation, path:
 
 
 def steps(layer: Layer) -> Iterator[tuple[Layer, Operation]]:
-    """The operations of a layer in their order, each with the layer as if what it is given were the sum."""
-    size = layer.size
-    for operation in layer.operations:
+    """The operations of a layer as they are computed, each with the layer as if what it is given were the sum.
+
+    That is their order, but that maxima are taken before what rises: it gives the same numbers and gradients, with less
+    to compute.
+    """
+    size, order = layer.size, list(layer.operations)
+    for place in range(len(order) - 1, 0, -1):
+        if order[place].facts.takes_largest and order[place - 1].facts.rises:
+            order[place - 1 : place + 1] = order[place], order[place - 1]
+    for operation in order:
         yield layer if size == layer.size else layer.model_copy(update={"size": size}), operation
         size = None if size is None else operation.resized(size)
 

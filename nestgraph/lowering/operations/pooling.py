@@ -1,7 +1,10 @@
 """Pooling in PyTorch."""
 
+import math
+import operator
 from typing import Any
 
+import torch
 from torch import fx, nn
 from torch.nn import functional
 
@@ -16,13 +19,45 @@ ADAPTIVE_MAXIMA: Any = (functional.adaptive_max_pool1d, functional.adaptive_max_
 ADAPTIVE_AVERAGES = (functional.adaptive_avg_pool1d, functional.adaptive_avg_pool2d, functional.adaptive_avg_pool3d)
 
 
-def emit(emission: Emission, _layer: Layer, operation: Pooling, _path: str, x: fx.Node) -> fx.Node:
+CALLS = 2**16
+"""Numbers whose maximum pooling takes as long as the calls that take slices and compare them."""
+
+SMALL = 9
+"""Places of a window up to which maxima of slices are quicker than the kernel of a maximum pooling."""
+
+
+def emit(emission: Emission, layer: Layer, operation: Pooling, _path: str, x: fx.Node) -> fx.Node:
     """A pooling, by the options that both have."""
+    if emission.slices * _values(emission, layer) > CALLS and _tiles(operation, layer):
+        return _emit_slices(emission, operation, x)
     windows, number = (operation.kernel, operation.stride, operation.padding), len(operation.kernel) - 1
     if operation.function == "max":
         return emission.call(MAXIMA[number], x, *windows, ceil_mode=operation.ceil_mode)
     counting = {"ceil_mode": operation.ceil_mode, "count_include_pad": operation.count_padding}
     return emission.call(AVERAGES[number], x, *windows, **counting)
+
+
+def _values(emission: Emission, layer: Layer) -> int:
+    """How many numbers the maps of a layer have in a sample."""
+    return len(emission.network.units(layer.name)) * math.prod(layer.size or ())
+
+
+def _tiles(operation: Pooling, layer: Layer) -> bool:
+    """Whether windows lie side by side, so that a place of all of them is a slice of the maps."""
+    apart = operation.stride == operation.kernel and not any(operation.padding)
+    whole = all(extent % side == 0 for extent, side in zip(layer.size or (), operation.kernel, strict=True))
+    return operation.function == "max" and apart and whole and math.prod(operation.kernel) <= SMALL
+
+
+def _emit_slices(emission: Emission, operation: Pooling, x: fx.Node) -> fx.Node:
+    """The maxima of windows that lie side by side, along one axis after the other."""
+    for axis, side in enumerate(operation.kernel, 2):
+        before = (slice(None),) * axis
+        parts = [emission.call(operator.getitem, x, (*before, slice(place, None, side))) for place in range(side)]
+        x = parts[0]
+        for part in parts[1:]:
+            x = emission.call(torch.maximum, x, part)
+    return x
 
 
 def emit_adaptive(emission: Emission, _layer: Layer, operation: AdaptivePooling, _path: str, x: fx.Node) -> fx.Node:

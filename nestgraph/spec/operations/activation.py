@@ -8,7 +8,14 @@ from pydantic import Field, model_validator
 
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.operations.operation import Facts, Operation
-from nestgraph.spec.operations.pointwise import NEVER_NEGATIVE, OPTIONS, PLAIN, WITH_OPTIONS, ActivationFunction
+from nestgraph.spec.operations.pointwise import (
+    NEVER_NEGATIVE,
+    OPTIONS,
+    PIECEWISE,
+    PLAIN,
+    WITH_OPTIONS,
+    ActivationFunction,
+)
 from nestgraph.spec.record import absent
 from nestgraph.spec.unit_column import UnitColumn
 from nestgraph.spec.windows import by_unit
@@ -66,7 +73,8 @@ class Activation(Operation):
     @property
     def facts(self) -> Facts:
         """See `Operation.facts`."""
-        return Facts(reach="value", never_negative=self.function in NEVER_NEGATIVE)
+        rises = self.function in PIECEWISE or (self.function == "leaky_relu" and self.slope >= 0)
+        return Facts(reach="value", never_negative=self.function in NEVER_NEGATIVE, rises=rises)
 
     @property
     def words(self) -> str:

@@ -26,6 +26,9 @@ class Facts:
         idle: whether it does nothing in inference.
         keeps_sign: whether it never makes a negative number of numbers that are not.
         never_negative: whether it gives no negative number at all.
+        rises: whether a larger number never gives a smaller one, rounded as it is.
+        takes_largest: whether each number that it gives is the largest of some numbers of its unit, so that what rises
+            may as well come behind it, where there is less of it.
         subtracts: the column that is taken off the sum before anything else; None where there is none.
         adds: the column that is added at the end; None where there is none.
     """
@@ -38,6 +41,8 @@ class Facts:
     idle: bool = False
     keeps_sign: bool = False
     never_negative: bool = False
+    rises: bool = False
+    takes_largest: bool = False
     subtracts: str | None = None
     adds: str | None = None
 

@@ -70,6 +70,8 @@ NEVER_NEGATIVE = frozenset(
     {"relu", "sigmoid", "relu6", "hard_sigmoid", "softplus", "abs", "exp", "sqrt", "square", "exp2", "erfc"}
     | {"cosh", "acos", "acosh"}
 )
+PIECEWISE = frozenset({"relu", "relu6", "clamp"})
+"""Functions that give a number as it is or a bound in its place."""
 
 
 def _sigmoid(x: AnyArray) -> AnyArray:

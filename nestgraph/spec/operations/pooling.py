@@ -58,7 +58,8 @@ class Pooling(Operation):
     @property
     def facts(self) -> Facts:
         """See `Operation.facts`."""
-        return Facts(reach="unit", spatial=True, resizes=True, keeps_sign=True)
+        largest = self.function == "max"
+        return Facts(reach="unit", spatial=True, resizes=True, keeps_sign=True, takes_largest=largest)
 
     @property
     def words(self) -> str:

@@ -1,0 +1,102 @@
+"""What it saves that maps lie as processors ask for: against the same module map by map, in pairs of one run."""
+
+import statistics
+import time
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+import nestgraph as ng
+from nestgraph.seeds import lenet_5
+from tests.bench.test_step_time import imported
+
+PAIRS = 30
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def step(module, samples, classes):
+    optimizer = torch.optim.SGD(module.train().parameters(), lr=1e-5, momentum=0.9)
+
+    def once():
+        optimizer.zero_grad()
+        functional.cross_entropy(module(samples), classes).backward()
+        optimizer.step()
+
+    return once
+
+
+def inference(module, samples):
+    @torch.no_grad()
+    def once():
+        module(samples)
+
+    return once
+
+
+def quartiles(one, other):
+    """Of the processor time of one over that of the other, over pairs taken in turn: lower quartile, median, upper."""
+    one()
+    other()
+    found = []
+    for _ in range(PAIRS):
+        began = time.process_time()
+        one()
+        between = time.process_time()
+        other()
+        found.append((between - began) / (time.process_time() - between))
+    return statistics.quantiles(found, n=4)
+
+
+def judged(words, found, bound):
+    low, median, high = found
+    print(f"\n{words}: {median:.2f} ({low:.2f} to {high:.2f})")
+    assert low <= bound
+
+
+NETWORKS = {
+    "lenet-5 dense": lenet_5,
+    "lenet-5 as committed": lambda: ng.load("docs/results/lenet-5.json"),
+    "lenet-5-compact": lambda: ng.load("docs/results/lenet-5-compact.json"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "bound"), [("lenet-5 dense", 0.8), ("lenet-5 as committed", 0.8)])
+def test_a_training_step(name, bound):
+    network, rng = NETWORKS[name](), np.random.default_rng(0)
+    samples = torch.tensor(rng.standard_normal((256, 1, 28, 28)), dtype=torch.float32)
+    classes = torch.tensor(rng.integers(0, 10, 256))
+    ours, plain = (step(ng.lower(network, layout=each), samples, classes) for each in ("auto", "contiguous"))
+    judged(f"{name}, a step of 256", quartiles(ours, plain), bound)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("batch", "bound"), [(1, 1.1), (32, 0.7), (256, 0.5), (1024, 0.5)])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_inference(name, batch, bound):
+    network, rng = NETWORKS[name](), np.random.default_rng(0)
+    samples = torch.tensor(rng.standard_normal((batch, 1, 28, 28)), dtype=torch.float32)
+    ours, plain = (inference(ng.compact(network, batch, each), samples) for each in ("auto", "contiguous"))
+    judged(f"{name}, compact on {batch}", quartiles(ours, plain), bound)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["resnet18", "mobilenetv2_w1", "squeezenet_v1_1", "regnetx002", "dpn68"])
+def test_models_that_nobody_tuned_to_are_not_slower(name):
+    network, _, shape = imported(name)
+    rng = np.random.default_rng(0)
+    samples = torch.tensor(rng.standard_normal((4, *shape)), dtype=torch.float32)
+    modules = [ng.lower(network, layout=each) for each in ("auto", "contiguous")]
+    classes = torch.tensor(rng.integers(0, modules[0](samples).shape[1], 4))
+    judged(f"{name}, a step of 4", quartiles(*(step(module, samples, classes) for module in modules)), 1.05)
+    ours, plain = (inference(ng.compact(network, 4, each), samples) for each in ("auto", "contiguous"))
+    judged(f"{name}, compact on 4", quartiles(ours, plain), 1.05)
