@@ -27,14 +27,17 @@ def optimizers(options: TrainingOptions, module: nn.Module) -> list[Optimizer]:
         TrainingError: it is Muon, and no weight has two axes.
     """
     parameters, rate, decay = list(module.parameters()), options.learning_rate, options.weight_decay
+    fused = True if all(map(_fuses, parameters)) else None
     match options.optimizer:
         case "sgd":
             nesterov = options.momentum > 0
-            return [torch.optim.SGD(parameters, rate, options.momentum, weight_decay=decay, nesterov=nesterov)]
+            return [
+                torch.optim.SGD(parameters, rate, options.momentum, weight_decay=decay, nesterov=nesterov, fused=fused)
+            ]
         case "adam":
-            return [torch.optim.Adam(parameters, rate, weight_decay=decay)]
+            return [torch.optim.Adam(parameters, rate, weight_decay=decay, fused=fused)]
         case "adamw":
-            return [torch.optim.AdamW(parameters, rate, weight_decay=decay)]
+            return [torch.optim.AdamW(parameters, rate, weight_decay=decay, fused=fused)]
         case "adafactor":
             return [torch.optim.Adafactor(parameters, rate, weight_decay=decay)]
         case "rmsprop":
@@ -48,7 +51,19 @@ def optimizers(options: TrainingOptions, module: nn.Module) -> list[Optimizer]:
                 )
             scale, rest = "match_rms_adamw", [parameter for parameter in parameters if parameter.ndim != 2]
             muon = torch.optim.Muon(matrices, rate, decay, options.momentum, adjust_lr_fn=scale)
-            return [muon, torch.optim.AdamW(rest, rate, weight_decay=decay)]
+            return [muon, torch.optim.AdamW(rest, rate, weight_decay=decay, fused=fused)]
+
+
+def _fuses(parameter: Tensor) -> bool:
+    """Whether one kernel can step a parameter: in a third to an eighth of the time of one operation after another."""
+    return parameter.is_floating_point() and parameter.device.type in ("cpu", "cuda")
+
+
+def _begin_momentum(optimizer: Optimizer) -> None:
+    """Give parameters without momentum one of 0, from which they go on as without: the fused kernel asks for all."""
+    for group in optimizer.param_groups if isinstance(optimizer, torch.optim.SGD) else ():
+        for parameter in group["params"] if group["momentum"] and group["fused"] else ():
+            optimizer.state[parameter].setdefault("momentum_buffer", torch.zeros_like(parameter))
 
 
 class StepState(Record):
@@ -81,6 +96,8 @@ class Steps:
             device: where.
         """
         self._bench, self._options, self._device = bench, options, device
+        for optimizer in bench.optimizers:
+            _begin_momentum(optimizer)
         half = options.precision == "float16"
         self._scaler: Any = torch.amp.GradScaler(device.type, enabled=half) if half else None
         self._average = _average(bench.module, options.ema) if options.ema else None
