@@ -20,6 +20,7 @@ RUN = [
 ]
 
 
+@pytest.mark.usefixtures("plain")
 @pytest.mark.parametrize("page", RUN)
 def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

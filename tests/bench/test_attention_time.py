@@ -9,6 +9,7 @@ from torch import nn
 
 import nestgraph as ng
 
+pytestmark = pytest.mark.slow
 BOUND, PAIRS = 1.2, 30
 
 

@@ -106,6 +106,7 @@ def test_a_run_takes_what_it_can_write_down(door, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.usefixtures("plain")
 def test_the_last_seed_of_a_run_is_written_and_read(tmp_path):
     run = ng.synthesize(RECIPE, tmp_path / "run", seed=MAX_WHOLE - 1)
     assert ng.Run.read(run.folder).result.seed == MAX_WHOLE - 1

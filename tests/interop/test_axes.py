@@ -208,6 +208,7 @@ def test_what_is_narrowed_computes_the_module_with_those_weights_at_0(case):
     assert editor.network.digest == network.digest
 
 
+@pytest.mark.usefixtures("one_registry")
 @pytest.mark.parametrize("case", ["series", "volumes", "tokens"])
 def test_exports_take_and_give_what_the_module_does(case, tmp_path):
     _, samples, network = made(case)

@@ -169,6 +169,7 @@ def test_widths_are_narrowed(case, tmp_path):
     assert ng.load(tmp_path / "net.json").digest == narrowed.digest
 
 
+@pytest.mark.usefixtures("one_registry")
 @pytest.mark.parametrize(
     "case", [case if case == "halves" else pytest.param(case, marks=pytest.mark.slow) for case in CASES]
 )
@@ -212,6 +213,7 @@ def by_hand(name, model, heads, hidden):
     return model
 
 
+@pytest.mark.usefixtures("one_registry")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_a_decoder_of_hugging_face_is_cut_as_by_hand(name, tmp_path):

@@ -102,6 +102,7 @@ def test_padded_modules_are_narrowed_to_those_with_these_weights_at_0(case, tmp_
     assert editor.network.digest == network.digest
 
 
+@pytest.mark.usefixtures("one_registry")
 def test_padding_is_exported_to_onnx(tmp_path):
     module, samples = nn.Sequential(nn.ReflectionPad1d((1, 2)), nn.Conv1d(1, 2, 3)).eval(), torch.randn(2, 1, 4)
     ng.export(ng.import_module(module, samples), tmp_path / "net.onnx", inputs=samples.numpy())

@@ -148,6 +148,7 @@ def test_a_mask_is_added_and_does_not_train():
     agrees(network, samples, expected)
 
 
+@pytest.mark.usefixtures("one_registry")
 def test_positions_hold_the_extent_and_train_and_travel(tmp_path):
     module, samples, _ = made(POSITIONS["tokens"][0](), 5, 4)
     network = ng.import_module(module, samples)
@@ -220,6 +221,7 @@ EMBEDDED = {
 }
 
 
+@pytest.mark.usefixtures("one_registry")
 @pytest.mark.parametrize("case", EMBEDDED)
 def test_tables_are_looked_up(case, tmp_path):
     torch.manual_seed(3)

@@ -192,6 +192,7 @@ def _sweeps(network, name):
     return network.projection(name).window is not None
 
 
+@pytest.mark.usefixtures("one_registry")
 @pytest.mark.parametrize("case", ["series", "depthwise"])
 def test_exports_to_onnx_agree(case, tmp_path):
     module, samples = made(case)

@@ -144,6 +144,7 @@ def test_a_body_is_tried_with_other_units(function, apart):
     assert works_by_unit(Body(), [(5, 4)], (5, 4)) == apart
 
 
+@pytest.mark.usefixtures("one_registry")
 @pytest.mark.slow
 def test_it_leaves_as_onnx_where_onnx_can(tmp_path):
     _, _, network = imported(FUNCTIONS["of two"])

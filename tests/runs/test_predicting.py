@@ -17,6 +17,8 @@ from nestgraph.runs.predicting import predict
 from nestgraph.runs.run_files import COLUMNS, check_manifest
 from tests.cli.running import run as verb
 
+pytestmark = pytest.mark.usefixtures("plain")
+
 RECIPE = """
 name = "table"
 [data]
