@@ -194,24 +194,26 @@ class Imported:
             return math.inf
 
     def _small(self, network: Network) -> dict[str, Tensor]:
-        """The state dict of what is left: of each tensor the indices of each axis at which an element is alive."""
-        state, row = self.state_dict(network), np.ones(int(self._tensors.starts[-1]), np.float32)
+        """The state dict of what is left: of each tensor the indices of each axis at which an element is alive.
+
+        Those stay at which no element was ever part of the network, as rows of positions beyond the example's length.
+        """
+        state, held = self.state_dict(network), np.zeros(int(self._tensors.starts[-1]), np.float32)
+        row = held.copy()
         present = {(slot.owner, slot.column): slot for slot in slots(network)}
-        alive: list[AnyArray] = []
         for key, origin in self._origins.items():
-            row[np.abs(origin[origin != 0]) - 1] = 0
+            held[np.abs(origin[origin != 0]) - 1] = 1
             places = self._places(network, key) if key in present else None
             if places is not None:
                 there = np.zeros(origin.shape, bool)
                 there[places or ...] = self._alive(network, key)
-                alive.append(np.abs(origin[there & (origin != 0)]) - 1)
-        row[np.concatenate([*alive, np.zeros(0, np.int64)])] = 1
+                row[np.abs(origin[there & (origin != 0)]) - 1] = 1
         for name, number in self._tensors.names.items():
-            left = self._tensors.of_row(row, number).bool()
-            for axis in range(left.ndim):
-                others = [other for other in range(left.ndim) if other != axis]
-                kept = (left.any(others) if others else left).nonzero().flatten()
-                state[name] = state[name].index_select(axis, kept.to(state[name].device))
+            alive, known = (self._tensors.of_row(each, number).bool() for each in (row, held))
+            for axis in range(alive.ndim):
+                others = [other for other in range(alive.ndim) if other != axis]
+                kept = alive.any(others) | ~known.any(others) if others else alive | ~known
+                state[name] = state[name].index_select(axis, kept.nonzero().flatten().to(state[name].device))
         return state
 
     def _alive(self, network: Network, key: Key) -> AnyArray:

@@ -125,6 +125,41 @@ def test_a_decoder_that_lost_units_reloads_and_generates_from_a_cache_as_by_hand
     torch.testing.assert_close(torch.stack(got.logits), torch.stack(wanted.logits), rtol=1e-5, atol=1e-5)
 
 
+def t5_without(heads):
+    """T5 as it was imported, and its network without a head of each layer of heads, in turn."""
+    torch.manual_seed(0)
+    sizes = {"d_model": 16, "d_kv": 4, "d_ff": 24, "num_layers": 2, "num_heads": 4, "vocab_size": 50}
+    model = transformers.T5ForConditionalGeneration(transformers.T5Config(**sizes, decoder_start_token_id=0)).eval()
+    ids = torch.randint(3, 50, (2, 9))
+    given = {"input_ids": ids, "decoder_input_ids": ids[:, :5]}
+    imported = ng.Imported(model, given, "logits")
+    editor = ng.Editor(imported.network)
+    layers = [name for name in editor.network.layer_names if editor.network.matches(name)]
+    for place, layer in enumerate(layers):
+        editor.apply(ng.edits.remove_heads(editor.network, layer, [heads[place % len(heads)]]))
+    return imported, given, editor.network
+
+
+@pytest.mark.slow
+def test_biases_by_distance_lose_the_columns_of_heads_that_went(tmp_path):
+    """Distances that the example has not are no part of the network, but of the table."""
+    imported, given, network = t5_without([1])
+    imported.save_pretrained(network, tmp_path / "small")
+    again = transformers.T5ForConditionalGeneration.from_pretrained(tmp_path / "small").eval()
+    assert again.config.num_heads == 3
+    with torch.no_grad():
+        wanted = ng.lower(network).eval()(*given.values())
+        torch.testing.assert_close(again(**given).logits, wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_layers_that_share_biases_lose_the_same_heads_or_none(tmp_path):
+    imported, _, network = t5_without([1, 2])
+    with pytest.raises(InteropError, match="save_pretrained expected"):
+        imported.save_pretrained(network, tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
 REFUSED = {
     "heads that are worked out of the stream": (
         "GPT-2",
