@@ -174,9 +174,7 @@ def _of_edges(network: Network, edges: Iterable[Any], dormant: bool) -> Masks:
 def _of_pairs(network: Network, projection: Projection, places: AnyArray) -> AnyArray:
     """The possible connections of pairs of units, given by position (pairs, [target, source])."""
     columns, ends = network.wired(projection.name)
-    mask = np.zeros(columns.mask.shape, bool)
-    mask[columns.index(places[:, 0], places[:, 1], ends)] = True
-    return mask
+    return columns.where_between(places[:, 0], places[:, 1], ends)
 
 
 def _check_found(

@@ -38,6 +38,19 @@ def links_of(structure: Structure, match: Projection) -> Slotted:
     return columns
 
 
+def slot_words(structure: Structure, heads: str) -> str:
+    """How many slots heads compare at, such as `2 slots` or `1 to 3 slots`; empty where a layer is none of heads."""
+    keys, slots = sides(structure, heads)["key"], set[tuple[int, int]]()
+    for match, columns in keys:
+        met = columns.links[meeting(structure, match), 1:].tolist()
+        slots |= {(head, slot) for head, slot in met}
+    counts = [sum(head == unit for head, _ in slots) for unit in structure.units(heads).tolist()]
+    if not keys or not counts:
+        return ""
+    least, most = min(counts), max(counts)
+    return f"{most} slot{'s'[: most != 1]}" if least == most else f"{least} to {most} slots"
+
+
 def opposite(structure: Structure, match: Projection) -> list[tuple[Match, Slotted]]:
     """The matches on the other side of the same heads."""
     both = sides(structure, match.target)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from nestgraph.graph.cost import Cost, cost
 from nestgraph.graph.geometry import output_size
+from nestgraph.graph.heads import slot_words
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.extents import in_words
 from nestgraph.spec.layer import Layer
@@ -13,10 +14,15 @@ HEADINGS = ("layer", "from", "units", "output", "operations", "connections", "po
 LEFT = 5  # columns of text are aligned left, counts right
 
 
-def operation_words(layer: Layer) -> str:
-    """The layer's chain of operations in words, such as `batch_norm, relu, max 2x2`; before it what is special."""
+def operation_words(layer: Layer, slots: str = "") -> str:
+    """The layer's chain of operations in words, such as `batch_norm, relu, max 2x2`; before it what is special.
+
+    Args:
+        layer: the layer.
+        slots: of heads, how many they compare at (see `slot_words`).
+    """
     marks = (*["opaque"] * (layer.opaque is not None), *["frozen"] * bool(layer.frozen))
-    return ", ".join((*marks, *(operation.words for operation in layer.operations)))
+    return ", ".join((*marks, *[slots] * bool(slots), *(operation.words for operation in layer.operations)))
 
 
 def summary(structure: Structure) -> str:
@@ -28,7 +34,8 @@ def summary(structure: Structure) -> str:
         sources = ", ".join(_source(projection) for projection in structure.incoming(name))
         size = output_size(layer)
         form = "scalar" if size is None else in_words(size)
-        rows.append((name, sources, *_counts(table.by_layer[name], form, operation_words(layer))))
+        words = operation_words(layer, slot_words(structure, name))
+        rows.append((name, sources, *_counts(table.by_layer[name], form, words)))
     rows.append(("total", "", *_counts(table.total, "", "")))
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
     lines = ["  ".join(_cell(row, column, widths) for column in range(len(HEADINGS))).rstrip() for row in rows]
@@ -37,8 +44,9 @@ def summary(structure: Structure) -> str:
 
 
 def _source(projection: Projection) -> str:
-    """What a layer reads: `x` before a gate, and behind it what is special of how."""
-    words = f"x {projection.source}" if projection.gates else projection.source
+    """What a layer reads: `x` before a gate, `query` or `key` before a side, and behind it what is special of how."""
+    before = "x " if projection.gates else f"{projection.words} " if projection.matches else ""
+    words = before + projection.source
     return f"{words} ({', '.join(projection.marks)})" if projection.marks else words
 
 

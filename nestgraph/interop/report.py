@@ -10,6 +10,8 @@ from nestgraph.graph.cost import NetworkCost
 from nestgraph.graph.extents import sample_shape, shape_words
 from nestgraph.spec.arguments import checked
 
+HEADS = "remove_heads, grow_head, split_head and widen_heads edit heads, each with what is its own"
+
 
 @dataclass(frozen=True)
 class ReportRow:
@@ -17,9 +19,10 @@ class ReportRow:
 
     Attributes:
         name: the layer.
-        kind: `input`, `neurons`, `feature_maps`, `opaque`, or `unitwise` of an opaque layer that works unit by unit.
+        kind: `input`, `neurons`, `feature_maps`, `heads` of attention, `opaque`, or `unitwise` of an opaque layer that
+            works unit by unit.
         units: how many it has.
-        editable: whether units can be added and removed.
+        editable: whether units can be added and removed one by one; heads have edits of their own.
         reason: why not, or what is noteworthy; empty otherwise.
         note: what the import did otherwise than the module; empty where it is the same.
         parameters: how many the layer has, with the projections into it; None where its body does not say.
@@ -32,6 +35,11 @@ class ReportRow:
     reason: str
     note: str = ""
     parameters: int | None = 0
+
+    @property
+    def state(self) -> str:
+        """Whether it can be edited, in a word."""
+        return "editable" if self.editable else "whole" if self.kind == "heads" else "fixed"
 
 
 @dataclass(frozen=True)
@@ -53,9 +61,9 @@ class ImportReport:
         return opaque / max(sum(counts), 1)
 
     def __str__(self) -> str:
-        width, state = max(len(row.name) for row in self.rows), {True: "editable", False: "fixed"}
+        width = max(len(row.name) for row in self.rows)
         lines = [
-            f"{row.name:<{width}}  {row.kind:<12}  {row.units:>6}  {state[row.editable]:<8}  "
+            f"{row.name:<{width}}  {row.kind:<12}  {row.units:>6}  {row.state:<8}  "
             f"{'; '.join(filter(None, (row.reason, row.note)))}".rstrip()
             for row in self.rows
         ]
@@ -81,7 +89,9 @@ def import_report(structure: Structure) -> ImportReport:
 
 def _row(structure: Structure, strands: Strands, table: NetworkCost, name: str) -> ReportRow:
     record, units = structure.layer(name), structure.units(name)
-    kind = record.kind if record.opaque is None else "unitwise" if record.unitwise else "opaque"
+    kind = "heads" if structure.matches(name) else record.kind
+    if record.opaque is not None:
+        kind = "unitwise" if record.unitwise else "opaque"
     editable, reason = _judged(structure, strands, name)
     parameters = None if name in table.uncounted else table.by_layer[name].parameters
     return ReportRow(name, kind, len(units), editable, reason, record.note, parameters)
@@ -94,6 +104,8 @@ def _judged(structure: Structure, strands: Strands, name: str) -> tuple[bool, st
         return False, record.opaque
     if record.kind == "input" or record.output:
         return False, _taken(structure, name) if record.kind == "input" else "an output"
+    if structure.matches(name):
+        return False, HEADS
     kept = units[strands.kept[strands.places[name]]]
     if not len(kept):
         return True, record.opaque or ""

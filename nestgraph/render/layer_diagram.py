@@ -9,6 +9,7 @@ from typing import Any, cast
 import graphviz
 
 from nestgraph.graph.cost import Cost, NetworkCost, cost
+from nestgraph.graph.heads import slot_words
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.graph.summary import operation_words
@@ -180,8 +181,8 @@ def _box(network: Structure, run: Run, table: NetworkCost) -> str:
     if layer.label:
         rows.append(text_row(fitted(plain(layer.label), 10, LABEL_WIDTH), 10, MUTED, italic=True))
     rows.append(text_row(_units(network, run), 10, INK))
-    if layer.operations and not run.middle:
-        rows.append(text_row(operation_words(layer).replace("_", " "), 10, MUTED))
+    if (layer.operations or network.matches(run.key)) and not run.middle:
+        rows.append(text_row(operation_words(layer, slot_words(network, run.key)).replace("_", " "), 10, MUTED))
     if total.possible:
         rows.append(_density(total))
     if layer.kind != "input":
@@ -210,8 +211,8 @@ def _units(network: Structure, run: Run) -> str:
         return f"{living} of {size}" if size else living
     sources = {projection.source for projection in network.incoming(run.key)}
     feeding = sum(len(network.unit_columns(source)) for source in sources)
-    role = " (output)" if layer.output else ""
-    return f"{feeding:,} → {unit_words(layer, units)}{f' of {size}' if size else ''}{role}"
+    role, living = " (output)" if layer.output else "", unit_words(layer, units, bool(network.matches(run.key)))
+    return f"{feeding:,} → {living}{f' of {size}' if size else ''}{role}"
 
 
 def _density(total: Cost) -> str:

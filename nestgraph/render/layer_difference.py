@@ -75,7 +75,7 @@ def _box(comparison: Comparison, run: Run, became: Fate) -> str:
     counts = sum((change.by_layer[name] for name in run.names), Counts())
     look, layer = LOOKS[became], comparison.union.layer(run.key)
     rows = [title_row(f"{look.sign} {run_words(run)}".strip(), look.colour if look.sign else None)]
-    what = unit_words(layer, counts.units.before).split()[1]
+    what = unit_words(layer, counts.units.before, bool(comparison.union.matches(run.key))).split()[1]
     rows.append(text_row(_growth(counts.units, what), 10, INK))
     possible = sum(comparison.union.connection_columns(p.name).mask.size for p in comparison.union.incoming(run.key))
     if possible:

@@ -107,7 +107,7 @@ def heading(column: Column, *changes: str) -> Iterator[Mark]:
     """The name, label, units and operations above a column, or what changed of it, which may take the label's place."""
     layer = column.layer
     size = size_words(layer)
-    units = unit_words(layer, column.total) + (f" of {size}" if size else "")
+    units = unit_words(layer, column.total, bool(column.slots)) + (f" of {size}" if size else "")
     units = f"{len(column.places):,} of {units}" if column.hidden else units
     units = f"{units} (output)" if layer.output else units
     lines = [Words(column.x, 88, fitted(layer.name, 13, HEADING_WIDTH, bold=True), 13, bold=True, anchor="middle")]
@@ -115,7 +115,7 @@ def heading(column: Column, *changes: str) -> Iterator[Mark]:
         (plain(layer.label), MUTED, True),
         (units if column.total else "absent", INK, False),
         *((change, INK, False) for change in changes),
-        ("" if changes else operation_words(layer).replace("_", " "), MUTED, False),
+        ("" if changes else operation_words(layer, column.slots).replace("_", " "), MUTED, False),
     ]
     filled = [(text, colour, slant) for text, colour, slant in rows if text][-MOST_ROWS:]
     for place, (text, colour, slant) in enumerate(filled):

@@ -63,7 +63,7 @@ def _look(stroke: Stroke) -> dict[str, str]:
 
 def _add_column(dot: graphviz.Digraph, places: Plan, column: Column) -> None:
     layer = column.layer
-    words = [layer.name, plain(layer.label), unit_words(layer, column.total)]
+    words = [layer.name, plain(layer.label), unit_words(layer, column.total, bool(column.slots))]
     heading = r"\n".join(graphviz.escape(word) for word in words if word)
     look = {"shape": "plaintext", "fontsize": "12", "width": "2", "height": "0.7"}
     dot.node(layer.name, label=heading, pos=_pos(places, column.x, 100), **look)

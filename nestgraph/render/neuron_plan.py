@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from nestgraph.graph.heads import slot_words
 from nestgraph.graph.structure import Structure
 from nestgraph.graph.view import Node
 from nestgraph.render.scene import Curve
@@ -39,6 +40,7 @@ class Column:
         total: the number of units, shown or not.
         clearance: from the centre to where edges begin.
         bottom: where the lowest unit ends that the column has room for, shown or absent.
+        slots: of heads, how many they compare at, in words.
     """
 
     layer: Layer
@@ -48,6 +50,7 @@ class Column:
     total: int
     clearance: float
     bottom: float
+    slots: str = ""
 
     @property
     def tiles(self) -> bool:
@@ -197,7 +200,8 @@ def _column(
     half = unit_side(pitch, layer.size is not None) / 2 + (ID_STRIP if layer.size is not None else 0.0)
     clearance = half + (BAR + 3 if bars else 1)
     total = len(structure.unit_columns(name)) if structure.has_layer(name) else 0
-    return Column(layer, x, places, pitch, total, clearance, start + pitch * (len(ids) - 0.5))
+    bottom, slots = start + pitch * (len(ids) - 0.5), slot_words(frame.structure, name)
+    return Column(layer, x, places, pitch, total, clearance, bottom, slots)
 
 
 def unit_side(pitch: float, tile: bool) -> float:

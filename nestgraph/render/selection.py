@@ -213,22 +213,10 @@ def _edges(structure: Structure, name: str, shown: Mapping[str, AnyArray]) -> Ed
     if not projection.weighted:
         nothing = np.zeros(len(source))
         return Edges(projection, source, target, nothing, nothing, nothing.astype(np.int64))
-    place = columns.index(targets, sources, ends)
-    weight = _blocks(columns.weight[place])
-    largest = float(edge_norms(columns).max(initial=0)) or 1.0
-    return Edges(
-        projection,
-        source,
-        target,
-        _sums(weight),
-        _norms(weight) / largest,
-        _blocks(columns.mask[place]).sum(axis=1),
-    )
-
-
-def _blocks(values: AnyArray) -> AnyArray:
-    """(edges, ...) to (edges, weights of an edge), also where there is no edge."""
-    return values.reshape(len(values), math.prod(values.shape[1:]))
+    weight, mask = columns.blocks_between(targets, sources, ends)
+    norms = _norms(weight)
+    largest = max(float(edge_norms(columns).max(initial=0)), float(norms.max(initial=0))) or 1.0
+    return Edges(projection, source, target, _sums(weight), norms / largest, mask.sum(axis=1))
 
 
 def _strongest(edges: Edges, count: int) -> Edges:

@@ -46,9 +46,9 @@ def fitted(text: str, size: float, width: float, bold: bool = False) -> str:
     return text[:kept].rstrip() + "…"
 
 
-def unit_words(layer: Layer, units: int) -> str:
+def unit_words(layer: Layer, units: int, heads: bool = False) -> str:
     """How many units of what kind, such as `20 maps`."""
-    singular, plural = UNIT_WORDS.get(layer.kind, ("unit", "units"))
+    singular, plural = ("head", "heads") if heads else UNIT_WORDS.get(layer.kind, ("unit", "units"))
     return f"{units:,} {singular if units == 1 else plural}"
 
 

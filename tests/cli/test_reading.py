@@ -14,6 +14,7 @@ from nestgraph.data.datasets import load_dataset
 from nestgraph.edits import EDIT
 from nestgraph.errors import EditError
 from nestgraph.graph import Network
+from nestgraph.graph.columns import Links
 from nestgraph.graph.reference import forward
 from nestgraph.spec import Dense, OneToOne
 from tests.cli.golden import VERBS
@@ -133,18 +134,18 @@ def test_diff_in_json_is_the_edit_that_leads_from_old_to_new():
 
 
 def connections(network: Network) -> dict:
-    """The bits of each connection's weight by projection, form, ids and place in a kernel."""
+    """The bits of each connection's weight by projection, form, ids and place: in a kernel, or the slot of a head."""
     table = {}
     for name in network.projection_names:
         record, columns = network.projection(name), network.connection_columns(name)
         for entry in np.argwhere(columns.mask):
-            if isinstance(record, OneToOne):
-                source, target = columns.links[entry[0]]
-                place = entry[1:]
+            if isinstance(columns, Links):
+                source, target, *slot = columns.links[entry[0]].tolist()
+                place = np.array([*slot, *entry[1:]], int)
             else:
                 source, target = network.units(record.source)[entry[1]], network.units(record.target)[entry[0]]
                 place = entry[2:]
-            form = (record.source, record.target, record.kind, columns.mask.shape[2 - (record.kind == "one_to_one") :])
+            form = (record.source, record.target, record.kind, columns.mask.shape[2 - isinstance(columns, Links) :])
             table[name, form, int(source), int(target), *place.tolist()] = columns.weight[tuple(entry)].tobytes()
     return table
 

@@ -52,8 +52,8 @@ def test_bypassing_takes_back_deepening(network, data):
 
 
 def is_no_product(network, projection):
-    """Whether a projection with a dense one before it is none: a gate, an argument, or links that flatten maps."""
-    if isinstance(projection, Argument) or projection.gates:
+    """Whether it and a dense one before it make none: a gate, a match, an argument, or links that flatten maps."""
+    if isinstance(projection, Argument) or projection.gates or projection.matches:
         return True
     links = isinstance(projection, OneToOne) and projection.kernel is None
     return links and output_size(network.layer(projection.source)) != network.layer(projection.target).size

@@ -124,6 +124,26 @@ def test_what_lets_a_place_see_earlier_ones_alone_is_said_in_a_word(case):
     assert not heads.places
 
 
+def test_a_report_says_which_edits_heads_have():
+    _, _, network = imported("fused")
+    rows = {row.name: row for row in ng.import_report(network).rows}
+    row = rows[heads_of(network)]
+    assert (row.kind, row.state, row.editable) == ("heads", "whole", False)
+    named = {word.strip(",") for word in row.reason.split() if "_head" in word}
+    assert named == {"remove_heads", "grow_head", "split_head", "widen_heads"} <= set(ng.edits.__all__)
+    assert rows["q"].state == "editable"
+
+
+def test_a_summary_says_what_heads_compare_and_at_how_many_slots():
+    _, _, network = imported("grouped")
+    heads = heads_of(network)
+    ragged = ng.edits.remove_units(network, "q", [0]).apply(network).network
+    for each, words in ((network, "2 slots, softmax"), (ragged, "1 to 2 slots, softmax")):
+        (line,) = [line for line in each.summary().splitlines() if line.startswith(f"{heads} ")]
+        assert "key k, query q" in line
+        assert words in line
+
+
 def test_what_lets_a_place_see_near_ones_alone_is_a_value_by_place_that_does_not_train():
     torch.manual_seed(0)
     module, x = Written(how="near").eval(), torch.randn(2, TOKENS, WIDTH)

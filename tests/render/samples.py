@@ -7,21 +7,22 @@ import numpy as np
 from nestgraph.edits import Batch
 from nestgraph.edits.islands import island_edits
 from nestgraph.graph import Grid, Links, Network, Structure, UnitColumns, Whole
+from nestgraph.graph.columns import Slotted
 from nestgraph.graph.projections import meaning_of
-from nestgraph.spec import Activation, Argument, BatchNorm, Conv, Dense, Layer, OneToOne, Pooling
+from nestgraph.spec import Activation, Argument, BatchNorm, Conv, Dense, Layer, Match, Mix, OneToOne, Pooling, Softmax
 
 RELU = (Activation(function="relu"),)
 POOLED = (*RELU, Pooling(function="max", kernel=(2, 2), stride=(2, 2)))
 
 
-def built(layers, projections, widths, density=1.0):
-    """A network whose weights are multiples of 1/8 in a fixed pattern, thinned to a share of its connections."""
+def built(layers, projections, widths, density=1.0, given=None):
+    """A network whose weights, but those given, are multiples of 1/8 in a fixed pattern, thinned to a share of them."""
     units = {
         layer.name: UnitColumns.neutral(widths.get(layer.name, layer.features), layer.column_names) for layer in layers
     }
     structure = Structure(layers, projections, units, {})
-    connections = {}
-    for projection in projections:
+    connections = dict(given or {})
+    for projection in (projection for projection in projections if projection.name not in connections):
         if isinstance(projection, OneToOne):
             same = np.arange(widths[projection.target])
             connections[projection.name] = Links.of(np.ones(len(same)), links=np.stack([same, same], 1))
@@ -52,6 +53,30 @@ def mlp(*widths, density=1.0, label=""):
         )
     projections = [Dense(source=a.name, target=b.name) for a, b in pairwise(layers)]
     return built(layers, projections, {f"fc{place}": width for place, width in enumerate(widths) if place}, density)
+
+
+def attention():
+    """Two heads of one and two slots: q and k of x (3 places) are compared, and weigh what m sums up of v."""
+    maps = [Layer(name=name, kind="feature_maps", size=(3,)) for name in "qkvm"]
+    softmax = (Softmax(causal=True),)
+    layers = [
+        Layer(name="x", kind="input", features=2, size=(3,)),
+        *maps,
+        Layer(name="s", kind="feature_maps", size=(3, 3), operations=softmax, bias=False),
+        Layer(name="y", kind="neurons", output=True),
+    ]
+    sides = [Match(source=side[0], target="s", side=side) for side in ("query", "key")]
+    slots = Slotted.of(np.ones(3), links=np.array([[0, 0, 0], [1, 1, 0], [2, 1, 1]]))
+    mixed = Links.of(np.ones(3), links=np.array([[0, 0], [1, 1], [1, 2]]))
+    projections = [
+        *(Conv(source="x", target=name, kernel=(1,)) for name in "qkv"),
+        *sides,
+        Mix(source="s", target="m"),
+        OneToOne(source="v", target="m"),
+        Dense(source="m", target="y"),
+    ]
+    widths = {"q": 3, "k": 3, "s": 2, "v": 3, "m": 3, "y": 2}
+    return built(layers, projections, widths, given={"q_to_s": slots, "k_to_s": slots, "s_to_m": mixed})
 
 
 def chain(length):

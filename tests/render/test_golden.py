@@ -5,12 +5,14 @@ from pathlib import Path
 import pytest
 
 from nestgraph.render import layer_diagram, neuron_dot
-from tests.render.samples import mlp, residual
+from tests.render.samples import attention, mlp, residual
 
 GOLDEN = Path(__file__).with_name("golden")
 CASES = {
     "mlp_layers": lambda: layer_diagram(mlp(4, 5, 3, density=0.7)),
     "mlp_neurons": lambda: neuron_dot(mlp(4, 5, 3, density=0.7)),
+    "attention_layers": lambda: layer_diagram(attention()),
+    "attention_neurons": lambda: neuron_dot(attention()),
     "residual_layers": lambda: layer_diagram(residual()),
     "residual_neurons": lambda: neuron_dot(residual()),
 }

@@ -228,26 +228,79 @@ def evaluate(layers, projections, inputs):
         if own["kind"] == "input":
             outputs[name] = np.asarray(inputs[name], float)[units[name]]
             continue
-        size = tuple(own["size"] or ())
-        total, into = np.zeros((len(units[name]), *size)), [p for p in projections if p["record"]["target"] == name]
-        for projection in into:
-            if not projection["record"].get("gate"):
-                total += term(projection, outputs[projection["record"]["source"]], units, size)
-        if own["bias"]:
-            total += spread(layer["values"]["bias"], total)
-        if own["places"]:
-            total += np.asarray(layer["values"]["places"], float)
-        for projection in into:
-            if projection["record"].get("gate"):
-                total = total * term(projection, outputs[projection["record"]["source"]], units, size)
+        total = summed(layer, [p for p in projections if p["record"]["target"] == name], outputs, units)
         for operation in own["operations"]:
             total = applied(operation, layer, total)
         outputs[name] = total
     return outputs
 
 
+def summed(layer, into, outputs, units):
+    """What a layer's operations begin with: (units, *size)."""
+    own, size = layer["record"], tuple(layer["record"]["size"] or ())
+    matches, mixes = ([p for p in into if p["record"]["kind"] == kind] for kind in ("match", "mix"))
+    plain = [p for p in into if p["record"]["kind"] not in ("match", "mix")]
+    gates, terms = ([p for p in plain if p["record"].get("gate", False) == is_gate] for is_gate in (True, False))
+    inner = summed_size(size, terms, mixes, outputs)
+    total = np.zeros((len(layer["ids"]), *inner))
+    if matches:
+        total += compared(matches, outputs, units, total.shape)
+    for projection in terms:
+        total += term(projection, outputs[projection["record"]["source"]], units, inner)
+    if own["bias"]:
+        total += spread(layer["values"]["bias"], total)
+    if own["places"]:
+        total += np.asarray(layer["values"]["places"], float)
+    for projection in mixes:
+        total = mixed(projection, outputs[projection["record"]["source"]], units, total, size)
+    for projection in gates:
+        total = total * term(projection, outputs[projection["record"]["source"]], units, size)
+    return total
+
+
 def spread(values, like):
     return np.asarray(values, float).reshape(-1, *[1] * (like.ndim - 1))
+
+
+def summed_size(size, terms, mixes, outputs):
+    """The size of a layer's sum: its own, but where heads mix other places, a column each, into these."""
+    for projection in mixes:
+        columns = outputs[projection["record"]["source"]].shape[2]
+        given = (outputs[term["record"]["source"]].shape[1:] for term in terms)
+        return next((one for one in (*given, size) if math.prod(one) == columns), (columns,))
+    return size
+
+
+def compared(matches, outputs, units, shape):
+    """(heads, rows, columns): at each slot of a head what its queries add up to, times what its keys do."""
+    sides = {"query": {}, "key": {}}
+    for projection in matches:
+        own, weight = projection["record"], np.where(projection["mask"], projection["weight"], 0).astype(float)
+        for link, (unit, head, slot) in enumerate(projection["links"]):
+            read = outputs[own["source"]][units[own["source"]].index(unit)].reshape(-1)
+            known = sides[own["side"]].setdefault((units[own["target"]].index(head), slot), 0)
+            sides[own["side"]][units[own["target"]].index(head), slot] = known + weight[link] * read
+    total = np.zeros(shape)
+    for head, slot in sides["query"].keys() & sides["key"].keys():
+        total[head] += np.outer(sides["query"][head, slot], sides["key"][head, slot])
+    return total
+
+
+def mixed(projection, heads, units, total, size):
+    """What heads make of a sum: at each row the columns of its unit, each times the head's output there."""
+    own, result = projection["record"], np.zeros((len(total), *size))
+    for head, unit in projection["links"]:
+        place = units[own["target"]].index(unit)
+        weights = heads[units[own["source"]].index(head)]
+        result[place] = (weights * total[place].reshape(-1)).sum(1).reshape(size)
+    return result
+
+
+def softmax(operation, x):
+    rows, columns = x.shape[-2:] if x.ndim > 1 else (1, x.shape[-1])
+    seen = np.tri(rows, columns, dtype=bool) if operation["causal"] else np.ones((rows, columns), bool)
+    powers = np.where(seen.reshape(x.shape[-2:]), np.exp(x - x.max(axis=-1, keepdims=True)), 0)
+    return powers / powers.sum(axis=-1, keepdims=True)
 
 
 def term(projection, source, units, size):
@@ -388,6 +441,8 @@ def applied(operation, layer, x):
         return normalised(operation, layer, x)
     if kind == "dropout":
         return x
+    if kind == "softmax":
+        return softmax(operation, x)
     if kind == "series":
         return np.stack([lined_up(operation, layer, place, image) for place, image in enumerate(x)])
     return np.stack([RESIZED[kind](operation, image) for image in x])
@@ -534,7 +589,7 @@ def read(data):
         one = {"record": defaulted(own, own["kind"])}
         one |= {"weight": weight, "mask": mask}
         one |= {"area": unpacked(entry["area"], "bool").reshape(entry["area_shape"])} if "area" in entry else {}
-        one |= {"links": unpacked(entry["links"], "int64").reshape(-1, 2)} if "links" in entry else {}
+        one |= {"links": unpacked(entry["links"], "int64")} if "links" in entry else {}
         projections.append(one)
     return layers, projections, document.get("interface")
 

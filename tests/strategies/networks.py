@@ -671,10 +671,9 @@ FAMILIES = {
 }
 HEADS = ("heads", "rotated", "blocks")
 EVERY = tuple(FAMILIES)
-PLAIN = tuple(name for name in FAMILIES if name not in HEADS)
 
 
-def networks(families=PLAIN):
+def networks(families=EVERY):
     """Verified networks: dense with shortcuts and two inputs, convolutional with areas, residual and so on.
 
     Some have an interface of their own, and an input that nothing reads. To draw one takes longer than most laws, so in

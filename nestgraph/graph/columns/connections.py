@@ -5,6 +5,7 @@ row-major position in the weights. An *address* names an entry by what never cha
 and where it lies between the two.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -251,6 +252,19 @@ class ConnectionColumns(ABC):
     @abstractmethod
     def index(self, targets: AnyArray, sources: AnyArray, ends: Ends) -> tuple[AnyArray, ...]:
         """Where pairs of places lie, in order, as an index of the leading axes; those it cannot join are left out."""
+
+    def where_between(self, targets: AnyArray, sources: AnyArray, ends: Ends) -> AnyArray:
+        """Bool, in the shape of `mask`: what lies between pairs of places, active or dormant."""
+        found = np.zeros(self.mask.shape, bool)
+        found[self.index(targets, sources, ends)] = True
+        return found
+
+    def blocks_between(self, targets: AnyArray, sources: AnyArray, ends: Ends) -> tuple[AnyArray, AnyArray]:
+        """Weights and mask (pairs, weights of a pair) of pairs of places that can be joined."""
+        place = self.index(targets, sources, ends)
+        both = self.weight[place], self.mask[place]
+        weight, mask = (part.reshape(len(part), math.prod(part.shape[1:])) for part in both)
+        return weight, mask
 
     def between_two(self, target: int, source: int, ends: Ends) -> tuple[AnyArray, AnyArray]:
         """Weights and mask of what lies between a pair of places: a number, or an array; 0 and dormant where none."""

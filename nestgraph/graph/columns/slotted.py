@@ -74,6 +74,23 @@ class Slotted(Links):
         """See `Links.relinked`; links are (links, 3)."""
         return self.of(self.weight, self.mask, links.reshape(-1, 3))
 
+    def where_between(self, targets: AnyArray, sources: AnyArray, ends: Ends) -> AnyArray:
+        """See `ConnectionColumns.where_between`: all slots of a pair."""
+        return np.isin(self._pair_numbers(ends), targets * len(ends.source) + sources)
+
+    def blocks_between(self, targets: AnyArray, sources: AnyArray, ends: Ends) -> tuple[AnyArray, AnyArray]:
+        """See `ConnectionColumns.blocks_between`: a weight for each slot, 0 where a pair has fewer than another."""
+        wanted, known = targets * len(ends.source) + sources, self._pair_numbers(ends)
+        order = np.argsort(known, kind="stable")
+        first, behind = (np.searchsorted(known[order], wanted, side) for side in ("left", "right"))
+        rows = first[:, None] + np.arange(int((behind - first).max(initial=1)))
+        there = rows < behind[:, None]
+        rows = np.append(order, 0)[np.where(there, rows, len(order))]
+        return np.where(there, self.weight[rows], np.float32(0)), there & self.mask[rows]
+
+    def _pair_numbers(self, ends: Ends) -> AnyArray:
+        return self.at(0, ends) * len(ends.source) + self.at(1, ends)
+
     def between_two(self, target: int, source: int, ends: Ends) -> tuple[AnyArray, AnyArray]:
         """See `ConnectionColumns.between_two`: a number for each slot where a pair has several."""
         rows = self._of_pair(target, source, ends)
