@@ -1,6 +1,7 @@
 """Every Python block in the README and docs runs, in the order of its page, in an empty folder."""
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,14 @@ def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.Monke
 def test_links_inside_the_project_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text())
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_curves_of_the_character_page_are_drawn(tmp_path: Path) -> None:
+    script = runpy.run_path(str(ROOT / "docs" / "grow_characters.py"))
+    picture = script["draw"].__globals__["PICTURE"] = tmp_path / "curves.svg"
+    run = [(step, step * 10**6, 2.0 - step / 2000) for step in (0, *script["GROWS"], script["STEPS"])]
+    script["draw"]({"grown": [run, run], "final size": [run, run]})
+    assert picture.read_text().count("<path") > 20
 
 
 def test_ten_lines_lead_from_a_csv_file_to_a_pruned_saved_network() -> None:
