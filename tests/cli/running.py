@@ -1,9 +1,11 @@
 """Runs the command line in this process, on small networks whose every number is written here."""
 
+from functools import cache
 from pathlib import Path
 
 import networkx as nx
 import numpy as np
+from typer import testing
 from typer.testing import CliRunner
 
 import nestgraph as ng
@@ -34,6 +36,8 @@ max_edits = 2
 recovery_epochs = 0
 policies = [{{ kind = "magnitude_pruning", fraction = 0.1 }}]
 """
+
+testing._get_command = cache(testing._get_command)  # the verbs are made once, which takes longer than most of them
 
 
 def run(*words: object):
