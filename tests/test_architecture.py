@@ -215,9 +215,9 @@ def test_modules_are_small_and_say_why_they_are_here():
     assert offenders(lambda _, tree: not ast.get_docstring(tree), trees()) == {}
 
 
-def named_in(source):
+def named_in(tree):
     """What a module names: variables, attributes, arguments, imports and words in quotation marks, not its prose."""
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(tree):
         match node:
             case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name) | ast.keyword(arg=str(name)):
                 yield name
@@ -227,11 +227,17 @@ def named_in(source):
                 yield word
 
 
+@cache
+def names():
+    """What each module names."""
+    return {module: frozenset(named_in(tree)) for module, tree in trees().items()}
+
+
 @pytest.mark.parametrize("pattern", KNOWING)
 def test_only_modules_that_are_about_it_know_what_data_and_answers_are(pattern):
     knowing = {}
-    for module, source in modules().items():
-        if found := {name for name in named_in(source) if re.search(pattern, name, re.IGNORECASE)}:
+    for module, said in names().items():
+        if found := {name for name in said if re.search(pattern, name, re.IGNORECASE)}:
             knowing[module] = found
     strangers = {m: found for m, found in knowing.items() if not re.match(rf"nestgraph\.({KNOWING[pattern]})\b", m)}
     assert strangers == {}
