@@ -6,11 +6,12 @@ from hypothesis import given
 
 from nestgraph.edits import SetArea, shift_activations
 from nestgraph.graph import cost
+from nestgraph.graph.columns import Links
 from nestgraph.graph.readings import readings
 from nestgraph.graph.reference import forward
 from nestgraph.loop import flops
 from nestgraph.loop.flops import active_flops
-from nestgraph.spec import Conv, Lookup, OneToOne
+from nestgraph.spec import Conv, Lookup, Match, Mix, OneToOne
 from tests.laws import quick
 from tests.loop.areas import windows
 from tests.loop.tasks import conv_network, dense_network, images_for, toy, toy_trainer
@@ -28,17 +29,27 @@ def counted(network, projection):
         area = np.broadcast_to(area, (*columns.mask.shape[:2], *swept))
         for position, entry, place in windows(projection, size, swept):
             total[:, *place] += (columns.mask[:, :, *entry] & area[:, :, *position]).sum(axis=0)
-    elif isinstance(projection, OneToOne):
-        for link, (unit, _) in enumerate(columns.links.tolist()):
-            if projection.kernel is None:  # a single value may gate a map, position by position
-                total[source.position[unit]] += columns.mask[link] * np.prod(swept or (1,)) // np.prod(size or (1,))
-            else:
-                for _, entry, place in windows(projection, size, swept):
-                    total[source.position[unit], *place] += columns.mask[link, *entry]
+    elif isinstance(columns, Links):
+        swept = size if any(gate.mixes for gate in network.gates(projection.target)) else swept  # which heads mix then
+        for link, (unit, *_) in enumerate(columns.links.tolist()):
+            add_link(total[source.position[unit], ...], projection, columns.mask[link], size, swept)
     else:
         for _, *place in np.argwhere(columns.mask):
             total[tuple(place)] += 1
     return total
+
+
+def add_link(total, projection, mask, size, swept):
+    """What a link adds to the readings of the places of its source."""
+    if isinstance(projection, Match):  # each place of a query meets each place of the key
+        total += mask * swept[1 if projection.side == "query" else 0]
+    elif isinstance(projection, Mix):  # a row of a head is one for each unit that it mixes
+        total += mask
+    elif projection.kernel is None:  # a single value may gate a map, position by position
+        total += mask * np.prod(swept or (1,)) // np.prod(size or (1,))
+    else:
+        for _, entry, place in windows(projection, size, swept):
+            total[*place] += mask[*entry]
 
 
 def forward_sizes(network):

@@ -45,7 +45,7 @@ def pairs(draw):
 
 
 def edges(network):
-    """{(projection, source id, target id): the bits of its weights, masks and areas}, one edge at a time."""
+    """{(projection, source id, target id, and slot of a head): the bits of weights, masks and areas}, one by one."""
     found = {}
     for name in network.projection_names:
         projection, columns = network.projection(name), network.connection_columns(name)
@@ -53,9 +53,9 @@ def edges(network):
             continue
         sources, targets = network.units(projection.source).tolist(), network.units(projection.target).tolist()
         if isinstance(columns, Links):
-            for place, (source, target) in enumerate(columns.links.tolist()):
+            for place, link in enumerate(columns.links.tolist()):
                 if columns.mask[place].any():
-                    found[name, source, target] = columns.weight[place].tobytes() + columns.mask[place].tobytes()
+                    found[name, *link] = columns.weight[place].tobytes() + columns.mask[place].tobytes()
             continue
         for row, column in np.argwhere(network.pairs(projection.name).matrix()):
             bits = columns.weight[row, column].tobytes() + columns.mask[row, column].tobytes()
@@ -92,10 +92,10 @@ def test_what_became_of_every_edge_and_unit(versions):
             entries = zip(columns.links.tolist(), columns.weight, strict=True)
         else:
             entries = (((ids[0][c], ids[1][r]), columns.weight[r, c]) for r, c in np.argwhere(columns.mask))
-        for (source, target), code in entries:
+        for joined, code in entries:
             became, strength = fate(float(code))
             assert 0 < strength <= 1 + 1e-6
-            told[name, int(source), int(target)] = became
+            told[name, *map(int, joined)] = became
     before, after = edges(old), edges(new)
     expected = {}
     for key in before.keys() | after.keys():

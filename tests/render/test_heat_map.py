@@ -19,6 +19,7 @@ from nestgraph.seeds import lenet_5, mlp
 from nestgraph.spec import Dense, Lookup
 from tests.laws import quick
 from tests.strategies import networks
+from tests.strategies.networks import EVERY, HEADS
 
 
 def counted(network, name, strength):
@@ -53,8 +54,12 @@ def _kept(area, at, position):
     return area[(at[0] % area.shape[0], at[1] % area.shape[1], *position)]
 
 
+WITHOUT_HEADS = tuple(family for family in EVERY if family not in HEADS)
+"""Those of heads are counted in tests/loop/test_flops.py."""
+
+
 @quick(100)
-@given(networks(), st.booleans())
+@given(networks(WITHOUT_HEADS), st.booleans())
 def test_readings_equal_a_count(network, strength):
     for name in network.projection_names:
         assert np.allclose(readings(network, name, strength), counted(network, name, strength), rtol=1e-12)
