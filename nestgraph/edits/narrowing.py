@@ -1,5 +1,6 @@
 """Make layers narrower by a share of their units, whole strands at a time: the way back from widening."""
 
+import math
 from collections.abc import Collection, Iterator, Sequence
 from typing import NoReturn
 
@@ -178,7 +179,9 @@ def _squares(structure: Structure, layer: str) -> Iterator[AnyArray]:
     for projection in structure.incoming(layer):
         if projection.learns:
             columns, ends = structure.wired(projection.name)
-            yield columns.total(np.square(columns.weight, dtype=np.float64), 0, ends)
+            pairs, inner = columns.edges.shape, columns.weight.shape[columns.edges.ndim :]
+            weight = columns.weight.reshape(*pairs, math.prod(inner))
+            yield columns.total(np.einsum("...k,...k->...", weight, weight, dtype=np.float64), 0, ends)
 
 
 def _groups(structure: Structure, layer: str) -> list[tuple[int, ...]]:

@@ -17,9 +17,9 @@ def block_groups(edges: AnyArray) -> int:
         edges: bool (out, in).
     """
     out, into = edges.shape
-    most = math.gcd(out, into)
+    most = 1 if edges.all() else math.gcd(out, into)
     for groups in range(most, 1, -1):
-        if most % groups == 0:
+        if most % groups == 0 and not edges[: out // groups, into // groups :].any():
             blocks = np.asarray(edges.reshape(groups, out // groups, groups, into // groups).any(axis=(1, 3)))
             if not blocks[~np.eye(groups, dtype=bool)].any():
                 return groups

@@ -17,7 +17,7 @@ from nestgraph.graph.columns import ConnectionColumns, UnitColumns
 from nestgraph.graph.geometry import output_size
 from nestgraph.graph.pinning import pinned
 from nestgraph.spec import Interface, Layer, Operation, Projection
-from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.arrays import AnyArray, owned
 from nestgraph.spec.record import MAX_TEXT, check_text
 
 Size = tuple[int, ...]
@@ -180,8 +180,20 @@ def _unused(name: str, taken: Mapping[str, Any]) -> str:
 
 def ungrouped(weight: AnyArray, groups: int) -> AnyArray:
     """Entries (out, in, *kernel) from those (out, in / groups, *kernel) of a grouped convolution."""
+    if groups == 1:
+        return weight
     out, into, *kernel = weight.shape
     reads = np.kron(np.eye(groups, dtype=bool), np.ones((out // groups, into), bool))
     full = np.zeros((*reads.shape, *kernel), weight.dtype)
     full[reads] = weight.reshape(-1, *kernel)
     return full
+
+
+def spread(entries: AnyArray, read: AnyArray, places: AnyArray, width: int) -> AnyArray:
+    """(out, width, ...): the entries of `read` along the second axis, at `places` of it; elsewhere 0."""
+    every: AnyArray = np.arange(width)
+    if entries.shape[1] == width and np.array_equal(read, every) and np.array_equal(places, every):
+        return entries
+    found = np.zeros((len(entries), width, *entries.shape[2:]), entries.dtype)
+    found[:, places] = entries[:, read]
+    return owned(found)

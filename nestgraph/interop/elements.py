@@ -218,6 +218,14 @@ class Ledger:
         regions = np.searchsorted(starts, numbers, side="right") - 1
         return regions, numbers - starts[regions]
 
+    def is_whole(self, numbers: AnyArray) -> bool:
+        """Whether numbers are those of all elements of a region, in order, however they are arranged."""
+        first = int(numbers.flat[0])
+        region = self.regions[int(self.found(np.array([first]))[0][0])]
+        count = region.units * region.area
+        whole: AnyArray = np.arange(region.start, region.start + count)
+        return np.array_equal(numbers.ravel(), whole)
+
     def refs(self, x: Elements) -> Refs:
         """Which unit each channel of (batch, channels, *size) holds, its map whole and in order.
 

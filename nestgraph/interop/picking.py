@@ -45,6 +45,8 @@ class Picking:
 
     def _picked(self, x: Elements, numbers: AnyArray) -> Elements:
         ledger, most = self._weaver.ledger, MOST_PLACES if numbers.ndim == 1 else 1
+        if ledger.is_whole(numbers):
+            return x
         regions, places = ledger.found(numbers)
         moved, grown = numbers.copy(), set[int]()
         present: list[int] = np.unique(regions).tolist()

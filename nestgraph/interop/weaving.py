@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from nestgraph.graph.columns import Grid, Links
-from nestgraph.interop.drafts import Drafts, Size, ungrouped
+from nestgraph.interop.drafts import Drafts, Size, spread, ungrouped
 from nestgraph.interop.elements import SAMPLE, Arrangement, Elements, Ledger, Refs, in_turn, together
 from nestgraph.interop.passing import Wire, read_through
 from nestgraph.lowering.operations import UncoveredError
 from nestgraph.lowering.tensors import as_array
 from nestgraph.spec import Conv, Dense, OneToOne, Operation, Series, Upsampling
-from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.arrays import AnyArray, owned
 from nestgraph.spec.extents import MAX_EXTENTS
 from nestgraph.spec.windows import swept_size
 
@@ -98,11 +98,10 @@ class Weaver:
         name = self.layer(len(matrix), (), _optional(bias), frozen=self._frozen_bias(bias))
         for number in in_turn(regions):
             region, chosen = self.ledger.regions[number], regions == number
-            columns = np.zeros((len(matrix), region.units * region.area), np.float32)
-            mask = np.zeros(columns.shape, bool)
-            columns[:, places[chosen]], mask[:, places[chosen]] = matrix[:, chosen], kept[:, chosen]
+            of, width = (np.flatnonzero(chosen), places[chosen]), region.units * region.area
             shape = (len(matrix), region.units, *region.size)
-            joined = Grid.of(columns.reshape(shape), mask.reshape(shape))
+            columns, mask = (spread(entries, *of, width).reshape(shape) for entries in (matrix, kept))
+            joined = Grid.of(columns, mask)
             record = Dense(source=region.layer, target=name, frozen=frozen or self.is_frozen(weight))
             self.drafts.join(record, joined)
         return self.output(name)
@@ -121,7 +120,7 @@ class Weaver:
     def _active(self, weight: Tensor, active: Tensor | None) -> AnyArray:
         """Which weights are connections; with `whole_units`, all of a unit that would have none, as zeros."""
         if active is None:
-            return np.ones(tuple(weight.shape), bool)
+            return owned(np.ones(tuple(weight.shape), bool))
         mask = active.detach().cpu().numpy() != 0
         if self.whole_units:
             mask = mask | ~mask.any(axis=tuple(range(1, mask.ndim)), keepdims=True)
@@ -166,11 +165,7 @@ class Weaver:
         full, reads = ungrouped(weight, groups), ungrouped(active, groups)
         for number in refs.known:
             region = self.ledger.regions[number]
-            channels, units = refs.of(number)
-            columns = np.zeros((len(full), region.units, *full.shape[2:]), np.float32)
-            mask = np.zeros(columns.shape, bool)
-            columns[:, units] = full[:, channels]
-            mask[:, units] = reads[:, channels]
+            columns, mask = (spread(entries, *refs.of(number), region.units) for entries in (full, reads))
             self.drafts.join(Conv(source=region.layer, **record), Grid.of(columns, mask))
 
     def _depthwise(self, refs: Refs, kernels: AnyArray, active: AnyArray, record: Mapping[str, Any]) -> None:
