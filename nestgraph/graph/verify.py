@@ -263,7 +263,7 @@ def fed_units(structure: Structure) -> dict[str, AnyArray]:
             here |= structure.pairs(projection.name).onward(reached[projection.source])
         for projection in structure.matches(name):
             columns, ends = links_of(structure, projection), structure.ends(projection.name)
-            marks = meeting(structure, projection) & reached[projection.source][columns.at(1, ends)]
+            marks = meeting(structure, projection, reached) & reached[projection.source][columns.at(1, ends)]
             here |= columns.touched(marks, 0, ends)
         reached[name] = _together(structure, name, here, structure.layer(name).operations)
     return reached

@@ -6,6 +6,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from nestgraph.edits import PRESERVING
+from nestgraph.graph.verify import fed_units
 from tests.laws import check_laws, quick, unless_refused
 from tests.strategies import SEEDS, edits_for, networks
 from tests.strategies.edits import EDIT_CASES
@@ -30,3 +31,13 @@ def test_recipes_keep_the_laws(recipe, network, data):
     event("refused" if edit is None else "made")
     if edit is not None:
         assert check_laws(network, edit, PRESERVING.get(recipe.__name__))
+
+
+@quick(10)
+@given(network=networks(("heads",)), side=st.sampled_from(("query", "key")))
+def test_a_head_of_which_nothing_feeds_one_side_is_not_fed(network, side):
+    match = next(match for match in network.matches("s") if match.side == side)
+    columns = {p.name: network.connection_columns(p.name) for p in network.incoming(match.source)}
+    cut = {name: c.with_weight(np.zeros_like(c.weight), np.zeros_like(c.mask)) for name, c in columns.items()}
+    assert fed_units(network)["s"].all()
+    assert not fed_units(network.replace(connections=cut))["s"].any()
