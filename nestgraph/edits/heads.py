@@ -1,7 +1,7 @@
 """Recipe functions on heads of attention: a head goes with what is its own alone, or comes with units of its own."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 import numpy as np
@@ -171,6 +171,7 @@ class _Growth:
         value: the links of values to what is mixed.
         rng: draws the weights.
         recipe: begins messages.
+        taken: by layer, how many fresh ids new units have, as queries, keys and values may be of one layer.
     """
 
     structure: Structure
@@ -181,6 +182,7 @@ class _Growth:
     value: Projection
     rng: np.random.Generator
     recipe: str
+    taken: dict[str, int] = field(default_factory=dict[str, int])
 
     @classmethod
     def of(cls, structure: Structure, layer: str, rng: np.random.Generator, recipe: str) -> "_Growth":
@@ -207,27 +209,26 @@ class _Growth:
         mixed = int((first == first[0]).sum()) if values is None else values
         if slots < 1 or mixed < 1:
             self._refuse(f"expected at least one slot and one value, got {slots} and {mixed}")
-        edits = [
+        queries, keys, brought = edits = [
             self._read(self.query.source, slots),
             self._read(self.key.source, slots),
             self._read(self.value.source, mixed),
         ]
-        units = {edit.layer: edit.ids for edit in edits}
         scale = {self.query.name: float(links.weight[0]), self.key.name: 1.0}
         matched = {
             p.name: Block.of(
                 Slotted.of(
                     np.full(slots, scale[p.name]),
-                    links=np.stack([units[p.source], np.full(slots, head), np.arange(slots)], 1),
+                    links=np.stack([read.ids, np.full(slots, head), np.arange(slots)], 1),
                 )
             )
-            for p in (self.query, self.key)
+            for p, read in ((self.query, queries), (self.key, keys))
         }
         copies, added = self._beside(head)
         edits += copies
         taken = self._columns(self.layer)
         edits.append(AddUnits(layer=self.layer, ids=np.array([head]), values=taken, blocks={**matched, **added}))
-        edits.append(self._mixed([head] * mixed, units[self.value.source].tolist()))
+        edits.append(self._mixed([head] * mixed, brought.ids.tolist()))
         return Batch(edits=tuple[AnyEdit, ...](edits), title=f"grow a head of {self.layer}")
 
     def widened(self, count: int, values: int, heads: Sequence[int]) -> Batch:
@@ -275,8 +276,8 @@ class _Growth:
     def _read(self, layer: str, count: int, still: bool = False) -> AddUnits:
         """New units that read all that their layer reads, by weights of 0 where still, and that nothing reads yet."""
         structure, blocks = self.structure, dict[str, Block]()
-        if layer in (self.layer, self.mix.target) or (layer == self.query.source and layer == self.key.source):
-            self._refuse("expected queries, keys and values in layers of their own, got one for two")
+        if layer in (self.layer, self.mix.target):
+            self._refuse(f"expected queries, keys and values beside heads and what they mix, got {layer!r} for both")
         for projection in structure.summed(layer):
             columns = structure.connection_columns(projection.name)
             if not isinstance(columns, Grid):
@@ -293,7 +294,10 @@ class _Growth:
             )
             weight = self.rng.standard_normal((count, *columns.weight.shape[1:])).astype(np.float32) * np.float32(size)
             blocks[projection.name] = Block(weight=weight, mask=np.ones(weight.shape, bool))
-        return AddUnits(layer=layer, ids=np.array(structure.fresh_ids(layer, count)), blocks=blocks)
+        taken = self.taken.get(layer, 0)
+        self.taken[layer] = taken + count
+        ids = structure.fresh_ids(layer, taken + count)[taken:]
+        return AddUnits(layer=layer, ids=np.array(ids), blocks=blocks)
 
     def _beside(self, head: int) -> tuple[list[AddUnits], dict[str, Block]]:
         """Copies of the units that are linked to the first head, as those of masks, and their links to a new one."""

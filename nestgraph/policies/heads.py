@@ -70,7 +70,7 @@ class HeadGrowth(Policy):
             return idle(
                 (not layers, "no layer is one of heads of attention"),
                 (not drawn and self.limit is not None, f"no head can come, or all have their limit of {self.limit}"),
-                (not drawn, "no layer of heads has queries, keys and values in layers of their own"),
+                (not drawn, "no layer of heads has queries, keys and values that convolutions feed"),
                 (True, "no candidate has a finite gradient other than 0"),
             )
         verb = "grow" if self.add == "heads" else "widen"

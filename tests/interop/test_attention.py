@@ -184,7 +184,7 @@ def test_heads_go_and_come_and_widths_are_narrowed(case):
         assert applied.inverse.apply(applied.network).network.digest == network.digest
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case != "packed"])
+@pytest.mark.parametrize("case", CASES)
 def test_a_new_head_changes_nothing_and_trains(case):
     _, x, network = imported(case)
     heads = heads_of(network)

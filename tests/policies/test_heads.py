@@ -16,6 +16,7 @@ from nestgraph.loop.evidence import gather
 from nestgraph.policies import Evidence, HeadGrowth
 from nestgraph.policies.heads import gain
 from tests.interop.test_attention import imported
+from tests.interop.test_decoders import imported as turned
 from tests.laws import check_laws, quick
 from tests.policies.attention import over_two
 from tests.policies.evidence import evidence_for
@@ -128,9 +129,9 @@ def test_slots_come_to_the_heads_that_want_them_most(case):
 
 
 def test_heads_that_cannot_grow_are_passed_by():
-    _, _, network = imported("packed")
+    _, _, network = turned("halves")  # whose queries read what is turned in pairs
     edit = HeadGrowth().propose(network, evidence_for(network, generator()), generator())
-    assert edit.title == "no layer of heads has queries, keys and values in layers of their own"
+    assert edit.title == "no layer of heads has queries, keys and values that convolutions feed"
 
 
 def test_evidence_without_trials_is_refused():
