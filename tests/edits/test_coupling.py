@@ -152,7 +152,6 @@ def test_merging_twins_takes_back_what_made_them(network, recipe, data):
     network = merged(network, hidden_layers(network))
     layer, unit = some_unit(data.draw, network)
     strand = coupled(network, layer, [unit])
-    assume(not any(network.layer(name).mixes_units for name in strand))  # there twins are never merged
     how = (2, np.random.default_rng(data.draw(SEEDS))) if recipe is widen else (unit,)
     edit = unless_refused(lambda: recipe(network, layer, *how))
     assume(edit)
