@@ -60,11 +60,14 @@ def narrow(
     strands = Strands.of(structure)
     strength = _strengths(structure, strands)
     lost, doomed = _weakest_heads(structure, strands, strength, heads, layers)
-    for names, family in _families(structure, strands).items():
-        if (layers is None or any(name in layers for name, _ in names)) and not doomed.issuperset(family):
-            weakest = sorted(set(family) - doomed, key=lambda strand: (strength[strand], strand))
-            doomed.update(weakest[: _count(len(weakest), fraction, multiple)])
-    gone = np.isin(strands.labels, sorted(doomed))
+    going = np.zeros(len(strands.labels), bool)
+    going[np.array(sorted(doomed), np.int64)] = True
+    for names, family in _families(structure, strands):
+        left = family[~going[family]]
+        if len(left) and (layers is None or not names.isdisjoint(layers)):
+            weakest = left[np.lexsort((left, strength[left]))]
+            going[weakest[: _count(len(left), fraction, multiple)]] = True
+    gone = going[strands.labels]
     if fraction:
         bare = [name for name, place in strands.places.items() if not gone[place].any()]
         stuck = bare if layers is None else [name for name in layers if name in bare or name not in strands.places]
@@ -146,10 +149,6 @@ def _obstacle(structure: Structure, strands: Strands, fraction: float, layer: st
     return f"{layer!r}, of whose families of up to {np.count_nonzero(~kept)} strands {fraction:.3g} is less than one"
 
 
-Site = tuple[str, tuple[int, ...]]
-"""A layer, and the groups of grouped convolutions and the heads that a unit of it is in."""
-
-
 def _strengths(structure: Structure, strands: Strands) -> AnyArray:
     """float64 (units,): by the number of a strand its strength."""
     total = np.zeros(len(strands.labels))
@@ -160,18 +159,24 @@ def _strengths(structure: Structure, strands: Strands) -> AnyArray:
     return total
 
 
-def _families(structure: Structure, strands: Strands) -> dict[tuple[Site, ...], list[int]]:
-    """The strands that may go, by the layers and groups that they lie in."""
-    where: dict[int, list[Site]] = {}
+def _families(structure: Structure, strands: Strands) -> Iterator[tuple[set[str], AnyArray]]:
+    """The numbers of the strands that may go and lie in the same layers and groups, with the names of the layers."""
+    names: list[str] = []
+    sites = np.zeros(len(strands.labels), np.int64)
     for name, place in strands.places.items():
         groups = _groups(structure, name)
-        for position in np.flatnonzero(~strands.kept[place]).tolist():
-            label = int(strands.labels[place.start + position])
-            where.setdefault(label, []).append((name, groups[position]))
-    families: dict[tuple[Site, ...], list[int]] = {}
-    for label, lies in where.items():
-        families.setdefault(tuple(lies), []).append(label)
-    return families
+        code = {group: len(names) + at for at, group in enumerate(dict.fromkeys(groups))}
+        sites[place] = [code[group] for group in groups] if len(code) > 1 else len(names)
+        names += [name] * len(code)
+    free = np.flatnonzero(~strands.kept)
+    order = free[np.argsort(strands.labels[free], kind="stable")]
+    labels, begins = np.unique(strands.labels[order], return_index=True)
+    families: dict[bytes, list[int]] = {}
+    lie = [part.tobytes() for part in np.split(sites[order], begins[1:])] if len(labels) else []
+    for label, within in zip(labels.tolist(), lie, strict=True):
+        families.setdefault(within, []).append(label)
+    for within, family in families.items():
+        yield {names[site] for site in np.frombuffer(within, np.int64)}, np.array(family)
 
 
 def _squares(structure: Structure, layer: str) -> Iterator[AnyArray]:
@@ -190,6 +195,8 @@ def _groups(structure: Structure, layer: str) -> list[tuple[int, ...]]:
     sides = (*structure.incoming(layer), *structure.outgoing(layer))
     found = [block_groups(structure.connection_columns(p.name).edges) for p in sides if p.grouped]
     heads = _heads(structure, layer)
+    if not heads and not any(groups > 1 for groups in found):
+        return [()] * count
     return [
         (*(position * groups // count for groups in found if groups > 1), *heads.get(unit, ()))
         for position, unit in enumerate(structure.units(layer).tolist())

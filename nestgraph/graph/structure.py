@@ -27,6 +27,10 @@ T = TypeVar("T")
 R = TypeVar("R", Layer, Projection)
 
 
+OF_RECORDS = ("layer_names", "projection_names", "_by_target", "_by_source", "inputs", "outputs")
+"""What a structure looks up once, and its records and interface alone say."""
+
+
 class Structure:
     """Layers, projections and their columns, by name. Immutable; versions share what did not change."""
 
@@ -59,6 +63,8 @@ class Structure:
         connections: Mapping[str, ConnectionColumns] | None = None,
     ) -> "Structure":
         """A structure with some entries exchanged or added; a record of None removes it and its columns."""
+        if not layers and not projections:
+            return self._with_columns(units or {}, connections or {})
         new_layers = _updated(self._layers, layers)
         new_projections = _updated(self._projections, projections)
         new_units = self._units | dict(units or {})
@@ -71,6 +77,19 @@ class Structure:
             {name: body for name, body in self._bodies.items() if name in new_layers},
             self._interface,
         )
+
+    @checked(StructureError)
+    def _with_columns(
+        self, units: Mapping[str, UnitColumns], connections: Mapping[str, ConnectionColumns]
+    ) -> "Structure":
+        """A structure with some columns exchanged: it shares the records, and what is known of their order."""
+        twin = Structure.__new__(Structure)
+        twin._layers, twin._projections = self._layers, self._projections
+        twin._units = self._units | {name: units[name] for name in units if name in self._layers}
+        twin._connections = self._connections | {n: connections[n] for n in connections if n in self._projections}
+        twin._bodies, twin._interface = self._bodies, self._interface
+        vars(twin).update((name, vars(self)[name]) for name in OF_RECORDS if name in vars(self))
+        return twin
 
     def with_interface(self, interface: Interface | None) -> "Structure":
         """A structure with another interface; None for the order of the layers."""
