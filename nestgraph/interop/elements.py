@@ -9,6 +9,7 @@ concatenation need no case of their own, and a mistaken constant in a `view` can
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import combinations
 from typing import NamedTuple
 
@@ -33,10 +34,10 @@ class Region:
     units: int
     size: tuple[int, ...]
 
-    @property
+    @cached_property
     def area(self) -> int:
         """The elements of one unit."""
-        return int(np.prod(self.size))
+        return math.prod(self.size)
 
 
 class Refs(NamedTuple):
@@ -165,6 +166,7 @@ class Ledger:
     def __init__(self, batch: int) -> None:
         self._batch = batch
         self.regions: list[Region] = []
+        self._starts: AnyArray = np.zeros(0, np.int64)
 
     def enter(self, layer: str, units: int, size: tuple[int, ...]) -> Elements:
         """The elements of a layer's output, in order, under new numbers."""
@@ -214,9 +216,10 @@ class Ledger:
 
     def found(self, numbers: AnyArray) -> tuple[AnyArray, AnyArray]:
         """The region of each number, and its place within the region."""
-        starts = np.array([region.start for region in self.regions])
-        regions = np.searchsorted(starts, numbers, side="right") - 1
-        return regions, numbers - starts[regions]
+        if len(self._starts) < len(self.regions):
+            self._starts = np.array([region.start for region in self.regions])
+        regions = np.searchsorted(self._starts, numbers, side="right") - 1
+        return regions, numbers - self._starts[regions]
 
     def is_whole(self, numbers: AnyArray) -> bool:
         """Whether numbers are those of all elements of a region, in order, however they are arranged."""
@@ -246,11 +249,13 @@ class Ledger:
         each = numbers.size // len(numbers)
         channels = numbers.reshape(len(numbers), each)
         regions, places = self.found(channels[:, 0])
-        areas = np.array([region.area for region in self.regions])[regions]
+        numbered, of = np.unique(regions, return_inverse=True)
+        present: list[int] = numbered.tolist()
+        areas = np.array([self.regions[r].area for r in present])[of]
         whole = areas == each
         if not (whole.all() and (places % areas == 0).all() and (np.diff(channels, axis=1) == 1).all()):
             raise UncoveredError("a channel is no unit of a layer: maps were cut, transposed or flattened")
-        if numbers.ndim > 1 and any(self.regions[r].size not in ((), numbers.shape[1:]) for r in set(regions.tolist())):
+        if numbers.ndim > 1 and any(self.regions[r].size not in ((), numbers.shape[1:]) for r in present):
             raise UncoveredError("maps were reshaped")
         return Refs(regions, places // areas)
 

@@ -41,12 +41,11 @@ class Picking:
             numbers = self._weaver.ledger.sample(x)
         except UncoveredError:
             return x
-        return self._picked(x, numbers)
+        ledger = self._weaver.ledger
+        return x if ledger.is_whole(numbers) or ledger.holds(x) else self._picked(x, numbers)
 
     def _picked(self, x: Elements, numbers: AnyArray) -> Elements:
         ledger, most = self._weaver.ledger, MOST_PLACES if numbers.ndim == 1 else 1
-        if ledger.is_whole(numbers):
-            return x
         regions, places = ledger.found(numbers)
         moved, grown = numbers.copy(), set[int]()
         present: list[int] = np.unique(regions).tolist()
