@@ -73,8 +73,8 @@ def check_rows(network: Network, columns: Preparation, what: str, run: RowRunner
             if exact[name].dtype == object:
                 _same_words(where, name, exact, got[name])
             else:
-                held = [(each[name].astype(np.float64) - shift) / factor for each in (exact, rounded, got)]
-                found.append(difference(where, *held))
+                want, single, told = ((one[name].astype(np.float64) - shift) / factor for one in (exact, rounded, got))
+                found.append(difference(where, want, lambda single=single: single, told))
     return max(found)
 
 
