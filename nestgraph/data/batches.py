@@ -135,14 +135,14 @@ class SampledBatches:
                 first = vary(first)
             sizes = [len(batch) for batch in group]
             parts = [torch.split(each, sizes) for each in (self._see(first), *others)]
-            yield from (self._batch(batch, part) for batch, part in zip(group, zip(*parts, strict=True), strict=True))
+            yield from map(self._batch, group, zip(*parts, strict=True))
 
     def _read(self, places: Sequence[torch.Tensor]) -> Iterator[Minibatch]:
         for batch, (first, *others) in zip(places, self._source.inputs(places), strict=True):
             yield self._batch(batch, (self._see(first), *others))
 
     def _batch(self, places: torch.Tensor, inputs: tuple[torch.Tensor, ...]) -> Minibatch:
-        return Minibatch(inputs, tuple(mapped(lambda one: one[places], each) for each in self._told))
+        return Minibatch(inputs, tuple(mapped(lambda one: one.index_select(0, places), each) for each in self._told))
 
     def _order(self, seed: int | None) -> tuple[torch.Tensor, ...]:
         """The places of all samples in random order, by a seed or by torch's global generator.

@@ -34,7 +34,7 @@ class HeldInputs:
 
     def inputs(self, batches: Sequence[torch.Tensor]) -> Iterator[Inputs]:
         """See `Source`."""
-        return (tuple(part[batch] for part in self._parts) for batch in batches)
+        return (tuple(part.index_select(0, batch) for part in self._parts) for batch in batches)
 
 
 class StreamedImages:

@@ -115,9 +115,12 @@ class Steps:
 
     def add(self, loss: Callable[[], Tensor], share: float) -> None:
         """Add the gradient of a mean loss over some samples, which are a share of those of the step."""
-        kind = PRECISIONS.get(self._options.precision)
-        with torch.autocast(self._device.type, kind or torch.bfloat16, enabled=kind is not None):
-            value = loss()
+        kind, device = PRECISIONS.get(self._options.precision), self._device.type
+        if kind is None and not torch.is_autocast_enabled(device):
+            value = loss()  # entering a context that changes nothing takes as long as a small layer
+        else:
+            with torch.autocast(device, kind or torch.bfloat16, enabled=kind is not None):
+                value = loss()
         if share != 1:
             value = value * share
         (value if self._scaler is None else self._scaler.scale(value)).backward()

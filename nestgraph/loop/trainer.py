@@ -1,11 +1,11 @@
 """Training between edits: a plain PyTorch loop on tensors that stay on the device."""
 
 import math
-from collections.abc import Callable, Collection, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -229,11 +229,10 @@ class Trainer:
 
     def _course(self, network: Network) -> Course:
         """What a training of a network goes by."""
+        flat = _flat(network)
 
         def read(batch: Minibatch) -> Minibatch:
-            inputs, *told = self._told(network, batch)
-            several = cast("tuple[torch.Tensor, ...]", inputs if isinstance(inputs, tuple) else (inputs,))
-            return Minibatch(several, tuple(told))
+            return self._as_read(flat, batch)
 
         def validated(module: nn.Module) -> float:
             return self.measure(network, "validation", module).loss
@@ -313,10 +312,14 @@ class Trainer:
 
     def _told(self, network: Network, batch: Minibatch) -> Batch:
         """What the network reads of samples, their targets, and any weights of theirs."""
-        flat = [len(sample_shape(network, port)) == 1 for port in network.inputs]
+        read = self._as_read(_flat(network), batch)
+        first, *others = read.inputs
+        return (read.inputs if others else first), *read.told
+
+    def _as_read(self, flat: Sequence[bool], batch: Minibatch) -> Minibatch:
+        """Samples as a network reads them that takes some of its inputs flat, and what its loss is told of them."""
         inputs = tuple(torch.flatten(part, 1) if one else part for part, one in zip(batch.inputs, flat, strict=True))
-        told = (inputs[0], *batch.told[1:]) if self.task.reads_inputs else batch.told
-        return (inputs if len(flat) > 1 else inputs[0]), *told
+        return Minibatch(inputs, (inputs[0], *batch.told[1:]) if self.task.reads_inputs else batch.told)
 
     def _in_order(self, split: Split, most: int | None = None) -> Iterator[Minibatch]:
         for batch in self._batches[split].ordered(most):
@@ -351,6 +354,11 @@ class Trainer:
         """The flattened samples of the first input and the targets of a split, for baselines."""
         inputs = torch.cat([batch.inputs[0].flatten(1) for batch in self._in_order(split)])
         return np.asarray(inputs.cpu()), self._batches[split].told()
+
+
+def _flat(network: Network) -> list[bool]:
+    """Which inputs a network reads as features, not as maps."""
+    return [len(sample_shape(network, port)) == 1 for port in network.inputs]
 
 
 class _Spread(nn.Module):
