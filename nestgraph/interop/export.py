@@ -112,7 +112,7 @@ def export(
     except SnapshotError as error:
         raise ExportError(str(error)) from error
     layout = "auto" if chosen == "python" else "contiguous"  # others have layouts of their own
-    module = compact(network, batch, layout) if form == "compact" else lower(network).eval()
+    module = compact(network, batch, layout, "dense") if form == "compact" else lower(network).eval()
     files, run = _files(network, module, chosen, target, prepared)
     if prepared is None:
         difference = check_agreement(network, shown(path), run, inputs)
@@ -140,7 +140,7 @@ def exported_program(network: Network, batch: int = 1, inputs: Inputs | None = N
         ExportError: outputs differ from the network's.
     """
     samples, axes = dynamic_examples(network)
-    program = torch.export.export(compact(network, batch, "contiguous"), samples, dynamic_shapes=axes)
+    program = torch.export.export(compact(network, batch, "contiguous", "dense"), samples, dynamic_shapes=axes)
     check_agreement(network, "exported_program", _runner(program.module()), inputs)
     return program
 

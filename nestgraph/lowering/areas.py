@@ -7,10 +7,11 @@ import torch
 from torch import fx
 from torch.nn import functional
 
+from nestgraph.graph import Structure
 from nestgraph.graph.geometry import output_size
 from nestgraph.lowering.emission import Emission
 from nestgraph.lowering.tensors import as_tensor
-from nestgraph.spec import Conv
+from nestgraph.spec import Conv, OneToOne
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.windows import flattened
 
@@ -24,7 +25,7 @@ def emit_partial_conv(
     be `out` times the memory. Samples are the last axis meanwhile, so that windows are gathered by whole rows.
     """
     path, size = emission.projections[projection.name], area.shape[2:]
-    places, rows = _window_places(emission, projection), emission.call(torch.movedim, source, 0, -1)
+    places, rows = window_places(emission.network, projection), emission.call(torch.movedim, source, 0, -1)
     rows = emission.call(torch.flatten, rows, 0, len(size))
     if places.min() < 0:  # what is read where there is nothing
         places, rows = places + 1, emission.call(functional.pad, rows, (0, 0, 1, 0))
@@ -38,10 +39,10 @@ def emit_partial_conv(
     return emission.call(torch.unflatten, sums, 2, size)
 
 
-def _window_places(emission: Emission, projection: Conv) -> AnyArray:
+def window_places(structure: Structure, projection: Conv | OneToOne) -> AnyArray:
     """Row-major places in the maps (in, *size) of each window, position by position; -1 for what is 0 there."""
-    maps = len(emission.network.units(projection.source))
-    extents = output_size(emission.network.layer(projection.source))
+    maps = len(structure.units(projection.source))
+    extents = output_size(structure.layer(projection.source))
     assert extents is not None
     numbers = np.arange(1, 1 + maps * math.prod(extents)).reshape(1, maps, *extents)
     windows = flattened(projection.windows(numbers), len(extents))[0] - 1

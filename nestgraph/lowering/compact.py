@@ -19,6 +19,7 @@ from nestgraph.lowering.layout import Layout, emit_laid_sample, lay_out, lies_la
 from nestgraph.lowering.nodes import KEY
 from nestgraph.lowering.operations import emit_operation, steps
 from nestgraph.lowering.ports import Nodes, emit_results, emit_samples
+from nestgraph.lowering.sparse import EXECUTION, Execution, choices, emit_chosen, emit_product
 from nestgraph.lowering.tensors import as_tensor
 from nestgraph.lowering.terms import CompactEmission, by_place, rows_of
 from nestgraph.spec import Layer, Mix, Projection
@@ -28,15 +29,15 @@ from nestgraph.spec.operations import Affine
 
 
 @checked(LoweringError)
-def compact(network: Network, batch: int = 1, layout: Layout = "auto") -> fx.GraphModule:
+def compact(network: Network, batch: int = 1, layout: Layout = "auto", execution: Execution = "auto") -> fx.GraphModule:
     """A module of ordinary linear maps, convolutions and functions that computes the network in inference.
 
-    Inputs and results are those of `lower`, at any batch size and on any device that it is moved to; it needs no
-    nestgraph to run. Gone are dormant connections where whole rows, columns or blocks of them are, units that give a
-    constant or that no output depends on, dropout, and batch normalisation where it comes first after weighted
-    projections; what it multiplies and adds is in the weights and biases. A concatenation of layers is one, and a skip
-    is an addition. Block masks are grouped convolutions. Single connections missing from a matrix are zeros in it:
-    a very sparse dense layer stays a dense matrix of its used rows and columns, as processors multiply these sooner.
+    Inputs and results are those of `lower`, at any batch size and on any device that it is moved to. Gone are dormant
+    connections where whole rows, columns or blocks of them are, units that give a constant or that no output depends
+    on, dropout, and batch normalisation where it comes first after weighted projections; what it multiplies and adds is
+    in the weights and biases. A concatenation of layers is one, and a skip is an addition. Block masks are grouped
+    convolutions. Where few connections live a projection is the product of a sparse matrix; else single connections
+    missing from a matrix are zeros in it.
 
     Values are rounded anew where weights are folded, so outputs agree with `reference` to single precision.
     Parameters have `requires_grad=False`; to train a network use `lower`.
@@ -47,15 +48,25 @@ def compact(network: Network, batch: int = 1, layout: Layout = "auto") -> fx.Gra
             forms is quickest depends on it.
         layout: how maps lie in memory meanwhile, as in `lower`; "auto" is made for processors, and takes maxima of
             small windows by slices. "contiguous" is plain: what other compilers read best.
+        execution: "auto" computes each projection in the way that is expected to be quicker for so many samples (see
+            `module.meta["execution"]`), "sparse" by a sparse matrix wherever there is one, "dense" by none. Networks
+            that take samples of any size have none. What has one needs nestgraph where it is unpickled, for the product
+            is an operator of its own (`torch.ops.nestgraph.sparse_product`); a dense one needs PyTorch alone.
 
     Raises:
-        LoweringError: the layout is none of these.
+        LoweringError: the layout or execution is none of these.
     """
     compaction = compacted(network)
     last = lies_last(layout, network, torch.device("cpu"))
-    free = any(None in sample_shape(network, port) for port in network.inputs)
-    slices = 0 if free or layout == "contiguous" else batch
-    emission = CompactEmission(compaction.structure, offsets=compaction.offsets, batch=batch, slices=slices)
+    whole = all(None not in sample_shape(network, port) for port in network.inputs)
+    chosen = choices(compaction.structure, execution if whole else "dense", batch)
+    emission = CompactEmission(
+        compaction.structure,
+        offsets=compaction.offsets,
+        batch=batch,
+        slices=batch if whole and layout != "contiguous" else 0,
+        sparse=frozenset(name for name, choice in chosen.items() if choice.sparse),
+    )
     names = {port.layer: f"input{number}" for number, port in enumerate(network.inputs)}
     samples = emit_samples(emission, network, names, fixed=compaction.absolute)
     outputs: Nodes = {}
@@ -73,6 +84,7 @@ def compact(network: Network, batch: int = 1, layout: Layout = "auto") -> fx.Gra
         lay_out(emission, laid)
     module = fx.GraphModule(emission.state, emission.graph, "CompactNetwork")
     module.graph.lint()
+    module.meta[EXECUTION] = chosen
     return module.eval().requires_grad_(False)
 
 
@@ -85,6 +97,8 @@ def _note_layer(graph: fx.Graph, name: str) -> None:
 def _emit_input(emission: CompactEmission, name: str, sample: fx.Node, last: bool) -> fx.Node:
     layer, units = emission.network.layer(name), emission.network.units(name)
     assert layer.features is not None
+    if all(projection.name in emission.sparse for projection in emission.network.outgoing(name)):
+        return emit_chosen(emission, sample, f"{emission.layers[name]}_units", units, layer.features)
     chosen = emission.choose(sample, f"{emission.layers[name]}_units", units, layer.features)
     return emit_laid_sample(emission, chosen, len(units)) if last and len(layer.size or ()) == 2 else chosen
 
@@ -138,7 +152,8 @@ def _emit_term(
     """Emit what a projection adds to rows, with their bias where it can take it; of that, `bias` keeps nothing."""
     own = rows_of(emission, projection) if projection.couples else rows
     offered = bias[rows] if len(own) == len(rows) and bias[rows].any() else None
-    term = TERMS[projection.kind](emission, projection, source, own, offered)
+    emit = emit_product if projection.name in emission.sparse else TERMS[projection.kind]
+    term = emit(emission, projection, source, own, offered)
     if term.biased:
         bias[rows] = 0
     if len(own) == len(rows):

@@ -85,7 +85,7 @@ def test_a_training_step(name, bound):
 def test_inference(name, batch, bound):
     network, rng = NETWORKS[name](), np.random.default_rng(0)
     samples = torch.tensor(rng.standard_normal((batch, 1, 28, 28)), dtype=torch.float32)
-    ours, plain = (inference(ng.compact(network, batch, each), samples) for each in ("auto", "contiguous"))
+    ours, plain = (inference(ng.compact(network, batch, each, "dense"), samples) for each in ("auto", "contiguous"))
     judged(f"{name}, compact on {batch}", quartiles(ours, plain), bound)
 
 
@@ -98,5 +98,5 @@ def test_models_that_nobody_tuned_to_are_not_slower(name):
     modules = [ng.lower(network, layout=each) for each in ("auto", "contiguous")]
     classes = torch.tensor(rng.integers(0, modules[0](samples).shape[1], 4))
     judged(f"{name}, a step of 4", quartiles(*(step(module, samples, classes) for module in modules)), 1.05)
-    ours, plain = (inference(ng.compact(network, 4, each), samples) for each in ("auto", "contiguous"))
+    ours, plain = (inference(ng.compact(network, 4, each, "dense"), samples) for each in ("auto", "contiguous"))
     judged(f"{name}, compact on 4", quartiles(ours, plain), 1.05)

@@ -220,7 +220,7 @@ def test_source_of_an_opaque_layer(tmp_path):
 def test_safetensors_is_the_state_of_the_module(form, tmp_path):
     network = small(density=0.5)
     export(network, tmp_path / "net.safetensors", form=form)
-    module = compact(network) if form == "compact" else lower(network)
+    module = compact(network, execution="dense") if form == "compact" else lower(network)
     state = safetensors.torch.load_file(tmp_path / "net.safetensors")
     assert state.keys() == module.state_dict().keys()
     assert all(torch.equal(tensor, state[name]) for name, tensor in module.state_dict().items())
@@ -247,9 +247,9 @@ def test_the_same_network_gives_the_same_bytes(tmp_path):
 # -- disagreement and refusal --------------------------------------------------------------------------
 
 
-def spoilt(network, batch=1, layout="auto"):
+def spoilt(network, batch=1, layout="auto", execution="auto"):
     """A compact module of which one weight is wrong."""
-    module = compact(network, batch, layout)
+    module = compact(network, batch, layout, execution)
     next(module.parameters()).view(-1)[0] += 0.01
     return module
 
@@ -271,8 +271,8 @@ def test_a_difference_on_real_inputs_alone_is_found(tmp_path, monkeypatch):
     """An input of which random samples say nothing: one far from them."""
     network = mlp((3, 4, 2), batch_norm=False)
 
-    def clipped(network, batch=1, layout="auto"):
-        module = compact(network, batch, layout)
+    def clipped(network, batch=1, layout="auto", execution="auto"):
+        module = compact(network, batch, layout, execution)
         place = next(iter(module.graph.nodes))
         with module.graph.inserting_after(place):
             limited = module.graph.call_function(torch.clamp, (place, -50.0, 50.0))
@@ -320,7 +320,7 @@ def test_refusals_say_what_to_do(name, options, words, tmp_path):
 
 
 def test_source_names_every_tensor_of_the_state():
-    module = compact(load(LENET_5), batch=256)
+    module = compact(load(LENET_5), batch=256, execution="dense")
     text = source_of(load(LENET_5), module, "0" * 64)
     buffers = [name for name in state_of(module) if f'"{name}"' in text or f"self.{name.rpartition('.')[0]} =" in text]
     assert buffers == list(state_of(module))

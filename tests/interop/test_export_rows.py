@@ -229,8 +229,8 @@ def test_a_source_refuses_rows_in_words(tmp_path):
 
 @pytest.mark.parametrize("name", ["net.onnx", "net.py"])
 def test_what_disagrees_on_rows_is_refused_once(name, tmp_path, monkeypatch):
-    def spoilt(network, batch=1, layout="auto"):
-        module = compact(network, batch, layout)
+    def spoilt(network, batch=1, layout="auto", execution="auto"):
+        module = compact(network, batch, layout, execution)
         next(module.parameters()).view(-1)[0] += 0.01
         return module
 

@@ -209,7 +209,7 @@ def test_a_constant_map_behind_padding_leaves_what_differs_by_position():
         {"x": 1, "c": 2, "y": 2},
         {"c": {"bias": np.array([0.5, 3.0])}},
     )
-    module = compact(network, layout="contiguous")
+    module = compact(network, layout="contiguous", execution="dense")
     assert functions(module) == ["Conv2d", "Conv2d", "add"]
     assert dict(module.named_buffers())["layer2_offset"].shape == (2, 4, 4)
     agrees(network, inputs_for(network, 3, rng))
@@ -319,7 +319,7 @@ def blocks(*sizes):
 )
 def test_blocks_are_groups_where_that_is_cheaper(edges, groups, calls):
     network = convolution(edges)
-    module = compact(network, layout="contiguous")
+    module = compact(network, layout="contiguous", execution="dense")
     assert [part.groups for part in module.modules() if isinstance(part, nn.Conv2d)] == [groups]
     assert functions(module) == calls
     agrees(network, inputs_for(network, 2, np.random.default_rng(0)))
@@ -356,7 +356,13 @@ def test_an_area_is_the_box_around_it():
     """One row of boxes: what lies outside is never computed, and the bias is everywhere."""
     area = np.broadcast_to(area_of(slice(3, 9), slice(30, 40)), (4, 1, 40, 40))
     network = convolution(np.ones((4, 6), bool), area, (40, 40))
-    assert functions(compact(network, layout="contiguous")) == ["pad", "Conv2d", "pad", "add", "relu"]
+    assert functions(compact(network, layout="contiguous", execution="dense")) == [
+        "pad",
+        "Conv2d",
+        "pad",
+        "add",
+        "relu",
+    ]
     agrees(network, inputs_for(network, 2, np.random.default_rng(0)))
 
 
@@ -366,8 +372,8 @@ def test_areas_of_pairs_that_no_edge_joins_do_not_count(batch):
     edges = np.array([[1, 0], [0, 1], [1, 1]], bool)
     area = np.where(edges[:, :, None, None], rng.random((3, 1, 5, 5)) < 0.7, rng.random((3, 2, 5, 5)) < 0.5)
     alike, apart = convolution(edges, area), convolution(edges, rng.random((3, 2, 5, 5)) < 0.5)
-    assert functions(compact(alike, batch, "contiguous")) == ["Conv2d", "addcmul", "relu"]
-    assert len(functions(compact(apart, batch))) > 4
+    assert functions(compact(alike, batch, "contiguous", "dense")) == ["Conv2d", "addcmul", "relu"]
+    assert len(functions(compact(apart, batch, execution="dense"))) > 4
     for network in (alike, apart):
         agrees(network, inputs_for(network, 2, rng), batch)
 

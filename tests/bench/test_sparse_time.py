@@ -1,0 +1,79 @@
+"""What sparse matrices save in inference, beside dense modules in their best layout and beside ONNX Runtime."""
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+import nestgraph as ng
+from tests.bench.test_layout_time import inference, judged, one_thread, quartiles
+
+__all__ = ["one_thread"]
+
+NETWORKS = ("lenet-300-100-compact", "lenet-5-compact", "lenet-5")
+BATCHES = (1, 32, 256, 1024)
+
+
+def given(name, batch):
+    network = ng.load(f"docs/results/{name}.json")
+    shape = network.inputs[0].shape or ((784,) if "300" in name else (1, 28, 28))
+    return network, torch.tensor(np.random.default_rng(0).random((batch, *shape)), dtype=torch.float32)
+
+
+def often(call, batch):
+    """The same call as often as makes a time that a clock can tell."""
+    times = max(1, 256 // batch)
+
+    def calls():
+        for _ in range(times):
+            call()
+
+    return calls
+
+
+def form(network, samples, execution):
+    return often(inference(ng.compact(network, len(samples), execution=execution), samples), len(samples))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_auto_is_not_slower_than_the_best(name, batch):
+    network, samples = given(name, batch)
+    auto, *others = (form(network, samples, execution) for execution in ("auto", "dense", "sparse"))
+    found = [quartiles(auto, other) for other in others]
+    judged(f"{name}, {batch}: auto over the better of dense and sparse", max(found, key=lambda each: each[1]), 1.1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "batch", "bound"),
+    [("lenet-5-compact", 256, 0.6), ("lenet-300-100-compact", 256, 0.7), ("lenet-5", 256, 0.6)],
+)
+def test_sparse_over_dense(name, batch, bound):
+    network, samples = given(name, batch)
+    sparse, dense = (form(network, samples, execution) for execution in ("sparse", "dense"))
+    judged(f"{name}, {batch}: sparse over dense", quartiles(sparse, dense), bound)
+
+
+@pytest.mark.slow
+def test_samples_that_lie_last_already_cost_no_move():
+    network, samples = given("lenet-300-100-compact", 256)
+    turned = samples.movedim(0, -1).contiguous().movedim(-1, 0)
+    module, dense = (ng.compact(network, 256, execution=execution) for execution in ("sparse", "dense"))
+    found = quartiles(inference(module, turned), inference(dense, samples))
+    judged("lenet-300-100-compact, 256: sparse on samples that lie last over dense", found, 0.35)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("name", ["lenet-5-compact", "lenet-300-100-compact"])
+def test_beside_onnx_runtime(name, batch, tmp_path):
+    network, samples = given(name, batch)
+    ng.export(network, tmp_path / "net.onnx", batch=batch)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx", options, providers=["CPUExecutionProvider"])
+    fed = {session.get_inputs()[0].name: samples.numpy()}
+    found = quartiles(form(network, samples, "auto"), often(lambda: session.run(None, fed), batch))
+    judged(f"{name}, {batch}: auto over ONNX Runtime", found, 1.0 if batch >= 256 else np.inf)
