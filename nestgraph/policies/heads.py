@@ -8,6 +8,7 @@ from pydantic import PositiveInt
 
 from nestgraph.edits.batch import Batch, Reason
 from nestgraph.edits.heads import grow_head, widen_heads
+from nestgraph.edits.turning import turns
 from nestgraph.errors import EditError
 from nestgraph.graph.heads import links_of, sides, together
 from nestgraph.graph.network import Network
@@ -33,7 +34,8 @@ class HeadGrowth(Policy):
             that are there (`widen_heads`), to those that have keys or values in common together.
         units: how many heads to add, or to widen, in one edit, in each layer of heads (`scope` layer) or in all
             (global).
-        width: slots of a new head, by default as many as the widest has; or slots that are added, by default 1.
+        width: slots of a new head, by default as many as the widest has; or slots that are added, by default 1, or a
+            pair where rotary positions turn them.
         candidates: how many to draw for each place and each that is added.
         limit: the most heads that growth gives a layer, or slots that it gives a head; None for no limit.
     """
@@ -84,12 +86,17 @@ class HeadGrowth(Policy):
         for place in places:
             if self._full(network, layer, place):
                 continue
+            count = 0 if place is None else self._slots(network, layer, place)
             for _ in range(self.candidates):
                 try:
                     if place is None:
                         yield layer, None, grow_head(network, layer, rng, self.width)
                     else:
-                        yield layer, place[0], widen_heads(network, layer, self.width or 1, rng, place)
+                        yield (
+                            layer,
+                            place[0],
+                            widen_heads(network, layer, count, rng, place),
+                        )
                 except EditError:  # its queries, keys or values are no units that could come
                     break
 
@@ -100,7 +107,12 @@ class HeadGrowth(Policy):
             return len(structure.units(layer)) >= self.limit
         slots = [links_of(structure, match).ids(0) for match, _ in sides(structure, layer)["query"]]
         widest = max((int(np.count_nonzero(at == head)) for at in slots for head in heads), default=0)
-        return widest + (self.width or 1) > self.limit
+        return widest + self._slots(structure, layer, heads) > self.limit
+
+    def _slots(self, structure: Structure, layer: str, heads: list[int]) -> int:
+        """How many come to each of some heads: by default as few as can."""
+        turned = turns(structure, layer, heads[0]) if self.width is None else None
+        return self.width or min((len(turn.slots) for turn in turned or ()), default=1)
 
 
 def _reason(

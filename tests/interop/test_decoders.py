@@ -11,6 +11,7 @@ from torch.nn import functional
 
 import nestgraph as ng
 from nestgraph.edits import coupled
+from nestgraph.errors import EditError
 from nestgraph.graph.reference import predict
 
 TOKENS, WIDTH, EACH = 5, 16, 4
@@ -143,6 +144,44 @@ def test_heads_go_singly_and_in_groups(case):
     assert_all_agree(group.network, x, zeroed(module, {}, [0, 1])(x))
     for applied in (single, group):
         assert applied.inverse.apply(applied.network).network.digest == network.digest
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case != "heads normed apart"])
+def test_heads_and_pairs_come_and_change_nothing(case):
+    module, x, network = imported(case)
+    heads, rng = heads_of(network), np.random.default_rng(0)
+    for edit in (ng.edits.grow_head(network, heads, rng), ng.edits.widen_heads(network, heads, 2, rng, values=1)):
+        applied = edit.apply(network)
+        assert len(applied.network.units("q")) == len(network.units("q")) + {0: EACH, 1: 8}["widen" in edit.title]
+        np.testing.assert_array_equal(predict(applied.network, x.numpy()), predict(network, x.numpy()))
+        assert_all_agree(applied.network, x, module(x))
+        assert applied.inverse.apply(applied.network).network.digest == network.digest
+    fewest = 1 if case == "half of a head" else 2
+    for count in (1, 3):
+        if fewest == 2:
+            with pytest.raises(EditError, match=rf"widen_heads on .*expected slots in whole pairs, .* got {count}"):
+                ng.edits.widen_heads(network, heads, count, rng)
+        else:
+            assert len(ng.edits.widen_heads(network, heads, count, rng).apply(network).network.units("q")) > 16
+
+
+def test_new_pairs_have_each_angle_in_turn():
+    _, _, network = imported("halves")
+    heads, rng = heads_of(network), np.random.default_rng(0)
+    wide = ng.edits.widen_heads(network, heads, 2, rng).apply(network).network
+    wider = ng.edits.widen_heads(wide, heads, 2, rng).apply(wide).network
+    for side in ("query", "key"):
+        own = next(p.name for p in network.incoming(source_of(network, side)))
+        weights = wider.connection_columns(own).weight
+        kinds, counts = np.unique(weights, axis=0, return_counts=True)
+        assert len(kinds) == 2
+        assert counts[0] == counts[1] == len(weights) / 2
+
+
+def test_heads_that_are_normed_apart_do_not_grow():
+    _, _, network = imported("heads normed apart")
+    with pytest.raises(EditError, match=r"expected layers that do not mix their units, .* got 'q' with norm"):
+        ng.edits.grow_head(network, heads_of(network), np.random.default_rng(0))
 
 
 def test_what_a_norm_has_in_common_for_all_heads_goes_back_with_those_that_are_left():

@@ -10,7 +10,7 @@ from nestgraph.graph.reference import forward
 from tests.interop.agreeing import assert_all_agree, assert_edits_are_the_modules, growths_of
 from tests.interop.vocabulary import VOCABULARY, NextToken, made
 
-OF_HEADS = ("encoder", "hand-written attention", "patches", "next token")
+OF_HEADS = ("encoder", "hand-written attention", "like Llama", "patches", "next token")
 
 
 @pytest.mark.parametrize("case", VOCABULARY)

@@ -112,6 +112,21 @@ def test_the_gain_is_what_a_step_takes_off_the_loss():
     assert min(size for size, _ in near) > 5 * max(size for size, _ in found[1::2])
 
 
+@pytest.mark.parametrize("add", ["heads", "slots"])
+def test_heads_whose_queries_are_turned_grow_in_pairs(add):
+    _, x, network = turned("halves")
+    evidence = gather(network, [(x, torch.zeros_like(x))], mse_loss, HeadGrowth.needs)
+    edit = HeadGrowth(add=add, candidates=2).propose(network, evidence, generator())
+    applied = edit.apply(network)
+    np.testing.assert_array_equal(predict(applied.network, x.numpy()), predict(network, x.numpy()))
+    assert applied.inverse.apply(applied.network).network.digest == network.digest
+    (reason,) = edit.reasons
+    assert reason.value == gain(network, applied.network, evidence) > 0
+    assert len(applied.network.units("q")) == len(network.units("q")) + 4  # a head, or a pair of each of two heads
+    capped = HeadGrowth(add=add, candidates=2, limit=5).propose(network, evidence, generator())
+    assert bool(capped.edits) == (add == "heads")  # a head of 4 slots has no room for a pair
+
+
 @pytest.mark.parametrize("case", ["fused", "grouped", "one key for all"])
 def test_slots_come_to_the_heads_that_want_them_most(case):
     _, x, network = imported(case)
@@ -129,7 +144,7 @@ def test_slots_come_to_the_heads_that_want_them_most(case):
 
 
 def test_heads_that_cannot_grow_are_passed_by():
-    _, _, network = turned("halves")  # whose queries read what is turned in pairs
+    _, _, network = turned("heads normed apart")  # whose queries are normed in groups
     edit = HeadGrowth().propose(network, evidence_for(network, generator()), generator())
     assert edit.title == "no layer of heads has queries, keys and values that convolutions feed"
 

@@ -605,6 +605,53 @@ def _heads(draw, sketch):
     sketch.project(Dense(source="a", target="y"))
 
 
+def _turned_heads(draw, sketch):
+    """Attention whose queries and keys are turned in pairs within heads, maybe grouped, with slots that are not."""
+    size, (groups, members) = draw(sizes(1, 2)), (draw(st.integers(1, 2)), draw(st.integers(1, 2)))
+    pairs, alone, halves = draw(st.integers(1, 2)), draw(st.integers(0, 1)), draw(st.booleans())
+
+    def maps(name, count):
+        sketch.layer(Layer(name=name, kind="feature_maps", size=size), sketch.rng.permutation(2 * count)[:count])
+
+    sketch.input("x", draw(st.integers(1, 3)), size)
+    places, heads, width = int(np.prod(size)), groups * members, 2 * pairs + alone
+    record = Layer(name="s", kind="feature_maps", size=(places, places), operations=(Softmax(),), bias=False)
+    sketch.layer(record, sketch.rng.permutation(2 * heads)[:heads])
+    owners = {"query": sketch.structure.units("s").reshape(-1, 1)}
+    owners["key"] = owners["query"].reshape(groups, members)
+    order = [place + half * pairs if halves else 2 * place + half for place in range(pairs) for half in range(2)]
+    order += range(2 * pairs, width)
+    for side, having in owners.items():
+        name, turned = side[0], f"{side[0]}_turned"
+        for layer in (name, turned):
+            maps(layer, width * len(having))
+        sketch.project(Conv(source="x", target=name, **same(size)))
+        given, made = (sketch.structure.units(layer).reshape(-1, width) for layer in (name, turned))
+        own = np.stack([given.reshape(-1), made.reshape(-1)], 1)
+        sketch.project(OneToOne(source=name, target=turned, name=f"{turned}_own", placed=True), own)
+        swapped = given[:, : 2 * pairs].reshape(-1, 2)[:, ::-1].reshape(-1)
+        other = np.stack([swapped, made[:, : 2 * pairs].reshape(-1)], 1)
+        sketch.project(OneToOne(source=name, target=turned, name=f"{turned}_other", placed=True), other)
+        links = [
+            (unit, head, slot)
+            for units, group in zip(made.tolist(), having.tolist(), strict=True)
+            for head in group
+            for unit, slot in zip(units, order, strict=True)
+        ]
+        match = Match(source=turned, target="s", side=side)
+        columns = Slotted.of(np.full(len(links), 0.5 if side == "query" else 1.0), links=links).ordered()
+        sketch.structure = sketch.structure.replace(projections={match.name: match}, connections={match.name: columns})
+    maps("v", groups)
+    sketch.project(Conv(source="x", target="v", **same(size)))
+    maps("m", heads)
+    mixed = sketch.structure.units("m")
+    sketch.project(Mix(source="s", target="m"), np.stack([owners["query"][:, 0], mixed], 1))
+    values = np.repeat(sketch.structure.units("v"), members)
+    sketch.project(OneToOne(source="v", target="m"), np.stack([values, mixed], 1))
+    sketch.hidden("y", draw(st.integers(1, 2)), output=True)
+    sketch.project(Dense(source="m", target="y"))
+
+
 def _blocks(draw, sketch):
     """A stream `a`, to which attention adds and maybe a feed-forward part, both of what a normalisation gives."""
     size, width, count = draw(sizes(1, 3)), draw(st.integers(1, 3)), draw(st.integers(1, 2))
@@ -667,10 +714,11 @@ FAMILIES = {
     "unitwise": _unitwise,
     "heads": _heads,
     "rotated": _rotated,
+    "turned heads": _turned_heads,
     "blocks": _blocks,
 }
-HEADS = ("heads", "rotated", "blocks")
-EVERY = tuple(FAMILIES)
+HEADS = ("heads", "rotated", "turned heads", "blocks")
+EVERY = tuple(family for family in FAMILIES if family != "turned heads")  # heads are turned among others, too
 
 
 def networks(families=EVERY):
