@@ -38,6 +38,7 @@ from .lowering import follow as follow
 from .lowering import lower as lower
 from .lowering import network_of as network_of
 from .lowering.compact import compact as compact
+from .lowering.explaining import explain as explain
 from .recipes.own_kinds import register as register
 from .recipes.recipe import Recipe as Recipe
 from .recipes.recipe import load_recipe as load_recipe
@@ -84,6 +85,7 @@ __all__ = [
     "draw",
     "draw_difference",
     "edits",
+    "explain",
     "export",
     "exported_program",
     "follow",

@@ -6,7 +6,7 @@ from torch import fx
 from torch.nn import functional
 
 from nestgraph.errors import LoweringError
-from nestgraph.graph import Network
+from nestgraph.graph import Network, Structure
 from nestgraph.graph.extents import sample_shape
 from nestgraph.graph.heads import summed_size
 from nestgraph.lowering.compact_emitters import TERMS
@@ -19,7 +19,7 @@ from nestgraph.lowering.layout import Layout, emit_laid_sample, lay_out, lies_la
 from nestgraph.lowering.nodes import KEY
 from nestgraph.lowering.operations import emit_operation, steps
 from nestgraph.lowering.ports import Nodes, emit_results, emit_samples
-from nestgraph.lowering.sparse import EXECUTION, Execution, choices, emit_chosen, emit_product
+from nestgraph.lowering.sparse import EXECUTION, Choice, Execution, choices, emit_chosen, emit_product
 from nestgraph.lowering.tensors import as_tensor
 from nestgraph.lowering.terms import CompactEmission, by_place, rows_of
 from nestgraph.spec import Layer, Mix, Projection
@@ -49,7 +49,7 @@ def compact(network: Network, batch: int = 1, layout: Layout = "auto", execution
         layout: how maps lie in memory meanwhile, as in `lower`; "auto" is made for processors, and takes maxima of
             small windows by slices. "contiguous" is plain: what other compilers read best.
         execution: "auto" computes each projection in the way that is expected to be quicker for so many samples (see
-            `module.meta["execution"]`), "sparse" by a sparse matrix wherever there is one, "dense" by none. Networks
+            `explain`), "sparse" by a sparse matrix wherever there is one, "dense" by none. Networks
             that take samples of any size have none. What has one needs nestgraph where it is unpickled, for the product
             is an operator of its own (`torch.ops.nestgraph.sparse_product`); a dense one needs PyTorch alone.
 
@@ -58,8 +58,7 @@ def compact(network: Network, batch: int = 1, layout: Layout = "auto", execution
     """
     compaction = compacted(network)
     last = lies_last(layout, network, torch.device("cpu"))
-    whole = all(None not in sample_shape(network, port) for port in network.inputs)
-    chosen = choices(compaction.structure, execution if whole else "dense", batch)
+    whole, chosen = _whole(network), executed(network, compaction.structure, execution, batch)
     emission = CompactEmission(
         compaction.structure,
         offsets=compaction.offsets,
@@ -86,6 +85,16 @@ def compact(network: Network, batch: int = 1, layout: Layout = "auto", execution
     module.graph.lint()
     module.meta[EXECUTION] = chosen
     return module.eval().requires_grad_(False)
+
+
+def executed(network: Network, structure: Structure, execution: Execution, batch: int) -> dict[str, Choice]:
+    """How each projection of what is left of a network is computed; see `choices`."""
+    return choices(structure, execution if _whole(network) else "dense", batch)
+
+
+def _whole(network: Network) -> bool:
+    """Whether all samples have the declared sizes, for which alone there are matrices and slices."""
+    return all(None not in sample_shape(network, port) for port in network.inputs)
 
 
 def _note_layer(graph: fx.Graph, name: str) -> None:

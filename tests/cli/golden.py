@@ -10,6 +10,7 @@ FOLDER = Path(__file__).parent / "golden"
 VERBS = (
     "import",
     "export",
+    "explain",
     "synthesize",
     "resume",
     "report",
@@ -30,6 +31,7 @@ CASES = {
     "help": ("--help",),
     **{f"{verb}-help": (verb, "--help") for verb in VERBS},
     "summary": ("summary", "before.json"),
+    "explain": ("explain", "before.json", "--batch", "256"),
     "verify": ("verify", "before.json"),
     "verify-island": ("verify", "island.json"),
     "diff": ("diff", "before.json", "after.json"),

@@ -22,6 +22,7 @@ READS = {
     "edit journal": (".jsonl", "edit before.json @ --out new.json"),
     "evaluate": (".json", "evaluate @ --data digits"),
     "evaluate data": (".toml", "evaluate before.json --data @"),
+    "explain": (".json", "explain @"),
     "export": (".json", "export @ new.py"),
     "export format": (".json", "export @ new.graphml --format graphml"),
     "import edges": (".csv", "import @ --out new.json"),

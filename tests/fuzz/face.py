@@ -377,7 +377,8 @@ def _forms(network, rng, folder):
         yield verb, {"structure": network}
     given_up = {"like": (network, module), "dtype": torch.float32}
     yield ng.lower, {"network": network, "device": "cpu", "masked": True, **given_up}
-    yield ng.compact, {"network": network, "batch": 1}
+    yield ng.compact, {"network": network, "batch": 1, "layout": "auto", "execution": "auto"}
+    yield ng.explain, {"network": network, "batch": 1, "execution": "auto"}
     yield ng.collect, {"network": network, "module": module}
     yield ng.network_of, {"module": module}
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)

@@ -65,6 +65,18 @@ def test_the_choice_is_the_cheaper_one_and_says_what_was_expected():
     assert of_sparse(compact(mlp((784, 300, 10), density=0.02), 256)) == {"input_to_fc1", "fc1_to_output"}
 
 
+def test_the_explanation_is_of_what_is_done():
+    for batch, execution in ((1, "auto"), (256, "auto"), (256, "dense"), (1, "sparse")):
+        rows = ng.explain(LENET, batch, execution)
+        assert {row.projection for row in rows if row.form == "sparse"} == of_sparse(
+            compact(LENET, batch, execution=execution)
+        )
+        assert sum(row.connections for row in rows) == 5553
+    (first, *_) = ng.explain(LENET, 256)
+    assert first.reason == f"sparse is expected to be {first.dense / first.sparse:.1f} times quicker"
+    assert ng.explain(LENET, 256, "dense")[0].reason == "it has no other form here"
+
+
 def test_what_lies_with_samples_last_is_moved_once():
     """A projection behind another matrix does not pay for the move again."""
     structure = compacted(mlp((50, 40, 30, 10), density=0.3)).structure
