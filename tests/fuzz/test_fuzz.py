@@ -18,7 +18,9 @@ def test_every_kind_is_tried():
     assert set(KINDS) == TRIALS.keys() == samples().keys()
 
 
-def test_a_broken_promise_would_be_found():
+def test_a_broken_promise_would_be_found_whatever_was_held_before():
+    bytearray(2**29)
+
     def foreign():
         raise KeyError("x")
 
