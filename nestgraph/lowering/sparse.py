@@ -110,16 +110,15 @@ class Choice:
     nanoseconds: tuple[float, float] | None = None
 
 
-def choices(structure: Structure, execution: Execution, batch: int, costs: Costs | None = None) -> dict[str, Choice]:
+def choices(structure: Structure, execution: Execution, batch: int) -> dict[str, Choice]:
     """The choice for each projection, from the inputs on: what lies in samples-last order already costs no move.
 
     Args:
         structure: what is computed, of fixed sizes.
         execution: "auto" for the cheaper way, "sparse" wherever there is one.
         batch: how many samples at a time.
-        costs: of the machine; None for built-in ones.
     """
-    table, found, turned = costs or Costs(), dict[str, Choice](), set[str]()
+    table, found, turned = Costs(), dict[str, Choice](), set[str]()
     for name in structure.layer_names:
         own = [projection for projection in structure.incoming(name) if projection.weighted]
         for projection in own:

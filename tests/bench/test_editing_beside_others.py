@@ -20,19 +20,13 @@ NAMES = [
 ]
 """Those of docs/interop.md that Torch-Pruning prunes."""
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 EXPORTED = ["resnet18", "mobilenetv2_w1", "densenet121"]
 ROUNDS = 3
 
 TIMES_PRUNING, TIMES_EXPORT = 6.0, 2.0
 """The most that ours may take of the other's time: the median of the models, and each export with its check."""
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def taken(*steps):

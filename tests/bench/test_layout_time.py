@@ -1,8 +1,5 @@
 """What it saves that maps lie as processors ask for: against the same module map by map, in pairs of one run."""
 
-import statistics
-import time
-
 import numpy as np
 import pytest
 import torch
@@ -11,16 +8,9 @@ from torch.nn import functional
 import nestgraph as ng
 from nestgraph.seeds import lenet_5
 from tests.bench.test_step_time import imported
+from tests.bench.timing import judged, quartiles
 
-PAIRS = 30
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def step(module, samples, classes):
@@ -40,26 +30,6 @@ def inference(module, samples):
         module(samples)
 
     return once
-
-
-def quartiles(one, other):
-    """Of the processor time of one over that of the other, over pairs taken in turn: lower quartile, median, upper."""
-    one()
-    other()
-    found = []
-    for _ in range(PAIRS):
-        began = time.process_time()
-        one()
-        between = time.process_time()
-        other()
-        found.append((between - began) / (time.process_time() - between))
-    return statistics.quantiles(found, n=4)
-
-
-def judged(words, found, bound):
-    low, median, high = found
-    print(f"\n{words}: {median:.2f} ({low:.2f} to {high:.2f})")
-    assert low <= bound
 
 
 NETWORKS = {

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 import nestgraph as ng
-from tests.bench.test_layout_time import inference, judged, one_thread, quartiles
+from tests.bench.test_layout_time import inference
+from tests.bench.timing import judged, quartiles
 
-__all__ = ["one_thread"]
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 NETWORKS = ("lenet-300-100-compact", "lenet-5-compact", "lenet-5")
 BATCHES = (1, 32, 256, 1024)
