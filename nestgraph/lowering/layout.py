@@ -37,8 +37,8 @@ PLANAR = frozenset({torch.group_norm})
 def lies_last(layout: Layout, network: Structure, device: torch.device) -> bool:
     """Whether maps of a network are to have their channels last.
 
-    `auto` has them so where the processor computes maps with two extents: of LeNet-5, AlexNet and seven models that
-    nobody tuned to none was slower by that, and LeNet-5 took two thirds of the time. Other devices were not measured.
+    `auto` has them so where the processor computes maps with two extents. docs/performance.md has what that saves; of
+    the networks there dpn68 alone trains more slowly by it, by 6%. Other devices were not measured.
     """
     if layout != "auto":
         return layout == "channels_last"
