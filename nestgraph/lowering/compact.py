@@ -7,10 +7,10 @@ from torch.nn import functional
 
 from nestgraph.errors import LoweringError
 from nestgraph.graph import Network, Structure
+from nestgraph.graph.compaction import compacted
 from nestgraph.graph.extents import sample_shape
 from nestgraph.graph.heads import summed_size
 from nestgraph.lowering.compact_emitters import TERMS
-from nestgraph.lowering.compaction import compacted
 from nestgraph.lowering.emission import Emission
 from nestgraph.lowering.extents import by_unit
 from nestgraph.lowering.heads import emit_mixed, emit_scores, is_fused

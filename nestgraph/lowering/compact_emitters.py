@@ -9,9 +9,9 @@ from torch.nn import functional
 
 from nestgraph.graph.geometry import output_size
 from nestgraph.graph.heads import summed_size
+from nestgraph.graph.liveness import is_identity
 from nestgraph.lowering.compact_conv import emit_conv
 from nestgraph.lowering.extents import emit_reshaped
-from nestgraph.lowering.liveness import is_identity
 from nestgraph.lowering.tensors import as_tensor
 from nestgraph.lowering.terms import CompactEmission, Term, by_place, convolution, filled
 from nestgraph.spec import Dense, Lookup, OneToOne

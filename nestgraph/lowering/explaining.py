@@ -7,8 +7,8 @@ import numpy as np
 
 from nestgraph.errors import LoweringError
 from nestgraph.graph import Network
+from nestgraph.graph.compaction import compacted
 from nestgraph.lowering.compact import executed
-from nestgraph.lowering.compaction import compacted
 from nestgraph.lowering.sparse import Execution
 from nestgraph.spec.arguments import checked
 

@@ -12,8 +12,8 @@ from hypothesis import event, given
 import nestgraph as ng
 from nestgraph.errors import LoweringError
 from nestgraph.graph import reference
+from nestgraph.graph.compaction import compacted
 from nestgraph.lowering.compact import compact
-from nestgraph.lowering.compaction import compacted
 from nestgraph.lowering.sparse import EXECUTION, Costs, choices, sparse_product
 from nestgraph.seeds import lenet_5, mlp
 from tests.laws import quick

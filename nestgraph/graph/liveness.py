@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nestgraph.graph import ConnectionColumns, Structure
+from nestgraph.graph.columns import ConnectionColumns
 from nestgraph.graph.reference import forward, project
+from nestgraph.graph.structure import Structure
 from nestgraph.spec import Operation, Projection
 from nestgraph.spec.arrays import AnyArray, owned
 from nestgraph.spec.operations import Affine

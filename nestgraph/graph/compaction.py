@@ -1,12 +1,13 @@
-"""The network that a compact module computes: smaller arrays, normalisation folded, constants in the biases."""
+"""The network that is deployed: smaller arrays, normalisation folded, constants in the biases."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from nestgraph.graph import ConnectionColumns, Structure, UnitColumns
-from nestgraph.lowering.liveness import Liveness, first_affine, in_inference, is_identity, liveness
+from nestgraph.graph.columns import ConnectionColumns, UnitColumns
+from nestgraph.graph.liveness import Liveness, first_affine, in_inference, is_identity, liveness
+from nestgraph.graph.structure import Structure
 from nestgraph.spec import Layer, Projection
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.operations import Affine
