@@ -53,7 +53,7 @@ def mul(weaver: Weaver, input: Any, other: Any) -> Elements:
         if factors.ndim > 1:
             _note_copies(weaver, result, y, factors)
         return result
-    if y.index[0].numel() > x.index[0].numel():
+    if y.shape[1:].numel() > x.shape[1:].numel():
         x, y = y, x
     try:
         return weaver.product(x, y)
@@ -62,12 +62,12 @@ def mul(weaver: Weaver, input: Any, other: Any) -> Elements:
         if not all(map(weaver.ledger.holds, flat)):
             raise
         found = weaver.product(*flat)
-        return Elements(found.index.reshape(together(x.index.shape, y.index.shape)), found.regions)
+        return Elements(found.index.reshape(together(x.shape, y.shape)), found.regions)
 
 
 def _in_a_row(x: Elements, y: Elements) -> Elements:
     """(batch, elements): those of one tensor, repeated as far as another has more."""
-    return Elements(x.index.expand(together(x.index.shape, y.index.shape)).flatten(1), x.regions)
+    return Elements(x.index.expand(together(x.shape, y.shape)).flatten(1), x.regions)
 
 
 def div(weaver: Weaver, input: Any, other: Any, rounding_mode: str | None = None) -> Elements:
@@ -153,8 +153,8 @@ def _widened(x: Elements, value: Number) -> Elements:
     Raises:
         UncoveredError: the shapes do not go together.
     """
-    shape = together(x.index.shape, value.shape if isinstance(value, Tensor) else ())
-    return x if shape == x.index.shape else Elements(x.index.expand(shape), x.regions)
+    shape = together(x.shape, value.shape if isinstance(value, Tensor) else ())
+    return x if shape == x.shape else Elements(x.index.expand(shape), x.regions)
 
 
 def _by_place(x: Elements, value: Number, stood: Arrangement) -> AnyArray:
@@ -169,7 +169,7 @@ def _by_place(x: Elements, value: Number, stood: Arrangement) -> AnyArray:
     flat = spread.reshape(len(spread), -1)
     by_place = bool((flat != flat[:, :1]).any())
     if isinstance(value, nn.Parameter):
-        extents = enumerate(value.shape, x.index.ndim - value.ndim)
+        extents = enumerate(value.shape, x.ndim - value.ndim)
         by_place = any(extent > 1 for axis, extent in extents if axis not in stood.axes)
     return spread.reshape(len(spread), *stood.size) if by_place else flat[:, 0]
 
@@ -182,7 +182,7 @@ def _spread(x: Elements, value: Number, stood: Arrangement) -> AnyArray:
     """
     given = value.detach().to("cpu", torch.float32) if isinstance(value, Tensor) else torch.tensor(float(value))
     try:
-        return stood.units_first(given.expand(1, *x.index.shape[1:]))[0].numpy()
+        return stood.units_first(given.expand(1, *x.shape[1:]))[0].numpy()
     except RuntimeError:
         raise UncoveredError("a constant of a shape that gives no value to each unit") from None
 

@@ -69,6 +69,27 @@ def in_turn(regions: AnyArray) -> list[int]:
     return list(dict.fromkeys(regions.tolist()))
 
 
+@dataclass(frozen=True)
+class Unmade:
+    """Numbers that follow each other from `start` in each sample, of a shape (batch, ...), not yet made."""
+
+    start: int
+    shape: tuple[int, ...]
+
+    def first(self) -> Tensor:
+        """The numbers of the first sample."""
+        return torch.arange(self.start, self.start + math.prod(self.shape[1:])).view(self.shape[1:])
+
+    def make(self) -> Tensor:
+        """The numbers of all samples."""
+        return self.first() + _samples(self.shape[0], len(self.shape) - 1)
+
+
+def _samples(batch: int, axes: int) -> Tensor:
+    """What the numbers of each sample are higher by, (batch, 1, ...)."""
+    return torch.arange(batch).view(-1, *[1] * axes) * SAMPLE
+
+
 def together(*shapes: Sequence[int]) -> tuple[int, ...]:
     """The shape that tensors have together, as PyTorch broadcasts them.
 
@@ -83,19 +104,52 @@ def together(*shapes: Sequence[int]) -> tuple[int, ...]:
         ) from None
 
 
-@dataclass(eq=False)
 class Elements:
     """A tensor in terms of layers.
 
     Attributes:
-        index: int64, the tensor's shape (batch, ...): numbers of elements.
         regions: the regions that may be among them.
+        shape: of the tensor, (batch, ...).
         known: the units at its channels, once they were looked up, and torch's count of writes to `index` by then.
     """
 
-    index: Tensor
-    regions: frozenset[int]
-    known: tuple[Refs, int] | None = None
+    def __init__(
+        self, index: "Tensor | Unmade", regions: frozenset[int], known: tuple[Refs, int] | None = None
+    ) -> None:
+        """Hold the numbers of elements, or how to make them: most of a convolutional network asks for none."""
+        self._index, self.regions, self.known = index, regions, known
+        self.shape = torch.Size(index.shape)
+
+    @property
+    def unmade(self) -> Unmade | None:
+        """How to make the numbers, as long as nobody asked for them."""
+        return self._index if isinstance(self._index, Unmade) else None
+
+    @property
+    def index(self) -> Tensor:
+        """int64, the tensor's shape: numbers of elements."""
+        if isinstance(self._index, Unmade):
+            self._index = self._index.make()
+        return self._index
+
+    @property
+    def ndim(self) -> int:
+        """How many axes the tensor has."""
+        return len(self.shape)
+
+    @property
+    def writes(self) -> int:
+        """Torch's count of writes to `index`."""
+        return 0 if isinstance(self._index, Unmade) else self._index._version
+
+    def overwritten(self, result: "Elements") -> "Elements":
+        """This tensor after `result` was written into it, seen by whatever shares memory with it."""
+        regions = self.regions | result.regions
+        if self.unmade is not None and result.unmade is not None and self.shape == result.shape:
+            self._index, self.regions, self.known = result.unmade, regions, result.known  # nothing shares what is none
+            return self
+        self.index.copy_(result.index)
+        return Elements(self.index, regions)
 
     def turned(self, axis: int, to: int) -> "Elements":
         """The same with one axis at another place; writes to either are seen in both."""
@@ -121,7 +175,7 @@ class Arrangement:
     @classmethod
     def of(cls, x: Elements, *axes: int) -> "Arrangement":
         """That of a tensor whose other axes are those of maps."""
-        shape = x.index.shape
+        shape = x.shape
         places = tuple(extent for at, extent in enumerate(shape) if at not in (0, *axes))
         return cls(axes, places, places, tuple(shape[axis] for axis in axes) if len(axes) > 1 else ())
 
@@ -148,9 +202,9 @@ class Arrangement:
     def outward(self, x: Elements) -> Elements:
         """What is (batch, units, *size) so arranged."""
         if self.size != self.places:
-            x = Elements(x.index.reshape(*x.index.shape[:2], *self.places), x.regions)
+            x = Elements(x.index.reshape(*x.shape[:2], *self.places), x.regions)
         if self.split:
-            apart = x.index.reshape(len(x.index), *self.split, *x.index.shape[2:])
+            apart = x.index.reshape(len(x.index), *self.split, *x.shape[2:])
             return Elements(apart.movedim(tuple(range(1, 1 + len(self.axes))), self.axes), x.regions)
         return x.turned(1, self.axis)
 
@@ -177,17 +231,12 @@ class Ledger:
     def whole(self, number: int) -> Elements:
         """All elements of a region, in order."""
         region = self.regions[number]
-        numbers = torch.arange(region.start, region.start + region.units * region.area)
-        x = self.batched(numbers.view(region.units, *region.size), {number})
-        x.known = Refs(np.full(region.units, number), np.arange(region.units)), x.index._version
-        return x
+        unmade = Unmade(region.start, (self._batch, region.units, *region.size))
+        return Elements(unmade, frozenset({number}), (Refs(np.full(region.units, number), np.arange(region.units)), 0))
 
     def batched(self, numbers: Tensor, regions: Iterable[int]) -> Elements:
         """Elements of every sample from the numbers of the first."""
-        return Elements(numbers + self._samples(numbers.ndim), frozenset(regions))
-
-    def _samples(self, axes: int) -> Tensor:
-        return torch.arange(self._batch).view(-1, *[1] * axes) * SAMPLE
+        return Elements(numbers + _samples(self._batch, numbers.ndim), frozenset(regions))
 
     def sample(self, x: Elements) -> AnyArray:
         """The numbers of the first sample; the others must be arranged alike.
@@ -195,8 +244,10 @@ class Ledger:
         Raises:
             UncoveredError: the tensor mixes samples, or has no axis of them.
         """
+        if x.unmade is not None:
+            return x.unmade.first().numpy()
         first = x.index[:1]
-        if len(x.index) != self._batch or not torch.equal(x.index, first + self._samples(x.index.ndim - 1)):
+        if x.shape[0] != self._batch or not torch.equal(x.index, first + _samples(self._batch, x.ndim - 1)):
             raise UncoveredError("samples are mixed")
         return first[0].numpy()
 
@@ -210,8 +261,8 @@ class Ledger:
 
     def seems_apart(self, x: Elements) -> bool:
         """As `apart`, but judged by one element alone."""
-        if len(x.index) != self._batch or not x.index[0].numel():
-            return len(x.index) == self._batch
+        if x.unmade is not None or x.shape[0] != self._batch or not x.shape[1:].numel():
+            return x.shape[0] == self._batch
         return bool((x.index.select(0, 1).flatten()[:1] - x.index.select(0, 0).flatten()[:1] == SAMPLE).all())
 
     def found(self, numbers: AnyArray) -> tuple[AnyArray, AnyArray]:
@@ -237,8 +288,8 @@ class Ledger:
         Raises:
             UncoveredError: a channel holds something else.
         """
-        if x.known is None or x.known[1] != x.index._version:
-            x.known = self._looked_up(self.sample(x)), x.index._version
+        if x.known is None or x.known[1] != x.writes:
+            x.known = self._looked_up(self.sample(x)), x.writes
         return x.known[0]
 
     def _looked_up(self, numbers: AnyArray) -> Refs:
@@ -269,11 +320,11 @@ class Ledger:
             axes: to be looked at.
             split: whether to look along two axes together, too, of which the last of those given is one.
         """
-        count = tensors[0].index.ndim
+        count = tensors[0].ndim
         tried = [(axis,) for axis in axes or (1, *range(count - 1, 1, -1))]
         pairs = combinations(range(1, count), 2) if split else ()
         tried += [pair for pair in pairs if not axes or pair[1] == axes[-1]]
-        for along in tried if all(x.index.ndim == count for x in tensors) else ():
+        for along in tried if all(x.ndim == count for x in tensors) else ():
             plain = Arrangement.of(tensors[0], *along)
             for found in (plain, self._unfolded(tensors[0], plain)):
                 if found is not None and all(self.holds(found.inward(x)) for x in tensors):

@@ -36,7 +36,7 @@ def _lookup(weaver: Weaver, ids: Elements, weight: Tensor) -> Elements:
     """The rows (classes, units) of a table that the ids of an input name, units along the last axis."""
     region, drafts = weaver.ledger.whole_region(ids), weaver.drafts
     record = None if region is None else drafts.layers[region.layer].record
-    if record is None or record.classes is None or tuple(ids.index.shape[1:]) != (record.size or ()):
+    if record is None or record.classes is None or tuple(ids.shape[1:]) != (record.size or ()):
         raise UncoveredError("a lookup by what is no input of ids, as it came in")
     classes, units = weight.shape
     table, known = np.zeros((units, 1, record.classes), np.float32), np.zeros((units, 1, record.classes), bool)
@@ -44,4 +44,4 @@ def _lookup(weaver: Weaver, ids: Elements, weight: Tensor) -> Elements:
     name = weaver.layer(units, record.size or ())
     drafts.join(Lookup(source=record.name, target=name, frozen=weaver.is_frozen(weight)), Grid.of(table, known))
     found = weaver.output(name)
-    return found.turned(1, found.index.ndim - 1)
+    return found.turned(1, found.ndim - 1)

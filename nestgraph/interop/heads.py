@@ -30,9 +30,9 @@ def scaled_dot_product_attention(
     """Attention of (batch[, heads], places, width): the scale is the weight of the links of queries."""
     query, key, value = (_with_heads(x) for x in (query, key, value))
     if enable_gqa:
-        times = query.index.shape[1] // key.index.shape[1]
+        times = query.shape[1] // key.shape[1]
         key, value = (Elements(x.index.repeat_interleave(times, 1), x.regions) for x in (key, value))
-    rows, columns, width = query.index.shape[2], key.index.shape[2], query.index.shape[3]
+    rows, columns, width = query.shape[2], key.shape[2], query.shape[3]
     if not isinstance(attn_mask, Mask | Tensor | None):
         raise UncoveredError("attention under a mask that the inputs decide")
     causal = is_causal or lets_earlier(attn_mask, rows, columns)
@@ -47,7 +47,7 @@ def matmul(weaver: Weaver, input: Any, other: Any) -> Elements:
     """A product of queries and keys, or of heads and values, each (batch, heads, ..., ...)."""
     if not isinstance(input, Elements) or not isinstance(other, Elements):
         raise UncoveredError("a product of matrices that no layers are")
-    if input.index.ndim != 4 or other.index.ndim != 4:
+    if input.ndim != 4 or other.ndim != 4:
         raise UncoveredError("a product of matrices that are none of heads")
     if weaver.of_units(input):
         heads = weaver.ledger.refs(input)
@@ -85,9 +85,9 @@ def compared(
     mask: Mask | Tensor | None = None,
 ) -> Elements:
     """Heads (batch, heads, rows, columns) of queries and keys (batch, heads, places, width), after operations."""
-    heads, rows, width = query.index.shape[1:]
-    columns = key.index.shape[2]
-    if key.index.shape[1] != heads or key.index.shape[3] != width:
+    heads, rows, width = query.shape[1:]
+    columns = key.shape[2]
+    if key.shape[1] != heads or key.shape[3] != width:
         raise UncoveredError("queries and keys of different heads or widths")
     sides = {"query": (query, scale), "key": (key, 1.0)}
     read = {side: _one_layer(weaver, _by_unit(x)) for side, (x, _) in sides.items()}
@@ -105,10 +105,10 @@ def compared(
 
 def mixed(weaver: Weaver, heads: Elements, value: Elements) -> Elements:
     """What heads (batch, heads, rows, columns) make of values (batch, heads, columns, width)."""
-    count, rows, columns = heads.index.shape[1:]
-    if value.index.shape[1:3] != (count, columns):
+    count, rows, columns = heads.shape[1:]
+    if value.shape[1:3] != (count, columns):
         raise UncoveredError("values of other heads or places than what mixes them")
-    width = value.index.shape[3]
+    width = value.shape[3]
     scores, by_head = _one_layer(weaver, heads)
     _fold_scale(weaver, scores)
     _see_earlier(weaver, scores)
@@ -170,10 +170,10 @@ def _renamed(links: AnyArray, onward: Links) -> AnyArray:
 
 def _with_heads(x: Elements) -> Elements:
     """(batch, heads, places, width), one head where there is no axis of them."""
-    if x.index.ndim == 3:
+    if x.ndim == 3:
         raise UncoveredError("attention without an axis of heads")
-    if x.index.ndim != 4:
-        raise UncoveredError(f"attention of tensors of {x.index.ndim} axes")
+    if x.ndim != 4:
+        raise UncoveredError(f"attention of tensors of {x.ndim} axes")
     return x
 
 

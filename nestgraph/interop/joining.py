@@ -53,14 +53,14 @@ def _with_constants(weaver: Weaver, name: str, tensors: Parts, dim: int = 0) -> 
     if len(inner) < last - first:
         raise UncoveredError("constants are joined between elements")
     x = Elements(torch.cat([part.index for part in inner], dim), frozenset[int]().union(*(p.regions for p in inner)))
-    dim %= x.index.ndim
-    stood = weaver.ledger.arrangement(x, axes=[axis for axis in range(1, x.index.ndim) if axis != dim])
-    if x.index.ndim != 3 or dim in (0, stood.axis):
+    dim %= x.ndim
+    stood = weaver.ledger.arrangement(x, axes=[axis for axis in range(1, x.ndim) if axis != dim])
+    if x.ndim != 3 or dim in (0, stood.axis):
         raise UncoveredError("constants are joined to elements along something else than their places")
     turned = stood.inward(x)
     weaver.ledger.refs(turned)
     constants = parts[:first], parts[last:]
-    ends = [_column(each, dim, turned.index.shape[1]) for each in constants]
+    ends = [_column(each, dim, turned.shape[1]) for each in constants]
     frozen = all(weaver.is_frozen(part) or not isinstance(part, nn.Parameter) for each in constants for part in each)
     series = Series(before=ends[0].shape[1], after=ends[1].shape[1])
     grown = weaver.operated(turned, series, {"ends": np.concatenate(ends, 1)}, ("ends",) if frozen else ())

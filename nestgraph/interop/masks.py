@@ -47,7 +47,7 @@ class Mask(Foreign):
     def of(cls, shown: Elements, inverted: bool = False) -> "Mask":
         """The mask that an input is."""
         reason = "a mask is read otherwise than by attention"
-        return cls(shown.regions, reason, shown, inverted, torch.ones(shown.index.shape, dtype=torch.bool))
+        return cls(shown.regions, reason, shown, inverted, torch.ones(shown.shape, dtype=torch.bool))
 
     def check(self) -> None:
         """Some functions read it."""
@@ -186,7 +186,7 @@ def hidden(weaver: Weaver, scores: Any, mask: "Mask | Tensor") -> Any:
     if region is None or len(region.size) != 2 or not _is_bare(weaver, scores, region.layer):
         scores = weaver.placed(scores)
         region = weaver.ledger.regions[-1]
-    lets_earlier(mask, *scores.index.shape[2:])
+    lets_earlier(mask, *scores.shape[2:])
     lay(weaver, region.layer, mask)
     return weaver.output(region.layer)
 
@@ -221,7 +221,7 @@ def _spread(values: Tensor, shape: tuple[int, int, int]) -> AnyArray:
 
 def _join(weaver: Weaver, heads: str, shown: Elements, inverted: bool) -> None:
     """A layer of one map a head, of the numbers of an input, which it adds to the scores."""
-    units, rows, columns = shown.index.shape[1:]
+    units, rows, columns = shown.shape[1:]
     own = shown.index[:, 0]
     if not torch.equal(own[:, None].expand_as(shown.index), shown.index):
         raise UncoveredError("a mask that differs between heads")

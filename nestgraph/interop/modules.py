@@ -59,7 +59,7 @@ def _transposed(module: nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspo
             "dilation": module.dilation,
         }
         if output_size is not None:
-            given: Any = torch.empty(tuple(x.index.shape), device="meta")
+            given: Any = torch.empty(tuple(x.shape), device="meta")
             fields = (module.stride, module.padding, module.kernel_size, len(module.kernel_size), module.dilation)
             sweep["output_padding"] = cast(Any, module)._output_padding(given, list(output_size), *fields)
         fixed = (module.weight, module.bias, module.stride, module.padding)

@@ -95,8 +95,8 @@ class Arguments:
 
     def gathered(self, x: Elements, dtype: torch.dtype) -> Gathered:
         """What puts the tensor `x` together from the layers, which it adds to them where they are missing."""
-        shape = tuple(x.index.shape[1:])
-        whole = self._ledger.whole_region(x) if x.index.numel() else None
+        shape = tuple(x.shape[1:])
+        whole = self._ledger.whole_region(x) if x.shape.numel() else None
         if whole is not None:
             return Gathered([self._place(whole.layer)], shape, dtype, None)
         numbers = self._ledger.sample(x)

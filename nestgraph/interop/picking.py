@@ -35,7 +35,7 @@ class Picking:
 
     def tensor(self, x: Any) -> Any:
         """A tensor, picked if it has one place of each map that it has anything of; single values, a few of many."""
-        if not isinstance(x, Elements) or not x.index.numel() or (x.known and x.known[1] == x.index._version):
+        if not isinstance(x, Elements) or not x.shape.numel() or (x.known and x.known[1] == x.writes):
             return x
         try:
             numbers = self._weaver.ledger.sample(x)

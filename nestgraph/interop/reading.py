@@ -330,7 +330,7 @@ class Reading:
         """The port of what the module returns at a place."""
         x = self._picking.tensor(x)
         layer, axis = self._output_layer(x)
-        shape = tuple(x.index.shape[1:])
+        shape = tuple(x.shape[1:])
         self._weaver.drafts.mark_output(layer, place)
         draft = self._weaver.drafts.layers[layer]
         port = OutputPort(layer=layer, axis=axis, label="" if place in ("output", draft.record.label) else place)
@@ -343,15 +343,15 @@ class Reading:
         stood = ledger.arrangement(x)
         turned, axis = stood.inward(x), stood.port
         region = ledger.in_order(turned)
-        if region is not None and turned.index.ndim == 2 + len(region.size) and not self._weaver.is_input(region.layer):
+        if region is not None and turned.ndim == 2 + len(region.size) and not self._weaver.is_input(region.layer):
             return region.layer, axis
-        if x.index.ndim not in (2, 4) and not (ledger.holds(turned) and ledger.whole_region(x) is None):
+        if x.ndim not in (2, 4) and not (ledger.holds(turned) and ledger.whole_region(x) is None):
             whole = ledger.whole_region(x)
             flat = Elements(x.index.reshape(len(x.index), -1), x.regions)
             return self._output_layer(flat) if whole is None or self._weaver.is_input(whole.layer) else (whole.layer, 1)
         try:
             found = self._weaver.placed(turned)
         except UncoveredError as reason:
-            shape, axis = tuple(x.index.shape[1:]), 1
+            shape, axis = tuple(x.shape[1:]), 1
             found = self._bodies.layer(nn.Identity(), [(x, torch.float32)], shape, str(reason), 1)
         return ledger.regions[max(found.regions)].layer, axis

@@ -16,7 +16,7 @@ def reduced(function: Any) -> Handler:
     """A mean, sum or maximum over the extents of maps; a mean or sum over an axis along which units of layers stand."""
 
     def handle(weaver: Weaver, input: Elements, dim: Any = None, keepdim: bool = False, axis: Any = None) -> Elements:
-        chosen, axes = axis if dim is None else dim, input.index.ndim
+        chosen, axes = axis if dim is None else dim, input.ndim
         over = {number % axes for number in ((chosen,) if isinstance(chosen, int) else chosen or ())}
         stood = weaver.ledger.arrangement(input) if axes > 2 else None
         if stood is not None and over and not over & {0, stood.axis} and weaver.ledger.holds(stood.inward(input)):
@@ -33,7 +33,7 @@ def reduced(function: Any) -> Handler:
 
 def _pooled(weaver: Weaver, x: Elements, function: Any, over: set[int], stood: Arrangement) -> Elements:
     """Maps reduced along some axes of a tensor, which keep one place."""
-    extents = [axis for axis in range(1, x.index.ndim) if axis != stood.axis]
+    extents = [axis for axis in range(1, x.ndim) if axis != stood.axis]
     wanted = tuple(1 if axis in over else None for axis in extents)
     if stood.size != stood.places:  # in a row
         if None in wanted:
@@ -41,14 +41,14 @@ def _pooled(weaver: Weaver, x: Elements, function: Any, over: set[int], stood: A
         wanted = (1,) * len(stood.size)
     pooled = adapted(weaver, stood.inward(x), "average" if function == "sum" else function, wanted)
     if function == "sum":
-        pooled = weaver.placed(pooled, float(math.prod(x.index.shape[axis] for axis in over)))
-    left = tuple(1 if axis in over else x.index.shape[axis] for axis in extents)
-    return Arrangement(stood.axes, left, tuple(pooled.index.shape[2:])).outward(pooled)
+        pooled = weaver.placed(pooled, float(math.prod(x.shape[axis] for axis in over)))
+    left = tuple(1 if axis in over else x.shape[axis] for axis in extents)
+    return Arrangement(stood.axes, left, tuple(pooled.shape[2:])).outward(pooled)
 
 
 def _added(weaver: Weaver, x: Elements, axis: int, function: Any) -> Elements:
     """The sum or average along an axis, of tensors that were stacked, say."""
-    count = x.index.shape[axis]
+    count = x.shape[axis]
     if not 0 < count <= MOST_TERMS:
         raise UncoveredError(f"a reduction over an axis of {count}")
     terms = [Elements(part, x.regions) for part in x.index.unbind(axis)]

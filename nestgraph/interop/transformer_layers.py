@@ -56,7 +56,7 @@ def both(mask: Any, padding: Any, query: Elements, heads: int) -> Mask | Tensor 
         return found
     if not isinstance(padding, Mask):
         raise UncoveredError("attention under masks of other kinds")
-    rows = query.index.shape[1]
+    rows = query.shape[1]
     shown = padding.negative.moved(lambda tensor: tensor[:, None, None].expand(-1, heads, rows, -1))
     if found is None:
         return shown
@@ -80,7 +80,7 @@ def _attended(
     for letter, x, weight, bias in zip("qkv", (query, key, value), weights, biases, strict=True):
         weaver.name = f"{stem}_{letter}"
         found = weaver.linear(x, weight, bias)
-        split: Tensor = found.index.view(*found.index.shape[:2], heads, each)
+        split: Tensor = found.index.view(*found.shape[:2], heads, each)
         sides.append(Elements(split.transpose(1, 2), found.regions))
     weaver.name = f"{stem}_heads"
     mixed = scaled_dot_product_attention(weaver, *sides, attn_mask=mask, dropout_p=module.dropout)

@@ -103,7 +103,7 @@ def _whole_layers(
     for x in tensors:
         turned = stood.inward(x)
         region = ledger.in_order(turned)
-        if region is None or tuple(turned.index.shape[1:]) != (region.units, *region.size):
+        if region is None or tuple(turned.shape[1:]) != (region.units, *region.size):
             return None
         found.append((region.layer, (region.units, *region.size)))
     return found if len({form[0] for _, form in found}) == 1 else None

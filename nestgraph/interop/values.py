@@ -94,5 +94,4 @@ def written(target: Any, result: Any) -> Any:
     """The result of a node that works in place on `target`, seen by whatever shares memory with it."""
     if not isinstance(target, Elements) or not isinstance(result, Elements) or result is target:
         return result
-    target.index.copy_(result.index)
-    return Elements(target.index, target.regions | result.regions)
+    return target.overwritten(result)

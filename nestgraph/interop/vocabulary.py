@@ -60,9 +60,9 @@ def convolution(
 
 def _spanned(weaver: Weaver, x: Elements, kernel: tuple[int, ...], padding: tuple[int, ...]) -> int | None:
     """The axis of (batch, 1, *size) along which units stand that kernels take all together, as those of words."""
-    if len(kernel) < 2 or x.index.ndim != 2 + len(kernel) or x.index.shape[1] != 1 or weaver.of_units(x):
+    if len(kernel) < 2 or x.ndim != 2 + len(kernel) or x.shape[1] != 1 or weaver.of_units(x):
         return None
-    whole = [(pad, extent) == (0, span) for pad, extent, span in zip(padding, kernel, x.index.shape[2:], strict=True)]
+    whole = [(pad, extent) == (0, span) for pad, extent, span in zip(padding, kernel, x.shape[2:], strict=True)]
     return next((axis for axis, spans in enumerate(whole, 2) if spans and weaver.of_units(_upright(x, axis))), None)
 
 

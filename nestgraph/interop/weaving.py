@@ -110,7 +110,7 @@ class Weaver:
         self, x: Elements, weight: Tensor, bias: Tensor | None, active: Tensor | None, frozen: bool
     ) -> Elements:
         """Maps that read units, which stand along the last axis, place by place: a convolution by kernels of one."""
-        stood = self.ledger.arrangement(x, axes=(x.index.ndim - 1,))
+        stood = self.ledger.arrangement(x, axes=(x.ndim - 1,))
         axes = len(stood.size)
         kernel = (*weight.shape, *[1] * axes)
         sweep = {"stride": (1,) * axes, "padding": (0,) * axes, "dilation": (1,) * axes}
@@ -140,7 +140,7 @@ class Weaver:
 
         The kernels sweep as the fields of a `Swept` of these names say.
         """
-        if x.index.ndim != weight.ndim or weight.ndim > 2 + MAX_EXTENTS:
+        if x.ndim != weight.ndim or weight.ndim > 2 + MAX_EXTENTS:
             raise UncoveredError("a convolution over something else than (batch, maps, and an axis for each extent)")
         out, kernel, frozen = len(weight), tuple(weight.shape[2:]), frozen or self.is_frozen(weight)
         refs = self.ledger.refs(x)
@@ -151,7 +151,7 @@ class Weaver:
         if single or not refs.distinct or (1 < groups < len(refs.units) and self.ledger.in_order(x) is None):
             x = self.placed(x)
             refs = self.ledger.refs(x)
-        size = swept_size(tuple(x.index.shape[2:]), kernel, **sweep)
+        size = swept_size(tuple(x.shape[2:]), kernel, **sweep)
         name = self.layer(out, size, _optional(bias), frozen=self._frozen_bias(bias))
         record = {"target": name, "kernel": kernel, "frozen": frozen, **sweep}
         kept = self._active(weight, active)
@@ -184,7 +184,7 @@ class Weaver:
         flat = Elements(x.index.flatten(1), x.regions)
         kept = None if active is None else active.flatten(1)
         found = self.linear(flat, weight.flatten(1), bias, kept, frozen)
-        return Elements(found.index.reshape(*found.index.shape, *[1] * (weight.ndim - 2)), found.regions)
+        return Elements(found.index.reshape(*found.shape, *[1] * (weight.ndim - 2)), found.regions)
 
     # -- one to one ----------------------------------------------------------------------------------
 
@@ -243,10 +243,10 @@ class Weaver:
         """Each unit of `values` times its factor: a map, or one value that goes for the whole map."""
         stood = self.ledger.arrangement(values, factors, split=True)
         values, factors = stood.inward(values), stood.inward(factors)
-        shape = values.index.shape
-        if factors.index.ndim == len(shape) and factors.index.shape[1] == 1:  # one for all units
-            factors = Elements(factors.index.expand(-1, shape[1], *factors.index.shape[2:]), factors.regions)
-        if factors.index.shape not in (shape, (*shape[:2], *[1] * (len(shape) - 2))):
+        shape = values.shape
+        if factors.ndim == len(shape) and factors.shape[1] == 1:  # one for all units
+            factors = Elements(factors.index.expand(-1, shape[1], *factors.shape[2:]), factors.regions)
+        if factors.shape not in (shape, (*shape[:2], *[1] * (len(shape) - 2))):
             raise UncoveredError("a product of tensors whose units do not pair up")
         name = self._sum([values])
         self._link(values, name)
@@ -255,12 +255,12 @@ class Weaver:
 
     def _spread(self, terms: Sequence[Elements]) -> Sequence[Elements]:
         """Terms of the shape that all have together."""
-        shape = together(*(term.index.shape for term in terms))
-        return [term if term.index.shape == shape else self._spread_out(term, shape[1:]) for term in terms]
+        shape = together(*(term.shape for term in terms))
+        return [term if term.shape == shape else self._spread_out(term, shape[1:]) for term in terms]
 
     def _spread_out(self, x: Elements, shape: tuple[int, ...]) -> Elements:
         """(batch, units, *size) of one unit, or one place along some axes, for all that a shape has."""
-        x = Elements(x.index.expand(-1, shape[0], *x.index.shape[2:]), x.regions)
+        x = Elements(x.index.expand(-1, shape[0], *x.shape[2:]), x.regions)
         if self.shape(x) == shape:
             return x
         return self.operated(self.placed(x), Upsampling(mode="nearest", size=shape[1:]))
@@ -320,9 +320,9 @@ class Weaver:
         given = {name: np.broadcast_to(values, shapes[name]).copy() for name, values in brought}
         self.drafts.append(region.layer, operation, given, frozen)
         grown = self.output(region.layer)
-        single = x.index[0, 0].numel() == grown.index[0, 0].numel() == 1
-        if single and grown.index.ndim != x.index.ndim:  # single values keep the axes that they came with
-            return Elements(grown.index.view(*grown.index.shape[:2], *[1] * (x.index.ndim - 2)), grown.regions)
+        single = x.shape[2:].numel() == grown.shape[2:].numel() == 1
+        if single and grown.ndim != x.ndim:  # single values keep the axes that they came with
+            return Elements(grown.index.view(*grown.shape[:2], *[1] * (x.ndim - 2)), grown.regions)
         return grown
 
     def pointwise(
@@ -340,10 +340,10 @@ class Weaver:
         return self.operated(x, operation, columns, frozen)
 
     def _rearranged(self, x: Elements, operation: Operation, *brought: Any) -> Elements:
-        whole = self.ledger.whole_region(x) if x.index.numel() else None
+        whole = self.ledger.whole_region(x) if x.shape.numel() else None
         if whole is not None:
             grown = self.operated(self.ledger.whole(self.ledger.regions.index(whole)), operation, *brought)
-            return Elements(grown.index.view(x.index.shape), grown.regions)
+            return Elements(grown.index.view(x.shape), grown.regions)
         regions, places = self.ledger.found(self.ledger.sample(x))
         moved, grown = np.zeros(regions.shape, np.int64), set[int]()
         for number in np.unique(regions).tolist():
@@ -358,21 +358,21 @@ class Weaver:
         Raises:
             UncoveredError: `x` is no (batch, maps, *size).
         """
-        if not 3 <= x.index.ndim <= 2 + MAX_EXTENTS:
+        if not 3 <= x.ndim <= 2 + MAX_EXTENTS:
             raise UncoveredError("a spatial operation over something else than (batch, maps, and one to three axes)")
-        return tuple(x.index.shape[2:])
+        return tuple(x.shape[2:])
 
     def inward(self, x: Elements) -> tuple[Elements, Callable[[Elements], Elements]]:
         """`x`, whose units stand along its last axis, as (batch, units, *size), and what turns such a tensor back.
 
         Units may stand along another axis as well, before the last one, as heads do.
         """
-        stood = self.ledger.arrangement(x, axes=(x.index.ndim - 1,), split=True)
+        stood = self.ledger.arrangement(x, axes=(x.ndim - 1,), split=True)
         return stood.inward(x), stood.outward
 
     def shape(self, x: Elements) -> tuple[int, ...]:
         """The axes of `x` but that of samples: (units, *size)."""
-        return tuple(x.index.shape[1:])
+        return tuple(x.shape[1:])
 
     def of_units(self, x: Elements) -> bool:
         """Whether each channel of maps `x` is a unit of a layer."""
@@ -380,7 +380,7 @@ class Weaver:
             self.ledger.refs(x)
         except UncoveredError:
             return False
-        return 3 <= x.index.ndim <= 2 + MAX_EXTENTS
+        return 3 <= x.ndim <= 2 + MAX_EXTENTS
 
     def _may_gain(self, x: Elements, layer: str, operation: Operation) -> bool:
         draft = self.drafts.layers[layer]
