@@ -20,6 +20,7 @@ COMPUTING = (
         "tests/loop",
         "tests/interop",
         "tests/graph",
+        "tests/chip",
         "tests/reporting",
     ),
     *("tests/integrations", "tests/recipes", "tests/runs", "tests/studies", "tests/tasks", "tests/test_moved.py"),

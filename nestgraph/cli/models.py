@@ -19,7 +19,7 @@ IMPORT_EXAMPLE = "nestgraph import models:lenet --weights lenet.safetensors --in
 EXPORT_EXAMPLE = "nestgraph export net.json net.onnx"
 MODEL = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 SHAPE = re.compile(r"[1-9][0-9]{0,8}(,[1-9][0-9]{0,8})*")
-EXPORTED = (".onnx", ".py", ".safetensors")
+EXPORTED = (".onnx", ".py", ".safetensors", ".c")
 
 Names = Annotated[str | None, typer.Option(metavar="A,B,...", help="Of an edge list, in their order.")]
 
@@ -142,7 +142,7 @@ def _arguments(texts: list[str]) -> dict[str, Any]:
 def export_model(
     snapshot: Snapshot,
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Where to: .onnx, .py or .safetensors; any with --format.")
+        Path, typer.Argument(metavar="FILE", help="Where to: .onnx, .py, .safetensors or .c; any with --format.")
     ],
     form: Annotated[
         Literal["model-explorer", "graphml", "node-link"] | None,
@@ -159,8 +159,9 @@ def export_model(
 ) -> None:
     """Write a network in a form that runs without nestgraph.
 
-    The form follows the name: an ONNX model, Python source with its weights beside it, or the weights alone. What does
-    nothing is left out, and nothing is kept whose outputs are not those of the network.
+    The form follows the name: an ONNX model, Python source with its weights beside it, the weights alone, or C for
+    small chips with its header. What does nothing is left out, and nothing is kept whose outputs are not those of the
+    network.
 
     Where the columns of a table go with the network, as `nestgraph predict` finds them, ONNX and Python take raw rows.
 
@@ -183,6 +184,11 @@ def export_model(
     if prepared and columns is not None:
         raise typer.BadParameter("expected no --columns with it, got some", param_hint="--prepared")
     network = ng.load(snapshot)
+    if file.suffix.lower() == ".c":
+        if columns is not None:
+            raise typer.BadParameter("expected it with .onnx or .py, got .c", param_hint="--columns")
+        _export_c(network, snapshot, file, overwrite, as_json)
+        return
     from nestgraph.data.tables.table import listed
     from nestgraph.interop.export import export
     from nestgraph.runs.columns import columns_beside, read_columns
@@ -199,4 +205,17 @@ def export_model(
         words.append(f"takes raw rows: {listed(names)}")
     content = {"files": files, "bytes": written.bytes, "difference": written.difference, "columns": names}
     facts(content, "\n".join((*files, *words)), as_json)
+    suggest("summary", snapshot)
+
+
+def _export_c(network: "Network", snapshot: Path, file: Path, overwrite: bool, as_json: bool) -> None:
+    """Write C, which needs no torch."""
+    from nestgraph.chip.writing import export_c
+
+    found = export_c(network, file, overwrite=overwrite)
+    files = [str(path) for path in found.paths]
+    tried = f"built by {found.compiled}" if found.compiled else "not built, as no C compiler was found"
+    words = f"{found.bytes:,} bytes, {tried}, outputs differ by {found.difference:.1e}"
+    content = {"files": files, "bytes": found.bytes, "difference": found.difference, "compiled": found.compiled}
+    facts(content, "\n".join((*files, words)), as_json)
     suggest("summary", snapshot)

@@ -15,6 +15,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from nestgraph.chip.writing import OnChip, export_c
 from nestgraph.data.tables.preparation import Preparation
 from nestgraph.errors import ExportError, SnapshotError
 from nestgraph.graph import Network
@@ -32,9 +33,14 @@ from nestgraph.snapshot.disk import PathLike, shown
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.arrays import AnyArray
 
-Format = Literal["onnx", "python", "safetensors"]
+Format = Literal["onnx", "python", "safetensors", "c"]
 Form = Literal["compact", "masked"]
-SUFFIXES: Mapping[str, Format] = {".onnx": "onnx", ".py": "python", ".safetensors": "safetensors"}
+SUFFIXES: Mapping[str, Format] = {
+    ".onnx": "onnx",
+    ".py": "python",
+    ".safetensors": "safetensors",
+    ".c": "c",
+}
 
 WRITTEN_BY = {"written_by": "nestgraph"}
 MARKS: Mapping[Format, bytes] = {
@@ -53,11 +59,13 @@ class Exported:
         paths: the files; of Python the source and the weights.
         bytes: of all files.
         difference: the largest from the network's own outputs, relative to the largest output.
+        chip: of C, what was written.
     """
 
     paths: tuple[Path, ...]
     bytes: int
     difference: float
+    chip: OnChip | None = None
 
 
 @checked(ExportError)
@@ -76,7 +84,8 @@ def export(
 
     `onnx` is a model with a free batch axis. `python` is a source file and, under the same name, its weights as
     safetensors; its `load()` gives the module. `safetensors` holds the state of the module that `compact` gives, or
-    `lower` with `form="masked"`. What fails leaves no file behind and what was there as it was.
+    `lower` with `form="masked"`. `c` is C for small chips, a source and its header (see `nestgraph.chip`): one sample
+    at a time, without dependencies. What fails leaves no file behind and what was there as it was.
 
     With `columns` ONNX and Python take the raw rows of a table and tell what `predict` tells: the model has an input
     for each column, and the source a function `predict(network, rows)`.
@@ -84,8 +93,8 @@ def export(
     Args:
         network: what to write.
         path: the file; its suffix says which format, where none is given.
-        format: one of `onnx`, `python` and `safetensors`.
-        form: which module: ONNX and Python take the compact one.
+        format: one of `onnx`, `python`, `safetensors` and `c`.
+        form: which module: ONNX, Python and C take the compact one.
         batch: how many samples at a time the module is made for; any number will do (see `compact`).
         inputs: real samples to compare outputs on, beside random ones: an array; of several inputs a tuple by position
             or a mapping by input layer.
@@ -104,6 +113,11 @@ def export(
         raise ExportError(
             f"{shown(path)}: expected form 'compact', or 'masked' for safetensors, got {str(form)[:40]!r}"
         )
+    if chosen == "c":
+        if columns is not None or rows is not None:
+            raise ExportError(f"{shown(path)}: expected .onnx or .py with columns, got C, which takes prepared numbers")
+        found = export_c(network, target, inputs, overwrite)
+        return Exported(found.paths, found.bytes, found.difference, found)
     prepared = _columns(network, shown(path), chosen, columns, inputs, rows)
     marks = _marks(target, chosen)
     try:
@@ -153,6 +167,8 @@ def _target(path: PathLike, chosen: Format | None) -> tuple[Path, Format]:
         known = f"a file of {', '.join(SUFFIXES)} or format= one of {', '.join(SUFFIXES.values())}"
         got = repr(str(chosen or target.suffix)[:40])
         raise ExportError(f"{shown(path)}: expected {known}, got {got}: for torch.export there is exported_program")
+    if found == "c" and target.suffix != ".c":
+        raise ExportError(f"{shown(path)}: expected C in a file of .c, got {target.suffix[:40]!r}")
     if found == "python" and target.suffix != ".py":
         raise ExportError(f"{shown(path)}: expected Python source in a file of .py, got {target.suffix[:40]!r}")
     return target, found

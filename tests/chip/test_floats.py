@@ -1,0 +1,103 @@
+"""C of floats gives what the network gives, without a warning or an error of memory."""
+
+import subprocess
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from nestgraph.chip.building import outputs_of
+from nestgraph.chip.scheduling import scheduled
+from nestgraph.chip.text import written
+from nestgraph.graph.reference import forward
+from nestgraph.seeds import mlp
+from nestgraph.snapshot import load
+from nestgraph.spec import Activation, Dense, Layer
+from nestgraph.spec.operations import ActivationFunction
+from tests.chip.trying import ARM, AVR, GCC, STRICT, SUPPORTED, check_floats, missing
+from tests.edits.test_mixing import OPTIONS
+from tests.lowering.test_compact import built
+from tests.strategies.networks import drawn, pool
+
+RESULTS = Path(__file__).parents[2] / "docs" / "results"
+
+
+@missing("gcc")
+@pytest.mark.parametrize("family", SUPPORTED)
+def test_one_of_each_family(family):
+    check_floats(pool(family)[5])
+
+
+@missing("gcc")
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@settings(max_examples=500, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@given(drawn(SUPPORTED))
+def test_five_hundred_networks(network):
+    check_floats(network)
+
+
+@missing("gcc")
+def test_every_function():
+    """Each of its own unit: what is no number for some numbers gets those for which it is one."""
+    functions = [Activation(function=name, **OPTIONS.get(name, {})) for name in get_args(ActivationFunction)]
+    more = [{"function": "clamp", "high": 0.3}, {"function": "softplus", "sharpness": 2.0, "high": 1.0}]
+    more += [{"function": "logit", "low": 0.1}, {"function": "softplus", "sharpness": 0.5}]
+    functions += [Activation(**fields) for fields in more]
+    layers = [Layer(name="x", kind="input", features=1)]
+    layers += [Layer(name=f"y{n}", kind="neurons", operations=(each,), output=True) for n, each in enumerate(functions)]
+    projections = [Dense(source="x", target=layer.name) for layer in layers[1:]]
+    arrays = {projection.name: np.ones((1, 1)) for projection in projections}
+    network = built(tuple(layers), tuple(projections), arrays, {layer.name: 1 for layer in layers})
+    program = scheduled(network)
+    text = written(network, program, "net")
+    samples = np.float32([[-3.5], [-0.6], [0.0], [0.3], [0.9], [1.0], [2.5], [7.0]])
+    got = outputs_of(text, program, [samples], GCC, ("-std=c99", *STRICT))
+    with np.errstate(all="ignore"):
+        exact = forward(network, samples)
+    for port, values in zip(network.outputs, got, strict=True):
+        wanted = exact[port.layer]
+        known = np.isfinite(wanted)
+        np.testing.assert_allclose(values[known], wanted[known], rtol=2e-6, atol=2e-6, err_msg=port.layer)
+
+
+@missing("gcc")
+@pytest.mark.parametrize("name", ["lenet-5", "lenet-5-compact", "lenet-300-100-compact"])
+def test_committed_networks(name):
+    """lenet-5 computes its kernels where its areas are, and nowhere else."""
+    assert check_floats(load(RESULTS / f"{name}.json"), ("-O1", *STRICT))
+
+
+@missing("g++")
+def test_it_is_also_cxx():
+    check_floats(pool("heads")[3], ("-xc++", "-std=c++11", *STRICT), by="g++")
+    check_floats(pool("conv")[3], ("-xc++", "-std=c++11", *STRICT), by="g++")
+
+
+def compiled(network, compiler, options, tmp_path):
+    text = written(network, scheduled(network), "net")
+    (tmp_path / "net.c").write_text(text.source)
+    (tmp_path / "net.h").write_text(text.header)
+    command = [compiler, *options, *STRICT, "-c", "net.c", "-o", "net.o"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return tmp_path / "net.o"
+
+
+@missing("avr-gcc")
+def test_on_avr_arrays_stay_in_flash(tmp_path):
+    network = mlp((8, 6, 3), seed=0)
+    found = compiled(network, AVR, ("-mmcu=atmega328p", "-Os"), tmp_path)
+    said = subprocess.run(["avr-size", "-A", found], capture_output=True, text=True, check=True).stdout
+    sizes = {line.split()[0]: int(line.split()[1]) for line in said.splitlines() if line.startswith(".")}
+    assert sizes.get(".data", 0) == 0
+    assert sizes.get(".rodata", 0) == 0
+    assert sizes[".bss"] == 6 * 4
+
+
+@missing("arm-none-eabi-gcc")
+@pytest.mark.parametrize("family", ["conv", "heads"])
+def test_for_arm_without_a_warning(family, tmp_path):
+    compiled(pool(family)[7], ARM, ("-mcpu=cortex-m4", "-Os", "-std=c99"), tmp_path)
