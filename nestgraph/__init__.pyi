@@ -56,8 +56,8 @@ from .snapshot import load as load
 from .snapshot import read_journal as read_journal
 from .snapshot import replay as replay
 from .snapshot import save as save
+from .studies.running import run_sweep as run_sweep
 from .studies.sweep import load_sweep as load_sweep
-from .studies.sweep import run_sweep as run_sweep
 from .tasks.custom import task as task
 
 __all__ = [

@@ -134,7 +134,7 @@ CALLS = {
     ("util", "spec_from_file_location"),
 }
 NAMED = {
-    "nestgraph.cli.plugins": ["util.spec_from_file_location"],  # the file that the command line names
+    "nestgraph.recipes.plugins": ["util.spec_from_file_location"],  # the file that the command line names
     "nestgraph.spec.kinds": ["entry_points", "entry_points"],  # what installed packages offer, by name
     "nestgraph.interop.loading": ["pkgutil.resolve_name"],  # the callable that the command line names
     "nestgraph.interop.export": ["runpy.run_path"],  # the source that was written a moment ago, tried out

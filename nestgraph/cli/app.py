@@ -22,9 +22,10 @@ from nestgraph.cli.options import (
     View,
     check_picture,
 )
-from nestgraph.cli.output import INTERRUPTED, NO, SETTINGS, answer, complain, facts, say, suggest, table, tell_notes
+from nestgraph.cli.output import NO, SETTINGS, answer, facts, say, suggest, table, tell_notes
 from nestgraph.cli.reports import REPORT_EXAMPLE, chosen_trackers, observed, write_report
 from nestgraph.cli.runs import RESUME_EXAMPLE, interrupted, resume_run, tell
+from nestgraph.cli.sweeping import SWEEP_EXAMPLE, run_study
 from nestgraph.cli.tables import DATA_EXAMPLE, PREDICT_EXAMPLE, predict_rows, show_data
 from nestgraph.cli.verbs import Verb, Verbs
 
@@ -101,8 +102,8 @@ def synthesize(
     folder = out
     try:
         import nestgraph as ng
-        from nestgraph.cli.plugins import load_plugins
         from nestgraph.cli.progress import RunProgress
+        from nestgraph.recipes.plugins import load_plugins
 
         load_plugins(plugin)
         plan, trackers = ng.load_recipe(recipe), chosen_trackers(tracker, tensorboard)
@@ -123,39 +124,7 @@ app.command("resume", cls=Verb, epilog=RESUME_EXAMPLE)(resume_run)
 app.command("report", cls=Verb, epilog=REPORT_EXAMPLE)(write_report)
 
 
-@app.command(cls=Verb, epilog="nestgraph sweep seed-width --seeds 3 --out runs/seed-width")
-def sweep(
-    study: Annotated[str, typer.Argument(metavar="SWEEP", help="A sweep's name, or a .toml or .json file.")],
-    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where to; runs/NAME by default.")] = None,
-    seeds: Annotated[
-        int | None, typer.Option(min=1, max=100, metavar="N", help="How many seeds; those of the sweep by default.")
-    ] = None,
-    device: Device = "cpu",
-    plugin: Plugins = None,
-    as_json: Json = False,
-) -> None:
-    """Run the variations of a recipe and compare them.
-
-    Sweeps inside the package: areas, birth, grow-and-prune, policies, recalibration, seed-width, shift. Each run gets a
-    folder VARIATION/seed-N in OUT. Those that are finished are not run again, so the same command goes on with a sweep
-    that was interrupted. The table shows medians over the seeds.
-    """
-    from nestgraph.cli.plugins import load_plugins
-    from nestgraph.cli.progress import RunProgress
-    from nestgraph.cli.results import sweep_rows
-    from nestgraph.studies.sweep import load_sweep, run_sweep
-
-    load_plugins(plugin)
-    plan = load_sweep(study)
-    plan = plan if seeds is None else plan.with_seeds(seeds)
-    folder = out or Path("runs") / plan.name
-    try:
-        content = run_sweep(plan, folder, RunProgress, device)
-    except KeyboardInterrupt as error:
-        complain(f"interrupted: runs in {folder} are kept, and the same command goes on from there")
-        raise typer.Exit(getattr(error, "exit_code", INTERRUPTED)) from None
-    facts(content.model_dump(mode="json"), table(sweep_rows(content)), as_json)
-    suggest("summary", folder / content.rows[0].variation / f"seed-{plan.seeds[0]}" / "final.json")
+app.command("sweep", cls=Verb, epilog=SWEEP_EXAMPLE)(run_study)
 
 
 @app.command(cls=Verb, epilog="nestgraph results runs/lenet-5 runs/areas --docs docs")

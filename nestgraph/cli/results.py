@@ -63,8 +63,9 @@ def _median(scores: "Sequence[Mapping[str, float]]", aim: Metric) -> float | Non
 
 def sweep_rows(content: "SweepTable") -> Rows:
     """A row of medians for each variation of a sweep."""
-    count = len(content.rows[0].seeds)
-    title = f"{content.sweep} (median of {count} seeds)" if count > 1 else content.sweep
+    counts = sorted({len(row.seeds) for row in content.rows})
+    seeds = " to ".join(map(str, (counts[0], counts[-1])[: len(counts)]))
+    title = f"{content.sweep} (median of {seeds} seeds)" if counts[-1] > 1 else content.sweep
     aim = content.aim.metric
     rows: Rows = [(title, "grown", "final", "FLOPs", "active FLOPs", *_splits(aim), "edits", "growth s", "total s")]
     for row in content.rows:

@@ -35,9 +35,9 @@ def resume_run(
     without --allow-changes, whatever changes the last digits of numbers.
     """
     try:
-        from nestgraph.cli.plugins import load_plugins
         from nestgraph.cli.progress import RunProgress
         from nestgraph.loop.resuming import resume
+        from nestgraph.recipes.plugins import load_plugins
 
         load_plugins(plugin)
         progress, trackers = RunProgress(run.name), chosen_trackers(tracker, tensorboard)

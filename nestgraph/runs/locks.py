@@ -2,12 +2,36 @@
 
 import os
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from nestgraph.errors import SnapshotError
 from nestgraph.runs.run_files import LOCK
 from nestgraph.snapshot.disk import NO_FOLLOW, NO_WAIT, check_plain, reported, shown
+
+Given = TypeVar("Given")
+
+
+class HeldError(SnapshotError):
+    """A folder that another writer holds."""
+
+
+def patiently(function: Callable[[], Given], seconds: float) -> Given:
+    """What a function gives that takes a lock, tried again for some seconds while another writer has it.
+
+    Raises:
+        HeldError: that one had it all the time.
+    """
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            return function()
+        except HeldError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.2)
 
 
 class Lock:
@@ -30,7 +54,8 @@ class Lock:
         """Take the lock.
 
         Raises:
-            SnapshotError: another writer has it, a file that is no lock has its name, or the folder cannot be written.
+            HeldError: another writer has it.
+            SnapshotError: a file that is no lock has its name, or the folder cannot be written.
         """
         with reported(self._folder, "written"):
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -63,8 +88,8 @@ class Lock:
         except BlockingIOError:
             writer = os.read(descriptor, 20).decode("ascii", "replace")
             os.close(descriptor)
-            raise SnapshotError(
-                f"{shown(self._folder)}: expected no other writer of this run, got process {writer or 'unknown'}: "
+            raise HeldError(
+                f"{shown(self._folder)}: expected no other writer here, got process {writer or 'unknown'}: "
                 "wait for it or end it"
             ) from None
         if _same(descriptor, self._path):

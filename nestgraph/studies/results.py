@@ -199,7 +199,7 @@ def _environment_words(run: Run) -> str:
 
 def _sweep_parts(table: SweepTable) -> Iterator[str]:
     common = f" All with {_settings(table.set)}." if table.set else ""
-    seeds = ", ".join(str(each.seed) for each in table.rows[0].seeds)
+    seeds = ", ".join(str(seed) for seed in dict.fromkeys(each.seed for row in table.rows for each in row.seeds))
     source = f"Recipe `{table.recipe}`, seeds {seeds}.{common} Data: [{FOLDER}/sweep-{table.sweep}.json]"
     yield f"### {table.sweep}\n\n{_escaped(table.description)}".rstrip()
     yield f"{source}({FOLDER}/sweep-{table.sweep}.json)."
@@ -208,6 +208,9 @@ def _sweep_parts(table: SweepTable) -> Iterator[str]:
     test = "test error" if aim.name == "accuracy" else f"test {aim.words}"
     heads = (*names, "validation", test, "growth", "total")
     yield _table([heads, *(_sweep_row(row, aim) for row in table.rows)])
+    if table.missing:
+        runs = ", ".join(f"{each.variation} seed {each.seed} ({_escaped(each.why)})" for each in table.missing)
+        yield f"Not finished, and in no median: {runs}."
 
 
 def _sweep_row(row: SweepRow, aim: Metric) -> tuple[str, ...]:

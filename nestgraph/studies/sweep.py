@@ -1,40 +1,25 @@
-"""Sweeps: studies as data. One recipe, variations of it, and several seeds of each.
-
-Each (variation, seed) is an ordinary run in FOLDER/VARIATION/seed-N, so a sweep that was interrupted goes on where it
-was; sweep.json closes it.
-"""
+"""Sweeps: studies as data. One recipe, variations of it, and several seeds of each."""
 
 import json
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from importlib import resources
 from itertools import count, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self, cast
+from typing import Annotated, Any, Self, cast
 
 from pydantic import Field, JsonValue, StringConstraints, TypeAdapter, ValidationError, model_validator
 
 from nestgraph.errors import RecipeError, SnapshotError
-from nestgraph.recipes.naming import check_names, names_projections
 from nestgraph.recipes.recipe import RECIPE, Recipe, Slug, load_recipe, recipe_names
-from nestgraph.runs.run import Run
-from nestgraph.snapshot import check_own, options_json, problems_of, read_options, write_own
+from nestgraph.snapshot import options_json, problems_of, read_options
 from nestgraph.snapshot.disk import PathLike
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.limits import MAX_WHOLE
 from nestgraph.spec.record import Record, Text
-from nestgraph.studies.jobs import Engine as JobEngine
-from nestgraph.studies.jobs import Job, do
-from nestgraph.studies.sweep_table import SWEEP_MARK, Settings, SweepRow, SweepTable
-
-if TYPE_CHECKING:
-    from nestgraph.loop.engine import Watcher
+from nestgraph.studies.sweep_table import Settings
 
 _FOLDER = resources.files("nestgraph.studies").joinpath("sweeps")
 OneSeed = Annotated[int, Field(ge=0, lt=MAX_WHOLE)]
-Watch = Callable[[str], "AbstractContextManager[Watcher]"]
-"""Gives what watches one run, by the run's title."""
 
 
 class Variation(Record):
@@ -180,84 +165,3 @@ def _parsed(text: str, path: Path) -> Sweep:
     except ValueError as error:
         raise RecipeError(f"{path}: {error}") from None
     return sweep
-
-
-@checked(RecipeError)
-def run_sweep(
-    sweep: Sweep, folder: PathLike, watch: Watch | None = None, device: str = "cpu", engine: JobEngine | None = None
-) -> SweepTable:
-    """Run what is not finished of a sweep, and write sweep.json.
-
-    Args:
-        sweep: the study.
-        folder: of its runs. Finished runs of an equal recipe count; unfinished ones are resumed.
-        watch: called with the title of each run that is not finished yet; what it returns is entered around the run,
-            and what that gives is called after each measurement.
-        device: "cpu" or "cuda".
-        engine: what does the runs instead of this process in turn: any `map` over picklable jobs, such as
-            `multiprocessing.get_context("spawn").Pool(4).map` or an executor's. Runs are the same bytes wherever they
-            are done. Nobody watches them then.
-
-    Raises:
-        RecipeError: a recipe is not valid, or both `watch` and `engine` are given, or a policy names a projection that
-            there is none of.
-        SnapshotError: the folder has a finished run of another recipe or seed, or an unfinished one that began in
-            another environment, or cannot be written.
-        DataError, StructureError, TrainingError: a run failed; see `synthesize`.
-    """
-    from nestgraph.loop.resuming import begin_or_resume  # here: it loads torch, which reading a sweep does without
-
-    if watch and engine:
-        raise RecipeError("run_sweep expected a watch or an engine, got both: an engine's runs go on elsewhere")
-    folder, recipes = Path(folder), sweep.recipes()
-    check_own(folder / "sweep.json", SWEEP_MARK)
-    goals = list(dict.fromkeys(recipe.task.goal for recipe in recipes.values()))
-    if len(goals) > 1:
-        got = " and ".join(goals)
-        raise RecipeError(f"sweep {sweep.name!r}: expected variations of one goal, to compare them, got {got}")
-    for recipe in filter(names_projections, recipes.values()):  # before any run, not when its turn comes
-        data = recipe.load(sweep.seeds[0])
-        check_names(recipe, recipe.seed_network.build(0, data, recipe.task.widths(data.facts)))
-    places = {(name, seed): folder / name / f"seed-{seed}" for name in recipes for seed in sweep.seeds}
-    runs = {(name, seed): _finished(place, recipes[name], seed) for (name, seed), place in places.items()}
-    if engine:
-        jobs = [Job.of(recipes[key[0]], places[key], key[1], device) for key, run in runs.items() if run is None]
-        for _ in engine(do, jobs):
-            pass
-        runs = {key: _finished(place, recipes[key[0]], key[1]) for key, place in places.items()}
-    for number, ((name, seed), run) in enumerate(runs.items(), 1):
-        if run is None:
-            with watch(f"{name} seed {seed} ({number} of {len(runs)})") if watch else nullcontext() as progress:
-                done = begin_or_resume(recipes[name], places[name, seed], seed, device, progress)
-            runs[name, seed] = done
-    table = _table(sweep, {key: run for key, run in runs.items() if run})
-    write_own(folder / "sweep.json", table.model_dump_json(indent=2).encode() + b"\n", SWEEP_MARK)
-    return table
-
-
-def _finished(folder: Path, recipe: Recipe, seed: int) -> Run | None:
-    """The finished run in a folder; None where there is none."""
-    if not (folder / "result.json").exists():
-        return None
-    run = Run.read(folder)
-    if run.recipe != recipe or run.result.seed != seed:
-        raise SnapshotError(
-            f"{folder}: expected a run of this variation and seed, got a finished run of another: "
-            "delete it or choose another folder"
-        )
-    return run
-
-
-def _table(sweep: Sweep, runs: Mapping[tuple[str, int], Run]) -> SweepTable:
-    rows = (
-        SweepRow.of(each.name, each.set, [runs[each.name, seed] for seed in sweep.seeds]) for each in sweep.variations
-    )
-    recipe = load_recipe(sweep.recipe).name
-    return SweepTable(
-        sweep=sweep.name,
-        description=sweep.description,
-        recipe=recipe,
-        goal=next(iter(runs.values())).result.goal,
-        set=sweep.set,
-        rows=tuple(rows),
-    )

@@ -94,10 +94,23 @@ SWEEP_MARK = b'{\n  "sweep": '
 """What the file of a table begins with, which tells it from other files."""
 
 
+class MissingRun(Record):
+    """A run that is not finished, and why, as far as whoever wrote the table knows."""
+
+    variation: Slug
+    seed: NonNegativeInt
+    why: Text
+
+
+def _none(missing: object) -> bool:
+    return not missing
+
+
 class SweepTable(Record):
     """What came of a sweep: sweep.json.
 
-    `recipe` names the recipe that was varied, `set` is what all runs set, and `goal` that of the task.
+    `recipe` names the recipe that was varied, `set` is what all runs set, and `goal` that of the task. Medians are over
+    the seeds that are finished; a variation without one has no row.
     """
 
     sweep: Slug
@@ -106,6 +119,7 @@ class SweepTable(Record):
     goal: Text = Field(default="accuracy", exclude_if=_usual)
     set: Settings
     rows: tuple[SweepRow, ...]
+    missing: tuple[MissingRun, ...] = Field(default=(), exclude_if=_none)
 
     @property
     def aim(self) -> Goal:

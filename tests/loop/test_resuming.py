@@ -258,7 +258,7 @@ def test_two_writers_of_one_run_are_refused(stopped):
     with other:
         assert other.stdout.readline() == "mine\n"
         for attempt in (lambda: resume(stopped), lambda: synthesize(SHORT, stopped, overwrite=True)):
-            with pytest.raises(SnapshotError, match=f"expected no other writer of this run, got process {other.pid}"):
+            with pytest.raises(SnapshotError, match=f"expected no other writer here, got process {other.pid}"):
                 attempt()
         other.kill()  # the lock file stays, and is nobody's
     assert (stopped / ".lock").exists()

@@ -18,7 +18,8 @@ from nestgraph.recipes.pruning_options import PruningOptions
 from nestgraph.recipes.recipe import SeedOptions, TrainingOptions, parse_recipe
 from nestgraph.seeds import cnn, mlp
 from nestgraph.spec.options import usual
-from nestgraph.studies.sweep import Sweep, Variation, run_sweep
+from nestgraph.studies.running import run_sweep
+from nestgraph.studies.sweep import Sweep, Variation
 from tests.policies.attention import over_two
 from tests.policies.evidence import evidence_for
 from tests.recipes.test_recipe import TEXT

@@ -1,8 +1,6 @@
 """Sweeps: settings reach the recipe, what is wrong is one sentence, and an interrupted sweep goes on where it was."""
 
 import json
-import multiprocessing
-import pickle
 import re
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,44 +9,21 @@ from statistics import median
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from joblib import Parallel, delayed
 
 from nestgraph.cli.results import recipe_record
 from nestgraph.errors import RecipeError, SnapshotError
 from nestgraph.policies import ConnectionGrowth, NeuronGrowth, RandomPruning
-from nestgraph.recipes.recipe import load_recipe, parse_recipe, recipe_names
-from nestgraph.runs import run_folder
+from nestgraph.recipes.recipe import load_recipe, recipe_names
 from nestgraph.runs.run import Run
 from nestgraph.snapshot import write_schemas
-from nestgraph.studies.sweep import Sweep, Variation, load_sweep, run_sweep, sweep_names, varied
+from nestgraph.studies.running import run_sweep
+from nestgraph.studies.sweep import Sweep, Variation, load_sweep, sweep_names, varied
 from nestgraph.studies.sweep_table import RunFigures, SweepTable
-from tests.cli.running import TINY, run
+from tests.cli.running import run
+from tests.studies.conftest import TEXT
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 BASE = load_recipe("lenet-300-100")
-TEXT = """
-name = "study"
-recipe = "tiny.toml"
-seeds = [4, 2]
-set = { "growth.max_edits" = 1, "pruning.max_edits" = 1 }
-
-[[variations]]
-name = "plain"
-
-[[variations]]
-name = "random"
-set = { "pruning.max_edits" = 2, "pruning.policies.0" = { kind = "random_pruning", fraction = 0.2 } }
-"""
-
-
-@pytest.fixture
-def study(tmp_path, monkeypatch):
-    """The file of a small sweep, beside the recipe that it varies; its runs draw no pictures."""
-    for picture in ("draw_stage", "draw_run"):
-        monkeypatch.setattr(run_folder, picture, lambda *_: None)
-    (tmp_path / "tiny.toml").write_text(TINY.format(edits=3))
-    (tmp_path / "study.toml").write_text(TEXT)
-    return tmp_path / "study.toml"
 
 
 def with_settings(**settings):
@@ -243,55 +218,6 @@ def test_an_interrupted_sweep_goes_on_and_its_table_is_of_its_runs(study, tmp_pa
     assert again.titles == []
     _check_that_another_recipes_run_is_kept(sweep, out)
     _check_the_command_line(study, out, table)
-
-
-def bytes_of(folder):
-    """What runs wrote that does not depend on the clock; pictures apart."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".svg"]
-    kept = [path for path in files if path.name not in ("timing.jsonl", ".lock", "manifest.json", "sweep.json")]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in kept}
-
-
-def by_joblib(function, jobs):
-    return Parallel(2)(delayed(function)(job) for job in jobs)
-
-
-def by_processes(function, jobs):
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
-        return pool.map(function, jobs)
-
-
-def test_jobs_are_plain_values_and_nobody_watches_an_engine(study, tmp_path, monkeypatch):
-    seen = []
-
-    def engine(function, jobs):
-        seen.extend(pickle.loads(pickle.dumps((function, list(jobs))))[1])
-        return iter(())
-
-    sweep = load_sweep(study)
-    with pytest.raises(RecipeError, match="expected a watch or an engine, got both"):
-        run_sweep(sweep, tmp_path / "out", Watched(), engine=map)
-    monkeypatch.setattr("nestgraph.loop.resuming.begin_or_resume", Watched(stop=0)._measured)
-    with pytest.raises(KeyboardInterrupt):
-        run_sweep(sweep, tmp_path / "out", engine=engine)  # what an engine leaves undone is done here
-    assert [(Path(job.folder).relative_to(tmp_path / "out").as_posix(), job.seed) for job in seen] == [
-        ("plain/seed-4", 4),
-        ("plain/seed-2", 2),
-        ("random/seed-4", 4),
-        ("random/seed-2", 2),
-    ]
-    assert parse_recipe(seen[2].recipe, "recipe.json") == sweep.recipes()["random"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("engine", [map, by_processes, by_joblib])
-def test_runs_are_the_same_bytes_whoever_does_them(study, tmp_path, engine):
-    sweep = load_sweep(study)
-    one, other = tmp_path / "one", tmp_path / "other"
-    tables = [run_sweep(sweep, one), run_sweep(sweep, other, engine=engine)]
-    named = [[(row.variation, [each.seed for each in row.seeds]) for row in table.rows] for table in tables]
-    assert named[0] == named[1]
-    assert bytes_of(one) == bytes_of(other)
 
 
 def _check_that_another_recipes_run_is_kept(sweep, out):
