@@ -10,11 +10,12 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from nestgraph.errors import RecipeError
 from nestgraph.spec.wording import quoted
@@ -135,7 +136,9 @@ def _end(idle: Iterable[_Worker], busy: Iterable[_Worker]) -> None:
 
 
 def _submitit(count: int, options: Options) -> Engine:
-    submitit = _package("submitit", "submitit")
+    with _package("submitit", "submitit"):
+        import submitit
+    make = cast(Any, submitit.AutoExecutor)
 
     def engine(do: Do, jobs: Iterable[Job]) -> Iterator[Outcome]:
         waiting, running = deque(jobs), list[tuple[Any, Job]]()
@@ -144,7 +147,7 @@ def _submitit(count: int, options: Options) -> Engine:
                 while waiting and len(running) < count:
                     job = waiting.popleft()
                     logs = Path(job.folder).parents[1] / "submitit"
-                    executor = submitit.AutoExecutor(folder=logs)
+                    executor = make(folder=logs)
                     executor.update_parameters(**{"timeout_min": 7 * 24 * 60, "cpus_per_task": 1, **options})
                     running.append((executor.submit(OnOneThread(do), job), job))
                 time.sleep(POLL)
@@ -161,33 +164,32 @@ def _submitit(count: int, options: Options) -> Engine:
 
 
 def _dask(count: int, options: Options) -> Engine:
-    distributed = _package("distributed", "dask")
-    here = {} if _configured() or "address" in options else {"n_workers": count, "threads_per_worker": 1}
+    with _package("distributed", "dask"):
+        import dask.config
+        import distributed
+    make, completed = cast(Any, distributed.Client), cast(Any, distributed.as_completed)
+    known = "address" in options or dask.config.get("scheduler-address", None)
+    here: dict[str, Any] = {"n_workers": count, "threads_per_worker": 1, "dashboard_address": None}
 
     def engine(do: Do, jobs: Iterable[Job]) -> Iterator[Outcome]:
-        local = {**here, "dashboard_address": None} if here else {}
-        with distributed.Client(**{**local, **options}) as client:
+        with make(**({} if known else here) | dict(options)) as client:
             submitted = {client.submit(OnOneThread(do), job, pure=False): job for job in jobs}
-            for future in distributed.as_completed(submitted):
+            for future in completed(submitted):
                 error = future.exception()
                 yield future.result() if error is None else Outcome(submitted[future], problem_of(error))
 
     return engine
 
 
-def _configured() -> bool:
-    """Whether Dask's own configuration names a scheduler."""
-    return bool(_package("dask", "dask").config.get("scheduler-address", None))
-
-
-def _package(name: str, extra: str) -> Any:
-    """A package that an engine is made of.
+@contextmanager
+def _package(name: str, extra: str) -> Generator[None]:
+    """Import a package that an engine is made of inside.
 
     Raises:
         RecipeError: it is missing.
     """
     try:
-        return __import__(name)
+        yield
     except ImportError as error:
         raise RecipeError(
             f"the engine {extra!r} expected the package {name}, got none ({error}): pip install 'nestgraph[{extra}]'"

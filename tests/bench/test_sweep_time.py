@@ -17,15 +17,15 @@ name = "plain"
 
 [[variations]]
 name = "slow"
-set = { "pruning.recovery_epochs" = 4 }
+set = { "pruning.recovery_epochs" = 40 }
 
 [[variations]]
 name = "short"
-set = { "pruning.max_edits" = 2 }
+set = { "finish_epochs" = 40 }
 
 [[variations]]
 name = "long"
-set = { "finish_epochs" = 20 }
+set = { "finish_epochs" = 80 }
 """
 
 
