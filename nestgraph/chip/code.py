@@ -12,9 +12,10 @@ from typing import Literal
 
 import numpy as np
 
+from nestgraph.chip.integers import Integers
 from nestgraph.chip.pointwise import literal
 from nestgraph.chip.program import Step, Value
-from nestgraph.chip.scales import Integers, Scale
+from nestgraph.chip.scales import Scale
 from nestgraph.spec.arrays import AnyArray
 
 Element = Literal["uint8_t", "int8_t", "uint16_t", "int16_t", "uint32_t", "int32_t", "float"]
@@ -116,6 +117,11 @@ class Code:
         """A table of whole numbers, in the smallest type that holds them where none is given."""
         array = np.asarray(values).astype(np.int64).reshape(-1)
         return self._table(array, element or smallest(array))
+
+    def sums(self, values: AnyArray) -> Table:
+        """A table of whole numbers that sums are made of, which have signs."""
+        element = smallest(values)
+        return self.whole(values, "int32_t" if element == "uint32_t" else element)
 
     def floats(self, values: AnyArray) -> Table:
         """A table of floats."""

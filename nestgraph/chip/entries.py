@@ -51,7 +51,7 @@ def encoded(term: Swept, weight: int) -> Entries:
 
 def _forms(term: Swept) -> Iterator[Entries]:
     segments = [segment for row in term.rows for segment in row]
-    if all(len(row) == 1 and row[0].area < 0 for row in term.rows):
+    if not term.segmented:
         yield from _together(segments)
     kinds: tuple[tuple[Element, int], ...] = (("uint8_t", ESCAPE), ("uint16_t", 2**16 - 1), ("uint32_t", 2**32 - 1))
     for element, longest in kinds:

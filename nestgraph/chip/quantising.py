@@ -1,10 +1,20 @@
 """From a program of floats to one of int8: scales of values by what they hold of samples, integers for sums."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from nestgraph.chip.program import Value
-from nestgraph.chip.scales import Integers, Scale
+import numpy as np
+
+from nestgraph.chip.integers import Integers, integers_of, table_of
+from nestgraph.chip.moves import Applied
+from nestgraph.chip.pointwise import Function
+from nestgraph.chip.program import Held, Program, Step, Value
+from nestgraph.chip.scales import Scale, snapped
+from nestgraph.chip.sums import Sum
+from nestgraph.spec.arrays import AnyArray
+
+TOGETHER = 64
+"""Samples that are computed at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -13,18 +23,121 @@ class Quantised:
 
     Attributes:
         scales: by name of a value.
-        integers: by name of a target, how its sum is computed.
-        wide: the names of values that a step writes as int16, for outputs alone.
-        steps: by name of those, what one of them is worth.
+        integers: by name of a target, how its sum is computed, or what stands for its functions.
+        wide: by name of values that a step writes as int16, for outputs alone, what one of these is worth.
     """
 
     scales: Mapping[str, Scale]
     integers: Mapping[str, Integers]
-    wide: frozenset[str]
-    steps: Mapping[str, float]
+    wide: Mapping[str, float]
 
     def given(self, value: Value) -> tuple[float, int]:
         """The step and zero of an output."""
         if value.name in self.wide:
-            return self.steps[value.name], 0
+            return self.wide[value.name], 0
         return self.scales[value.name].step, self.scales[value.name].zero
+
+
+Range = tuple[float, float]
+
+
+def quantised(program: Program, samples: Sequence[AnyArray]) -> Quantised:
+    """How a program computes with int8, as samples by port tell: values have the scale of the least and largest.
+
+    Values of which some are passed on as they are share a scale. Weights have one for each unit.
+    """
+    ranges, raw = _ranges(program, samples)
+    groups = _groups(program)
+    shared: dict[str, Range] = {}
+    for name, (low, high) in ranges.items():
+        before = shared.get(groups[name], (0.0, 0.0))
+        shared[groups[name]] = min(before[0], low), max(before[1], high)
+    scales = {name: Scale.over(*shared[groups[name]]) for name in ranges}
+    read = {source.name for step in program.steps for source in step.sources}
+    wide: dict[str, float] = {}
+    integers: dict[str, Integers] = {}
+    for step in program.steps:
+        name = step.target.name
+        if isinstance(step, Sum):
+            between = Scale.over(*raw[name])
+            alone = name not in read and any(value.name == name for _, value in program.outputs)
+            found = integers_of(step, scales, between, max(map(abs, ranges[name])) if alone else None)
+            integers[name] = found
+            if found.wide is not None:
+                wide[name] = found.wide
+        elif isinstance(step, Applied) and all(isinstance(function, Function) for function in step.functions):
+            integers[name] = table_of(step.functions, scales[step.source.name], scales[name])
+    return Quantised({name: scale for name, scale in scales.items() if name not in wide}, integers, wide)
+
+
+def _ranges(program: Program, samples: Sequence[AnyArray]) -> tuple[dict[str, Range], dict[str, Range]]:
+    """The least and largest of each value that holds numbers, and of what functions of sums are asked."""
+    ranges: dict[str, Range] = {}
+    raw: dict[str, Range] = {}
+    ids = {value.name for value in program.values if value.classes is not None}
+    for part in _parts(samples):
+        held = program.run(part)
+        for name in held.keys() - ids:
+            ranges[name] = _widened(ranges.get(name), held[name])
+        for step in program.steps:
+            if isinstance(step, Sum):
+                raw[step.target.name] = _widened(raw.get(step.target.name), step.raw(held))
+            elif step.alike:
+                name = step.target.name
+                ranges[name] = _widened(ranges.get(name), np.array(step.alike))
+    return ranges, raw
+
+
+def _parts(samples: Sequence[AnyArray]) -> Iterator[list[AnyArray]]:
+    for start in range(0, len(samples[0]), TOGETHER):
+        yield [array[start : start + TOGETHER] for array in samples]
+
+
+def _widened(known: Range | None, array: AnyArray) -> Range:
+    finite = array[np.isfinite(array)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    return (low, high) if known is None else (min(low, known[0]), max(high, known[1]))
+
+
+def _groups(program: Program) -> dict[str, str]:
+    """By name of a value, that of the first one with which it shares a scale."""
+    found = {value.name: value.name for value in program.values}
+    for step in program.steps:
+        if step.alike is not None:
+            one, other = found[step.sources[0].name], found[step.target.name]
+            found = {name: one if first == other else first for name, first in found.items()}
+    return found
+
+
+def simulated(program: Program, form: Quantised, samples: Sequence[AnyArray]) -> list[AnyArray]:
+    """What a program of int8 gives, by port, as numbers: as its file does but for what multipliers are rounded."""
+    outputs: list[list[AnyArray]] = [[] for _ in program.outputs]
+    for part in _parts(samples):
+        held: dict[str, AnyArray] = {}
+        for (_, value), array in zip(program.inputs, part, strict=True):
+            numbers = array.reshape(len(array), *value.shape).astype(np.float64)
+            held[value.name] = numbers if value.classes is not None else snapped(form.scales[value.name], numbers)
+        for step in program.steps:
+            held[step.target.name] = _stepped(step, form, held)
+        for found, (_, value) in zip(outputs, program.outputs, strict=True):
+            found.append(held[value.name])
+    return [np.concatenate(found) for found in outputs]
+
+
+def _stepped(step: Step, form: Quantised, held: Held) -> AnyArray:
+    name, integers = step.target.name, form.integers.get(step.target.name)
+    if step.target.classes is not None:
+        return step.run(held)
+    if integers is None:
+        return snapped(form.scales[name], step.run(held))
+    if integers.real is not None:
+        numbers = integers.real.raw(held)
+        if integers.between is not None:
+            numbers = snapped(integers.between, numbers)
+        for function in integers.real.functions:
+            numbers = function.run(numbers)
+    else:
+        numbers = step.run(held)
+    if name in form.wide:
+        return np.clip(np.floor(numbers / form.wide[name] + 0.5), -(2**15), 2**15 - 1) * form.wide[name]
+    return snapped(form.scales[name], numbers)

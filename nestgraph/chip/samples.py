@@ -35,7 +35,7 @@ def real_samples(network: Network, what: str, inputs: Inputs) -> list[AnyArray]:
         ExportError: they are none of the network's, or there is none.
     """
     try:
-        arrays = samples_of(network, inputs)
+        arrays = samples_of(network, _flat(network, inputs))
     except StructureError as error:
         raise ExportError(f"{what}: {error}") from error
     if not all(map(len, arrays)):
@@ -44,6 +44,16 @@ def real_samples(network: Network, what: str, inputs: Inputs) -> list[AnyArray]:
         if array.shape[2:] != (size := network.layer(port.layer).size or ()):
             raise ExportError(f"{what}: expected samples of size {size} for {port.layer!r}, got {array.shape[2:]}")
     return [given_out(port, array).astype(np.float32) for port, array in zip(network.inputs, arrays, strict=True)]
+
+
+def _flat(network: Network, inputs: Inputs) -> Inputs:
+    """Images as rows of numbers, for a network of one input that takes these."""
+    (name, *others) = network.input_names
+    layer = network.layer(name)
+    if others or not isinstance(inputs, np.ndarray) or layer.size is not None or inputs.ndim < 3:
+        return inputs
+    flat = inputs.reshape(len(inputs), -1)
+    return flat if flat.shape[1] == layer.features else inputs
 
 
 def expected(network: Network, samples: Sequence[AnyArray], dtype: type = np.float64) -> list[AnyArray]:

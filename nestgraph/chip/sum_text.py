@@ -7,8 +7,8 @@ import numpy as np
 
 from nestgraph.chip.code import Code, added
 from nestgraph.chip.entries import encoded, tabled
+from nestgraph.chip.integers import Integers
 from nestgraph.chip.pointwise import Line, Pointwise, literal
-from nestgraph.chip.scales import Integers
 from nestgraph.chip.sums import Sum
 from nestgraph.chip.terms import Gate, Looked, Met, Mixed, Placed, Swept, Term, strides_of
 from nestgraph.spec.arrays import AnyArray
@@ -19,7 +19,7 @@ LEAST = {"float": "-3.402823466e38f", "int32_t": "-2147483647"}
 def write_sum(code: Code, step: Sum) -> None:
     """Write the body of a sum's function."""
     integers = code.integers.get(step.target.name)
-    total: Sum = step if integers is None else integers.sum
+    total = step if integers is None or integers.sum is None else integers.sum
     parts: list[TermText] = [TERMS[type(term)](code, term, total, n) for n, term in enumerate(total.terms)]
     for part in parts:
         part.declare()
@@ -27,7 +27,7 @@ def write_sum(code: Code, step: Sum) -> None:
         windows, kernel = (total.size, ()) if total.window is None else (total.window.size, total.window.kernel)
         with ExitStack() as stack:
             outer = stack.enter_context(code.loops("i" if total.window is None else "g", windows))
-            kind = "float" if integers is None else "int32_t"
+            kind = "float" if integers is None or integers.finish == "float" else "int32_t"
             if total.window is None:
                 _number(code, total, integers, parts, unit, outer)
             else:
@@ -59,7 +59,7 @@ def _number(
 ) -> None:
     """Write what makes the sum `v` of a unit at a place, times its gates."""
     place = added(*zip(at, strides_of(total.size), strict=True))
-    kind, table = ("float", code.floats) if integers is None else ("int32_t", code.whole)
+    kind, table = ("float", code.floats) if integers is None else ("int32_t", code.sums)
     bias = table(total.bias).at(unit) if total.bias.any() else "0"
     if total.offsets is not None:
         bias += f" + {table(total.offsets).at(added((unit, total.places), (place, 1)))}"
@@ -98,6 +98,10 @@ def _finish(code: Code, total: Sum, integers: Integers | None, unit: str) -> Non
         code.line(f"*y++ = {code.stored('v')};")
         return
     assert integers.multipliers is not None
+    if integers.slopes is not None:
+        slopes = integers.slopes
+        slope = str(int(slopes[0])) if not np.ptp(slopes) else code.sums(slopes).at(unit)
+        code.line(f"if (v < 0) {{ v = @bent(v, {slope}); }}")
     many = code.whole(integers.multipliers, "uint32_t" if integers.multipliers.max() >= 2**16 else "uint16_t")
     scale = integers.between or code.scales.get(code.step.target.name)
     element = code.element(code.step.target)
@@ -154,7 +158,7 @@ class SweptText(TermText):
         self.term = term
         self.several = total.places > 1
         self.entries = encoded(term, 1 if code.quantised else 4)
-        self.segmented = any(len(row) != 1 or row[0].area >= 0 for row in term.rows)
+        self.segmented = term.segmented
         self.listed = self.entries.form == "listed"
         weights = self.entries.weights
         self.weights = code.whole(weights, "int8_t") if code.quantised else code.floats(weights)
@@ -263,7 +267,7 @@ class LookedText(TermText):
     def add(self, unit: str, at: list[str], place: str, to: str) -> None:  # noqa: ARG002
         """See `TermText.add`."""
         code, term = self.code, self.term
-        table = code.whole(term.table) if code.quantised else code.floats(term.table)
+        table = code.sums(term.table) if code.quantised else code.floats(term.table)
         index = added((unit, term.table.shape[1]), (f"{code.name(term.source)}[{place}]", 1))
         code.line(f"{to} += {table.at(index)};")
 

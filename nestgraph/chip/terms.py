@@ -66,6 +66,11 @@ class Swept:
         return (self.source,)
 
     @property
+    def segmented(self) -> bool:
+        """Whether some entries are computed at some places only."""
+        return any(len(row) != 1 or row[0].area >= 0 for row in self.rows)
+
+    @property
     def multiplications(self) -> int:
         """How many multiply-adds it takes."""
         places, kept = math.prod(self.size), self.areas.sum(axis=1)

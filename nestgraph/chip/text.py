@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nestgraph.chip.code import READS, Code, Table, id_element
+from nestgraph.chip.integers import BENT
 from nestgraph.chip.memory import Memory, laid_out
 from nestgraph.chip.moves import (
     Applied,
@@ -44,6 +45,11 @@ MARK = b"A network exported by nestgraph"
 """What tells both files from others."""
 
 HELPERS: Mapping[str, str] = {
+    "bent": f"""/* v times slope over 2 to the power of {BENT}, to the nearest whole number (half up) */
+static int32_t @bent(int32_t v, int32_t slope) {{
+    return (int32_t)(((int64_t)v * (int64_t)slope + ((int64_t)1 << {BENT - 1})) >> {BENT});
+}}
+""",
     "fitted": """/* v times many over 2 to the power of shift, to the nearest whole number (half up), within bounds */
 static int32_t @fitted(int32_t v, uint32_t many, uint_fast8_t shift, int32_t zero, int32_t low, int32_t high) {
     const int64_t whole = (((int64_t)v * (int64_t)many + ((int64_t)1 << (shift - 1))) >> shift) + zero;
@@ -143,7 +149,7 @@ def _outer(program: Program, element: str, given: str, quantised: Quantised | No
     found = {value.name: element if value.classes is None else id_element(value.classes) for _, value in program.inputs}
     direct = {value.name for _, value in program.outputs} - found.keys()
     if quantised is not None:
-        direct &= quantised.wide
+        direct &= quantised.wide.keys()
     return found | dict.fromkeys(direct, given)
 
 

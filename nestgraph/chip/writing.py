@@ -1,17 +1,19 @@
 """A network as a C file: written after it was built, run and compared, where there is a compiler."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from nestgraph.chip.building import compiler, outputs_of, types_of
-from nestgraph.chip.program import Program
+from nestgraph.chip.boards import BOARDS, board_of, sizes_of
+from nestgraph.chip.building import compiler
+from nestgraph.chip.quantising import quantised
+from nestgraph.chip.report import Report, report_of
 from nestgraph.chip.samples import affordable, expected, random_samples, real_samples
 from nestgraph.chip.scheduling import scheduled
-from nestgraph.chip.text import MARK, Text, written
+from nestgraph.chip.text import MARK, written
+from nestgraph.chip.trying import Trial
 from nestgraph.errors import ExportError, SnapshotError
 from nestgraph.graph import Network
 from nestgraph.graph.reference import Inputs
@@ -21,9 +23,30 @@ from nestgraph.spec.arguments import checked
 from nestgraph.spec.arrays import AnyArray
 
 STEM = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
-TOLERANCE = 1e-5
-"""The largest difference of floats that is accepted, relative to the largest output; and beside it some of the
-difference that single precision makes to the network itself."""
+TOGETHER = 1000
+"""Samples that the network computes at once."""
+CALIBRATING = 1000
+"""Samples of a dataset by which scales are found."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """How many of given samples are told right, by their largest output, in shares of 1.
+
+    Attributes:
+        count: how many samples there are.
+        network: of the network.
+        file: of the file.
+    """
+
+    count: int
+    network: float
+    file: float
+
+    @property
+    def lost(self) -> float:
+        """Points that the file loses."""
+        return 100 * (self.network - self.file)
 
 
 @dataclass(frozen=True)
@@ -36,104 +59,144 @@ class OnChip:
         difference: the largest from the network's own outputs, relative to the largest output.
         compiled: the compiler by which the source was built and tried; None where there was none, and the difference
             is that of the program that the source was written from.
+        told: of a split, how much of it is told right; None without one.
+        report: what it takes.
     """
 
     paths: tuple[Path, Path]
     bytes: int
     difference: float
     compiled: str | None
+    told: Told | None
+    report: Report
 
 
 @checked(ExportError)
-def export_c(network: Network, path: PathLike, inputs: Inputs | None = None, overwrite: bool = False) -> OnChip:
+def export_c(
+    network: Network,
+    path: PathLike,
+    int8: bool = False,
+    inputs: Inputs | None = None,
+    split: tuple[Inputs, AnyArray] | None = None,
+    loss: float = 0.5,
+    target: str | None = None,
+    overwrite: bool = False,
+) -> OnChip:
     """Write a network as a C99 file without dependencies, and its header beside it.
 
     The file computes one sample at a time, without allocation or recursion. Where `cc`, `gcc` or `clang` is found it is
     built and run first, and what it gives compared with the network; else it says that it was not.
 
+    With `int8` numbers are whole ones of 8 bits: weights have a scale for each unit, what layers give one for each
+    layer, by the least and largest number that it has for `inputs`; sums have 32 bits.
+
     Args:
         network: what to write.
         path: the source, `.c`; the header has the same name.
-        inputs: real samples to compare outputs on, beside random ones.
+        int8: whether it computes with int8 rather than floats.
+        inputs: real samples to compare outputs on, beside random ones, and to find the scales of int8 by: some
+            hundreds. Without them these are found by random ones, which the file says.
+        split: real samples and their classes: the share that the largest output tells right is compared.
+        loss: the most points of that share that may be lost.
+        target: the board that it is for, of `BOARDS`: flash, memory and stack are measured by its compiler, where
+            there is one, and the report says whether it fits. Without one it is a Cortex-M4.
         overwrite: replace files that no export wrote.
 
     Raises:
-        ExportError: a layer is of a kind that C is not known for, outputs differ, or the file cannot be written.
+        ExportError: a layer is of a kind that C is not known for, outputs differ, too much is lost, or the file cannot
+            be written.
     """
-    target = Path(path)
-    if target.suffix != ".c" or not STEM.fullmatch(target.stem):
+    place, what = Path(path), shown(path)
+    board = None if target is None else board_of(target)
+    if place.suffix != ".c" or not STEM.fullmatch(place.stem):
         raise ExportError(
-            f"{shown(path)}: expected a file NAME.c whose name has letters, digits and ._- alone, got "
-            f"{target.name[:80]!r}: C names it in both files"
+            f"{what}: expected a file NAME.c whose name has letters, digits and ._- alone, got {place.name[:80]!r}: C "
+            "names it in both files"
         )
-    files = (target, target.with_suffix(".h"))
+    files = (place, place.with_suffix(".h"))
     try:
         for file in files:
             check_own(file, MARK, overwrite)  # before the work
     except SnapshotError as error:
         raise ExportError(str(error)) from error
     program = scheduled(network)
-    text = written(network, program, target.stem)
+    real = None if inputs is None else real_samples(network, what, inputs)
+    form = quantised(program, real or random_samples(program, 64)) if int8 else None
     by = compiler()
-    difference = _compared(network, shown(path), program, text, by, inputs)
-    notes = _notes(by, difference)
-    text = written(network, program, target.stem, notes=notes)
+    trial = Trial(network, what, program, written(network, program, place.stem, form), form, by)
+    difference = _difference(trial, real)
+    told = None if split is None else _told(trial, split, loss)
+    sizes = sizes_of(trial.text, program, board or BOARDS["stm32f4"])
+    report = report_of(trial.text, program, sizes, board)
+    notes = [*_notes(trial, difference, told, None if real is None else len(real[0])), "", *report.words]
+    text = written(network, program, place.stem, form, notes)
     data = [text.source.encode("ascii"), text.header.encode("ascii")]
     try:
         write_all_own({file: (each, MARK) for file, each in zip(files, data, strict=True)}, overwrite)
     except SnapshotError as error:
         raise ExportError(str(error)) from error
-    return OnChip(files, sum(map(len, data)), difference, by and Path(by).name)
+    return OnChip(files, sum(map(len, data)), difference, by and Path(by).name, told, report)
 
 
-def _notes(by: str | None, difference: float) -> list[str]:
-    """What the file says of how it was tried."""
-    if by is None:
-        return ["Not built or tried where it was written, as no C compiler was found there."]
-    return [f"Built by {Path(by).name} and tried: outputs are within {difference:.1e} of the largest."]
-
-
-def _compared(
-    network: Network, what: str, program: Program, text: Text, by: str | None, inputs: Inputs | None
-) -> float:
-    """The largest difference from the network's outputs, relative to the largest.
-
-    Raises:
-        ExportError: it is more than is accepted.
-    """
-    tried = [random_samples(program)]
-    tried += [] if inputs is None else [affordable(network, real_samples(network, what, inputs))]
-    found = list[float]()
-    for samples in tried:
-        exact = expected(network, samples)
-        if not all(np.isfinite(values).all() for values in exact):
-            continue
-        single: list[AnyArray] = []
-        for place, (values, got) in enumerate(zip(exact, _given(program, text, by, samples), strict=True)):
-            largest = max(float(np.abs(values).max()), float(np.finfo(np.float32).tiny))
-            apart = float(np.abs(got.reshape(values.shape) - values).max())
-            allowed = TOLERANCE * largest
-            if apart > allowed:
-                single = single or expected(network, samples, np.float32)
-                allowed += 10 * float(np.abs(single[place] - values).max())
-            if not apart <= allowed:
-                raise ExportError(
-                    f"{what}: expected output {place} within {allowed:.2g} of the network's, got a difference of "
-                    f"{apart:.2g}: nothing was written; please report it, and choose another format meanwhile"
-                )
-            found.append(apart / largest)
+def _difference(trial: Trial, real: list[AnyArray] | None) -> float:
+    """The largest relative difference on all samples on which it is known."""
+    tried = [] if real is None else [affordable(trial.network, real)]
+    if trial.form is None or real is None:
+        tried.append(random_samples(trial.program))
+    found = [apart for samples in tried if (apart := trial.difference(samples)) is not None]
     if not found:
         raise ExportError(
-            f"{what}: expected samples for which the network gives finite values, got none at random: give some as "
-            "inputs"
+            f"{trial.what}: expected samples for which the network gives finite values, got none at random: give some "
+            "as inputs"
         )
     return max(found)
 
 
-def _given(program: Program, text: Text, by: str | None, samples: Sequence[AnyArray]) -> list[AnyArray]:
-    """What the file gives, or where there is no compiler the program."""
-    if by is not None:
-        typed = [array.astype(kind) for array, kind in zip(samples, types_of(text, program), strict=True)]
-        return outputs_of(text, program, typed, by)
-    held = program.run(samples)
-    return [held[value.name] for _, value in program.outputs]
+def _told(trial: Trial, split: tuple[Inputs, AnyArray], loss: float) -> Told:
+    """How much of a split is told right.
+
+    Raises:
+        ExportError: the file loses more than is accepted, or the split does not fit.
+    """
+    samples, classes = real_samples(trial.network, trial.what, split[0]), np.asarray(split[1])
+    if classes.shape != (len(samples[0]),) or classes.dtype.kind not in "iu" or len(trial.program.outputs) != 1:
+        raise ExportError(
+            f"{trial.what}: expected a split of samples and a class for each, of a network of one output, got "
+            f"{len(samples[0])} samples and classes of shape {classes.shape} for {len(trial.program.outputs)} outputs"
+        )
+    right: list[float] = []
+    for outputs in (_all(trial.network, samples), trial.outputs(samples)[0]):
+        right.append(float((outputs.reshape(len(classes), -1).argmax(axis=1) == classes).mean()))
+    told = Told(len(classes), *right)
+    if told.lost > loss:
+        raise ExportError(
+            f"{trial.what}: expected at most {loss:g} points lost of {told.count} samples, got {told.lost:.2f}: give "
+            "more or other inputs, a larger loss, or floats"
+        )
+    return told
+
+
+def _all(network: Network, samples: list[AnyArray]) -> AnyArray:
+    """What the network gives, of many samples some at a time."""
+    parts = range(0, len(samples[0]), TOGETHER)
+    found = [expected(network, [array[at : at + TOGETHER] for array in samples], np.float32)[0] for at in parts]
+    return np.concatenate(found)
+
+
+def _notes(trial: Trial, difference: float, told: Told | None, real: int | None) -> list[str]:
+    """What the file says of how it was made and tried."""
+    notes: list[str] = []
+    if trial.form is not None:
+        samples = f"{real} samples that were given" if real is not None else "random numbers, not by data"
+        notes.append(f"Numbers are int8, scales are found by {samples}; sums have 32 bits.")
+        notes.append("They are multiplied by whole numbers over powers of 2 and rounded to the nearest, half up.")
+    apart = f"outputs are within {difference:.1e} of the largest"
+    if trial.by is None:
+        notes.append("Not built or tried where it was written, as no C compiler was found there.")
+        notes.append(f"By the arithmetic of its steps {apart}.")
+    else:
+        notes.append(f"Built by {Path(trial.by).name} and tried: {apart}.")
+    if told is not None:
+        right = f"{100 * told.file:.2f}% (the network {100 * told.network:.2f}%)"
+        notes.append(f"Of {told.count} samples the largest output tells {right}.")
+    return notes

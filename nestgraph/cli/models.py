@@ -154,6 +154,19 @@ def export_model(
         typer.Option(metavar="FILE", help="columns.json of the run; by default what lies beside the snapshot."),
     ] = None,
     prepared: Annotated[bool, typer.Option("--prepared", help="Take prepared numbers, whatever lies beside.")] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Of .c: whole numbers of 8 bits; scales come from --data.")
+    ] = False,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Of .c: a dataset (see `nestgraph data`) to find scales by and to try it on."
+        ),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(metavar="BOARD", help="Of .c: uno, nano33, pico, stm32f4 or esp32; says whether it fits."),
+    ] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -187,8 +200,10 @@ def export_model(
     if file.suffix.lower() == ".c":
         if columns is not None:
             raise typer.BadParameter("expected it with .onnx or .py, got .c", param_hint="--columns")
-        _export_c(network, snapshot, file, overwrite, as_json)
+        _export_c(network, snapshot, file, (int8, data, target, overwrite), as_json)
         return
+    if int8 or data is not None or target is not None:
+        raise typer.BadParameter(f"expected it with a file of .c, got {file.suffix}", param_hint="--int8")
     from nestgraph.data.tables.table import listed
     from nestgraph.interop.export import export
     from nestgraph.runs.columns import columns_beside, read_columns
@@ -208,14 +223,33 @@ def export_model(
     suggest("summary", snapshot)
 
 
-def _export_c(network: "Network", snapshot: Path, file: Path, overwrite: bool, as_json: bool) -> None:
+def _export_c(
+    network: "Network", snapshot: Path, file: Path, how: tuple[bool, str | None, str | None, bool], as_json: bool
+) -> None:
     """Write C, which needs no torch."""
-    from nestgraph.chip.writing import export_c
+    from dataclasses import asdict
 
-    found = export_c(network, file, overwrite=overwrite)
+    from nestgraph.chip.writing import CALIBRATING, export_c
+    from nestgraph.data.datasets import load_dataset
+    from nestgraph.data.samples import Samples
+
+    int8, data, target, overwrite = how
+    inputs: Any = None
+    split: Any = None
+    if data is not None:
+        dataset = load_dataset(data)
+        if isinstance(dataset.train, Samples) and isinstance(dataset.test, Samples):
+            inputs = dataset.train.parts[0][:CALIBRATING]
+            split = dataset.test.parts[0], dataset.test.targets
+    found = export_c(network, file, int8, inputs, split, target=target, overwrite=overwrite)
     files = [str(path) for path in found.paths]
     tried = f"built by {found.compiled}" if found.compiled else "not built, as no C compiler was found"
-    words = f"{found.bytes:,} bytes, {tried}, outputs differ by {found.difference:.1e}"
-    content = {"files": files, "bytes": found.bytes, "difference": found.difference, "compiled": found.compiled}
-    facts(content, "\n".join((*files, words)), as_json)
+    words = [f"{found.bytes:,} bytes, {tried}, outputs differ by {found.difference:.1e}"]
+    if found.told is not None:
+        words.append(
+            f"tells {found.told.file:.2%} of {found.told.count:,} samples (the network {found.told.network:.2%})"
+        )
+    content = asdict(found) | {"files": files, "fits": found.report.fits}
+    content.pop("paths")
+    facts(content, "\n".join((*files, *words, *found.report.words)), as_json)
     suggest("summary", snapshot)

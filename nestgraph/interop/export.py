@@ -79,6 +79,10 @@ def export(
     overwrite: bool = False,
     columns: Preparation | PathLike | None = None,
     rows: Any = None,
+    int8: bool = False,
+    split: tuple[Inputs, AnyArray] | None = None,
+    loss: float = 0.5,
+    target: str | None = None,
 ) -> Exported:
     """Write a network so that it runs without nestgraph, after comparing what was written with the network.
 
@@ -102,13 +106,17 @@ def export(
             without it.
         columns: how raw rows become its inputs: columns.json of its run, or what that holds.
         rows: with `columns`, real rows to compare on in the place of `inputs`: a file of a table, or a frame.
+        int8: of C, whether it computes with int8, whose scales `inputs` tell.
+        split: of C, real samples and their classes, of which the file may lose some.
+        loss: of C, the most points of those that are told right that it may lose.
+        target: of C, the board that it is for: one of `uno`, `nano33`, `pico`, `stm32f4` and `esp32`.
 
     Raises:
         ExportError: another file is there, the format is unknown, a package is missing, outputs differ, the file
             cannot be written, or the columns are not those of the network.
         SnapshotError: the columns cannot be read.
     """
-    target, chosen = _target(path, format)
+    file, chosen = _target(path, format)
     if form not in ("compact", "masked") or (form == "masked" and chosen != "safetensors"):
         raise ExportError(
             f"{shown(path)}: expected form 'compact', or 'masked' for safetensors, got {str(form)[:40]!r}"
@@ -116,24 +124,26 @@ def export(
     if chosen == "c":
         if columns is not None or rows is not None:
             raise ExportError(f"{shown(path)}: expected .onnx or .py with columns, got C, which takes prepared numbers")
-        found = export_c(network, target, inputs, overwrite)
+        found = export_c(network, file, int8, inputs, split, loss, target, overwrite)
         return Exported(found.paths, found.bytes, found.difference, found)
     prepared = _columns(network, shown(path), chosen, columns, inputs, rows)
-    marks = _marks(target, chosen)
+    if int8 or split is not None or target is not None:
+        raise ExportError(f"{shown(path)}: expected C (.c) with int8, split and target, got another format")
+    marks = _marks(file, chosen)
     try:
-        for file, mark in marks.items():
-            check_own(file, mark, overwrite)  # before the work
+        for each, mark in marks.items():
+            check_own(each, mark, overwrite)  # before the work
     except SnapshotError as error:
         raise ExportError(str(error)) from error
     layout = "auto" if chosen == "python" else "contiguous"  # others have layouts of their own
     module = compact(network, batch, layout, "dense") if form == "compact" else lower(network).eval()
-    files, run = _files(network, module, chosen, target, prepared)
+    files, run = _files(network, module, chosen, file, prepared)
     if prepared is None:
         difference = check_agreement(network, shown(path), run, inputs)
     else:
         difference = check_rows(network, prepared, shown(path), run, rows)
     try:
-        write_all_own({file: (data, marks[file]) for file, data in files.items()}, overwrite)
+        write_all_own({each: (data, marks[each]) for each, data in files.items()}, overwrite)
     except SnapshotError as error:
         raise ExportError(str(error)) from error
     return Exported(tuple(reversed(files)), sum(map(len, files.values())), difference)

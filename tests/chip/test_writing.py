@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from nestgraph.chip import building, writing
+from nestgraph.chip import building, trying
 from nestgraph.chip.text import prefix_of
 from nestgraph.chip.writing import export_c
 from nestgraph.errors import ExportError
@@ -48,8 +48,8 @@ def test_without_a_compiler_it_says_that_it_was_not_tried(tmp_path, monkeypatch)
 
 @missing("gcc")
 def test_what_gives_other_outputs_is_not_written(tmp_path, monkeypatch):
-    honest = writing.outputs_of
-    monkeypatch.setattr(writing, "outputs_of", lambda *given: [array + 1e-3 for array in honest(*given)])
+    honest = trying.outputs_of
+    monkeypatch.setattr(trying, "outputs_of", lambda *given: [array + 1e-3 for array in honest(*given)])
     with pytest.raises(ExportError, match="expected output 0 within"):
         export(NETWORK, tmp_path / "net.c")
     assert list(tmp_path.iterdir()) == []

@@ -215,4 +215,5 @@ def test_an_imported_model_is_pruned_and_goes_out(small):
     assert run("export", "run/final.json", "final.safetensors").stdout.startswith("final.safetensors\n")
     wrong = run("-q", "export", "run/final.json", "final.pth")
     assert wrong.exit_code == 2
-    assert wrong.stderr.startswith("nestgraph export: invalid value for FILE: expected .onnx, .py, .safetensors, got ")
+    expected = "expected .onnx, .py, .safetensors, .c, got "
+    assert wrong.stderr.startswith(f"nestgraph export: invalid value for FILE: {expected}")

@@ -1,0 +1,152 @@
+"""C of int8: the arithmetic that its program says, without a warning, and little lost on data."""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from nestgraph.chip.building import outputs_of, types_of
+from nestgraph.chip.quantising import quantised, simulated
+from nestgraph.chip.scales import Scale
+from nestgraph.chip.scheduling import scheduled
+from nestgraph.chip.text import written
+from nestgraph.data.datasets import load_dataset
+from nestgraph.errors import ExportError
+from nestgraph.graph.reference import forward
+from nestgraph.interop.export import export
+from nestgraph.seeds import mlp
+from nestgraph.snapshot import load
+from tests.chip.test_floats import RESULTS
+from tests.chip.trying import GCC, SANITIZERS, STRICT, SUPPORTED, missing, ported
+from tests.laws import quick
+from tests.strategies import inputs_for
+from tests.strategies.networks import drawn, networks, pool
+
+numbers = st.floats(-1e6, 1e6, allow_nan=False)
+
+
+@quick(100)
+@given(numbers, numbers, st.floats(0, 1))
+def test_a_scale_is_half_a_step_from_every_number_at_most(one, other, share):
+    low, high = sorted((one, other))
+    scale = Scale.over(low, high)
+    number = np.array(min(low, 0) + share * (max(high, 0) - min(low, 0)))
+    assert abs(scale.real(scale.of(number)) - number) <= scale.step * 0.5001
+    assert scale.real(np.array(scale.zero)) == 0
+
+
+def check_bytes(network, options=("-std=c99", *STRICT, *SANITIZERS), count=8):
+    """Hold C of int8 to its program: to a step where integers alone compute, else for most samples.
+
+    Returns the program, how int8 stands for its numbers, and by port what it gives and what the network gives.
+    """
+    program = scheduled(network)
+    inputs = inputs_for(network, count, np.random.default_rng(11))
+    samples = ported(network, inputs)
+    form = quantised(program, samples)
+    text = written(network, program, "net", form)
+    given = [
+        (form.scales[value.name].of(array) if value.classes is None else array).astype(kind)
+        for array, (_, value), kind in zip(samples, program.inputs, types_of(text, program), strict=True)
+    ]
+    floats = "float" in re.sub(r"/\*.*?\*/", "", text.source, flags=re.DOTALL)
+    found = []
+    exact = forward(network, inputs)
+    results = zip(
+        program.outputs, outputs_of(text, program, given, GCC, options), simulated(program, form, samples), strict=True
+    )
+    for (port, value), whole, said in results:
+        step, zero = form.given(value)
+        got = (whole.astype(np.float64) - zero) * step
+        found.append((got, exact[port.layer]))
+        if not np.isfinite(exact[port.layer]).all():
+            continue
+        apart = np.abs(got - said).reshape(count, -1).max(axis=1)
+        assert np.median(apart) <= 2 * max(step, np.abs(said).max() / 127)
+        if not floats and len(program.steps) == 1:
+            assert apart.max() <= 1.01 * max(step, np.abs(said).max() / 2**12)
+    return program, form, found
+
+
+@missing("gcc")
+@pytest.mark.parametrize("family", SUPPORTED)
+def test_one_of_each_family(family):
+    check_bytes(pool(family)[6])
+
+
+@missing("gcc")
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@settings(max_examples=500, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@given(drawn(SUPPORTED))
+def test_five_hundred_networks(network):
+    check_bytes(network)
+
+
+@quick(20)
+@given(networks(("dense",)))
+def test_sums_and_what_rises_need_no_floats(network):
+    program = scheduled(network)
+    samples = ported(network, inputs_for(network, 8, np.random.default_rng(1)))
+    form = quantised(program, samples)
+    if all(integers.finish != "float" for integers in form.integers.values()) and len(form.integers) == len(
+        program.steps
+    ):
+        text = written(network, program, "net", form)
+        assert "float" not in re.sub(r"/\*.*?\*/", "", text.source, flags=re.DOTALL)
+
+
+@missing("gcc")
+def test_the_header_says_how_to_call_it(tmp_path):
+    network = mlp((8, 6, 3), seed=0)
+    samples = np.random.default_rng(0).standard_normal((50, 8)).astype(np.float32)
+    found = export(network, tmp_path / "net.c", int8=True, inputs=samples)
+    header = found.paths[1].read_text()
+    assert "50 samples that were given" in header
+    step = float(re.search(r"IN0_SCALE ([\d.e-]+)f", header)[1])
+    zero = int(re.search(r"IN0_ZERO \((-?\d+)\)", header)[1])
+    low, high = samples.min(), samples.max()
+    assert (-128 - zero) * step <= low + step
+    assert (127 - zero) * step >= high - step
+    assert re.search(r"void net_run\(const int8_t \*in0, int16_t \*out0\);", header)
+    export(network, tmp_path / "net.c", int8=True)
+    assert "random numbers, not by data" in (tmp_path / "net.h").read_text()
+
+
+@missing("gcc")
+@pytest.mark.mnist
+@pytest.mark.parametrize(
+    ("name", "flash", "ram", "lost"),
+    [("lenet-300-100-compact", 8 * 1024, 256, 0.1), ("lenet-5-compact", 6 * 1024, 2.2 * 1024, 0.1)],
+)
+def test_committed_networks_are_small_and_lose_little(name, flash, ram, lost, tmp_path):
+    """The marks of issue 17, over all test images."""
+    mnist = load_dataset("mnist")
+    network = load(RESULTS / f"{name}.json")
+    found = export(
+        network,
+        tmp_path / "net.c",
+        int8=True,
+        inputs=mnist.train.inputs[:1000],
+        split=(mnist.test.inputs, mnist.test.targets),
+        loss=lost,
+    )
+    assert found.chip.told.count == 10_000
+    sizes = found.chip.report.sizes
+    if sizes.compiler is None:
+        pytest.skip("NOT RUN: arm-none-eabi-gcc is not installed here, so no flash was measured")
+    assert sizes.flash <= flash
+    assert sizes.ram <= ram
+
+
+@missing("gcc")
+def test_what_loses_too_much_is_not_written(tmp_path):
+    digits = load_dataset("digits")
+    network = mlp((64, 10), seed=0)
+    flat = digits.test.inputs.reshape(len(digits.test.inputs), -1)
+    right = forward(network, flat)[network.output_names[0]].argmax(axis=1)
+    with pytest.raises(ExportError, match=r"expected at most 0\.1 points lost"):
+        export(network, tmp_path / "net.c", int8=True, inputs=flat[:1] / 100, split=(flat, right), loss=0.1)
+    assert list(tmp_path.iterdir()) == []
