@@ -83,6 +83,10 @@ class Table:
         """The element at an index, read from flash."""
         return self.read(f"{self.name} + {index}")
 
+    def index(self, index: str) -> str:
+        """The element at an index, as a counter."""
+        return f"(@at){self.at(index)}"
+
     def read(self, pointer: str) -> str:
         """What a pointer into it points at."""
         return f"@{READS[self.element]}({pointer})"
@@ -148,7 +152,7 @@ class Code:
     @contextmanager
     def block(self, head: str) -> Generator[None]:
         """Write a block: what is written meanwhile stands in it."""
-        self.line(f"{head} {{")
+        self.line(f"{head} {{".lstrip())
         self._depth += 1
         yield
         self._depth -= 1

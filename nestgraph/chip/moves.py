@@ -73,7 +73,7 @@ def write_taken(code: Code, step: Taken) -> None:
                 index.append((counter, stride))
                 continue
             none = int(taken.max()) + 1
-            read = code.whole(np.where(taken < 0, none, taken)).at(counter)
+            read = code.whole(np.where(taken < 0, none, taken)).index(counter)
             index.append((read, stride))
             missing += [f"{read} == {none}"] if (taken < 0).any() else []
         text = f"{code.name(step.source)}[{added(*index)}]"

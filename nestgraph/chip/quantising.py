@@ -11,10 +11,14 @@ from nestgraph.chip.pointwise import Function
 from nestgraph.chip.program import Held, Program, Step, Value
 from nestgraph.chip.scales import Scale, snapped
 from nestgraph.chip.sums import Sum
+from nestgraph.errors import ExportError
 from nestgraph.spec.arrays import AnyArray
 
+Range = tuple[float, float]
 TOGETHER = 64
 """Samples that are computed at once."""
+LARGEST = 1e30
+"""Numbers that single precision multiplies with room to spare."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,11 +29,15 @@ class Quantised:
         scales: by name of a value.
         integers: by name of a target, how its sum is computed, or what stands for its functions.
         wide: by name of values that a step writes as int16, for outputs alone, what one of these is worth.
+        ranges: by name of a value, the least and the largest number that it has for samples.
+        raw: by name of the target of a sum, those that its functions are asked.
     """
 
     scales: Mapping[str, Scale]
     integers: Mapping[str, Integers]
     wide: Mapping[str, float]
+    ranges: Mapping[str, Range]
+    raw: Mapping[str, Range]
 
     def given(self, value: Value) -> tuple[float, int]:
         """The step and zero of an output."""
@@ -38,15 +46,22 @@ class Quantised:
         return self.scales[value.name].step, self.scales[value.name].zero
 
 
-Range = tuple[float, float]
-
-
-def quantised(program: Program, samples: Sequence[AnyArray]) -> Quantised:
+def quantised(program: Program, samples: Sequence[AnyArray], what: str = "int8") -> Quantised:
     """How a program computes with int8, as samples by port tell: values have the scale of the least and largest.
 
     Values of which some are passed on as they are share a scale. Weights have one for each unit.
+
+    Args:
+        program: in floats.
+        samples: by port, (batch, ...).
+        what: how messages begin.
+
+    Raises:
+        ExportError: numbers are too large for single precision.
     """
     ranges, raw = _ranges(program, samples)
+    _check(what, ranges)
+    _check(what, raw)
     groups = _groups(program)
     shared: dict[str, Range] = {}
     for name, (low, high) in ranges.items():
@@ -67,7 +82,7 @@ def quantised(program: Program, samples: Sequence[AnyArray]) -> Quantised:
                 wide[name] = found.wide
         elif isinstance(step, Applied) and all(isinstance(function, Function) for function in step.functions):
             integers[name] = table_of(step.functions, scales[step.source.name], scales[name])
-    return Quantised({name: scale for name, scale in scales.items() if name not in wide}, integers, wide)
+    return Quantised({name: scale for name, scale in scales.items() if name not in wide}, integers, wide, ranges, raw)
 
 
 def _ranges(program: Program, samples: Sequence[AnyArray]) -> tuple[dict[str, Range], dict[str, Range]]:
@@ -86,6 +101,15 @@ def _ranges(program: Program, samples: Sequence[AnyArray]) -> tuple[dict[str, Ra
                 name = step.target.name
                 ranges[name] = _widened(ranges.get(name), np.array(step.alike))
     return ranges, raw
+
+
+def _check(what: str, ranges: Mapping[str, Range]) -> None:
+    for name, (low, high) in ranges.items():
+        if max(-low, high) > LARGEST:
+            raise ExportError(
+                f"{what}: layer {name.rpartition('.')[0]!r}: expected numbers below {LARGEST:g}, of which int8 is "
+                f"made, got {max(-low, high):.2g}: give other inputs, or export floats"
+            )
 
 
 def _parts(samples: Sequence[AnyArray]) -> Iterator[list[AnyArray]]:

@@ -87,7 +87,7 @@ def _gate(code: Code, gate: Gate, unit: str, at: list[str]) -> None:
 def _start(code: Code, offsets: AnyArray, unit: str) -> tuple[str, str]:
     """Where the map of a unit starts, and the condition that it has one."""
     none = int(offsets.max(initial=0)) + 1
-    start = code.whole(np.where(offsets < 0, none, offsets)).at(unit)
+    start = code.whole(np.where(offsets < 0, none, offsets)).index(unit)
     return start, "" if (offsets >= 0).all() else f"if ({start} != {none}) "
 
 
@@ -268,7 +268,7 @@ class LookedText(TermText):
         """See `TermText.add`."""
         code, term = self.code, self.term
         table = code.sums(term.table) if code.quantised else code.floats(term.table)
-        index = added((unit, term.table.shape[1]), (f"{code.name(term.source)}[{place}]", 1))
+        index = added((unit, term.table.shape[1]), (f"(@at){code.name(term.source)}[{place}]", 1))
         code.line(f"{to} += {table.at(index)};")
 
 
@@ -300,8 +300,8 @@ class MetText(TermText):
         """See `TermText.add`."""
         code, number = self.code, self.number
         reads = {name: table.read(f"{name}{number} + c") for name, table in self.tables.items()}
-        query = code.real(self.term.query, added((reads["q"], 1), (at[0], 1)))
-        key = code.real(self.term.key, added((reads["k"], 1), (at[1], 1)))
+        query = code.real(self.term.query, added((f"(@at){reads['q']}", 1), (at[0], 1)))
+        key = code.real(self.term.key, added((f"(@at){reads['k']}", 1), (at[1], 1)))
         weight = literal(self.common) if self.common is not None else reads.get("w", "0.0f")
         with code.block(f"for (@at c = 0; c < {self._count(unit)}; c++)"):
             code.line(f"{to} += {weight} * ({query}) * ({key});")
@@ -325,7 +325,7 @@ class MixedText(TermText):
         """See `TermText.add`."""
         code, term = self.code, self.term
         _, rows, columns = term.heads.shape
-        head = code.whole(term.head_of).at(unit)
+        head = code.whole(term.head_of).index(unit)
         one = code.real(term.heads, added((head, rows * columns), (_wrapped(place), columns), ("c", 1)))
         other = code.real(term.summed, added((unit, columns), ("c", 1)))
         weight = "" if (term.weights == 1).all() else f"{code.floats(term.weights).at(unit)} * "

@@ -78,8 +78,11 @@ class Sum(Step):
         for gate in self.gates:
             total *= gate.run(held)
         total = total.reshape(*total.shape[:2], *self.size)
-        if self.window is None:
-            return total
+        return total if self.window is None else self.largest(total)
+
+    def largest(self, total: AnyArray) -> AnyArray:
+        """The largest of sums (batch, units, *size) in each window."""
+        assert self.window is not None
         window = self.window
         windows = windows_of(total, window.kernel, window.stride, (0,) * len(window.kernel), (1,) * len(window.kernel))
         chosen = windows[:, :, *(slice(count) for count in window.size)]

@@ -124,7 +124,7 @@ def write_blended(code: Code, step: Blended) -> None:
     high = np.minimum(step.low + 1, extent - 1)
     with code.loop("i", before) as i, code.loop("j", len(step.low)) as j, code.loop("k", behind) as k:
         one, other = (
-            code.real(step.source, added((i, extent * behind), (code.whole(places).at(j), behind), (k, 1)))
+            code.real(step.source, added((i, extent * behind), (code.whole(places).index(j), behind), (k, 1)))
             for places in (step.low, high)
         )
         code.line(f"const float share = {code.floats(step.shares).at(j)};")

@@ -1,12 +1,14 @@
 """A network as a C file: written after it was built, run and compared, where there is a compiler."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from nestgraph.chip.boards import BOARDS, board_of, sizes_of
+from nestgraph.chip.bounds import bounds
 from nestgraph.chip.building import compiler
 from nestgraph.chip.quantising import quantised
 from nestgraph.chip.report import Report, report_of
@@ -61,6 +63,8 @@ class OnChip:
             is that of the program that the source was written from.
         told: of a split, how much of it is told right; None without one.
         report: what it takes.
+        bounds: of int8, how far each output can be from the network's, by the arithmetic, where the numbers of all
+            layers stay within those of the samples that scales are found by; None of floats.
     """
 
     paths: tuple[Path, Path]
@@ -69,6 +73,7 @@ class OnChip:
     compiled: str | None
     told: Told | None
     report: Report
+    bounds: tuple[float, ...] | None
 
 
 @checked(ExportError)
@@ -121,21 +126,23 @@ def export_c(
         raise ExportError(str(error)) from error
     program = scheduled(network)
     real = None if inputs is None else real_samples(network, what, inputs)
-    form = quantised(program, real or random_samples(program, 64)) if int8 else None
+    form = quantised(program, real or random_samples(program, CALIBRATING // 4), what) if int8 else None
     by = compiler()
     trial = Trial(network, what, program, written(network, program, place.stem, form), form, by)
     difference = _difference(trial, real)
     told = None if split is None else _told(trial, split, loss)
     sizes = sizes_of(trial.text, program, board or BOARDS["stm32f4"])
     report = report_of(trial.text, program, sizes, board)
-    notes = [*_notes(trial, difference, told, None if real is None else len(real[0])), "", *report.words]
+    most = None if form is None else tuple(bounds(program, form))
+    notes = _notes(trial, difference, told, None if real is None else len(real[0]))
+    notes += [*_bounded(most or ()), "", *report.words]
     text = written(network, program, place.stem, form, notes)
     data = [text.source.encode("ascii"), text.header.encode("ascii")]
     try:
         write_all_own({file: (each, MARK) for file, each in zip(files, data, strict=True)}, overwrite)
     except SnapshotError as error:
         raise ExportError(str(error)) from error
-    return OnChip(files, sum(map(len, data)), difference, by and Path(by).name, told, report)
+    return OnChip(files, sum(map(len, data)), difference, by and Path(by).name, told, report, most)
 
 
 def _difference(trial: Trial, real: list[AnyArray] | None) -> float:
@@ -181,6 +188,13 @@ def _all(network: Network, samples: list[AnyArray]) -> AnyArray:
     parts = range(0, len(samples[0]), TOGETHER)
     found = [expected(network, [array[at : at + TOGETHER] for array in samples], np.float32)[0] for at in parts]
     return np.concatenate(found)
+
+
+def _bounded(most: Sequence[float]) -> list[str]:
+    """What the file says of how far its outputs can be from the network's."""
+    said = [f"out{number} is within {bound:.3g} of the network's" for number, bound in enumerate(most)]
+    where = "(bounds by the arithmetic, where the numbers of all layers stay within those of these samples)"
+    return [*said, where] if said else []
 
 
 def _notes(trial: Trial, difference: float, told: Told | None, real: int | None) -> list[str]:
