@@ -9,8 +9,10 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 .PHONY: demo test test-all portable soak check format clean browser .venv
 
-demo: .venv  ## grow and prune digit classifiers of three seeds, with pictures and results in runs/demo
+demo: .venv  ## grow and prune digit classifiers of three seeds, with pictures, results and C files in runs/demo
 	$(BIN)/nestgraph synthesize digits --seeds 3 --out runs/demo --overwrite
+	@for seed in 0 1 2; do command -v cc >/dev/null || { echo "make: no C compiler, so the networks were not written as C"; break; }; \
+		$(BIN)/nestgraph -q export runs/demo/seed-$$seed/final.json runs/demo/digits_$$seed.c --int8 --data digits --seed $$seed --overwrite; done
 
 test: .venv browser  ## the quick suite
 	$(PYTEST) -m "not slow and not gpu"

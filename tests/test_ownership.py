@@ -66,6 +66,7 @@ WRITERS = {
     **pictures(log, ".svg", ".pdf"),
     "python": (export, "net.py"),
     "safetensors": (export, "net.safetensors"),
+    "c": (export, "net.c"),
     "viewer": (viewer, "net.json"),
     "edges": (write_edges, "net.csv"),
     "schema": (schema, "edit.schema.json"),
@@ -99,7 +100,12 @@ def test_a_file_of_others_is_replaced_only_when_told(tmp_path, name):
         os.unlink(path) if make is os.mkfifo else os.rmdir(path)
 
 
-WORK = {"render.chart": ("chart",), "render.draw": ("painted", "laid_out", "svg"), "interop.export": ("compact",)}
+WORK = {
+    "render.chart": ("chart",),
+    "render.draw": ("painted", "laid_out", "svg"),
+    "interop.export": ("compact",),
+    "chip.writing": ("scheduled",),
+}
 """What draws and lowers, by module."""
 
 

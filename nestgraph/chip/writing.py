@@ -23,6 +23,7 @@ from nestgraph.snapshot.disk import PathLike, shown
 from nestgraph.snapshot.ownership import check_own, write_all_own
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.limits import MAX_ON_CHIP
 
 STEM = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 TOGETHER = 1000
@@ -124,6 +125,11 @@ def export_c(
             check_own(file, MARK, overwrite)  # before the work
     except SnapshotError as error:
         raise ExportError(str(error)) from error
+    if network.connection_count > MAX_ON_CHIP:
+        raise ExportError(
+            f"{what}: expected a network of at most {MAX_ON_CHIP:,} connections, got {network.connection_count:,}: "
+            "prune it, or export ONNX"
+        )
     program = scheduled(network)
     real = None if inputs is None else real_samples(network, what, inputs)
     form = quantised(program, real or random_samples(program, CALIBRATING // 4), what) if int8 else None

@@ -163,6 +163,7 @@ def export_model(
             metavar="NAME", help="Of .c: a dataset (see `nestgraph data`) to find scales by and to try it on."
         ),
     ] = None,
+    seed: Annotated[int, typer.Option(help="Of .c: which split of the dataset is drawn.", min=0)] = 0,
     target: Annotated[
         str | None,
         typer.Option(metavar="BOARD", help="Of .c: uno, nano33, pico, stm32f4 or esp32; says whether it fits."),
@@ -200,7 +201,7 @@ def export_model(
     if file.suffix.lower() == ".c":
         if columns is not None:
             raise typer.BadParameter("expected it with .onnx or .py, got .c", param_hint="--columns")
-        _export_c(network, snapshot, file, (int8, data, target, overwrite), as_json)
+        _export_c(network, snapshot, file, (int8, data, seed, target, overwrite), as_json)
         return
     if int8 or data is not None or target is not None:
         raise typer.BadParameter(f"expected it with a file of .c, got {file.suffix}", param_hint="--int8")
@@ -224,7 +225,7 @@ def export_model(
 
 
 def _export_c(
-    network: "Network", snapshot: Path, file: Path, how: tuple[bool, str | None, str | None, bool], as_json: bool
+    network: "Network", snapshot: Path, file: Path, how: tuple[bool, str | None, int, str | None, bool], as_json: bool
 ) -> None:
     """Write C, which needs no torch."""
     from dataclasses import asdict
@@ -233,11 +234,11 @@ def _export_c(
     from nestgraph.data.datasets import load_dataset
     from nestgraph.data.samples import Samples
 
-    int8, data, target, overwrite = how
+    int8, data, seed, target, overwrite = how
     inputs: Any = None
     split: Any = None
     if data is not None:
-        dataset = load_dataset(data)
+        dataset = load_dataset(data, seed)
         if isinstance(dataset.train, Samples) and isinstance(dataset.test, Samples):
             inputs = dataset.train.parts[0][:CALIBRATING]
             split = dataset.test.parts[0], dataset.test.targets

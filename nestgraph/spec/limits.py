@@ -12,6 +12,9 @@ MAX_UNITS = 2**24
 MAX_WEIGHTS = 2**28
 """Weights, active and dormant, of all projections of a network that is made here: 1.3 GB with their masks."""
 
+MAX_ON_CHIP = 2**22
+"""Connections of a network that is written as C: 8 MB of flash as int8, 30 MB of text."""
+
 MAX_THREADS = 256
 """Of the CPU threads that a run computes with."""
 

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from nestgraph.chip import building, trying
+from nestgraph.chip import building, trying, writing
 from nestgraph.chip.text import prefix_of
 from nestgraph.chip.writing import export_c
 from nestgraph.errors import ExportError
@@ -90,6 +90,12 @@ def test_names_and_labels_are_no_code(tmp_path):
     assert Layer(name="a", kind="neurons").name == "a"
     with pytest.raises(ValueError, match="name"):
         Layer(name="a*/b", kind="neurons")
+
+
+def test_what_no_chip_holds_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(writing, "MAX_ON_CHIP", NETWORK.connection_count - 1)
+    with pytest.raises(ExportError, match=r"expected a network of at most .* connections"):
+        export(NETWORK, tmp_path / "net.c")
 
 
 def test_no_torch_is_needed(tmp_path):

@@ -419,7 +419,10 @@ def _forms(network, rng, folder):
     yield ng.from_neat, {"source": genome}
     sample = _sample(network, rng)
     kept = {"format": "safetensors", "form": "compact", "batch": 1, "inputs": sample}
-    yield ng.export, {"network": network, "path": folder / "n.safetensors", **kept, "columns": None, "rows": None}
+    none = {"columns": None, "rows": None}
+    yield ng.export, {"network": network, "path": folder / "n.safetensors", **kept, **none}
+    classes = {"split": (sample, np.zeros(len(sample), np.int64)), "loss": 100.0, "target": "uno"}
+    yield ng.export, {"network": network, "path": folder / "n.c", "inputs": sample, **none, "int8": True, **classes}
 
 
 def _policy_kinds():

@@ -110,6 +110,11 @@ def _check_export(plain, labelled, folder):
         source = (folder / name / "net.py").read_text().replace(each.digest, "")
         sources.append(ast.dump(ast.parse(source)))  # a label may be a comment, and nothing else
     assert sources[0] == sources[1]
+    written = []
+    for name, each in (("plain", plain), ("labelled", labelled)):
+        export(each, folder / name / "net.c")
+        written.append([(folder / name / f"net.{end}").read_text().replace(each.digest, "") for end in "ch"])
+    assert written[0] == written[1]
 
 
 def _check_picture(path):
