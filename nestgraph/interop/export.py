@@ -136,7 +136,8 @@ def export(
     except SnapshotError as error:
         raise ExportError(str(error)) from error
     layout = "auto" if chosen == "python" else "contiguous"  # others have layouts of their own
-    module = compact(network, batch, layout, "dense") if form == "compact" else lower(network).eval()
+    whole = form == "compact"
+    module = compact(network, batch, layout, "dense") if whole else lower(network, execution="masked").eval()
     files, run = _files(network, module, chosen, file, prepared)
     if prepared is None:
         difference = check_agreement(network, shown(path), run, inputs)

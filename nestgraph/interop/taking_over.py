@@ -52,7 +52,7 @@ class Takeover:
         paths = {(slot.owner, slot.column): slot.path for slot in slots(network)}
         groups = [[dict(group, params=[]) for group in one.param_groups] for one in self._optimizers]
         for key, parameter in parameters_of(network, module).items():
-            traits = traits_of(network, key, parameter.ndim)
+            traits = traits_of(network, key, parameter)
             home = self._homes[key] if key in self._homes else home_of(network, traits, self._members)
             if home is not None:
                 group = groups[home[0]][home[1]]
@@ -86,7 +86,7 @@ class Takeover:
             optimizer.state.clear()
             optimizer.state.update(states[number])
         self._homes, self._parameters = homes, dict[int, nn.Parameter]()  # the module's own are let go
-        self._members = [(traits_of(network, key, p.ndim), homes[key]) for key, p in after.items()]
+        self._members = [(traits_of(network, key, p), homes[key]) for key, p in after.items()]
 
     def _sources(self, key: Key) -> list[int]:
         """The numbers of the tensors that a column is made of."""

@@ -20,6 +20,10 @@ from nestgraph.spec.record import Record
 PRECISIONS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
+OF_MATRICES = frozenset({"adafactor", "muon"})
+"""Optimizers that look at the rows and columns of weights, so that these are held as whole matrices."""
+
+
 def optimizers(options: TrainingOptions, module: nn.Module) -> list[Optimizer]:
     """The optimizers of a recipe over the parameters of a module.
 

@@ -27,7 +27,7 @@ from nestgraph.graph.extents import fits, sample_shape, shape_words
 from nestgraph.graph.network import Network
 from nestgraph.loop.evidence import gather
 from nestgraph.loop.memory import check_memory
-from nestgraph.loop.stepping import Steps, optimizers
+from nestgraph.loop.stepping import OF_MATRICES, Steps, optimizers
 from nestgraph.loop.training import Course, diverged, train
 from nestgraph.loop.training_state import Training, TrainingSaves
 from nestgraph.lowering import lower
@@ -153,7 +153,8 @@ class Trainer:
         """
         self._check(network)
         check_memory(network, self.options, len(self.dataset.train), self.device)
-        return Workbench(network, partial(optimizers, self.options), self.device)
+        whole = self.options.optimizer in OF_MATRICES
+        return Workbench(network, partial(optimizers, self.options), self.device, "masked" if whole else "auto")
 
     @property
     def outputs(self) -> dict[str, int]:

@@ -50,6 +50,10 @@ class Blocks:
         order = np.argsort(given, kind="stable")
         return order[given[order] >= 0]
 
+    def holds(self, values: Tensor) -> bool:
+        """See `Packing.holds`."""
+        return values.shape[:2] == self.real.shape
+
     def weights(self, weight: AnyArray) -> AnyArray:
         """(groups * targets, sources, *kernel), as a grouped convolution takes them, from (out, in, ...)."""
         blocks = weight[self.targets[:, :, None], self.sources[:, None, :]]
@@ -73,10 +77,10 @@ class Blocks:
         return values[rows, columns].masked_fill(~real.view(*real.shape, *(1,) * (values.ndim - 2)), 0)
 
     def spread(self, values: Tensor, shape: tuple[int, ...]) -> Tensor:
-        """(out, in, ...) of `shape` from what `packed` gives; 0 between the groups."""
+        """The first axes of `shape` from what `packed` gives, others as there; 0 between the groups."""
         real = torch.as_tensor(self.real, device=values.device)
         rows, columns = (torch.as_tensor(ends, device=values.device)[real] for ends in self._ends())
-        return values.new_zeros(shape).index_put((rows, columns), values[real])
+        return values.new_zeros(*shape[:2], *values.shape[2:]).index_put((rows, columns), values[real])
 
     def _ends(self) -> tuple[AnyArray, AnyArray]:
         """The output and the input map of each pair, both as `real`; any map where a group is filled up."""

@@ -11,10 +11,12 @@ from nestgraph.edits import SetValues
 from nestgraph.edits.layers import UnitValues
 from nestgraph.errors import LoweringError
 from nestgraph.graph import Network
+from nestgraph.lowering.live import Live
 from nestgraph.lowering.operations import ROOMS
 from nestgraph.lowering.origin import lowered, origin_of
 from nestgraph.lowering.paths import layer_paths, projection_paths
 from nestgraph.lowering.slots import Slot, module_body, slots
+from nestgraph.lowering.sparse_linear import SparseLinear
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.arrays import AnyArray, owned, same_bits
 
@@ -96,13 +98,17 @@ def _batches(network: Network, module: nn.Module) -> dict[str, int]:
 def _check_masks(network: Network, module: nn.Module) -> None:
     """Check that nothing changed the module's masks, as averages over modules with their buffers do."""
     buffers, paths = dict(module.named_buffers()), projection_paths(network)
-    for slot in slots(network):
-        mask = buffers.get(f"{paths[slot.owner]}.mask") if slot.is_weight else None
-        if mask is None:
+    for slot in (slot for slot in slots(network) if slot.is_weight):
+        part, columns = module.get_submodule(paths[slot.owner]), network.connection_columns(slot.owner)
+        mask = buffers.get(f"{paths[slot.owner]}.mask")
+        if isinstance(part, SparseLinear):
+            same = np.array_equal(part.entries.cpu().numpy(), Live.of(columns).entries)
+        elif mask is not None:
+            held = slot.spread(mask, network).cpu().float().numpy()
+            same = np.array_equal(held == 1, columns.mask) and np.count_nonzero(held) == columns.active
+        else:
             continue
-        held = slot.spread(mask, network).cpu().float().numpy()
-        columns = network.connection_columns(slot.owner)
-        if not (np.array_equal(held == 1, columns.mask) and np.count_nonzero(held) == columns.active):
+        if not same:
             raise LoweringError(
                 f"projection {slot.owner!r}: expected a module with the masks of its network, got others: copy no "
                 "buffers between modules of different networks; average anew after an edit"

@@ -15,17 +15,11 @@ from torch import Tensor, fx, nn
 from nestgraph.graph import Structure
 from nestgraph.lowering.blocks import Blocks
 from nestgraph.lowering.masking import MaskedWeight
+from nestgraph.lowering.packing import Packing, Place, place
 from nestgraph.lowering.paths import layer_paths, projection_paths
 from nestgraph.lowering.tensors import as_tensor
 from nestgraph.spec import Projection
 from nestgraph.spec.arrays import AnyArray
-
-Place = tuple[int, bytes]
-
-
-def place(column: AnyArray, blocks: Blocks | None) -> Place:
-    """The identity of a column's array, and of the blocks that it is packed in."""
-    return id(column), b"" if blocks is None else blocks.key
 
 
 @dataclass
@@ -37,6 +31,7 @@ class Emission:
         masked: whether trained weights are multiplied by their masks in the graph.
         kept: tensors of columns that an earlier module gives up, by the column's place (see `place`).
         kept_bodies: modules of opaque layers that it gives up, by layer.
+        sparse: the projections that are computed by sparse matrices.
         slices: of how many samples at a time maxima of windows may be taken by slices: 0 where maps may have other
             sizes than the declared ones, and in training, as slices are slow to differentiate.
         graph: the nodes so far.
@@ -47,6 +42,7 @@ class Emission:
     masked: bool
     kept: Mapping[Place, Tensor] = field(default_factory=dict[Place, Tensor])
     kept_bodies: Mapping[str, nn.Module] = field(default_factory=dict[str, nn.Module])
+    sparse: frozenset[str] = frozenset()
     slices: int = 0
     graph: fx.Graph = field(default_factory=fx.Graph)
     state: dict[str, Tensor | nn.Module] = field(default_factory=dict[str, "Tensor | nn.Module"])
@@ -92,15 +88,15 @@ class Emission:
         self.state[path] = tensor
         return self.graph.get_attr(path)
 
-    def tensor(self, column: AnyArray, blocks: Blocks | None = None) -> Tensor:
-        """A float tensor of a column, packed in blocks: the kept one, or a copy."""
-        if (kept := self.kept.get(place(column, blocks))) is not None:
+    def tensor(self, column: AnyArray, packing: Packing | None = None) -> Tensor:
+        """A float tensor of a column, packed in a form: the kept one, or a copy."""
+        if (kept := self.kept.get(place(column, packing))) is not None:
             return kept
-        return as_tensor(column if blocks is None else blocks.weights(column))
+        return as_tensor(column if packing is None else packing.weights(column))
 
-    def parameter(self, column: AnyArray, blocks: Blocks | None = None) -> nn.Parameter:
+    def parameter(self, column: AnyArray, packing: Packing | None = None) -> nn.Parameter:
         """A parameter that starts from a column: the kept one, or a new one."""
-        values = self.tensor(column, blocks)
+        values = self.tensor(column, packing)
         return values if isinstance(values, nn.Parameter) else nn.Parameter(values)
 
     def apply(self, path: str, module: nn.Module, x: fx.Node) -> fx.Node:

@@ -17,6 +17,7 @@ from nestgraph.lowering.areas import emit_partial_conv
 from nestgraph.lowering.blocks import trained_blocks
 from nestgraph.lowering.emission import Emission
 from nestgraph.lowering.extents import by_unit, convolved, emit_reshaped, sweeps_places
+from nestgraph.lowering.sparse_linear import emit_live
 from nestgraph.lowering.tensors import as_tensor
 from nestgraph.spec import Conv, Dense, Lookup, OneToOne, Projection
 from nestgraph.spec.arrays import AnyArray
@@ -29,6 +30,8 @@ def folds_bias(emission: Emission, projection: Projection) -> bool:
 
 def emit_dense(emission: Emission, projection: Dense, source: fx.Node, bias: fx.Node | None) -> fx.Node:
     """Any unit to any neuron; maps are flattened as (maps, *size)."""
+    if projection.name in emission.sparse:
+        return emit_live(emission, projection, source, bias)
     weight = emission.weight(projection)
     if emission.network.connection_columns(projection.name).weight.ndim > 2:
         source, weight = emission.call(torch.flatten, source, 1), emission.call(torch.flatten, weight, 1)

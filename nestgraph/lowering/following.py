@@ -54,6 +54,8 @@ class Moved:
         lone = self._lone_axes(name, value)
         if value.ndim == 0:
             return value.clone()
+        if lone is not None and len(lone) == value.ndim:
+            return value.clone().reshape((1,) * self.after.ndim)
         if lone is None:
             raise LoweringError(
                 f"expected state that is a number or has its parameter's shape {tuple(self.before.shape)}, got "
@@ -178,6 +180,8 @@ def followed_states(optimizer: Optimizer, before: Lowered, after: Lowered) -> di
             continue
         origins = _origins(before[0], after[0], index_map, key)
         if origins is not None:
+            if old[key].ndim != parameter.ndim and _by_axis(optimizer, old[key]):
+                continue
             networks, both = (before[0], after[0]), (places[0][key], places[1][key])
             group, dormant = options.get(id(old[key]), {}), _dormant(after[0], key, parameter)
             moved = Moved(old[key], parameter, group, networks, both, origins, dormant, lone)
@@ -203,6 +207,12 @@ def _lone(optimizer: Optimizer) -> Mapping[str, frozenset[int]]:
                 sizes = enumerate(zip(value.shape, parameter.shape, strict=True), -value.ndim)
                 found.setdefault(name, set()).update(axis for axis, (size, whole) in sizes if size == 1 < whole)
     return {name: frozenset(axes) for name, axes in found.items()}
+
+
+def _by_axis(optimizer: Optimizer, parameter: Tensor) -> bool:
+    """Whether a parameter's state depends on its axes: it begins anew where weights become a vector, or no vector."""
+    held = (value for value in optimizer.state[parameter].values() if isinstance(value, Tensor) and value.ndim)
+    return isinstance(optimizer, tuple(LONE)) or any(value.shape != parameter.shape for value in held)
 
 
 def _same_make(old: Network, new: Network, layer: str) -> bool:

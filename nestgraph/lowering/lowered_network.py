@@ -9,10 +9,13 @@ from torch import Tensor, fx
 
 from nestgraph.errors import LoweringError
 from nestgraph.graph import Network
+from nestgraph.lowering.live import Live
 from nestgraph.lowering.nodes import KEY as MARK
 from nestgraph.lowering.origin import KEY, Origin
 from nestgraph.lowering.paths import projection_paths
-from nestgraph.lowering.slots import slots
+from nestgraph.lowering.slots import Slot, slots
+from nestgraph.lowering.sparse_linear import entries_of, pattern_of
+from nestgraph.lowering.tensors import as_tensor
 
 EXTRA = "_extra_state"
 """What torch calls the entry of a module's extra state."""
@@ -43,12 +46,13 @@ class LoweredNetwork(fx.GraphModule):
         unexpected_keys: list[str],
         error_msgs: list[str],
     ) -> None:
-        """Load a state of the same units and masks; torch calls this for a module and whatever holds one.
+        """Load a state of the same units and masks, in whatever form; torch calls this for what holds a module, too.
 
         Raises:
             LoweringError: it belongs to other ones, and no value was changed.
         """
         _check(_network(self), state_dict, prefix)
+        _fit(self, state_dict, prefix)
         state_dict.setdefault(prefix + EXTRA, self.get_extra_state())  # a state written without one has its masks
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
@@ -96,16 +100,44 @@ def _check(network: Network, state: Mapping[str, Any], prefix: str) -> None:
         )
 
 
+def _fit(module: fx.GraphModule, state: dict[str, Any], prefix: str) -> None:
+    """Bring what a module of the same network held in another form to the form in which this one holds it."""
+    network, buffers = _network(module), dict(module.named_buffers())
+    paths = projection_paths(network)
+    for slot in (slot for slot in slots(network) if slot.packing):
+        given, path = state.get(prefix + slot.path), paths[slot.owner]
+        if not isinstance(given, Tensor) or given.shape == (held := slot.tensor(module)).shape:
+            continue
+        state[prefix + slot.path] = slot.packed(slot.spread(given, network), held)
+        columns = network.connection_columns(slot.owner)
+        for name, part in ({"mask": slot.packed(as_tensor(columns.mask), held)} | pattern_of(columns)).items():
+            state.pop(f"{prefix}{path}.{name}", None)
+            if f"{path}.{name}" in buffers:
+                state[f"{prefix}{path}.{name}"] = part
+
+
 def _difference(network: Network, state: Mapping[str, Any], prefix: str) -> tuple[str, str] | None:
     """The first entry that does not fit, as what was expected and got."""
     paths = projection_paths(network)
     for slot in slots(network):
         given, shape = state.get(prefix + slot.path), slot.values(network).shape
         if isinstance(given, Tensor) and (got := tuple(slot.spread(given, network).shape)) != shape:
+            if slot.packing and slot.packing.holds(given):
+                count = network.connection_columns(slot.owner).active
+                return f"the {count:,} connections of {slot.owner!r}", f"{len(given):,}"
             return f"{slot.column} of {slot.owner!r} of shape {shape}", f"shape {got}"
-        given = state.get(f"{prefix}{paths[slot.owner]}.mask") if slot.is_weight else None
-        if isinstance(given, Tensor):
-            live, mask = slot.spread(given, network).cpu().numpy() != 0, network.connection_columns(slot.owner).mask
-            if not np.array_equal(live, mask):
-                return f"the {np.count_nonzero(mask):,} connections of {slot.owner!r}", "other ones"
+        if slot.is_weight and not _joins_alike(network, slot, state, prefix + paths[slot.owner]):
+            return f"the {network.connection_columns(slot.owner).active:,} connections of {slot.owner!r}", "other ones"
     return None
+
+
+def _joins_alike(network: Network, slot: Slot, state: Mapping[str, Any], path: str) -> bool:
+    """Whether the connections of a projection are the network's, as far as a state tells."""
+    columns = network.connection_columns(slot.owner)
+    mask, ends, sources = (state.get(f"{path}.{name}") for name in ("mask", "ends", "columns"))
+    if isinstance(mask, Tensor):
+        return np.array_equal(slot.spread(mask, network).cpu().numpy() != 0, columns.mask)
+    if not (isinstance(ends, Tensor) and isinstance(sources, Tensor)):
+        return True
+    there = entries_of(ends, sources, columns.mask[0].size)
+    return np.array_equal(there.cpu().numpy(), Live.of(columns).entries)

@@ -8,7 +8,7 @@ from torch import fx, nn
 from nestgraph.errors import LoweringError
 from nestgraph.graph import Network
 from nestgraph.graph.heads import summed_size
-from nestgraph.lowering.emission import Emission, Place, place
+from nestgraph.lowering.emission import Emission
 from nestgraph.lowering.emitters import PROJECTIONS, emit_joined, folds_bias, linked_targets
 from nestgraph.lowering.extents import by_unit
 from nestgraph.lowering.heads import emit_mixed, emit_scores, is_fused
@@ -18,10 +18,14 @@ from nestgraph.lowering.lowered_network import LoweredNetwork
 from nestgraph.lowering.nodes import mark
 from nestgraph.lowering.operations import emit_operation, steps
 from nestgraph.lowering.origin import KEY, Origin, lowered
+from nestgraph.lowering.packing import Place, place
 from nestgraph.lowering.parameters import inherit, parameters_of, set_recorded
 from nestgraph.lowering.paths import layer_paths, projection_paths
 from nestgraph.lowering.ports import Nodes, emit_results, emit_samples
+from nestgraph.lowering.proportion import TrainedExecution, trained_choices
 from nestgraph.lowering.slots import BODY, slots
+from nestgraph.lowering.sparse import EXECUTION
+from nestgraph.lowering.sparse_linear import given_pattern
 from nestgraph.spec import Mix, OneToOne, Projection
 from nestgraph.spec.arguments import checked
 
@@ -37,6 +41,7 @@ def lower(
     dtype: torch.dtype | None = None,
     fuse: bool = True,
     layout: Layout = "auto",
+    execution: TrainedExecution = "auto",
 ) -> fx.GraphModule:
     """A module that computes the network and trains in any PyTorch loop.
 
@@ -44,8 +49,9 @@ def lower(
     `network.inputs`; its result is that of the one port of `network.outputs`, or a tuple of several. Inputs of another
     size are refused, but for extents that are free (`InputPort.free`) and that nothing behind them holds. It starts in
     training mode, as new modules do. The parameters have the shapes of the network's columns (see `slots`), but for
-    convolutions whose mask has blocks: they hold, compute and train the weights of their groups alone. `layer_nodes`
-    finds the nodes of a layer; `collect` brings the values back. Opaque layers are copies of their modules, and train.
+    convolutions whose mask has blocks, which hold, compute and train the weights of their groups alone, and for what is
+    sparse (see `execution`). `layer_nodes` finds the nodes of a layer; `collect` brings the values back. Opaque layers
+    are copies of their modules, and train.
 
     Args:
         network: what to compute.
@@ -63,14 +69,23 @@ def lower(
             The module then has no node for the sum and output of these heads.
         layout: how maps lie in memory meanwhile, which changes results by rounding at most: "channels_last",
             "contiguous", or "auto" for what is quicker on the device.
+        execution: how projections between neurons, or from maps to neurons, are held and trained: "masked" as whole
+            matrices, "sparse" as vectors over their live connections, (live,), row by row; "auto" as such where a
+            training step is then expected to take at most 0.8 of the time at any size of batches, on a processor in
+            float32 and float64 (see `explain`). A function of the network alone, so that runs can be repeated. Without
+            masks all are whole.
 
     Raises:
-        LoweringError: the device is not there, the dtype or layout is none of these, the module given up was lowered
-            from another network, or the body of an opaque layer is no module.
+        LoweringError: the device is not there, the dtype, layout or execution is none of these, execution is "sparse"
+            where there are no sparse products or masks, the module given up was lowered from another network, or the
+            body of an opaque layer is no module.
         StructureError: an opaque layer has no body.
     """
     place, precision = _present(device), _precision(dtype, like)
-    emission = Emission(network, masked)
+    if execution == "sparse" and not masked:
+        raise LoweringError("lower expected masks where execution='sparse', got masked=False: take 'auto'")
+    chosen = trained_choices(network, execution if masked else "masked", place, precision)
+    emission = Emission(network, masked, sparse=frozenset(name for name, choice in chosen.items() if choice.sparse))
     if like:
         emission.kept, emission.kept_bodies = _given_up(*like), _given_bodies(network, *like)
     last = lies_last(layout, network, place)
@@ -87,7 +102,7 @@ def lower(
         lay_out(emission, laid)
     module = LoweredNetwork(emission.rooted(), emission.graph, LoweredNetwork.__name__)
     module.graph.lint()
-    module.meta[KEY] = Origin(network)
+    module.meta |= {KEY: Origin(network), EXECUTION: chosen}
     set_recorded(network, parameters_of(network, module))
     if like:
         inherit(like, (network, module))
@@ -100,10 +115,13 @@ def _given_up(network: Network, module: nn.Module) -> dict[Place, torch.Tensor]:
     paths, buffers, found = projection_paths(network), dict(part.named_buffers()), dict[Place, torch.Tensor]()
     for slot in (slot for slot in slots(network) if not slot.is_body):
         column, tensor = slot.values(network), slot.tensor(part)
-        blocks = None if tensor.shape == column.shape else slot.blocks
-        found[place(column, blocks)] = tensor
-        if slot.is_weight and (mask := buffers.get(f"{paths[slot.owner]}.mask")) is not None:
-            found[place(network.connection_columns(slot.owner).mask, blocks)] = mask
+        packing = None if tensor.shape == column.shape else slot.packing
+        found[place(column, packing)] = tensor
+        if slot.is_weight:
+            path, known = paths[slot.owner], network.connection_columns(slot.owner).mask
+            if (mask := buffers.get(f"{path}.mask")) is not None:
+                found[place(known, packing)] = mask
+            found |= given_pattern(known, part.get_submodule(path))
     return found
 
 

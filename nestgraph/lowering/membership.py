@@ -3,6 +3,8 @@
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
+from torch import nn
+
 from nestgraph.graph import Network
 from nestgraph.lowering.parameters import Key, Lowered, parameters_of
 
@@ -36,17 +38,19 @@ def homes(before: Lowered, after: Lowered, places: Mapping[int, Place]) -> Mappi
         places: of the parameters before, by identity.
     """
     old, new = parameters_of(*before), parameters_of(*after)
-    members = [(traits_of(before[0], key, p.ndim), places.get(id(p))) for key, p in old.items()]
+    members = [(traits_of(before[0], key, p), places.get(id(p))) for key, p in old.items()]
     return {
-        key: places.get(id(old[key])) if key in old else home_of(after[0], traits_of(after[0], key, p.ndim), members)
+        key: places.get(id(old[key])) if key in old else home_of(after[0], traits_of(after[0], key, p), members)
         for key, p in new.items()
     }
 
 
-def traits_of(network: Network, key: Key, rank: int) -> Traits:
-    """The traits of a parameter of so many axes."""
+def traits_of(network: Network, key: Key, parameter: nn.Parameter) -> Traits:
+    """The traits of a parameter; weights have the axes of their column, in whatever form a module holds them."""
     owner, column = key
-    return Traits(column, rank, network.projection(owner).target if column == "weight" else owner)
+    if column == "weight":
+        return Traits(column, network.connection_columns(owner).weight.ndim, network.projection(owner).target)
+    return Traits(column, parameter.ndim, owner)
 
 
 def home_of(network: Network, traits: Traits, members: Sequence[tuple[Traits, Place]]) -> Place:

@@ -8,10 +8,13 @@ from torch import Tensor, nn
 
 from nestgraph.errors import LoweringError
 from nestgraph.graph import Structure
-from nestgraph.lowering.blocks import Blocks, trained_blocks
+from nestgraph.lowering.blocks import trained_blocks
+from nestgraph.lowering.live import Live
 from nestgraph.lowering.opaque import PREFIX, ModuleBody
 from nestgraph.lowering.operations import column_paths
+from nestgraph.lowering.packing import Packing
 from nestgraph.lowering.paths import layer_paths, projection_paths
+from nestgraph.spec import Dense
 from nestgraph.spec.arrays import AnyArray
 
 BODY = "body"
@@ -27,13 +30,14 @@ class Slot:
             what a body's own module calls it.
         owner: name of the projection (of a weight) or layer (of any other column).
         column: `weight`, or the name of a unit column, or `body` and a number for a tensor of an opaque layer's body.
-        blocks: how a masked module packs a grouped convolution's weights; None where it holds the column as it is.
+        packing: the form in which a module may hold the column, as its tensor tells; None where it has but the column's
+            own.
     """
 
     path: str
     owner: str
     column: str
-    blocks: Blocks | None = field(default=None, compare=False)
+    packing: Packing | None = field(default=None, compare=False)
 
     @property
     def is_weight(self) -> bool:
@@ -46,7 +50,7 @@ class Slot:
         return self.column.startswith(PREFIX)
 
     def values(self, structure: Structure) -> AnyArray:
-        """The column in a network; the module's tensor has its shape, but for `blocks`."""
+        """The column in a network; the module's tensor has its shape, but for `packing`."""
         if self.is_body:
             return module_body(structure, self.owner).values(self.column)
         if self.is_weight:
@@ -54,7 +58,7 @@ class Slot:
         return structure.unit_columns(self.owner).values[self.column]  # type: ignore[index]
 
     def tensor(self, module: nn.Module) -> Tensor:
-        """The column in a lowered module, packed by `blocks` where it trains under its masks.
+        """The column in a lowered module, packed as the module holds it.
 
         Raises:
             LoweringError: the module has no such tensor.
@@ -73,23 +77,20 @@ class Slot:
 
     def spread(self, values: Tensor, structure: Structure) -> Tensor:
         """What the module holds for the column (values, gradients, state), in the column's shape."""
-        if self.blocks is None:
+        if self.packing is None or not self.packing.holds(values):
             return values
-        shape = self.values(structure).shape
-        if values.shape == shape or values.shape[:2] != self.blocks.real.shape:
-            return values
-        return self.blocks.spread(values, (*shape[:2], *values.shape[2:]))
+        return self.packing.spread(values, self.values(structure).shape)
 
     def packed(self, values: Tensor, held: Tensor) -> Tensor:
         """Values of the column's shape as a module holds them that holds `held` for the column."""
-        return values if self.blocks is None or values.shape[:2] == held.shape[:2] else self.blocks.packed(values)
+        return values if self.packing is None or not self.packing.holds(held) else self.packing.packed(values)
 
 
 def slots(structure: Structure) -> tuple[Slot, ...]:
     """The slots of all columns that training changes: trained weights, the columns of units, then bodies."""
     projections, layers = projection_paths(structure), layer_paths(structure)
     weights = [
-        Slot(f"{projections[name]}.weight", name, "weight", trained_blocks(structure, name))
+        Slot(f"{projections[name]}.weight", name, "weight", trained_packing(structure, name))
         for name in structure.projection_names
         if structure.projection(name).learns and structure.connection_columns(name).weight.size
     ]
@@ -99,6 +100,13 @@ def slots(structure: Structure) -> tuple[Slot, ...]:
         for column, path in column_paths(structure.layer(name))
     ]
     return (*weights, *columns, *_body_slots(structure, layers))
+
+
+def trained_packing(structure: Structure, projection: str) -> Packing | None:
+    """The form beside the column's own in which a module that trains may hold the weights of a projection."""
+    if isinstance(structure.projection(projection), Dense):
+        return Live.of(structure.connection_columns(projection))
+    return trained_blocks(structure, projection)
 
 
 def module_body(structure: Structure, layer: str) -> ModuleBody:

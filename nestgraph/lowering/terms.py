@@ -30,13 +30,11 @@ class CompactEmission(Emission):
     Attributes:
         offsets: by layer, (units, *size): constants to add to its sums.
         batch: the number of samples that the module is made for; it takes any.
-        sparse: the projections that are computed by sparse matrices.
     """
 
     masked: bool = False
     offsets: Mapping[str, AnyArray] = field(default_factory=dict[str, AnyArray])
     batch: int = 1
-    sparse: frozenset[str] = frozenset()
 
     def pays(self, saved: int, chosen: int) -> bool:
         """Whether choosing values is quicker than the multiplications that it saves in each sample."""

@@ -18,7 +18,8 @@ from nestgraph.lowering.collect import trained_values
 from nestgraph.lowering.following import followed_states
 from nestgraph.lowering.masked import lower
 from nestgraph.lowering.optimizer import placed
-from nestgraph.lowering.parameters import inherit, parameters_of
+from nestgraph.lowering.parameters import Lowered, inherit, parameters_of
+from nestgraph.lowering.proportion import TrainedExecution
 from nestgraph.spec.arguments import checked
 
 OptimizerMaker = Callable[[nn.Module], Optimizer | Sequence[Optimizer]]
@@ -37,7 +38,13 @@ class Workbench(Editor):
     """
 
     @checked(LoweringError)
-    def __init__(self, network: Network, make: OptimizerMaker, device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self,
+        network: Network,
+        make: OptimizerMaker,
+        device: str | torch.device = "cpu",
+        execution: TrainedExecution = "auto",
+    ) -> None:
         """Lower the network and make its optimizers.
 
         Args:
@@ -46,13 +53,16 @@ class Workbench(Editor):
                 `lambda module: torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9)`. Called with each new
                 module, it says again which parameter belongs to which group.
             device: where to train.
+            execution: of each module, as in `lower`.
 
         Raises:
-            LoweringError: the device is not there, or an optimizer is over other parameters or shares one.
+            LoweringError: the device is not there or has no such execution, or an optimizer is over other parameters
+                or shares one.
         """
         super().__init__(network)
         self._make, self._device = make, device
-        self._module = lower(network, device)
+        self._execution: TrainedExecution = execution
+        self._module = self._anew(network)
         self._optimizers = self._made(network, self._module)
         self._states = {self._history.now: BenchState.of(self._optimizers, network, self._module)}
 
@@ -146,7 +156,7 @@ class Workbench(Editor):
             LoweringError: the state is that of other optimizers or other units, or `make` gives another number of
                 optimizers or groups for the new module; the bench stays as it was.
         """
-        module = lower(network, self._device).train(self._module.training)
+        module = self._anew(network).train(self._module.training)
         if state is not None:
             state.freeze(network, module)
         made = self._made(network, module)
@@ -177,7 +187,8 @@ class Workbench(Editor):
         made = self._made(applied.network, module)
         self._take_options(made)
         for optimizer, present in zip(made, self._optimizers, strict=True):
-            optimizer.state.update(followed_states(present, before, (applied.network, module)))
+            own, found = _members(optimizer), followed_states(present, before, (applied.network, module))
+            optimizer.state.update({parameter: state for parameter, state in found.items() if id(parameter) in own})
         state = BenchState.of(made, applied.network, module, self._kept)
         self._follow(applied.network, module, state)
         return self._record(applied, state)
@@ -243,7 +254,7 @@ class Workbench(Editor):
         self.take_in()
         twin = super().branch()
         twin._states = dict(self._states)
-        twin._module = lower(self._network, self._device).train(self._module.training)
+        twin._module = self._anew(self._network).train(self._module.training)
         twin._kept.freeze(twin._network, twin._module)
         twin._optimizers = twin._made(twin._network, twin._module)
         twin._follow(twin._network, twin._module, twin._kept)
@@ -289,9 +300,12 @@ class Workbench(Editor):
             self._module.graph.owning_module = None  # a cycle, in which tensors would wait for the next collection
         self._module = module
 
+    def _anew(self, network: Network, like: Lowered | None = None) -> GraphModule:
+        return lower(network, self._device, like=like, execution=self._execution)
+
     def _lowered(self, network: Network, before: Network | None = None) -> GraphModule:
         """A network's module; that of the network `before`, if there is one, gives up what both share."""
-        module = lower(network, self._device, like=before and (before, self._module))
+        module = self._anew(network, before and (before, self._module))
         if before is None:
             inherit((network, self._module), (network, module))
         module.train(self._module.training)
@@ -341,6 +355,11 @@ class Workbench(Editor):
 
 def _of_parameters(make: Callable[..., Any]) -> Callable[[nn.Module], Any]:
     return lambda module: make(list(module.parameters()))
+
+
+def _members(optimizer: Optimizer) -> set[int]:
+    """The identities of an optimizer's parameters."""
+    return {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
 
 
 def _any(values: SetValues) -> bool:

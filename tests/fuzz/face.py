@@ -375,10 +375,10 @@ def _forms(network, rng, folder):
     module = ng.lower(network)
     for verb in (ng.cost, ng.plain_graph, ng.import_report):
         yield verb, {"structure": network}
-    given_up = {"like": (network, module), "dtype": torch.float32}
+    given_up = {"like": (network, module), "dtype": torch.float32, "execution": "auto"}
     yield ng.lower, {"network": network, "device": "cpu", "masked": True, **given_up}
     yield ng.compact, {"network": network, "batch": 1, "layout": "auto", "execution": "auto"}
-    yield ng.explain, {"network": network, "batch": 1, "execution": "auto"}
+    yield ng.explain, {"network": network, "batch": 1, "execution": "auto", "training": True}
     yield ng.collect, {"network": network, "module": module}
     yield ng.network_of, {"module": module}
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
@@ -387,7 +387,7 @@ def _forms(network, rng, folder):
     yield ng.register, {"of": Mine}
     yield ng.follow, {"kind": type("Own", (torch.optim.SGD,), {}), "how": "restart"}
     bench = {"network": network, "make": lambda given: torch.optim.SGD(given.parameters(), lr=0.1), "device": "cpu"}
-    yield ng.Workbench, bench
+    yield ng.Workbench, {**bench, "execution": "auto"}
     yield ng.hand_over, {"owner": torch.nn.Module(), "name": "net", "bench": ng.Workbench(**bench)}
     yield ng.save, {"network": network, "path": folder / "n.json", "sidecar_above": 5, "limits": ng.Limits()}
     ng.save(network, folder / "read.json")
