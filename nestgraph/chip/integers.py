@@ -69,9 +69,9 @@ def integers_of(step: Sum, scales: Mapping[str, Scale], between: Scale, most: fl
         most: of an output that nothing reads, the largest size that it has; None where it is no such.
     """
     units = _units(step, scales)
-    whole, real = _whole(step, scales, units), None
+    whole = _whole(step, scales, units)
     real = _real(step, whole, scales, units)
-    whole = replace(whole, bias=whole.bias - _zeros(whole, scales))
+    whole = replace(whole, bias=whole.bias - _zeros(whole, scales), terms=tuple(map(_live, whole.terms)))
     plain = not step.gates and not any(isinstance(term, Met | Mixed) for term in step.terms)
     scale = scales[step.target.name]
     slopes = _slopes(step.functions, len(units))
@@ -159,6 +159,17 @@ def _whole(step: Sum, scales: Mapping[str, Scale], units: AnyArray) -> Sum:
     terms = tuple(_whole_term(term, scales, units) for term in step.terms)
     offsets = None if step.offsets is None else _near(step.offsets / units[:, None], MOST)
     return replace(step, bias=_near(step.bias / units, MOST), offsets=offsets, terms=terms)
+
+
+def _live(term: Term) -> Term:
+    """A term without the weights that have become 0."""
+    if not isinstance(term, Swept):
+        return term
+    rows = tuple(
+        tuple(Segment(part.area, part.offsets[part.weights != 0], part.weights[part.weights != 0]) for part in row)
+        for row in term.rows
+    )
+    return replace(term, rows=rows)
 
 
 def _whole_term(term: Term, scales: Mapping[str, Scale], units: AnyArray) -> Term:

@@ -30,6 +30,8 @@ from nestgraph.spec.operations import (
     Softmax,
     Upsampling,
 )
+from nestgraph.spec.operations.pooling import intervals
+from nestgraph.spec.operations.upsampling import nearest
 from nestgraph.spec.windows import framed
 
 
@@ -123,24 +125,10 @@ def _upsampling(operation: Upsampling, at: At) -> Iterator[Step]:
     size = operation.resized(at.size)
     scales = operation.scale or (None,) * len(size)
     if operation.mode == "nearest":
-        nearest: list[AnyArray] = []
-        for axis, extent in enumerate(at.size):
-            line = np.arange(extent, dtype=np.float64).reshape(
-                1, 1, *(-1 if a == axis else 1 for a in range(len(size)))
-            )
-            one = operation.model_copy(
-                update={
-                    "size": tuple(size[a] if a == axis else 1 for a in range(len(size))),
-                    "scale": None
-                    if operation.scale is None
-                    else tuple(operation.scale[a] if a == axis else 1.0 for a in range(len(size))),
-                }
-            )
-            nearest.append(one.apply(line, {}, np.zeros(1)).reshape(-1).astype(np.int64))
-        yield taken(at, nearest)
+        yield taken(at, [nearest(*axis) for axis in zip(at.size, size, scales, strict=True)])
         return
     for axis, (count, scale) in enumerate(zip(size, scales, strict=True)):
-        places = operation._between(at.size[axis], count, scale)  # pyright: ignore[reportPrivateUsage]
+        places = operation.between(at.size[axis], count, scale)
         low = places.astype(np.int64)
         given = (*at.size[:axis], count, *at.size[axis + 1 :])
         lengths = len(at.ids) * math.prod(at.size[:axis]), at.size[axis], math.prod(at.size[axis + 1 :])
@@ -156,14 +144,13 @@ def _pooling(operation: Pooling, at: At) -> Iterator[Step]:
         first = np.arange(windows) * operation.stride[axis] - operation.padding[axis]
         starts.append(np.maximum(first, 0))
         ends.append(np.minimum(first + operation.kernel[axis], extent))
-        counts.append(operation._counted(axis, extent, windows))  # pyright: ignore[reportPrivateUsage]
+        counts.append(operation.counted(axis, extent, windows))
     yield _pooled(at, operation.function == "max", starts, ends, counts)
 
 
 def _adaptive(operation: AdaptivePooling, at: At) -> Iterator[Step]:
-    axes = tuple(zip(at.size, operation.size, strict=True))
-    starts = [np.arange(count) * extent // count for extent, count in axes]
-    ends = [-(-(np.arange(count) + 1) * extent // count) for extent, count in axes]
+    parts = [np.array([*intervals(*axis)]).T for axis in zip(at.size, operation.size, strict=True)]
+    starts, ends = [first for first, _ in parts], [last for _, last in parts]
     counts = [last - first for first, last in zip(starts, ends, strict=True)]
     yield _pooled(at, operation.function == "max", starts, ends, counts)
 

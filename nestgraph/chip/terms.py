@@ -9,6 +9,9 @@ import numpy as np
 from nestgraph.chip.program import Held, Value
 from nestgraph.spec.arrays import AnyArray
 
+TOGETHER = 2**21
+"""Numbers that are gathered at once."""
+
 
 def places_at(size: Sequence[int], strides: Sequence[int]) -> AnyArray:
     """(places,) int64: for each place of a map, row-major, where it starts to read, by the stride along each axis."""
@@ -86,8 +89,11 @@ class Swept:
         for unit, row in enumerate(self.rows):
             for segment in row:
                 kept = np.arange(len(starts)) if segment.area < 0 else np.flatnonzero(self.areas[segment.area])
-                read = x[:, starts[kept][:, None] + segment.offsets]
-                total[:, unit, kept] += read @ segment.weights.astype(x.dtype)
+                read = starts[kept][:, None] + segment.offsets
+                for first in range(0, len(x), some := max(1, TOGETHER // max(1, read.size))):
+                    total[first : first + some, unit, kept] += x[first : first + some, read] @ segment.weights.astype(
+                        x.dtype
+                    )
         return total
 
 

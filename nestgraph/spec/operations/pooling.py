@@ -100,10 +100,10 @@ class Pooling(Operation):
         over = tuple(range(-len(size), 0))
         if self.function == "max":
             return windows.max(axis=over)
-        counts = [self._counted(axis, x.shape[2 + axis], count) for axis, count in enumerate(size)]
+        counts = [self.counted(axis, x.shape[2 + axis], count) for axis, count in enumerate(size)]
         return windows.sum(axis=over) / reduce(np.multiply.outer, counts).astype(x.dtype)
 
-    def _counted(self, axis: int, extent: int, windows: int) -> AnyArray:
+    def counted(self, axis: int, extent: int, windows: int) -> AnyArray:
         """(windows,): how many places along an axis of each window an average divides by."""
         pad = self.padding[axis]
         starts = np.arange(windows) * self.stride[axis] - pad
@@ -140,11 +140,12 @@ class AdaptivePooling(Operation):
     def apply(self, x: AnyArray, values: Mapping[str, AnyArray], ids: AnyArray) -> AnyArray:  # noqa: ARG002
         """See `Operation.apply`. One axis after the other, as the windows are products of intervals."""
         for axis, count in enumerate(self.size, 2):
-            parts = [x.take(range(*ends), axis) for ends in _intervals(x.shape[axis], count)]
+            parts = [x.take(range(*ends), axis) for ends in intervals(x.shape[axis], count)]
             x = np.stack([part.max(axis) if self.function == "max" else part.mean(axis) for part in parts], axis)
         return x
 
 
-def _intervals(extent: int, count: int) -> Iterator[tuple[int, int]]:
+def intervals(extent: int, count: int) -> Iterator[tuple[int, int]]:
+    """The first place of each of so many windows that part an extent, and the one behind its last."""
     for place in range(count):
         yield place * extent // count, -((place + 1) * extent // -count)

@@ -73,18 +73,23 @@ class Upsampling(Operation):
         for axis, (count, scale) in enumerate(zip(size, self.scale or (None,) * len(size), strict=True), 2):
             extent = x.shape[axis]
             if self.mode == "nearest":
-                step = np.float32(extent) / np.float32(count) if scale is None else np.float32(1 / scale)
-                x = x.take(np.minimum((np.arange(count, dtype=np.float32) * step).astype(np.int64), extent - 1), axis)
+                x = x.take(nearest(extent, count, scale), axis)
                 continue
-            places = self._between(extent, count, scale)
+            places = self.between(extent, count, scale)
             low = places.astype(np.int64)
             share = (places - low).astype(x.dtype).reshape(-1, *([1] * (x.ndim - 1 - axis)))
             x = x.take(low, axis) * (1 - share) + x.take(np.minimum(low + 1, extent - 1), axis) * share
         return x
 
-    def _between(self, extent: int, count: int, scale: float | None) -> AnyArray:
+    def between(self, extent: int, count: int, scale: float | None) -> AnyArray:
         """(count,): the places, in parts of pixels, that a linear interpolation reads along an axis."""
         if self.align_corners:
             return np.arange(count) * ((extent - 1) / max(count - 1, 1))
         step = extent / count if scale is None else 1 / scale
         return np.clip((np.arange(count) + 0.5) * step - 0.5, 0, None)
+
+
+def nearest(extent: int, count: int, scale: float | None) -> AnyArray:
+    """(count,) int64: the places of an extent that are read for so many, by a factor or without."""
+    step = np.float32(extent) / np.float32(count) if scale is None else np.float32(1 / scale)
+    return np.minimum((np.arange(count, dtype=np.float32) * step).astype(np.int64), extent - 1)
