@@ -98,7 +98,7 @@ def _summed(step: Sum, form: Quantised, apart: Mapping[str, AnyArray], worth: fl
             error = error + integers.units.reshape(by_unit) + largest / 2.0 ** (BENT + 1)
         elif integers.between is not None:
             error = error + between * 0.5001
-    return _through(step.functions, error, (low, high)) + rounded
+    return step.framed(_through(step.functions, error, (low, high)) + rounded)
 
 
 def _both(name: str, form: Quantised, apart: Mapping[str, AnyArray]) -> tuple[dict[str, AnyArray], dict[str, AnyArray]]:

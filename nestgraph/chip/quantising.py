@@ -160,6 +160,7 @@ def _stepped(step: Step, form: Quantised, held: Held) -> AnyArray:
             numbers = snapped(integers.between, numbers)
         for function in integers.real.functions:
             numbers = function.run(numbers)
+        numbers = integers.real.framed(numbers)
     else:
         numbers = step.run(held)
     if name in form.wide:

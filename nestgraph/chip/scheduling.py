@@ -5,11 +5,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from nestgraph.chip.flows import Flow, Frame, frame_of
 from nestgraph.chip.moves import Applied, Taken, Turned
 from nestgraph.chip.operating import At, pointwise, steps_of, window_of
 from nestgraph.chip.pointwise import Pointwise
 from nestgraph.chip.program import Program, Step, Value
-from nestgraph.chip.summing import Flow, Reading, gate_of, met, mixed, term_of
+from nestgraph.chip.summing import Reading, gate_of, met, mixed, term_of
 from nestgraph.chip.sums import Sum
 from nestgraph.chip.terms import Gate, Term
 from nestgraph.errors import ExportError
@@ -17,8 +18,9 @@ from nestgraph.graph import Network
 from nestgraph.graph.compaction import compacted
 from nestgraph.graph.extents import outside
 from nestgraph.graph.heads import mixing, summed_size
-from nestgraph.spec import InputPort, Mix, Operation, OutputPort, Projection
+from nestgraph.spec import Conv, Dense, InputPort, Mix, OneToOne, Operation, OutputPort, Projection
 from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.projection import Swept
 
 
 def scheduled(network: Network) -> Program:
@@ -134,11 +136,13 @@ class _Schedule:
                 functions.append(found)
             rest = rest[1:]
         given = size if window is None else window.size
-        target = self._fresh(name, (len(units), *given))
-        self.steps.append(Sum(name, target, size, bias, offsets, tuple(terms), gates, window, tuple(functions)))
+        frame = () if rest or not given else self._frame(name)
+        flow = Flow(Value("", ()), given, np.arange(len(units)), frame)
+        target = self._fresh(name, (len(units), *flow.whole))
+        self.steps.append(Sum(name, target, size, bias, offsets, tuple(terms), gates, window, tuple(functions), frame))
         at = At(layer, units.ids, columns, target, given, lambda shape: self._fresh(name, (len(units), *shape)))
         self._operate(at, rest)
-        self.flows[name] = Flow(at.value, at.size, np.arange(len(units)))
+        self.flows[name] = Flow(at.value, at.size, np.arange(len(units)), frame)
 
     def _operate(self, at: At, operations: Sequence[Operation]) -> None:
         """The steps of operations; functions of each number that follow each other are one."""
@@ -160,9 +164,16 @@ class _Schedule:
             at.value = step.target
 
     def _reading(self, projection: Projection) -> Reading:
-        return Reading(self.structure, projection, self.flows[projection.source], self._frame)
+        return Reading(self.structure, projection, self.flows[projection.source], self._take)
 
-    def _frame(self, flow: Flow, places: tuple[AnyArray, ...]) -> Flow:
+    def _frame(self, name: str) -> Frame:
+        """The zeros around a layer's maps that its readers read, where all of them can read maps with zeros around."""
+        readers = self.structure.outgoing(name)
+        if self.structure.layer(name).output or not all(_reads_framed(reader) for reader in readers):
+            return ()
+        return frame_of([reader for reader in readers if isinstance(reader, Swept) and reader.kernel is not None])
+
+    def _take(self, flow: Flow, places: tuple[AnyArray, ...]) -> Flow:
         """Maps of which places are taken, once for all that read them so."""
         key = flow.value.name, b"".join(each.tobytes() + b"|" for each in places)
         if key not in self._framed:
@@ -172,3 +183,8 @@ class _Schedule:
             self.steps.append(Taken(layer, value, flow.value, flow.size, places, 0.0))
             self._framed[key] = Flow(value, size, flow.rows)
         return self._framed[key]
+
+
+def _reads_framed(reader: Projection) -> bool:
+    """Whether a projection can read maps with zeros around."""
+    return isinstance(reader, Dense | Conv) or (isinstance(reader, OneToOne) and not reader.placed)

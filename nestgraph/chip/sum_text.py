@@ -1,5 +1,6 @@
 """Sums as C: a loop over units and places, in it one over the entries of each term, and what becomes of each number."""
 
+import math
 from contextlib import ExitStack
 from typing import Any
 
@@ -23,6 +24,9 @@ def write_sum(code: Code, step: Sum) -> None:
     parts: list[TermText] = [TERMS[type(term)](code, term, total, n) for n, term in enumerate(total.terms)]
     for part in parts:
         part.declare()
+    if total.frame:
+        cast = f"({code.element(step.target)})" if code.quantised else ""
+        code.line(f"for (@at i = 0; i < {step.target.count}; i++) {{ y[i] = {cast}{code.constant(0.0)}; }}")
     with code.loop("r", len(total.bias)) as unit:
         windows, kernel = (total.size, ()) if total.window is None else (total.window.size, total.window.kernel)
         with ExitStack() as stack:
@@ -37,9 +41,19 @@ def write_sum(code: Code, step: Sum) -> None:
                     _number(code, total, integers, parts, unit, at)
                     code.line("if (v > best) { best = v; }")
                 code.line(f"{kind} v = best;")
-            _finish(code, total, integers, unit)
+            _finish(code, total, integers, unit, _where(total, unit, outer))
         for part in parts:
             part.end()
+
+
+def _where(total: Sum, unit: str, at: list[str]) -> str:
+    """Where the number of a unit at a place is written: one behind the other, or within the zeros around each map."""
+    if not total.frame:
+        return "*y++"
+    _, *whole = total.target.shape
+    strides = strides_of(whole)
+    first = sum(before * stride for (before, _), stride in zip(total.frame, strides, strict=True))
+    return f"y[{added((unit, math.prod(whole)), *zip(at, strides, strict=True), ('1', first))}]"
 
 
 def _within(code: Code, stride: tuple[int, ...], windows: list[str], kernel: list[str]) -> list[str]:
@@ -91,11 +105,11 @@ def _start(code: Code, offsets: AnyArray, unit: str) -> tuple[str, str]:
     return start, "" if (offsets >= 0).all() else f"if ({start} != {none}) "
 
 
-def _finish(code: Code, total: Sum, integers: Integers | None, unit: str) -> None:
+def _finish(code: Code, total: Sum, integers: Integers | None, unit: str, where: str) -> None:
     """Write what becomes of a sum `v`, and store it."""
     if integers is None or integers.finish == "float":
         apply(code, total.functions, unit)
-        code.line(f"*y++ = {code.stored('v')};")
+        code.line(f"{where} = {code.stored('v')};")
         return
     assert integers.multipliers is not None
     if integers.slopes is not None:
@@ -110,9 +124,9 @@ def _finish(code: Code, total: Sum, integers: Integers | None, unit: str) -> Non
     if integers.finish == "table":
         assert integers.table is not None
         fitted = code.whole(integers.table, "int8_t").at(f"({fitted} + 128)")
-        code.line(f"*y++ = {fitted};")
+        code.line(f"{where} = {fitted};")
         return
-    code.line(f"*y++ = ({element}){fitted};")
+    code.line(f"{where} = ({element}){fitted};")
 
 
 def apply(code: Code, functions: tuple[Pointwise, ...], unit: str) -> None:

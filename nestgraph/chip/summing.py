@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from nestgraph.chip.flows import Flow, Taking, swept
 from nestgraph.chip.program import Value
-from nestgraph.chip.terms import Gate, Looked, Met, Mixed, Placed, Segment, Swept, Term, strides_of
+from nestgraph.chip.terms import Gate, Looked, Met, Mixed, Placed, Segment, Swept, Term, places_at
 from nestgraph.errors import ExportError
 from nestgraph.graph import Structure
 from nestgraph.graph.columns import Slotted
@@ -16,31 +17,6 @@ from nestgraph.graph.heads import sides, summed_size
 from nestgraph.graph.projections import meaning_of
 from nestgraph.spec import Conv, Dense, Lookup, OneToOne, Projection
 from nestgraph.spec.arrays import AnyArray
-from nestgraph.spec.projection import Swept as Sweep
-
-
-@dataclass(frozen=True)
-class Flow:
-    """What a layer gives.
-
-    Attributes:
-        value: where it lies.
-        size: of its maps; () for single numbers.
-        rows: (units,) int64: the row of each unit in the value.
-    """
-
-    value: Value
-    size: tuple[int, ...]
-    rows: AnyArray
-
-    @property
-    def starts(self) -> AnyArray:
-        """(units,) int64: where the map of each unit starts."""
-        return self.rows * math.prod(self.size)
-
-
-Framed = Callable[[Flow, tuple[AnyArray, ...]], Flow]
-"""Gives maps of which places are taken along each axis, and 0 where there is none (-1)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,13 +27,13 @@ class Reading:
         structure: the network.
         record: the projection.
         source: what its source gives.
-        framed: takes places of maps.
+        taking: takes places of maps.
     """
 
     structure: Structure
     record: Projection
     source: Flow
-    framed: Framed
+    taking: Taking
 
     @property
     def weights(self) -> AnyArray:
@@ -89,47 +65,18 @@ def _whole_rows(offsets: AnyArray, weights: AnyArray) -> tuple[tuple[Segment, ..
 def dense(reading: Reading) -> Term:
     """Every live weight reads its number."""
     weights, source = reading.weights, reading.source
-    offsets = source.starts[:, None] + np.arange(math.prod(source.size))
+    offsets = source.starts[:, None] + places_at(source.size, source.strides)
     rows = _whole_rows(offsets.reshape(-1), weights.reshape(len(weights), -1))
     return Swept(source.value, (), (), rows, np.zeros((0, 1), bool))
-
-
-def _swept(reading: Reading, sweep: Sweep) -> tuple[Flow, tuple[int, ...], AnyArray]:
-    """The maps as a kernel reads them, where its positions start along each axis, and (entries,) where each reads.
-
-    A transposed kernel is one turned round on maps between whose places stand zeros.
-    """
-    source, kernel = reading.source, sweep.kernel or ()
-    more = sweep.output_padding or (0,) * len(kernel)
-    taken: list[AnyArray] = []
-    for axis, extent in enumerate(source.size):
-        places, pad = np.arange(extent), sweep.padding[axis]
-        before = after = pad
-        if sweep.transposed:
-            places = np.full((extent - 1) * sweep.stride[axis] + 1, -1)
-            places[:: sweep.stride[axis]] = np.arange(extent)
-            reach = sweep.dilation[axis] * (kernel[axis] - 1)
-            before, after = reach - pad, reach - pad + more[axis]
-        inside = places[max(0, -before) : len(places) - max(0, -after)]
-        edges = np.full(max(0, before), -1), np.full(max(0, after), -1)
-        taken.append(np.concatenate([edges[0], inside, edges[1]]))
-    plain = all(np.array_equal(places, np.arange(extent)) for places, extent in zip(taken, source.size, strict=True))
-    flow = source if plain else reading.framed(source, tuple(taken))
-    strides = strides_of(flow.size)
-    offsets = np.zeros(kernel, np.int64)
-    for axis, (extent, dilation) in enumerate(zip(kernel, sweep.dilation, strict=True)):
-        entries = np.arange(extent)[::-1] if sweep.transposed else np.arange(extent)
-        offsets += (entries * dilation * strides[axis]).reshape(-1, *(1,) * (len(kernel) - axis - 1))
-    steps = (1,) * len(kernel) if sweep.transposed else sweep.stride
-    return flow, tuple(step * stride for step, stride in zip(steps, strides, strict=True)), offsets.reshape(-1)
 
 
 def conv(reading: Reading) -> Term:
     """Every live weight of a kernel reads around the place, of pairs of maps whose area has it."""
     assert isinstance(reading.record, Conv)
-    flow, strides, entries = _swept(reading, reading.record)
+    how = swept(reading.record, reading.source, reading.taking)
+    flow, strides = how.flow, how.strides
     weights, area = reading.weights, reading.structure.connection_columns(reading.record.name).area
-    offsets = flow.starts[:, None] + entries
+    offsets = how.starts[:, None] + how.entries
     flat = weights.reshape(*weights.shape[:2], -1)
     size = reading.size
     if area is None:
@@ -164,10 +111,13 @@ def one_to_one(reading: Reading) -> Term:
         offsets, by_place = np.full(count, -1), np.zeros((count, math.prod(size)))
         offsets[targets], by_place[targets] = starts, weights.reshape(len(weights), -1)
         return Placed(reading.source.value, offsets, by_place)
-    flow, strides, entries = reading.source, strides_of(size), np.zeros(1, np.int64)
+    flow, strides, entries = reading.source, reading.source.strides, np.zeros(1, np.int64)
+    if math.prod(size) == 1:
+        strides = (0,) * len(size)
     if record.kernel is not None:
-        flow, strides, entries = _swept(reading, record)
-        starts = flow.starts[links.at(1, reading.structure.ends(record.name))]
+        how = swept(record, reading.source, reading.taking)
+        flow, strides, entries = how.flow, how.strides, how.entries
+        starts = how.starts[links.at(1, reading.structure.ends(record.name))]
     none = Segment(-1, np.zeros(0, np.int64), np.zeros(0))
     rows: list[tuple[Segment, ...]] = [(none,)] * count
     for target, start, row in zip(targets.tolist(), starts.tolist(), weights.reshape(len(weights), -1), strict=True):
@@ -212,7 +162,7 @@ def gate_of(reading: Reading) -> Gate:
     weights = np.ones(len(offsets))
     offsets[targets], weights[targets] = starts, np.where(links.mask, links.weight, 0)
     single = math.prod(reading.source.size) == 1
-    strides = (0,) * len(size) if single else strides_of(size)
+    strides = (0,) * len(size) if single else reading.source.strides
     return Gate(reading.source.value, size, strides, offsets, weights)
 
 

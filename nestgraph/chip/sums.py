@@ -6,6 +6,7 @@ from functools import reduce
 
 import numpy as np
 
+from nestgraph.chip.flows import Frame
 from nestgraph.chip.pointwise import Pointwise
 from nestgraph.chip.program import Held, Step, Value
 from nestgraph.chip.terms import Gate, Term
@@ -40,6 +41,7 @@ class Sum(Step):
         gates: what it is multiplied by.
         window: of which the largest is taken, before the functions; None for none.
         functions: of each number, in their order.
+        frame: zeros that are written around each map, for kernels that read it; none where it is empty.
     """
 
     size: tuple[int, ...]
@@ -49,6 +51,7 @@ class Sum(Step):
     gates: tuple[Gate, ...]
     window: Window | None
     functions: tuple[Pointwise, ...]
+    frame: Frame = ()
 
     @property
     def sources(self) -> tuple[Value, ...]:
@@ -90,4 +93,8 @@ class Sum(Step):
 
     def run(self, held: Held) -> AnyArray:
         """See `Step.run`."""
-        return reduce(lambda x, function: function.run(x), self.functions, self.raw(held))
+        return self.framed(reduce(lambda x, function: function.run(x), self.functions, self.raw(held)))
+
+    def framed(self, numbers: AnyArray) -> AnyArray:
+        """Numbers (batch, units, *size) as they are written."""
+        return np.pad(numbers, [(0, 0), (0, 0), *self.frame]) if self.frame else numbers

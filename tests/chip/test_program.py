@@ -11,7 +11,7 @@ from nestgraph.chip.summing import TERMS
 from nestgraph.errors import ExportError
 from nestgraph.graph.extents import given_out
 from nestgraph.graph.reference import forward
-from nestgraph.seeds import lenet_300_100, mlp
+from nestgraph.seeds import cnn, lenet_300_100, mlp
 from nestgraph.spec.operations import OPERATIONS, Activation, BatchNorm, Dropout, ParametricReLU
 from nestgraph.spec.projection import PROJECTIONS, Argument, Match, Mix
 from tests.chip.trying import SUPPORTED, ported
@@ -73,3 +73,16 @@ def test_every_kind_of_the_vocabulary_has_a_row():
     by_number = {Activation, ParametricReLU, BatchNorm, Dropout}
     assert {*OPERATIONS} <= {*STEPS, *by_number}
     assert {*PROJECTIONS} <= {*TERMS, Match, Mix, Argument}
+
+
+def test_what_padded_kernels_read_is_there_once():
+    """Between the first convolution and the second lie maps of 4 x 4 with zeros around, and no copy of them."""
+    network = cnn((3, 4), (5,), 1.0, size=8, classes=2)
+    program = scheduled(network)
+    first = next(step for step in program.steps if step.layer == "conv1")
+    assert [step.layer for step in program.steps] == ["input", "conv1", "conv2", "fc1", "output"]
+    assert first.target.shape == (3, 6, 6)
+    held = program.run([np.ones((1, 1, 8, 8))])[first.target.name]
+    assert not held[:, :, 0].any()
+    assert not held[:, :, :, -1].any()
+    assert held[:, :, 1:-1, 1:-1].any()
