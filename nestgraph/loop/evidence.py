@@ -8,16 +8,20 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch.fx import Interpreter, Node
+from torch.nn import functional
 
 from nestgraph.data.minibatch import Loss, Minibatch, present
 from nestgraph.errors import TrainingError
 from nestgraph.graph.network import Network
+from nestgraph.loop.factors import Factors, fits, linear_maps
 from nestgraph.loop.means import batch_loss, mass
-from nestgraph.lowering import layer_nodes, lower, slots
+from nestgraph.lowering import Slot, layer_nodes, lower, slots
 from nestgraph.lowering.extents import convolved
 from nestgraph.policies import Evidence, EvidenceKind, bridged_layers, possible_skips
+from nestgraph.policies.evidence import Measured
+from nestgraph.policies.factored import Factored
+from nestgraph.policies.ranking import row_blocks
 from nestgraph.spec.arguments import AtLeastOne, checked
-from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.projection import Dense
 from nestgraph.spec.randomness import Seed
 from nestgraph.spec.wording import quoted
@@ -78,7 +82,7 @@ def gather(
         raise TrainingError(NO_BATCH)
     count = found.samples or sum(batch.samples for batch in tried)
 
-    def slopes(network: Network) -> Mapping[str, AnyArray]:
+    def slopes(network: Network) -> Mapping[str, Measured]:
         return _means(network, tried, loss, ["gradients"], seed, where).gradients
 
     return replace(found, loss=_trial(tried, loss, seed, where), slopes=slopes, samples=count)
@@ -97,29 +101,48 @@ def _means(
 ) -> Evidence:
     """The means of some kinds over all samples."""
     module = lower(network, device=device, masked=False, fuse=False)
-    sums: dict[EvidenceKind, dict[str, torch.Tensor]] = {kind: {} for kind in kinds}
+    sums: dict[EvidenceKind, dict[str, Mean]] = {kind: {} for kind in kinds}
+    layers, maps = bool({*kinds} - {"gradients"}), linear_maps(network, module) if "gradients" in kinds else None
     samples, masses = 0, dict.fromkeys(kinds, 0.0)
     with torch.random.fork_rng():  # for dropout
         torch.manual_seed(seed)
         for batch in batches:
             module.zero_grad(set_to_none=True)
-            recorder = Recorder(module)
+            recorder = Recorder(module, layers, maps, sums.get("gradients", {}))
             batch_loss(batch, recorder.run, loss).backward()
             for kind, found in sums.items():
                 counted = mass(batch, loss) if kind in OF_LOSS else batch.samples
                 masses[kind] += counted
                 for name, mean in MEASURES[kind](network, recorder):
-                    total = mean.mul_(counted)  # in place, as the sum is: these are as large as all weights
-                    found[name] = found[name].add_(total) if name in found else total
+                    found[name] = _added(found.get(name), mean, counted)
             samples += batch.samples
     if not samples:
         raise TrainingError(NO_BATCH)
-    means = {kind: {n: np.asarray((v / masses[kind]).cpu()) for n, v in found.items()} for kind, found in sums.items()}
+    means = {kind: {n: _mean(found.pop(n), masses[kind]) for n in list(found)} for kind, found in sums.items()}
     for kind, found in means.items():
-        if wrong := [name for name, values in found.items() if not np.isfinite(values).all()]:
+        if wrong := [name for name, values in found.items() if not _is_finite(values)]:
             remedy = "look for infinite values and NaN in the batches, or scale them"
             raise TrainingError(f"gather expected finite {kind}, got NaN or infinity in {wrong[0]!r}: {remedy}")
     return Evidence(**cast(Any, means), samples=samples)
+
+
+def _added(before: "Mean | None", mean: "Mean", counted: float) -> "Mean":
+    """A sum with the mean of one more batch, times what that counts; factors stay factors among their like."""
+    if isinstance(mean, Factors):
+        mean = mean.counting(counted)
+        return before.plus(mean) if isinstance(before, Factors) else mean
+    total = mean.mul_(counted)  # in place, as the sum is: these are as large as all weights
+    return total if before is None else (before.whole() if isinstance(before, Factors) else before).add_(total)
+
+
+def _mean(total: "Mean", mass: float) -> Measured:
+    return total.mean(mass) if isinstance(total, Factors) else total.div_(mass).cpu().numpy()
+
+
+def _is_finite(measured: Measured) -> bool:
+    if isinstance(measured, Factored):
+        return measured.finite
+    return all(bool(np.isfinite(measured[rows]).all()) for rows in row_blocks(measured.shape))
 
 
 def _trial(
@@ -142,22 +165,64 @@ def _trial(
 
 
 class Recorder(Interpreter):
-    """Runs a lowered module and keeps each layer's sum (with its gradient) and output."""
+    """Runs a lowered module and keeps each layer's sum (with its gradient) and output, and factors of gradients.
 
-    def __init__(self, module: torch.fx.GraphModule) -> None:
+    Args:
+        module: it.
+        layers: whether to keep sums and outputs of layers.
+        maps: what are linear maps, by their weights: where the factors of a gradient are small, they are kept and the
+            weight has none.
+        before: what is known of gradients from earlier batches.
+    """
+
+    def __init__(
+        self,
+        module: torch.fx.GraphModule,
+        layers: bool = True,
+        maps: Mapping[Node, Slot] | None = None,
+        before: "Mapping[str, Mean] | None" = None,
+    ) -> None:
         super().__init__(module)
         self.nodes = layer_nodes(module)
         self.values: dict[Node, torch.Tensor] = {}
-        self._kept = {node for nodes in self.nodes.values() for node in (nodes.sum, nodes.output) if node}
+        self._kept = {node for nodes in self.nodes.values() for node in (nodes.sum, nodes.output) if node and layers}
+        self._maps, self._before, self._given = maps or {}, before or {}, set[int]()
+        self._factors: dict[str, tuple[torch.Size, torch.Tensor, torch.Tensor]] = {}
 
     def run_node(self, n: Node) -> Any:
         """The node's value, kept if it is a layer's sum or output."""
-        value = super().run_node(n)
+        value = self._mapped(n) if n in self._maps else super().run_node(n)
+        if n.op == "placeholder":
+            self._given.add(value.untyped_storage().data_ptr())
         if n in self._kept:
             self.values[n] = value
             if value.requires_grad:
                 value.retain_grad()
         return value
+
+    def _mapped(self, node: Node) -> torch.Tensor:
+        """What a linear map gives; a weight whose gradient is known by factors needs none of its own."""
+        (source, weight, *bias), _ = self.fetch_args_kwargs_from_env(node)
+        read, slot = source.detach().flatten(0, -2), self._maps[node]
+        before, shape = self._before.get(slot.owner), slot.tensor(self.module).shape
+        rows = len(read) + (before.rows if isinstance(before, Factors) else 0)
+        if isinstance(before, torch.Tensor) or not fits(shape, rows):
+            return super().run_node(node)
+        value = functional.linear(source, weight.detach(), *bias)
+        if not value.requires_grad:  # the first map of a network
+            value.requires_grad_()
+        value.retain_grad()
+        shared = read.untyped_storage().data_ptr() in self._given  # who gives batches may fill the same memory again
+        self._factors[slot.owner] = shape, value, read.clone() if shared else read
+        return value
+
+    def factors(self, projection: str) -> Factors | None:
+        """The factors of dL/dW of a projection after the backward pass, if they were kept."""
+        if projection not in self._factors:
+            return None
+        shape, value, read = self._factors[projection]
+        slope = torch.zeros_like(value) if value.grad is None else value.grad
+        return Factors(shape, ((1.0, slope.detach().flatten(0, -2), read),))
 
     def layer_output(self, layer: str) -> torch.Tensor:
         """A layer's output, (batch, units, *size)."""
@@ -177,13 +242,16 @@ class Recorder(Interpreter):
         return torch.zeros_like(self.values[node]) if gradient is None else gradient
 
 
-Means = Iterator[tuple[str, torch.Tensor]]
+Mean = torch.Tensor | Factors
+Means = Iterator[tuple[str, Mean]]
 """Means over the samples of a batch, by layer or projection."""
 
 
 def _gradients(network: Network, recorder: Recorder) -> Means:
     for slot in slots(network):
-        if slot.is_weight:  # behind an opaque layer that cannot be differentiated there is no gradient
+        if slot.is_weight and (factors := recorder.factors(slot.owner)) is not None:
+            yield slot.owner, factors
+        elif slot.is_weight:  # behind an opaque layer that cannot be differentiated there is no gradient
             weight = slot.tensor(recorder.module)
             yield slot.owner, torch.zeros_like(weight) if weight.grad is None else weight.grad
 

@@ -48,13 +48,13 @@ class AreaPruning(Policy):
         strengths = {name: _strength(network, name, evidence) for name in names}
         scores = {name: _weakness(network, name, strengths[name], computed[name]) for name in names}
         sizes = {name: int(np.count_nonzero(entries)) for name, entries in computed.items()}
-        chosen = largest(scores, sizes, self.quantile * scale, self.scope)
-        if not chosen:
+        found = largest({name: [each] for name, each in scores.items()}, sizes, self.quantile * scale, self.scope)
+        if not found:
             return idle(*_lacks(network, computed))
-        areas = {name: np.ones(computed[name].shape, bool) for name in chosen}
-        for name, entries in chosen.items():
-            areas[name].flat[entries] = False
-        reasons = last_chosen(RESPONSE, scores, chosen, weakest=True)
+        areas = {name: np.ones(computed[name].shape, bool) for name in found}
+        for name, each in found.items():
+            areas[name].flat[each.entries] = False
+        reasons = last_chosen(RESPONSE, found, weakest=True)
         return shrink_areas(network, areas).model_copy(update={"reasons": reasons})
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from nestgraph.graph.network import Network
 from nestgraph.policies.evidence import Evidence, EvidenceKind
 from nestgraph.policies.pruning import ConnectionPruning
+from nestgraph.policies.ranking import Scores
 from nestgraph.policies.waking import CHANCE, Waking, random_scores
 from nestgraph.spec.arrays import AnyArray
 
@@ -22,7 +23,7 @@ class RandomGrowth(Waking):
         """What connections are ranked by."""
         return CHANCE
 
-    def scores(self, network: Network, projection: str, evidence: Evidence, rng: np.random.Generator) -> AnyArray:  # noqa: ARG002
+    def scores(self, network: Network, projection: str, evidence: Evidence, rng: np.random.Generator) -> Scores:  # noqa: ARG002
         """Random scores of dormant entries."""
         return random_scores(network, projection, rng)
 
@@ -59,4 +60,5 @@ class Snip(ConnectionPruning):
     def strength(self, network: Network, projection: str, evidence: Evidence, rng: np.random.Generator) -> AnyArray:  # noqa: ARG002
         """|weight * gradient|."""
         weight = network.connection_columns(projection).weight
-        return np.nan_to_num(np.abs(weight * evidence.of("gradients", projection, weight.shape)))
+        gradients = evidence.by_rows("gradients", projection, weight.shape)
+        return np.concatenate([np.nan_to_num(np.abs(weight[rows] * gradient)) for rows, gradient in gradients])

@@ -1,7 +1,7 @@
 """Dynamic sparse training: connections move to better places, and as many stay."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -12,10 +12,9 @@ from nestgraph.graph.network import Network
 from nestgraph.policies.evidence import Evidence, EvidenceKind
 from nestgraph.policies.idle import Lack, idle, no_projections, none_dormant, none_ranked
 from nestgraph.policies.policy import Policy, ProjectionNames, last_chosen, plastic_projections, proposal
-from nestgraph.policies.pruning import WEIGHT, effective_weight, unpruned, weakness
-from nestgraph.policies.ranking import NEVER, Fraction, Scope, budget, chosen, groups
+from nestgraph.policies.pruning import WEIGHT, sizes, unpruned, weakness
+from nestgraph.policies.ranking import Fraction, Ranked, Scope, Scores, budget, chosen, fewer, groups
 from nestgraph.policies.waking import CHANCE, GRADIENT, Factor, gradient_scores, random_scores, woken
-from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.options import Beside
 
 
@@ -46,7 +45,7 @@ class Rewiring(Policy, ABC):
         """What connections are woken by, in words for people."""
 
     @abstractmethod
-    def scores(self, network: Network, projection: str, evidence: Evidence, rng: np.random.Generator) -> AnyArray:
+    def scores(self, network: Network, projection: str, evidence: Evidence, rng: np.random.Generator) -> Scores:
         """Which dormant entries are woken first; `NEVER` where none can be."""
 
     @proposal
@@ -54,36 +53,37 @@ class Rewiring(Policy, ABC):
         """Wake the entries with the largest scores, then prune as many of the old ones."""
         names = [p.name for p in plastic_projections(network, self.projections)]
         active = {name: network.connection_columns(name).active for name in names}
-        weak = {name: weakness(network, name, np.abs(effective_weight(network, name))) for name in names}
-        scores = {name: self.scores(network, name, evidence, rng) for name in names}
-        dropped: dict[str, AnyArray] = {}
-        grown: dict[str, AnyArray] = {}
+        dropped: dict[str, Ranked] = {}
+        grown: dict[str, Ranked] = {}
+        goes = comes = False
         for group in groups(names, self.scope == "global"):
-            pools = [{name: values[name] for name in group} for values in (weak, scores)]
-            count = min(budget(active, group, self.fraction * scale), *map(_candidates, pools))
-            dropped |= chosen(pools[0], count)
-            grown |= chosen(pools[1], count)
+            most = budget(active, group, self.fraction * scale)
+            weak = chosen({name: weakness(network, name, sizes(network, name)) for name in group}, most)
+            best = chosen({name: self.scores(network, name, evidence, rng) for name in group}, most)
+            count = min(_entries(weak), _entries(best))
+            dropped |= fewer(weak, count)
+            grown |= fewer(best, count)
+            goes, comes = goes or bool(weak), comes or bool(best)
         if not grown:
-            return idle(no_projections(names, self.projections), *self._lacks(network, weak, scores))
-        edits = [woken(network, name, at, self.weight, self.rate, evidence, rng) for name, at in grown.items()]
-        structure, _ = Batch(edits=tuple(edits)).change(network)
-        pruned = prune_connections(structure, dropped)
-        total = sum(map(len, dropped.values()))
-        reasons = last_chosen(self.measure, scores, grown) + last_chosen(WEIGHT, weak, dropped, weakest=True)
-        return Batch(edits=(*edits, *pruned.edits), title=f"move {total} connections", reasons=reasons)
+            return idle(no_projections(names, self.projections), *self._lacks(network, names, goes, comes))
+        edits = woken(network, grown, self.weight, self.rate, evidence, rng)
+        structure, _ = Batch(edits=edits).change(network)
+        pruned = prune_connections(structure, {name: each.entries for name, each in dropped.items()})
+        reasons = last_chosen(self.measure, grown) + last_chosen(WEIGHT, dropped, weakest=True)
+        return Batch(edits=(*edits, *pruned.edits), title=f"move {_entries(dropped)} connections", reasons=reasons)
 
-    def _lacks(self, network: Network, weak: Mapping[str, AnyArray], scores: Mapping[str, AnyArray]) -> Iterator[Lack]:
+    def _lacks(self, network: Network, names: Collection[str], goes: bool, comes: bool) -> Iterator[Lack]:
         """Why nothing is moved, where nothing is: nothing goes, or nothing comes, or each in other projections."""
-        if not _candidates(weak):
-            yield from unpruned(network, weak, WEIGHT)
-        yield none_dormant(network, scores)
-        if not _candidates(scores):
+        if not goes:
+            yield from unpruned(network, names, WEIGHT)
+        yield none_dormant(network, names)
+        if not comes:
             yield none_ranked(self.measure)
         yield True, "no projection has both a connection that may be pruned and one that can be woken"
 
 
-def _candidates(pool: Mapping[str, AnyArray]) -> int:
-    return sum(int(np.count_nonzero(scores > NEVER)) for scores in pool.values())
+def _entries(ranked: Mapping[str, Ranked]) -> int:
+    return sum(len(each.entries) for each in ranked.values())
 
 
 class RigL(Rewiring):
@@ -97,7 +97,7 @@ class RigL(Rewiring):
         """What connections are woken by."""
         return GRADIENT
 
-    def scores(self, network: Network, projection: str, evidence: Evidence, rng: np.random.Generator) -> AnyArray:  # noqa: ARG002
+    def scores(self, network: Network, projection: str, evidence: Evidence, rng: np.random.Generator) -> Scores:  # noqa: ARG002
         """|gradient| of dormant entries."""
         return gradient_scores(network, projection, evidence)
 
@@ -112,6 +112,6 @@ class SparseEvolution(Rewiring):
         """What connections are woken by."""
         return CHANCE
 
-    def scores(self, network: Network, projection: str, evidence: Evidence, rng: np.random.Generator) -> AnyArray:  # noqa: ARG002
+    def scores(self, network: Network, projection: str, evidence: Evidence, rng: np.random.Generator) -> Scores:  # noqa: ARG002
         """Random scores of dormant entries."""
         return random_scores(network, projection, rng)

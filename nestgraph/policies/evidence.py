@@ -1,14 +1,16 @@
 """What policies decide on: arrays measured on data, keyed by layer or projection."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from math import nan
 from typing import Literal, cast
 
 import numpy as np
 
 from nestgraph.errors import EditError
 from nestgraph.graph.network import Network
+from nestgraph.policies.factored import Factored
+from nestgraph.policies.ranking import row_blocks
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.wording import quoted
 
@@ -17,10 +19,14 @@ EvidenceKind = Literal["gradients", "bridges", "skips", "activity", "saliency", 
 
 def unknown_loss(network: Network) -> float:  # noqa: ARG001
     """Not a number: no trial was asked for."""
-    return nan
+    return math.nan
 
 
-def unknown_slopes(network: Network) -> Mapping[str, AnyArray]:  # noqa: ARG001
+Measured = AnyArray | Factored
+"""What was measured of a layer or projection; of both forms, `shape`, rows [a:b] and `numpy.asarray` give the same."""
+
+
+def unknown_slopes(network: Network) -> Mapping[str, Measured]:  # noqa: ARG001
     """Nothing: no trial was asked for."""
     return {}
 
@@ -30,7 +36,8 @@ class Evidence:
     """Means over `samples` training samples; L is the loss averaged over them.
 
     Attributes:
-        gradients: by projection, dL/dW for every entry, dormant ones too; the shape of the weights.
+        gradients: by projection, dL/dW for every entry, dormant ones too; the shape of the weights. A large one may be
+            known by its factors (`Factored`), which `by_rows` and `at` read as they do arrays; `of` makes an array.
         bridges: by layer l, the bridging gradient mean(dL/du_m * x_n) of shape (M, N): from the N outputs of the layer
             that feeds l (maps flattened) to the M pre-activations of the layer that l feeds.
         activity: by layer, the mean |output| of each unit, (units,).
@@ -43,14 +50,14 @@ class Evidence:
         samples: how many samples were read.
     """
 
-    gradients: Mapping[str, AnyArray] = field(default_factory=dict[str, AnyArray])
+    gradients: Mapping[str, Measured] = field(default_factory=dict[str, Measured])
     bridges: Mapping[str, AnyArray] = field(default_factory=dict[str, AnyArray])
     activity: Mapping[str, AnyArray] = field(default_factory=dict[str, AnyArray])
     saliency: Mapping[str, AnyArray] = field(default_factory=dict[str, AnyArray])
     skips: Mapping[str, AnyArray] = field(default_factory=dict[str, AnyArray])
     responses: Mapping[str, AnyArray] = field(default_factory=dict[str, AnyArray])
     loss: Callable[[Network], float] = unknown_loss
-    slopes: Callable[[Network], Mapping[str, AnyArray]] = unknown_slopes
+    slopes: Callable[[Network], Mapping[str, Measured]] = unknown_slopes
     samples: int = 0
 
     def __post_init__(self) -> None:
@@ -59,13 +66,38 @@ class Evidence:
                 raise EditError(f"Evidence expected {kind} by name, got {quoted(getattr(self, kind))}")
 
     def of(self, kind: EvidenceKind, name: str, shape: tuple[int, ...]) -> AnyArray:
-        """What was measured of a layer or projection.
+        """What was measured of a layer or projection, as an array.
 
         Raises:
             EditError: nothing was, or an array of another shape: of another network.
         """
-        found = cast("Mapping[str, AnyArray]", getattr(self, kind)).get(name)
-        if not isinstance(found, np.ndarray) or found.shape != shape or found.dtype.kind not in "fiu":
+        return np.asarray(self._found(kind, name, shape))
+
+    def by_rows(self, kind: EvidenceKind, name: str, shape: tuple[int, ...]) -> Iterator[tuple[slice, AnyArray]]:
+        """What was measured of a layer or projection, a block of rows at a time; memory is that of one block.
+
+        Raises:
+            EditError: nothing was, or an array of another shape: of another network.
+        """
+        found = self._found(kind, name, shape)
+        return ((rows, found[rows]) for rows in row_blocks(shape))
+
+    def at(self, kind: EvidenceKind, name: str, shape: tuple[int, ...], entries: AnyArray) -> AnyArray:
+        """What was measured of some entries, by row-major positions in ascending order.
+
+        Raises:
+            EditError: nothing was, or an array of another shape: of another network.
+        """
+        found, parts, size = self._found(kind, name, shape), list[AnyArray](), math.prod(shape[1:])
+        for rows in row_blocks(shape):
+            first, last = np.searchsorted(entries, (rows.start * size, rows.stop * size))
+            if last > first:
+                parts.append(found[rows].reshape(-1)[entries[first:last] - rows.start * size])
+        return np.concatenate(parts) if parts else np.zeros(0, found.dtype)
+
+    def _found(self, kind: EvidenceKind, name: str, shape: tuple[int, ...]) -> Measured:
+        found = cast("Mapping[str, Measured]", getattr(self, kind)).get(name)
+        if not isinstance(found, np.ndarray | Factored) or found.shape != shape or found.dtype.kind not in "fiu":
             expected = f"{kind} of {name!r} of shape {shape}"
             raise EditError(
                 f"a policy expected as evidence {expected}, got {quoted(found)}: gather it for this network"

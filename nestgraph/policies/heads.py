@@ -136,6 +136,8 @@ def gain(before: Network, after: Network, evidence: Evidence) -> float:
         born = [~np.isin(after.units(name), before.units(name)) for name in (projection.target, projection.source)]
         if any(map(np.any, born)):
             new = columns.spread(born[0], 0, ends) | columns.spread(born[1], 1, ends)
-            gradient = slopes.of("gradients", projection.name, columns.weight.shape).astype(np.float64)
-            total += float(np.square(np.where(new & columns.mask, gradient, 0.0)).sum())
+            new = np.broadcast_to(new, columns.mask.shape)
+            for rows, gradient in slopes.by_rows("gradients", projection.name, columns.weight.shape):
+                counted = np.where(new[rows] & columns.mask[rows], gradient, 0.0)
+                total += float(np.square(counted, dtype=np.float64).sum())
     return float(np.sqrt(total))

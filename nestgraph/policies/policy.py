@@ -16,8 +16,8 @@ from nestgraph.graph.heads import summed_size
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.policies.evidence import Evidence, EvidenceKind
+from nestgraph.policies.ranking import Ranked
 from nestgraph.spec.arguments import checked
-from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.extents import Size
 from nestgraph.spec.options import Options
 from nestgraph.spec.projection import Conv, Dense, Projection
@@ -59,20 +59,17 @@ proposal = checked(EditError, of=(StructureError, RecordError))
 """Decorates what policies propose: whatever does not fit the network is an `EditError`."""
 
 
-def last_chosen(
-    measure: str, values: Mapping[str, AnyArray], entries: Mapping[str, AnyArray], weakest: bool = False
-) -> tuple[Reason, ...]:
-    """By projection, the smallest of the values that were chosen as the largest; the largest where the weakest were.
+def last_chosen(measure: str, ranked: Mapping[str, Ranked], weakest: bool = False) -> tuple[Reason, ...]:
+    """By projection, the smallest of the scores that were chosen as the largest; the largest where the weakest were.
 
     What is not finite is no reason.
 
     Args:
-        measure: what the values are.
-        values: by projection.
-        entries: row-major positions of what was chosen, by projection.
-        weakest: whether the smallest were chosen; then the values are what they are ranked by, less than 0.
+        measure: what the scores are.
+        ranked: what was chosen, by projection.
+        weakest: whether the smallest were chosen; then the scores are what they are ranked by, less than 0.
     """
-    last = {name: float(values[name].reshape(-1)[at].min()) for name, at in entries.items() if len(at)}
+    last = {name: float(each.scores.min()) for name, each in ranked.items()}
     finite = {name: -value if weakest else value for name, value in last.items() if math.isfinite(value)}
     return tuple(Reason(place=name, measure=measure, value=value) for name, value in finite.items())
 

@@ -19,7 +19,7 @@ from nestgraph.graph.structure import Structure
 from nestgraph.policies.evidence import Evidence, EvidenceKind
 from nestgraph.policies.idle import Lack, idle, no_projections, none_active, none_finite, only_last
 from nestgraph.policies.policy import Policy, ProjectionNames, last_chosen, plastic_projections, proposal
-from nestgraph.policies.ranking import NEVER, Fraction, Scope, largest
+from nestgraph.policies.ranking import NEVER, Fraction, Scope, Scores, largest, row_blocks
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.layer import Layer
@@ -56,13 +56,21 @@ class ConnectionPruning(Policy, ABC):
     def propose(self, network: Network, evidence: Evidence, rng: np.random.Generator, scale: float = 1.0) -> Batch:
         """Prune the weakest; the strongest connection into an output unit, or one that is read as a whole, stays."""
         names = [p.name for p in plastic_projections(network, self.projections)]
-        scores = {name: weakness(network, name, self.strength(network, name, evidence, rng)) for name in names}
-        sizes = {name: network.connection_columns(name).active for name in names}
-        chosen = largest(scores, sizes, self.fraction * scale, self.scope)
-        if not chosen:
+        active = {name: network.connection_columns(name).active for name in names}
+        scores = {name: weakness(network, name, self._strengths(network, name, evidence, rng)) for name in names}
+        found = largest(scores, active, self.fraction * scale, self.scope)
+        if not found:
             return idle(no_projections(names, self.projections), *unpruned(network, names, self.measure))
-        reasons = last_chosen(self.measure, scores, chosen, weakest=True)
-        return prune_connections(network, chosen).model_copy(update={"reasons": reasons})
+        pruned = prune_connections(network, {name: each.entries for name, each in found.items()})
+        return pruned.model_copy(update={"reasons": last_chosen(self.measure, found, weakest=True)})
+
+    def _strengths(
+        self, network: Network, projection: str, evidence: Evidence, rng: np.random.Generator
+    ) -> Iterator[AnyArray]:
+        """The strength a block of rows at a time, measured when it is asked for: of one projection after the other."""
+        strength = self.strength(network, projection, evidence, rng)
+        for rows in row_blocks(strength.shape):
+            yield strength[rows]
 
 
 class MagnitudePruning(ConnectionPruning):
@@ -95,10 +103,19 @@ class MagnitudePruning(ConnectionPruning):
 @checked(StructureError)
 def effective_weight(structure: Structure, projection: str) -> AnyArray:
     """A projection's weights times what batch normalisation multiplies them by, in the shape of the weights."""
+    return _effective(structure, projection, slice(None))
+
+
+def sizes(structure: Structure, projection: str) -> Iterator[AnyArray]:
+    """|effective weight| a block of rows at a time."""
+    for rows in row_blocks(structure.connection_columns(projection).weight.shape):
+        yield np.abs(_effective(structure, projection, rows))
+
+
+def _effective(structure: Structure, projection: str, rows: slice) -> AnyArray:
     columns, ends = structure.wired(projection)
-    return columns.weight * columns.spread(
-        normalisation_factor(structure, structure.projection(projection).target), 0, ends
-    )
+    factor = columns.spread(normalisation_factor(structure, structure.projection(projection).target), 0, ends)
+    return columns.weight[rows] * factor[rows]
 
 
 def lamp(weight: AnyArray) -> AnyArray:
@@ -114,22 +131,27 @@ def lamp(weight: AnyArray) -> AnyArray:
     return scores.reshape(weight.shape)
 
 
-def weakness(structure: Structure, projection: str, strength: AnyArray) -> AnyArray:
+def weakness(structure: Structure, projection: str, strengths: Scores) -> Iterator[AnyArray]:
     """-strength where a connection may be pruned, `NEVER` elsewhere."""
     columns, record = structure.connection_columns(projection), structure.projection(projection)
-    scores = np.negative(strength)
-    np.copyto(scores, NEVER, where=~columns.mask)
-    if keeps_units(structure, record.target) and not record.couples:
-        strongest = np.where(columns.mask, strength, -1.0).reshape(len(scores), -1).argmax(axis=1)
-        scores.reshape(len(scores), -1)[np.arange(len(scores)), strongest] = NEVER
-    return scores
+    keeps, last = keeps_units(structure, record.target) and not record.couples, 0
+    for strength in strengths:
+        mask = columns.mask[last : last + len(strength)]
+        last += len(strength)
+        scores = np.negative(strength)
+        np.copyto(scores, NEVER, where=~mask)
+        if keeps:
+            strongest = np.where(mask, strength, -1.0).reshape(len(scores), -1).argmax(axis=1)
+            scores.reshape(len(scores), -1)[np.arange(len(scores)), strongest] = NEVER
+        yield scores
 
 
 def unpruned(structure: Structure, names: Iterable[str], measure: str) -> Iterator[Lack]:
     """Why no connection of these projections is pruned, where none is."""
     yield none_active(structure, names)
-    equal = {name: np.zeros(structure.connection_columns(name).mask.shape) for name in names}
-    yield only_last((weakness(structure, name, zeros) > NEVER for name, zeros in equal.items()), "connection")
+    equal = ((name, np.zeros(structure.connection_columns(name).mask.shape)) for name in names)
+    left = (scores > NEVER for name, zeros in equal for scores in weakness(structure, name, [zeros]))
+    yield only_last(left, "connection")
     yield none_finite(measure)
 
 

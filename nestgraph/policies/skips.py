@@ -12,7 +12,7 @@ from nestgraph.graph.projections import meaning_of
 from nestgraph.policies.evidence import Evidence, EvidenceKind
 from nestgraph.policies.idle import idle
 from nestgraph.policies.policy import Policy, last_chosen, possible_skips, proposal
-from nestgraph.policies.ranking import NEVER, top
+from nestgraph.policies.ranking import NEVER, chosen
 from nestgraph.policies.waking import Factor
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.options import Beside
@@ -46,22 +46,22 @@ class SkipGrowth(Policy):
         room = [p for p in possible if self.limit is None or len(network.incoming(p.target)) < self.limit]
         measured = {p.name: evidence.of("skips", p.name, meaning_of(network, p).shape) for p in room}
         sizes = {name: _sizes(gradient) for name, gradient in measured.items()}
-        found = {p: top(sizes[p.name], count) for p in room}
-        best = max(room, key=lambda p: sizes[p.name].flat[found[p]].sum(), default=None)
-        if best is None or not len(found[best]):
+        found = {p: chosen({p.name: [sizes[p.name]]}, count) for p in room}
+        best = max((p for p in room if found[p]), key=lambda p: found[p][p.name].scores.sum(), default=None)
+        if best is None:
             return idle(
                 (not possible, "dense projections join all pairs of layers that they could join"),
                 (not room, f"each layer that could be joined has its limit of {self.limit} projections"),
                 (True, "no connection that could be made has a finite gradient other than 0"),
             )
-        gradient, entries = measured[best.name], found[best]
+        gradient, entries = measured[best.name], found[best][best.name].entries
         weight, mask = np.zeros(gradient.shape, np.float32), np.zeros(gradient.shape, bool)
         mask.flat[entries] = True
         if self.weight == "gradient":
             weight.flat[entries] = -self.rate * gradient.flat[entries]
         edit = AddProjection(projection=best, connections=Block(weight=weight, mask=mask))
         title = f"grow {len(entries)} connections from {best.source} to {best.target}"
-        reasons = last_chosen("|bridging gradient|", sizes, {best.name: entries})
+        reasons = last_chosen("|bridging gradient|", found[best])
         return Batch(edits=(edit,), title=title, reasons=reasons)
 
 

@@ -1,6 +1,7 @@
 """Growth of connections: where a dormant one is woken, and the weight it starts with (NeST section 3.1.1)."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -14,7 +15,7 @@ from nestgraph.graph.structure import Structure
 from nestgraph.policies.evidence import Evidence, EvidenceKind
 from nestgraph.policies.idle import idle, no_projections, none_dormant, none_ranked
 from nestgraph.policies.policy import Policy, ProjectionNames, last_chosen, plastic_projections, proposal
-from nestgraph.policies.ranking import NEVER, Fraction, Scope, largest
+from nestgraph.policies.ranking import NEVER, Fraction, Ranked, Scope, Scores, largest, row_blocks
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.options import Beside
 
@@ -48,23 +49,22 @@ class Waking(Policy, ABC):
         """What connections are ranked by, in words for people."""
 
     @abstractmethod
-    def scores(self, network: Network, projection: str, evidence: Evidence, rng: np.random.Generator) -> AnyArray:
-        """What is woken first, in the shape of the weights; `NEVER` where nothing can be."""
+    def scores(self, network: Network, projection: str, evidence: Evidence, rng: np.random.Generator) -> Scores:
+        """What is woken first, for each entry of the weights; `NEVER` where nothing can be."""
 
     @proposal
     def propose(self, network: Network, evidence: Evidence, rng: np.random.Generator, scale: float = 1.0) -> Batch:
         """Wake the entries with the largest scores."""
         names = [p.name for p in plastic_projections(network, self.projections)]
         scores = {name: self.scores(network, name, evidence, rng) for name in names}
-        sizes = {name: values.size for name, values in scores.items()}
+        sizes = {name: network.connection_columns(name).mask.size for name in names}
         found = largest(scores, sizes, self.fraction * scale, self.scope)
         if not found:
             lacks = (no_projections(names, self.projections), none_dormant(network, names), none_ranked(self.measure))
             return idle(*lacks)
-        edits = [woken(network, name, at, self.weight, self.rate, evidence, rng) for name, at in found.items()]
+        edits = woken(network, found, self.weight, self.rate, evidence, rng)
         total = sum(len(edit.entries) for edit in edits)
-        reasons = last_chosen(self.measure, scores, found)
-        return Batch(edits=tuple(edits), title=f"grow {total} connections", reasons=reasons)
+        return Batch(edits=edits, title=f"grow {total} connections", reasons=last_chosen(self.measure, found))
 
 
 class ConnectionGrowth(Waking):
@@ -81,44 +81,46 @@ class ConnectionGrowth(Waking):
         """What connections are ranked by."""
         return GRADIENT
 
-    def scores(self, network: Network, projection: str, evidence: Evidence, rng: np.random.Generator) -> AnyArray:  # noqa: ARG002
+    def scores(self, network: Network, projection: str, evidence: Evidence, rng: np.random.Generator) -> Scores:  # noqa: ARG002
         """|gradient| of dormant entries."""
         return gradient_scores(network, projection, evidence)
 
 
-def gradient_scores(structure: Structure, projection: str, evidence: Evidence) -> AnyArray:
+def gradient_scores(structure: Structure, projection: str, evidence: Evidence) -> Iterator[AnyArray]:
     """|gradient| where a connection is dormant and has one: what gets no gradient, such as the empty border of an
     image, is not grown.
     """
     mask = structure.connection_columns(projection).mask
-    gradient = evidence.of("gradients", projection, mask.shape)
-    dormant = ~mask & np.isfinite(gradient) & (gradient != 0)
-    return np.where(dormant, np.abs(gradient), NEVER)
+    for rows, gradient in evidence.by_rows("gradients", projection, mask.shape):
+        dormant = ~mask[rows] & np.isfinite(gradient) & (gradient != 0)
+        yield np.where(dormant, np.abs(gradient), NEVER)
 
 
-def random_scores(structure: Structure, projection: str, rng: np.random.Generator) -> AnyArray:
+def random_scores(structure: Structure, projection: str, rng: np.random.Generator) -> Iterator[AnyArray]:
     """Random scores of the dormant entries."""
     mask = structure.connection_columns(projection).mask
-    return np.where(mask, NEVER, rng.random(mask.shape))
+    for rows in row_blocks(mask.shape):
+        yield np.where(mask[rows], NEVER, rng.random(mask[rows].shape))
 
 
 def woken(
     structure: Structure,
-    projection: str,
-    entries: AnyArray,
+    found: Mapping[str, Ranked],
     weight: StartingWeight,
     rate: float,
     evidence: Evidence,
     rng: np.random.Generator,
-) -> SetMask:
-    """The edit that wakes entries of a projection with the starting weights that `Waking` describes."""
-    weights, columns = None, structure.connection_columns(projection)
-    if weight == "gradient":
-        weights = -rate * evidence.of("gradients", projection, columns.weight.shape).flat[entries]
-    elif weight == "random":
-        size = mean_size(columns.weight)
-        weights = rate * size * rng.standard_normal(len(entries))
-    return wake_connections(structure, projection, entries, weights)
+) -> tuple[SetMask, ...]:
+    """The edits that wake entries of projections with the starting weights that `Waking` describes."""
+    edits: list[SetMask] = []
+    for name, ranked in found.items():
+        weights, columns = None, structure.connection_columns(name)
+        if weight == "gradient":
+            weights = -rate * evidence.at("gradients", name, columns.weight.shape, ranked.entries)
+        elif weight == "random":
+            weights = rate * mean_size(columns.weight) * rng.standard_normal(len(ranked.entries))
+        edits.append(wake_connections(structure, name, ranked.entries, weights))
+    return tuple(edits)
 
 
 def mean_size(weights: AnyArray) -> float:
