@@ -18,7 +18,7 @@ SECONDS = 300
 """The longest that a compiler or what it made may take."""
 
 MAIN = """#include <stdio.h>
-#include "{stem}.h"
+#include "../{stem}.h"
 {arrays}
 int main(void) {{
     while ({reads}) {{
@@ -51,14 +51,12 @@ def outputs_of(
         ExportError: it does not compile, or fails while it runs.
     """
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        (place / f"{text.stem}.c").write_text(text.source, encoding="ascii")
-        (place / f"{text.stem}.h").write_text(text.header, encoding="ascii")
-        (place / "try_it.c").write_text(_main(text, program), encoding="ascii")
-        sources = [f"{text.stem}.c", "try_it.c"]
-        _done(text, [by, *options, "-o", "try", *sources, "-lm"], place)
+        place = put(text, folder)
+        (place / "run").mkdir()
+        (place / "run" / "main.c").write_text(_main(text, program), encoding="ascii")
+        ran(text, [by, *options, "-o", "run/main", f"{text.stem}.c", "run/main.c", "-lm"], place)
         given = b"".join(array[row].tobytes() for row in range(len(samples[0])) for array in samples)
-        data = _done(text, ["./try"], place, given)
+        data = ran(text, ["run/main"], place, given)
     types = [np.dtype("int16" if text.given == "int16_t" else "float32")] * len(program.outputs)
     counts = [value.count * kind.itemsize for (_, value), kind in zip(program.outputs, types, strict=True)]
     rows = np.frombuffer(data, np.uint8).reshape(len(samples[0]), sum(counts))
@@ -96,7 +94,20 @@ def _main(text: Text, program: Program) -> str:
     )
 
 
-def _done(text: Text, command: Sequence[str], folder: Path, given: bytes = b"") -> bytes:
+def put(text: Text, folder: str) -> Path:
+    """Write both files into a folder, and return its path."""
+    place = Path(folder)
+    (place / f"{text.stem}.c").write_text(text.source, encoding="ascii")
+    (place / f"{text.stem}.h").write_text(text.header, encoding="ascii")
+    return place
+
+
+def ran(text: Text, command: Sequence[str], folder: Path, given: bytes = b"") -> bytes:
+    """What a command says in a folder.
+
+    Raises:
+        ExportError: it fails, or takes too long.
+    """
     try:
         done = subprocess.run(command, cwd=folder, input=given, capture_output=True, timeout=SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -53,7 +53,11 @@ class Report:
         lines = [f"{'layer':20} {'tables':>8} {'values':>8} {'multiply-adds':>14}"]
         lines += [f"{row.layer[:20]:20} {row.flash:>8,} {row.ram:>8,} {row.multiply_adds:>14,}" for row in self.layers]
         sizes = self.sizes
-        how = f"by {sizes.compiler} -Os" if sizes.compiler else "of tables alone: it was not compiled for a board"
+        how = (
+            f"by {sizes.compiler} -Os"
+            if sizes.compiler
+            else "of which instructions are guessed: it was not compiled for a board"
+        )
         stack = "" if sizes.stack is None else f", {sizes.stack:,} of stack"
         lines.append(f"flash {sizes.flash:,} bytes ({how})")
         lines.append(f"RAM {sizes.ram:,} bytes{stack}, {sizes.handed:,} handed in and out")

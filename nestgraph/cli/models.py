@@ -163,6 +163,9 @@ def export_model(
             metavar="NAME", help="Of .c: a dataset (see `nestgraph data`) to find scales by and to try it on."
         ),
     ] = None,
+    loss: Annotated[
+        float, typer.Option(help="Of .c: the most points that it may lose on the test split.", min=0)
+    ] = 0.5,
     seed: Annotated[int, typer.Option(help="Of .c: which split of the dataset is drawn.", min=0)] = 0,
     target: Annotated[
         str | None,
@@ -201,7 +204,7 @@ def export_model(
     if file.suffix.lower() == ".c":
         if columns is not None:
             raise typer.BadParameter("expected it with .onnx or .py, got .c", param_hint="--columns")
-        _export_c(network, snapshot, file, (int8, data, seed, target, overwrite), as_json)
+        _export_c(network, snapshot, file, (int8, data, seed, loss, target, overwrite), as_json)
         return
     if int8 or data is not None or target is not None:
         raise typer.BadParameter(f"expected it with a file of .c, got {file.suffix}", param_hint="--int8")
@@ -225,7 +228,11 @@ def export_model(
 
 
 def _export_c(
-    network: "Network", snapshot: Path, file: Path, how: tuple[bool, str | None, int, str | None, bool], as_json: bool
+    network: "Network",
+    snapshot: Path,
+    file: Path,
+    how: tuple[bool, str | None, int, float, str | None, bool],
+    as_json: bool,
 ) -> None:
     """Write C, which needs no torch."""
     from dataclasses import asdict
@@ -234,7 +241,7 @@ def _export_c(
     from nestgraph.data.datasets import load_dataset
     from nestgraph.data.samples import Samples
 
-    int8, data, seed, target, overwrite = how
+    int8, data, seed, loss, target, overwrite = how
     inputs: Any = None
     split: Any = None
     if data is not None:
@@ -242,7 +249,7 @@ def _export_c(
         if isinstance(dataset.train, Samples) and isinstance(dataset.test, Samples):
             inputs = dataset.train.parts[0][:CALIBRATING]
             split = dataset.test.parts[0], dataset.test.targets
-    found = export_c(network, file, int8, inputs, split, target=target, overwrite=overwrite)
+    found = export_c(network, file, int8, inputs, split, loss, target, overwrite)
     files = [str(path) for path in found.paths]
     tried = f"built by {found.compiled}" if found.compiled else "not built, as no C compiler was found"
     words = [f"{found.bytes:,} bytes, {tried}, outputs differ by {found.difference:.1e}"]
