@@ -41,11 +41,12 @@ class Live:
 
     def pattern(self) -> tuple[AnyArray, ...]:
         """Where the entries of the matrix stand, int32, by row and by column; see `sparse_linear.PATTERN`."""
-        rows, columns = np.divmod(self.entries, self.mask[0].size)
-        kind = np.uint16 if self.mask[0].size <= np.iinfo(np.uint16).max else np.int64  # the shorter is sorted quicker
-        order = np.argsort(columns.astype(kind), kind="stable")
-        found = (_ends(rows, len(self.mask)), columns, _ends(columns, self.mask[0].size), rows[order], order)
-        return tuple(part.astype(np.int32) for part in found)
+        width, count = self.mask[0].size, len(self.mask)
+        kind = np.uint16 if max(width, count) <= np.iinfo(np.uint16).max else np.int32  # the shorter is sorted quicker
+        rows, columns = (part.astype(kind) for part in (self.entries // width, self.entries % width))
+        order = np.argsort(columns, kind="stable").astype(np.int32)
+        found = _ends(rows, count), columns, _ends(columns, width), rows[order], order
+        return tuple(part.astype(np.int32, copy=False) for part in found)
 
     def holds(self, values: Tensor) -> bool:
         """See `Packing.holds`: weights between neurons have two axes or more."""

@@ -9,7 +9,7 @@ their own.
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -53,10 +53,12 @@ def _product(weights: Tensor, values: Tensor, bias: Tensor | None, *where: Any) 
 
 def _outer(sums: Tensor, values: Tensor, *pattern: Tensor) -> Tensor:
     ends, columns = pattern[:2]
-    zeros, shape = sums.new_zeros(len(columns)), (len(sums), len(values))
-    matrix = torch.sparse_csr_tensor(ends, columns, zeros, shape, check_invariants=False)
-    found: Any = torch.sparse.sampled_addmm(matrix, sums, values.t(), beta=0.0)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    return found.values()  # type: ignore[no-any-return]
+    found, sampled = sums.new_zeros(len(columns)), cast(Any, torch.sparse.sampled_addmm)  # pyright: ignore[reportUnknownMemberType]
+    matrix = torch.sparse_csr_tensor(ends, columns, found, (len(sums), len(values)), check_invariants=False)
+    sampled(
+        matrix, sums, values.t(), beta=0.0, out=matrix
+    )  # into the memory of `found`, which becomes a gradient as it is
+    return found
 
 
 def _turned(values: Tensor) -> Tensor:

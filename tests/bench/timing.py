@@ -17,18 +17,24 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-def quartiles(one, other):
-    """Of the processor time of one over that of the other, over pairs taken in turn: lower quartile, median, upper."""
+def taken(one, other, pairs=PAIRS):
+    """The median processor time of one, that of the other, and what `quartiles` gives, over pairs taken in turn."""
     one()
     other()
     found = []
-    for _ in range(PAIRS):
+    for _ in range(pairs):
         began = time.process_time()
         one()
         between = time.process_time()
         other()
-        found.append((between - began) / (time.process_time() - between))
-    return statistics.quantiles(found, n=4)
+        found.append((between - began, time.process_time() - between))
+    medians = (statistics.median(each) for each in zip(*found, strict=True))
+    return *medians, statistics.quantiles([first / second for first, second in found], n=4)
+
+
+def quartiles(one, other):
+    """Of the processor time of one over that of the other, over pairs taken in turn: lower quartile, median, upper."""
+    return taken(one, other)[2]
 
 
 def judged(words, found, bound):
