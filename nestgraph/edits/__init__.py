@@ -39,6 +39,7 @@ from nestgraph.edits.pruning import drop_islands, prune_connections, remove_proj
 from nestgraph.edits.selection import ConnectionSelection, UnitSelection
 from nestgraph.edits.skips import insert_skip
 from nestgraph.edits.three_ways import Conflict
+from nestgraph.edits.tying import tie, untie
 from nestgraph.edits.units import AddUnits, RemoveUnits
 from nestgraph.edits.widening import duplicate_unit, split_unit, widen
 from nestgraph.graph.way import Way
@@ -101,6 +102,8 @@ __all__ = [
     "split_head",
     "split_unit",
     "thaw",
+    "tie",
+    "untie",
     "wake_connections",
     "way_over",
     "widen",

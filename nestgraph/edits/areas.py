@@ -10,6 +10,7 @@ from nestgraph.edits.edit import recipe_function
 from nestgraph.edits.layers import check_area
 from nestgraph.edits.preserving import preserving
 from nestgraph.edits.pruning import prune_connections
+from nestgraph.edits.tying import check_own
 from nestgraph.errors import EditError
 from nestgraph.graph.columns.areas import shortest
 from nestgraph.graph.matching import same_area
@@ -30,8 +31,8 @@ def shrink_areas(structure: Structure, areas: Mapping[str, AnyArray]) -> Batch:
             the present area.
 
     Raises:
-        EditError: an area is not a convolution's, or none of those given leaves out a position that is computed, or an
-            output unit would lose its last path from an input.
+        EditError: an area is not a convolution's, or is a tied table's, or none of those given leaves out a position
+            that is computed, or an output unit would lose its last path from an input.
     """
     edits: list[AnyEdit] = []
     idle: dict[str, AnyArray] = {}
@@ -58,6 +59,7 @@ def shrink_areas(structure: Structure, areas: Mapping[str, AnyArray]) -> Batch:
 def _fitting(structure: Structure, name: str, area: AnyArray) -> AnyArray:
     if np.asarray(area).dtype != bool:
         raise EditError(f"shrink_areas of {name!r}: expected an area of booleans, got {np.asarray(area).dtype.name}")
+    check_own(structure, "shrink_areas", structure.projection(name))
     edit = SetArea(projection=name, area=area)
     check_area(edit, structure, structure.projection(name), area)
     return area

@@ -112,7 +112,7 @@ def map_onward(edit: Edit, way: Way, onward: bool = True) -> tuple[Edit, Way]:
         EditError: a part cannot be mapped.
     """
     conflicts: list[Conflict] = []
-    needed = iter(_needed(list(_leaves(edit)), onward))
+    needed = iter(_needed(list(_leaves(edit)), onward, way.base.tied))
     begin, born = way, dict[tuple[str, int], int]()
 
     def through(part: Any) -> Edit:
@@ -158,15 +158,21 @@ def _leaves(edit: Edit) -> Iterator[Edit]:
         yield edit
 
 
-def _needed(leaves: list[Edit], onward: bool) -> list[bool]:
-    """For each edit whether where one after it leads, or what it is merged by, depends on what it did."""
+def _needed(leaves: list[Edit], onward: bool, tied: Mapping[str, str]) -> list[bool]:
+    """For each edit whether where one after it leads, or what it is merged by, depends on what it did.
+
+    Args:
+        leaves: the edits.
+        onward: whether the way after them is asked for.
+        tied: by projection what has the same table, which changes with it.
+    """
     masks: set[str] = set()
     found, any_later, others = [onward] * len(leaves), onward, onward
     for place in reversed(range(len(leaves))):
         leaf = leaves[place]
         found[place] = others or leaf.projection in masks if isinstance(leaf, SetMask | SetArea) else any_later
         if isinstance(leaf, SetMask | SetArea):
-            masks.add(leaf.projection)
+            masks |= {leaf.projection, tied.get(leaf.projection, leaf.projection)}
         others, any_later = others or not isinstance(leaf, SetMask | SetArea | RemoveUnits), True
     return found
 

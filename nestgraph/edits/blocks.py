@@ -140,7 +140,7 @@ class _Copy:
         near = self.target if projection.source == self.source else projection.source
         near = self.names.get(near, near) if projection.source != self.source else near
         name = free_name(self.structure, f"{near}_to_{new}", taken)
-        record = projection.model_copy(update={"source": near, "target": new, "name": name})
+        record = projection.untied.model_copy(update={"source": near, "target": new, "name": name})
         columns = self.weights.get(projection.name, self.structure.connection_columns(projection.name))
         if projection.source == self.source:
             columns = self._led_on(projection, columns)

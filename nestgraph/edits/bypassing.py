@@ -13,6 +13,7 @@ from nestgraph.edits.constants import absorbed, per_unit
 from nestgraph.edits.edit import recipe_function
 from nestgraph.edits.layers import AddProjection, Block, RemoveLayer, RemoveProjection
 from nestgraph.edits.naming import free_name
+from nestgraph.edits.tying import check_untied
 from nestgraph.errors import EditError
 from nestgraph.graph.columns import ConnectionColumns, Links
 from nestgraph.graph.projections import meaning_of
@@ -33,12 +34,14 @@ def bypass_layer(structure: Structure, layer: str) -> Batch:
 
     Raises:
         EditError: the layer is not hidden, pools, resizes or mixes its units, or is gated or opaque, or gates a
-            layer or is read by an opaque one, or joins projections whose product is no projection.
+            layer or is read by an opaque one, or joins projections whose product is no projection, or is at a tied
+            table.
     """
     record = structure.layer(layer)
     scaling = all(operation.facts.reach == "value" for operation in record.operations)
     if record.kind == "input" or record.output or not scaling:
         _refuse(layer, "expected a hidden layer that does not pool, resize or mix its units, got another")
+    check_untied(structure, f"bypass_layer on {layer!r}", [layer])
     if record.places:
         _refuse(layer, "expected a layer that adds the same at all places, got one with values by place")
     scale, constant = _linear(structure, layer)

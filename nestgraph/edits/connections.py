@@ -16,9 +16,11 @@ from nestgraph.graph.body import Body
 from nestgraph.graph.columns import ConnectionColumns, UnitColumns, gathered
 from nestgraph.graph.columns.areas import Area, laid_out, paired, shortest, spelled_alike
 from nestgraph.graph.matching import same_area
+from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
+from nestgraph.graph.tying import Tie, agree
 from nestgraph.graph.way import Way
-from nestgraph.spec.arrays import AnyArray, Booleans, Floats, Integers, owned
+from nestgraph.spec.arrays import AnyArray, Booleans, Floats, Integers, owned, same_bits
 from nestgraph.spec.layer import Layer
 from nestgraph.spec.record import Extent, Name
 
@@ -82,22 +84,61 @@ class SetMask(Edit):
             self.refuse(f"expected distinct entries from 0 to {size - 1}, got others: they are row-major positions")
         if np.any(self.weights[~self.active]):
             self.refuse("expected weight 0 for dormant entries, got another")
-        weight, mask = columns.weight.copy(), columns.mask.copy()
-        weights, active = weight.reshape(-1), mask.reshape(-1)
         inverse = SetMask(
             projection=self.projection,
             entries=self.entries,
-            active=active[self.entries],
-            weights=weights[self.entries],
+            active=columns.mask.reshape(-1)[self.entries],
+            weights=columns.weight.reshape(-1)[self.entries],
         )
-        weights[self.entries], active[self.entries] = self.weights, self.active
-        changed = columns.with_weight(owned(weight), owned(mask))
-        return structure.replace(connections={self.projection: changed}), inverse
+        changed = {self.projection: self._set(columns)}
+        if (tie := Tie.of(structure, self.projection)) is not None:
+            twin = self._twin(structure, tie)
+            before = structure.connection_columns(twin.projection)
+            if not inverse._twin(structure, tie)._is_state_of(before):
+                self.refuse(
+                    f"expected {twin.projection!r}, which has the same table, to agree before, got other connections "
+                    "there: add or remove units at both ends first"
+                )
+            changed[twin.projection] = twin._set(before)
+        return structure.replace(connections=changed), inverse
+
+    def _set(self, columns: ConnectionColumns) -> ConnectionColumns:
+        """Connections with the states and weights of the edit."""
+        weight, mask = columns.weight.copy(), columns.mask.copy()
+        weight.reshape(-1)[self.entries], mask.reshape(-1)[self.entries] = self.weights, self.active
+        return columns.with_weight(owned(weight), owned(mask))
+
+    def _twin(self, structure: Structure, tie: Tie) -> "SetMask":
+        """What the edit does at the other end of a tie."""
+        at = tie.partner(self.projection, self.entries)
+        there = at >= 0
+        return SetMask(
+            projection=structure.tied[self.projection],
+            entries=at[there],
+            active=self.active[there],
+            weights=self.weights[there],
+        )
+
+    def _is_state_of(self, columns: ConnectionColumns) -> bool:
+        """Whether connections have the states and weights of the edit already, to the bit."""
+        mask, weight = (values.reshape(-1)[self.entries] for values in (columns.mask, columns.weight))
+        return np.array_equal(mask, self.active) and same_bits(weight, self.weights)
 
     def mapped(self, way: Way) -> Edit | None:
-        """The same connections by the units at their ends; their states and weights merged three ways."""
-        if not self.kept(way, self.projection):
-            return None
+        """The same connections by the units at their ends; their states and weights merged three ways.
+
+        What has the same table is changed with it, wherever it has become one of its own.
+        """
+        tie = Tie.of(way.base, self.projection)
+        sides = [self] if tie is None else [self, self._twin(way.base, tie)]
+        there = [side for side in sides if self.kept(way, side.projection)]
+        if len(there) == 2 and way.here.tied.get(self.projection) == there[1].projection:
+            there = there[:1]
+        moved = [edit for side in there if (edit := side._moved(way)) is not None]
+        return moved[-1].after(moved[:-1]) if moved else None
+
+    def _moved(self, way: Way) -> "SetMask | None":
+        """The edit of one projection."""
         (base, ends), (here, here_ends) = way.base.wired(self.projection), way.here.wired(self.projection)
         at = self.entries
         if not (base.joins_as(here) and _unmoved(way, self.projection)):
@@ -218,6 +259,7 @@ class SetValues(Edit):
                 self.refuse(f"expected {columns.active} active weights of {projection!r}, got shape {live.shape}")
             old_weights[projection] = owned(columns.living(columns.weight))
             connections[projection] = columns.with_living(live)
+        connections |= self._at_other_ends(structure, connections)
         counted = {name: self._counted(structure, name, count) for name, count in self.batches.items()}
         inverse = SetValues(
             units=old_units,
@@ -226,13 +268,35 @@ class SetValues(Edit):
         ).with_bodies(self._replaced(structure))
         return structure.replace(layers=counted, units=units, connections=connections).with_bodies(self.bodies), inverse
 
+    def _at_other_ends(
+        self, structure: Structure, changed: Mapping[str, ConnectionColumns]
+    ) -> dict[str, ConnectionColumns]:
+        """What has the same table as projections that change, with their weights."""
+        found: dict[str, ConnectionColumns] = {}
+        for projection, columns in changed.items():
+            if (tie := Tie.of(structure, projection)) is None:
+                continue
+            other = structure.tied[projection]
+            if not isinstance(structure, Network) and not agree(structure, tie):
+                self.refuse(f"expected {projection!r} and {other!r}, which have one table, to agree before, got others")
+            known = changed.get(other, structure.connection_columns(other))
+            weight = np.ascontiguousarray(tie.other(projection, columns.weight, known.weight))
+            if other in changed and not same_bits(weight, known.weight):
+                self.refuse(f"expected one table for {projection!r} and {other!r}, got others: give one of them")
+            found[other] = known.with_weight(weight)
+        return found
+
     def mapped(self, way: Way) -> Edit | None:
         """The values of units that still live and of connections that are live here, merged three ways.
 
         What training changed on one side is taken from it; two trainings of the same values do not merge.
         """
         units = {name: self._columns(way, name) for name in self.units if self.kept(way, name, layer=True)}
-        weights = {name: self._living(way, name) for name in self.weights if self.kept(way, name)}
+        given = {name: way.base.connection_columns(name).with_living(live) for name, live in self.weights.items()}
+        given |= {name: columns for name, columns in self._at_other_ends(way.base, given).items() if name not in given}
+        there = {name: columns for name, columns in given.items() if self.kept(way, name)}
+        told = [name for name in there if name in self.weights or way.here.tied.get(name) not in there]
+        weights = {name: self._living(way, name, there[name].weight) for name in told}
         batches = {name: count for name, count in self.batches.items() if self.kept(way, name, layer=True)}
         bodies = {name: body for name, body in self.bodies.items() if self.kept(way, name, layer=True)}
         moved = SetValues(units=units, weights=weights, batches=batches).with_bodies(bodies)
@@ -248,10 +312,10 @@ class SetValues(Edit):
                 moved[name] = merging(name, gathered(base.values[name], old, now), now, gathered(values, old, now))
         return moved
 
-    def _living(self, way: Way, projection: str) -> AnyArray:
+    def _living(self, way: Way, projection: str, ours: AnyArray) -> AnyArray:
+        """The weights of the living connections of a projection, where this side set all to `ours`."""
         base, (here, ends) = way.base.connection_columns(projection), way.here.wired(projection)
         places = way.follow(projection)
-        ours = base.with_living(self.weights[projection]).weight
         both = here.mask & gathered(base.mask, places, False)
         at = np.flatnonzero(both)
         merging = Merging(self.words, projection, lambda clash: here.addresses(at[clash], ends)[:, 0])

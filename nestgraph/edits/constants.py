@@ -9,6 +9,7 @@ import numpy as np
 
 from nestgraph.edits.connections import SetValues
 from nestgraph.edits.layers import UnitValues
+from nestgraph.edits.tying import check_own
 from nestgraph.errors import EditError
 from nestgraph.graph.geometry import output_size
 from nestgraph.graph.heads import mixing, summed_size
@@ -156,7 +157,12 @@ def _constant_output(
 
 
 def _scaled(structure: Structure, projection: Projection, factor: AnyArray) -> AnyArray:
-    """The live weights of a projection, with those into each unit multiplied by its factor."""
+    """The live weights of a projection, with those into each unit multiplied by its factor.
+
+    Raises:
+        EditError: its table is tied.
+    """
+    check_own(structure, f"layer {projection.target!r}", projection)
     columns, ends = structure.wired(projection.name)
     return (columns.weight * columns.spread(factor, 0, ends))[columns.mask]
 

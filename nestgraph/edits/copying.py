@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nestgraph.edits.layers import Block, UnitValues
+from nestgraph.edits.tying import check_untied
 from nestgraph.edits.units import AddUnits
 from nestgraph.errors import EditError
 from nestgraph.graph.heads import links_of
@@ -63,8 +64,9 @@ class Copies:
         """One copy of each strand, which is what `coupled` gives; a strand may occur many times.
 
         Raises:
-            EditError: queries or keys meet units which are not copied.
+            EditError: queries or keys meet units which are not copied, or a tied table is at one of the layers.
         """
+        check_untied(structure, "copies of units", dict.fromkeys(layer for strand in strands for layer in strand))
         models: dict[str, list[tuple[int, int]]] = {}
         for copy, strand in enumerate(strands):
             for layer, units in strand.items():

@@ -2,8 +2,8 @@
 
 A residual sum adds a unit to its partner, a gate multiplies it; a concatenation passes it on to a partner of its own.
 Hidden units that
-active one-to-one links join, through any number of layers, are *coupled*. Inputs and outputs are not: the former are
-places in the data, the latter what the network answers.
+active one-to-one links join, through any number of layers, are *coupled*, and so are those of one id at both ends of a
+table that is tied. Inputs and outputs are not: the former are places in the data, the latter what the network answers.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,6 +15,7 @@ from nestgraph.errors import EditError
 from nestgraph.graph.heads import linked_pairs, met_by
 from nestgraph.graph.pinning import pinned, why_pinned
 from nestgraph.graph.structure import Structure
+from nestgraph.graph.tying import across, sides
 from nestgraph.spec.arrays import AnyArray
 
 
@@ -130,11 +131,15 @@ def check_gates(structure: Structure, who: str, strand: Mapping[str, AnyArray]) 
 def held_units(structure: Structure) -> dict[str, AnyArray]:
     """The ids of units that cannot come or go, by layer.
 
-    They are those that an opaque layer freezes, those that gate an output, and all that would take such along.
+    They are those that an opaque layer freezes, those that gate an output or are tied to one or to an input,
+    and all that would take
+    such along.
     """
     chosen = [(layer, structure.units(layer)) for layer in sorted(pinned(structure))]
     gates = (p for p in structure.projections_by_name.values() if p.gates)
     chosen += [(p.source, linked_pairs(structure, p.name)[:, 0]) for p in gates if structure.layer(p.target).output]
+    ties = (pair for pair in sides(structure) if not all(_hidden(structure, layer) for layer in pair))
+    chosen += [(layer, structure.units(layer)) for pair in ties for layer in pair]
     held: dict[str, AnyArray] = {}
     for layer, ids in chosen:
         for name, units in _with(structure, layer, np.unique(ids), holding=True).items():
@@ -156,6 +161,9 @@ def _partners(structure: Structure, layer: str, ids: AnyArray, holding: bool = F
         if (projection.mixes or projection.gates) and _hidden(structure, far):
             links = linked_pairs(structure, projection.name)
             yield far, links[np.isin(links[:, near], ids), 1 - near]
+    for far in across(structure, layer):
+        if _hidden(structure, far):
+            yield far, ids[structure.unit_columns(far).find(ids) >= 0]
     for projection in structure.outgoing(layer):
         if projection.matches:
             yield from ((other, met) for other, met in met_by(structure, projection, ids) if _hidden(structure, other))

@@ -7,6 +7,7 @@ from nestgraph.edits.edit import recipe_function
 from nestgraph.edits.layers import AddLayer, AddProjection, Block, RemoveProjection
 from nestgraph.edits.naming import free_name
 from nestgraph.edits.preserving import preserving
+from nestgraph.edits.tying import check_untied
 from nestgraph.errors import EditError
 from nestgraph.graph.geometry import output_size
 from nestgraph.graph.structure import Structure
@@ -60,6 +61,8 @@ def deepen(
     kind = "neurons" if size is None else "feature_maps"
     new = Layer(name=name, kind=kind, size=size, operations=operations)
     places = _read_places(structure, layer)
+    if len(places) < len(structure.units(layer)):
+        check_untied(structure, f"deepen after {layer!r}", [layer])
     bridge, weight = _identity(structure, layer, name, kernel, places)
     kept = {p.name: _of_sources(structure, p, places) for p in moved}
     return Batch(

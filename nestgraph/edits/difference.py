@@ -33,7 +33,7 @@ def diff(old: Network, new: Network) -> Batch:
     """
     steps: list[AnyEdit] = []
     structure: Structure = old
-    for stage in (_shaped, _outdated, _layers, _units, _projections, _masks, _values, _interface):
+    for stage in (_shaped, _outdated, _layers, _units, _projections, _masks, _values, _followers, _interface):
         for edit in stage(structure, new):
             structure, _ = edit.change(structure)
             steps.append(edit)
@@ -64,8 +64,9 @@ def _outdated(old: Structure, new: Structure) -> list[AnyEdit]:
         or not _same_form(old, new, p.name)
         or _changes_argument(old, new, p)
     ]
+    projections += [p.name for p in old.projections_by_name.values() if p.follows in projections]
     return [
-        *(RemoveProjection(projection=name) for name in sorted(projections)),
+        *(RemoveProjection(projection=name) for name in dict.fromkeys(sorted(projections))),
         *(RemoveLayer(layer=name) for name in layers),
     ]
 
@@ -126,6 +127,11 @@ def _units(old: Structure, new: Structure) -> list[AnyEdit]:
 
 
 def _projections(old: Structure, new: Structure) -> list[AnyEdit]:
+    return [edit for edit in _followers(old, new) if edit.projection.follows is None]
+
+
+def _followers(old: Structure, new: Structure) -> list[AddProjection]:
+    """Add what is not there yet: what has the table of a lookup once that is as it will be."""
     return [
         AddProjection(projection=new.projection(name), connections=Block.of(new.connection_columns(name)))
         for name in new.projection_names
@@ -133,9 +139,14 @@ def _projections(old: Structure, new: Structure) -> list[AnyEdit]:
     ]
 
 
+def _own(old: Structure, new: Structure) -> list[str]:
+    """The projections of both whose connections are to be told: what follows a lookup changes with it."""
+    return [n for n in new.projection_names if old.has_projection(n) and new.projection(n).follows is None]
+
+
 def _masks(old: Structure, new: Structure) -> list[AnyEdit]:
     edits: list[AnyEdit] = []
-    for name in new.projection_names:
+    for name in _own(old, new):
         before, after = old.connection_columns(name), new.connection_columns(name)
         if before is after:
             continue
@@ -150,7 +161,7 @@ def _masks(old: Structure, new: Structure) -> list[AnyEdit]:
 
 def _values(old: Structure, new: Structure) -> list[AnyEdit]:
     weights: dict[str, AnyArray] = {}
-    for name in new.projection_names:
+    for name in _own(old, new):
         before, after = old.connection_columns(name), new.connection_columns(name)
         live = after.weight[after.mask]
         if before is not after and before.weight[before.mask].tobytes() != live.tobytes():

@@ -4,8 +4,9 @@ from collections.abc import Collection
 
 from nestgraph.edits.batch import AnyEdit, Batch
 from nestgraph.edits.edit import recipe_function
-from nestgraph.edits.layers import AddProjection, Block, RemoveProjection, SetOperations
+from nestgraph.edits.layers import SetOperations
 from nestgraph.edits.preserving import preserving
+from nestgraph.edits.tying import remade
 from nestgraph.errors import EditError
 from nestgraph.graph.body import parameters_of
 from nestgraph.graph.structure import Structure
@@ -17,7 +18,8 @@ from nestgraph.spec.layer import BODY, Layer
 def freeze(structure: Structure, layers: str | Collection[str]) -> Batch:
     """Let layers train no more: the weights into them, their biases, scales and bodies. Function-preserving.
 
-    The network records it, and modules lowered from it have `requires_grad` off there.
+    The network records it, and modules lowered from it have `requires_grad` off there. A tied table is frozen at both
+    of its ends.
 
     Raises:
         EditError: a layer is an input, or none of them has anything to change.
@@ -43,7 +45,7 @@ def _columns(structure: Structure, record: Layer) -> tuple[str, ...]:
 
 
 def _set(structure: Structure, layers: str | Collection[str], frozen: bool) -> Batch:
-    verb, edits = "freeze" if frozen else "thaw", list[AnyEdit]()
+    verb, edits, changed = "freeze" if frozen else "thaw", list[AnyEdit](), set[str]()
     names = (layers,) if isinstance(layers, str) else tuple(layers)
     for name in names:
         record = structure.layer(name)
@@ -53,14 +55,10 @@ def _set(structure: Structure, layers: str | Collection[str], frozen: bool) -> B
         if columns != record.frozen:
             edits.append(SetOperations(layer=name, operations=record.operations, bias=record.bias, frozen=columns))
         for projection in structure.incoming(name):
-            if not (projection.weighted and projection.learns) or projection.held == frozen:
-                continue
-            block = Block.of(structure.connection_columns(projection.name))
-            changed = projection.model_copy(update={"frozen": frozen})
-            edits += [
-                RemoveProjection(projection=projection.name),
-                AddProjection(projection=changed, connections=block),
-            ]
+            if projection.weighted and projection.learns and projection.held != frozen:
+                changed |= {projection.name, structure.tied.get(projection.name, projection.name)}
+    for projection in map(structure.projection, sorted(changed)):
+        edits += remade(structure, projection.model_copy(update={"frozen": frozen}))
     if names and not edits:
         state = "that train, got those that are frozen" if frozen else "that are frozen, got those that train"
         raise EditError(f"{verb} expected layers {state} already: {', '.join(names)}"[:400] + ": name others")

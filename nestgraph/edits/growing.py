@@ -17,6 +17,7 @@ from nestgraph.edits.units import AddUnits
 from nestgraph.errors import EditError
 from nestgraph.graph.columns import Ends, UnitColumns
 from nestgraph.graph.structure import Structure
+from nestgraph.graph.tying import lone_entries
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.projection import Projection
 
@@ -29,11 +30,17 @@ def wake_connections(
     """Make dormant connections active, with weight 0 unless given.
 
     Raises:
-        EditError: an entry is active already.
+        EditError: an entry is active already, or of a tied table and its other end lacks it.
     """
     chosen = chosen_entries(structure, projection, entries)
     if structure.connection_columns(projection).mask.reshape(-1)[chosen].any():
         raise EditError(f"wake_connections in {projection!r}: expected dormant entries, got active ones")
+    lone = lone_entries(structure, projection)
+    if lone is not None and lone.reshape(-1)[chosen].any():
+        raise EditError(
+            f"wake_connections in {projection!r}: expected entries that both ends of its tied table have, got some of "
+            f"classes that no unit behind {structure.tied[projection]!r} stands for"
+        )
     given = np.zeros(len(chosen), np.float32) if weights is None else np.asarray(weights, np.float32)
     return SetMask(projection=projection, entries=chosen, active=np.ones(len(chosen), bool), weights=given)
 

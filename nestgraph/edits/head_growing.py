@@ -10,6 +10,7 @@ from nestgraph.edits.batch import AnyEdit, Batch
 from nestgraph.edits.copying import check_apart
 from nestgraph.edits.layers import Block, neutral_values
 from nestgraph.edits.turning import chosen, read_by, turned_alike, turning, turns
+from nestgraph.edits.tying import check_untied
 from nestgraph.edits.units import AddUnits
 from nestgraph.errors import EditError
 from nestgraph.graph.columns import Grid, Links, Slotted
@@ -50,7 +51,8 @@ class HeadGrowth:
         """What new units of heads are linked to.
 
         Raises:
-            EditError: the layer has not one layer each of queries, keys and values, or a layer mixes its units.
+            EditError: the layer has not one layer each of queries, keys and values, or a layer mixes its units or
+                is at a tied table.
         """
         found, readers = sides(structure, layer), structure.outgoing(layer)
         if not found["query"] or not found["key"] or len(readers) != 1 or not readers[0].mixes:
@@ -64,6 +66,7 @@ class HeadGrowth:
         turned = [p.source for name in compared for p in turning(structure, name)[:1]]
         values = (summed[0].source, readers[0].target)
         check_apart(structure, f"{recipe} on {layer!r}", (layer, *compared, *turned, *values))
+        check_untied(structure, f"{recipe} on {layer!r}", (*compared, *turned, *values))
         return cls(structure, layer, found["query"][0][0], found["key"][0][0], readers[0], summed[0], rng, recipe)
 
     def batch(self, width: int | None, values: int | None) -> Batch:

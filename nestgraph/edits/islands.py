@@ -6,11 +6,13 @@ from typing import NoReturn
 import numpy as np
 
 from nestgraph.edits.batch import AnyEdit, Batch
+from nestgraph.edits.connections import SetMask
 from nestgraph.edits.constants import absorb_constants
 from nestgraph.edits.layers import RemoveLayer, RemoveProjection
 from nestgraph.edits.units import RemoveUnits
 from nestgraph.errors import EditError
 from nestgraph.graph.structure import Structure
+from nestgraph.graph.tying import REMEDY, sides, ties
 from nestgraph.graph.verify import fed_units, read_units
 from nestgraph.spec.arrays import AnyArray
 
@@ -25,7 +27,8 @@ def island_edits(structure: Structure, exact: bool = False) -> tuple[AnyEdit, ..
     it is the same at all positions of a map: not at the border of a padded convolution, nor under an area; there the
     median over the positions is absorbed. Units that a layer mixes (`Layer.mixes_units`) stay as long as one of them
     is fed and one is read, as each has a part in what the others give. A unit of a layer that works unit by unit goes
-    with the unit that it reads, as it gives nothing without it.
+    with the unit that it reads, as it gives nothing without it. A unit at one end of a tied table goes with that at the
+    other.
 
     Args:
         structure: the layers and projections.
@@ -39,7 +42,7 @@ def island_edits(structure: Structure, exact: bool = False) -> tuple[AnyEdit, ..
     fed = fed_units(structure)
     needed = read_units(structure, fed)
     _check_outputs(structure, fed)
-    if left := _left_alone(structure):
+    if left := (*_left_alone(structure), *_left_at_ends(structure, exact)):
         return (*left, *island_edits(Batch(edits=left).change(structure)[0], exact))
     _check_arguments(structure, fed, needed)
     edits: list[AnyEdit] = list(absorb_constants(structure, fed, read_units(structure), exact))
@@ -50,7 +53,9 @@ def island_edits(structure: Structure, exact: bool = False) -> tuple[AnyEdit, ..
     edits += [RemoveProjection(projection=name) for name in cut]
     edits += [RemoveLayer(layer=name) for name in gone]
     edits += [RemoveUnits(layer=name, units=units) for name, units in doomed.items() if len(units) and name not in gone]
-    return tuple(edits)
+    if not (edits and structure.tied):
+        return tuple(edits)
+    return (*edits, *island_edits(Batch(edits=tuple(edits)).change(structure)[0], exact))
 
 
 def _left_alone(structure: Structure) -> tuple[RemoveUnits, ...]:
@@ -59,6 +64,33 @@ def _left_alone(structure: Structure) -> tuple[RemoveUnits, ...]:
     kept = {p.name: np.isin(structure.units(p.target), structure.units(p.source)) for p in tied}
     lost = {p.target: structure.units(p.target)[~kept[p.name]] for p in tied if not kept[p.name].all()}
     return tuple(RemoveUnits(layer=name, units=units) for name, units in lost.items())
+
+
+def _left_at_ends(structure: Structure, exact: bool) -> tuple[AnyEdit, ...]:
+    """What removes units at one end of a tied table whose unit at the other is gone, and connections of such classes.
+
+    Raises:
+        EditError: the unit is an input or output, or it has to be exact.
+    """
+    edits: list[AnyEdit] = []
+    for layers in sides(structure):
+        for near, far in (layers, layers[::-1]):
+            lost = np.setdiff1d(structure.units(near), structure.units(far))
+            hidden = structure.layer(near).kind != "input" and not structure.layer(near).output
+            if len(lost) and (exact or not hidden):
+                raise EditError(
+                    f"unit {(near, int(lost[0]))} expected its twin of layer {far!r}, with which it has one row of a "
+                    f"table, to stay, got it removed{REMEDY}"
+                )
+            edits += [RemoveUnits(layer=near, units=lost)] if len(lost) else []
+    for tie in ties(structure):
+        known, gone = structure.connection_columns(tie.leader).mask, tie.targets < 0
+        entries = np.flatnonzero(known & gone)
+        if len(entries):
+            dormant = np.zeros(len(entries), bool)
+            weights = dormant.astype(np.float32)
+            edits.append(SetMask(projection=tie.leader, entries=entries, active=dormant, weights=weights))
+    return tuple(edits)
 
 
 def _check_outputs(structure: Structure, fed: Mapping[str, AnyArray]) -> None:

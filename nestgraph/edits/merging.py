@@ -13,6 +13,7 @@ from nestgraph.edits.coupling import check_free
 from nestgraph.edits.edit import recipe_function
 from nestgraph.edits.layers import AddProjection, Block, RemoveProjection
 from nestgraph.edits.preserving import preserving
+from nestgraph.edits.tying import check_untied
 from nestgraph.edits.units import RemoveUnits
 from nestgraph.errors import EditError
 from nestgraph.graph.columns import Slotted
@@ -31,13 +32,15 @@ def merge_twins(structure: Structure, layer: str) -> Batch:
     Of coupled units merge the earliest layer first: its twins make those after it. Function-preserving.
 
     Raises:
-        EditError: the layer is not hidden or has no twins, or mixes its units, or an opaque layer freezes them.
+        EditError: the layer is not hidden or has no twins, or mixes its units, or an opaque layer freezes them, or a
+            tied table is at it.
     """
     record, ids = structure.layer(layer), structure.units(layer)
     if record.kind == "input" or record.output:
         kind = "inputs" if record.kind == "input" else "outputs"
         raise EditError(f"merge_twins on {layer!r}: expected a hidden layer, got one of {kind}")
     check_free(structure, "merge_twins", [layer])
+    check_untied(structure, "merge_twins", [layer])
     first = _first_of_each(structure, layer)
     gone = np.flatnonzero(first != np.arange(len(ids)))
     if not len(gone):

@@ -7,6 +7,7 @@ from nestgraph.edits.connections import SetValues
 from nestgraph.edits.edit import recipe_function
 from nestgraph.edits.layers import SetOperations, UnitValues
 from nestgraph.edits.preserving import preserving
+from nestgraph.edits.tying import check_own
 from nestgraph.errors import EditError
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
@@ -95,8 +96,8 @@ def fold_batch_norm(structure: Structure, layer: str) -> Batch:
     """Fold a layer's batch normalisation into its incoming weights and biases. Function-preserving in inference.
 
     Raises:
-        EditError: the layer does not begin with a batch normalisation, or a fixed projection feeds it, or a gate or a
-            body stands between the sum and it.
+        EditError: the layer does not begin with a batch normalisation, or a fixed projection or a tied table feeds it,
+            or a gate or a body stands between the sum and it.
     """
     record = structure.layer(layer)
     affine, values = _first_affine(structure, layer), structure.unit_columns(layer).values
@@ -107,6 +108,7 @@ def fold_batch_norm(structure: Structure, layer: str) -> Batch:
         raise EditError(f"fold_batch_norm on {layer!r}: expected a plain sum to fold into, got {got}")
     weights: dict[str, AnyArray] = {}
     for projection in structure.incoming(layer):
+        check_own(structure, f"fold_batch_norm on {layer!r}", projection)
         old, ends = structure.wired(projection.name)
         if not projection.learns:
             raise EditError(f"fold_batch_norm on {layer!r}: fixed projection {projection.name!r} cannot be scaled")

@@ -11,6 +11,7 @@ from nestgraph.edits.edit import recipe_function
 from nestgraph.edits.islands import island_edits
 from nestgraph.edits.layers import RemoveProjection
 from nestgraph.edits.preserving import preserving
+from nestgraph.edits.tying import check_own
 from nestgraph.edits.units import RemoveUnits
 from nestgraph.errors import EditError
 from nestgraph.graph.columns import ConnectionColumns, Ends
@@ -75,13 +76,16 @@ def remove_projection(structure: Structure, projection: str) -> Batch:
     sums as they are.
 
     Raises:
-        EditError: it is an argument of an opaque layer, or an output unit would lose its last path from an input.
+        EditError: it is an argument of an opaque layer, or a table that another projection follows, or an output unit
+            would lose its last path from an input.
     """
     if not structure.projection(projection).weighted:
         raise EditError(
             f"remove_projection expected a projection with weights, got {projection!r}: the body of opaque layer "
             f"{structure.projection(projection).target!r} reads it"
         )
+    if structure.projection(projection).names_classes:
+        check_own(structure, "remove_projection", structure.projection(projection))
     return followed(structure, [RemoveProjection(projection=projection)], f"remove projection {projection}")
 
 
@@ -99,7 +103,7 @@ def drop_islands(structure: Structure) -> Batch:
 
 def followed(structure: Structure, edits: Sequence[AnyEdit], title: str) -> Batch:
     """`edits`, then the removal of the islands they make."""
-    if isinstance(structure, Network) and not any(_unties(structure, edit) for edit in edits):
+    if isinstance(structure, Network) and not structure.tied and not any(_unties(structure, edit) for edit in edits):
         return Batch(edits=tuple(edits), title=title)
     for edit in edits:
         structure, _ = edit.change(structure)

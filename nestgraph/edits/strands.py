@@ -1,4 +1,4 @@
-"""All strands of a network at once: which units one-to-one links tie together, and which of them cannot go."""
+"""All strands of a network at once: which units links and tied tables hold together, and which of them cannot go."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ import numpy as np
 from nestgraph.edits.coupling import held_units, live_links, shared_gates
 from nestgraph.graph.heads import links_of, opposite
 from nestgraph.graph.structure import Structure
+from nestgraph.graph.tying import sides
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.projection import Projection
 
@@ -52,6 +53,11 @@ def _links(structure: Structure, places: Mapping[str, slice]) -> Iterator[tuple[
             yield sources, targets
         if projection.matches and projection.source in places:
             yield from _met(structure, projection, places)
+    for looked_up, read in sides(structure):
+        if looked_up in places and read in places:
+            ids = structure.units(looked_up)
+            one, other = (places[end].start + structure.unit_columns(end).positions(ids) for end in (looked_up, read))
+            yield one, other
 
 
 def _met(structure: Structure, match: Projection, places: Mapping[str, slice]) -> Iterator[tuple[AnyArray, AnyArray]]:

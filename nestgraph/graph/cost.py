@@ -3,7 +3,8 @@
 Connections are active weights. Parameters are trained connections plus one bias for each unit that has a bias or
 normalisation, which is what is left after folding. FLOPs are 2 for each multiply-accumulate, counted at every
 position that a convolution computes; a fixed connection (an identity skip) costs one addition, and a gate one
-multiplication at each position. Of opaque layers the parameters and FLOPs of bodies that say how many they have are
+multiplication at each position. A table at both ends of a network has its parameters once, at the lookup, and its
+connections and FLOPs at both. Of opaque layers the parameters and FLOPs of bodies that say how many they have are
 counted; the others are named.
 """
 
@@ -84,6 +85,6 @@ def projection_cost(structure: Structure, name: str) -> Cost:
     return Cost(
         connections=columns.active,
         possible=columns.mask.size,
-        parameters=columns.active if projection.learns else 0,
+        parameters=columns.active if projection.learns and projection.follows is None else 0,
         flops=projection.flops * meaning_of(structure, projection).applications,
     )

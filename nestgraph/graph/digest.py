@@ -30,7 +30,7 @@ def digest(structure: Structure) -> str:
 def fingerprint(structure: Structure) -> bytes:
     """SHA-256 of which units, links, connections and areas there are, in their order, whatever their weights.
 
-    Weights that do not train are part of it: they are where a value goes, too.
+    Weights that do not train are part of it: they are where a value goes, too. So is whose table a projection has.
     """
     state = hashlib.sha256(b"nestgraph structure 1")
     for name in structure.layer_names:
@@ -41,8 +41,11 @@ def fingerprint(structure: Structure) -> bytes:
         columns = structure.connection_columns(name)
         _absorb_mask(state, columns)
         _absorb_places(state, columns)
-        if not structure.projection(name).learns:
+        record = structure.projection(name)
+        if not record.learns:
             _absorb_active(state, columns)
+        if record.follows is not None:
+            _absorb(state, b"like " + record.follows.encode())
     return state.digest()
 
 

@@ -27,7 +27,7 @@ T = TypeVar("T")
 R = TypeVar("R", Layer, Projection)
 
 
-OF_RECORDS = ("layer_names", "projection_names", "_by_target", "_by_source", "inputs", "outputs")
+OF_RECORDS = ("layer_names", "projection_names", "_by_target", "_by_source", "inputs", "outputs", "tied")
 """What a structure looks up once, and its records and interface alone say."""
 
 
@@ -184,6 +184,16 @@ class Structure:
     def summed(self, layer: str) -> tuple[Projection, ...]:
         """The projections that a layer's sum adds up, by name: neither gates nor arguments."""
         return tuple(p for p in self.incoming(layer) if p.adds)
+
+    @cached_property
+    def tied(self) -> Mapping[str, str]:
+        """By projection of which there is another with the same table, the name of that: of a lookup, what follows it.
+
+        A table that follows comes with the lookup that it names, and the lookup with it.
+        """
+        followed = {p.name: p.follows for p in self._projections.values() if p.follows in self._projections}
+        both = {name: like for name, like in followed.items() if like and self._projections[like].names_classes}
+        return {**{like: name for name, like in both.items()}, **both}
 
     def matches(self, layer: str) -> tuple[Projection, ...]:
         """Both sides of what a layer of heads compares, by name."""

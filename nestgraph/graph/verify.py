@@ -15,6 +15,7 @@ from nestgraph.graph.geometry import output_size
 from nestgraph.graph.heads import links_of, meeting
 from nestgraph.graph.projections import Meaning, meaning_of
 from nestgraph.graph.structure import Structure
+from nestgraph.graph.tying import tie_faults
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.interface import InputPort, OutputPort
 from nestgraph.spec.layer import Layer
@@ -238,6 +239,11 @@ def _unsound(structure: Structure, projection: Projection) -> Violation:
     return Violation("finite", (projection.target, unit), f"expected {problem}, in projection {projection.name!r}")
 
 
+def _check_ties(structure: Structure) -> Iterator[Violation]:
+    for projection, problem in tie_faults(structure):
+        yield Violation("tied", projection, problem)
+
+
 def _check_islands(structure: Structure) -> Iterator[Violation]:
     fed, read = fed_units(structure), read_units(structure)
     for name in structure.layer_names:
@@ -314,5 +320,6 @@ CHECKS: tuple[Callable[[Structure], Iterator[Violation]], ...] = (
     _check_interface,
     _check_units,
     _check_shapes,
+    _check_ties,
     _check_islands,
 )

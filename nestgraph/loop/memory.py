@@ -42,7 +42,8 @@ def check_memory(network: Network, options: TrainingOptions, samples: int, devic
 
 def step_memory(network: Network, options: TrainingOptions, samples: int) -> int:
     """Bytes that a step takes at least: weights with gradients and moments, what layers give with its gradients."""
-    weights = sum(network.connection_columns(name).weight.size for name in network.projection_names)
+    own = (p.name for p in network.projections_by_name.values() if p.follows is None)
+    weights = sum(network.connection_columns(name).weight.size for name in own)
     weights += sum(column.size for name in network.layer_names for column in network.unit_columns(name).values.values())
     copies = 2 + MOMENTS[options.optimizer] + (options.ema is not None)
     values = sum(len(network.units(name)) * _places(network, name) for name in network.layer_names)

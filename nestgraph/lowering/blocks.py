@@ -117,11 +117,11 @@ def blocks_of(edges: AnyArray) -> Blocks | None:
 def trained_blocks(structure: Structure, projection: str) -> Blocks | None:
     """The blocks in which a module that trains under its masks holds and computes the weights of a projection.
 
-    None where it holds the whole: all but convolutions whose mask has blocks, as long as their pairs of maps share
-    areas (`emit_partial_conv` computes pairs one by one).
+    None where it holds the whole, or what it follows: all but convolutions whose mask has blocks, as long as their
+    pairs of maps share areas (`emit_partial_conv` computes pairs one by one).
     """
-    columns = structure.connection_columns(projection)
-    if not structure.projection(projection).grouped or columns.active == columns.mask.size:
+    columns, record = structure.connection_columns(projection), structure.projection(projection)
+    if not record.grouped or record.follows is not None or columns.active == columns.mask.size:
         return None
     if paired(shortest(columns.area)):
         return None

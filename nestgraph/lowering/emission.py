@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from nestgraph.graph import Structure
+from nestgraph.graph.tying import Tie
 from nestgraph.lowering.blocks import Blocks
 from nestgraph.lowering.masking import MaskedWeight
 from nestgraph.lowering.packing import Packing, Place, place
@@ -35,6 +36,7 @@ class Emission:
         slices: of how many samples at a time maxima of windows may be taken by slices: 0 where maps may have other
             sizes than the declared ones, and in training, as slices are slow to differentiate.
         graph: the nodes so far.
+        tables: by name, the effective weights of lookups that others follow, as far as they are emitted.
         state: tensors and modules by dotted path.
     """
 
@@ -45,6 +47,7 @@ class Emission:
     sparse: frozenset[str] = frozenset()
     slices: int = 0
     graph: fx.Graph = field(default_factory=fx.Graph)
+    tables: dict[str, fx.Node] = field(default_factory=dict[str, fx.Node])
     state: dict[str, Tensor | nn.Module] = field(default_factory=dict[str, "Tensor | nn.Module"])
 
     @cached_property
@@ -115,8 +118,27 @@ class Emission:
         """Emit the effective weight of a projection, in the shape of its columns, or packed in blocks.
 
         Trained weights are parameters; where some are dormant and the lowering is masked they are multiplied by the
-        mask here, so that their gradients are 0 and no optimizer can revive them. Fixed weights are buffers.
+        mask here, so that their gradients are 0 and no optimizer can revive them. Fixed weights are buffers. What
+        follows a lookup reads the parameter of that, turned.
         """
+        if (tie := Tie.of(self.network, projection.name)) is not None:
+            return self._tied(tie, projection)
+        return self._own_weight(projection, blocks)
+
+    def _tied(self, tie: Tie, projection: Projection) -> fx.Node:
+        """Emit one end of a table: the parameter, which is there once, or what it is to what follows it."""
+        if tie.leader not in self.tables:
+            self.tables[tie.leader] = self._own_weight(self.network.projection(tie.leader), None)
+        table = self.tables[tie.leader]
+        if projection.name == tie.leader:
+            return table
+        path, known = self.projections[projection.name], self.network.connection_columns(projection.name)
+        rows = self.select(self.call(torch.select, table, 1, 0), f"{path}.classes", tie.classes, len(tie.targets))
+        turned = self.call(torch.transpose, rows, 0, 1)
+        turned = self.select(turned, f"{path}.units", tie.units, len(tie.sources))
+        return turned if known.weight.ndim == 2 else self.call(torch.reshape, turned, known.weight.shape)
+
+    def _own_weight(self, projection: Projection, blocks: Blocks | None) -> fx.Node:
         columns = self.network.connection_columns(projection.name)
         path = self.projections[projection.name]
         if not projection.learns:

@@ -225,10 +225,8 @@ def _origins(old: Network, new: Network, index_map: IndexMap, key: Key) -> tuple
     owner, column = key
     if column != "weight":
         return (index_map.old_positions[owner],)
-    projection = new.projection(owner)
     before, after = old.connection_columns(owner), new.connection_columns(owner)
-    thawed = [one.model_copy(update={"frozen": False}) for one in (old.projection(owner), projection)]
-    if thawed[0] != thawed[1] or before.inner != after.inner:
+    if old.projection(owner).joint != new.projection(owner).joint or before.inner != after.inner:
         return None
     return index_map.of_connections(old, new, owner)
 

@@ -87,7 +87,8 @@ def trained_choices(
     found = {projection.name: Choice(sparse=False) for projection in _trained(structure)}
     for projection in _trained(structure) if there and execution != "masked" else ():
         columns = structure.connection_columns(projection.name)
-        if not isinstance(projection, Dense) or columns.mask.size > LARGEST:
+        own = isinstance(projection, Dense) and projection.follows is None
+        if not own or columns.mask.size > LARGEST:
             continue
         shape = len(columns.mask), columns.mask[0].size
         expected = (StepCosts().of(*shape, columns.active, batch) for batch in BATCHES)

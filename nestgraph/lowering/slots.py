@@ -14,7 +14,7 @@ from nestgraph.lowering.opaque import PREFIX, ModuleBody
 from nestgraph.lowering.operations import column_paths
 from nestgraph.lowering.packing import Packing
 from nestgraph.lowering.paths import layer_paths, projection_paths
-from nestgraph.spec import Dense
+from nestgraph.spec import Dense, Projection
 from nestgraph.spec.arrays import AnyArray
 
 BODY = "body"
@@ -87,12 +87,15 @@ class Slot:
 
 
 def slots(structure: Structure) -> tuple[Slot, ...]:
-    """The slots of all columns that training changes: trained weights, the columns of units, then bodies."""
+    """The slots of all columns that training changes: trained weights, the columns of units, then bodies.
+
+    A table at both ends of the network has one slot, that of the lookup.
+    """
     projections, layers = projection_paths(structure), layer_paths(structure)
     weights = [
         Slot(f"{projections[name]}.weight", name, "weight", trained_packing(structure, name))
         for name in structure.projection_names
-        if structure.projection(name).learns and structure.connection_columns(name).weight.size
+        if _is_own(structure.projection(name)) and structure.connection_columns(name).weight.size
     ]
     columns = [
         Slot(f"{layers[name]}.{path}", name, column)
@@ -107,6 +110,11 @@ def trained_packing(structure: Structure, projection: str) -> Packing | None:
     if isinstance(structure.projection(projection), Dense):
         return Live.of(structure.connection_columns(projection))
     return trained_blocks(structure, projection)
+
+
+def _is_own(projection: Projection) -> bool:
+    """Whether a projection has weights that train and that no lookup holds."""
+    return projection.learns and projection.follows is None
 
 
 def module_body(structure: Structure, layer: str) -> ModuleBody:

@@ -43,7 +43,8 @@ class AreaPruning(Policy):
     @proposal
     def propose(self, network: Network, evidence: Evidence, rng: np.random.Generator, scale: float = 1.0) -> Batch:  # noqa: ARG002
         """Shrink the areas; the strongest position of each output map of the network stays."""
-        names = [name for name in network.projection_names if network.projection(name).areas]
+        convolutions = (p for p in map(network.projection, network.projection_names) if p.areas)
+        names = [p.name for p in convolutions if p.follows is None]
         computed = {name: _computed(network, name, self.granularity) for name in names}
         strengths = {name: _strength(network, name, evidence) for name in names}
         scores = {name: _weakness(network, name, strengths[name], computed[name]) for name in names}

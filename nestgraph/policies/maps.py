@@ -134,20 +134,22 @@ def map_layers(structure: Structure) -> tuple[str, ...]:
     Layers that an opaque one freezes, and those tied to them, cannot.
 
     Raises:
-        EditError: there are hidden layers of maps, but none can grow, as all are tied to an input or an output.
+        EditError: there are hidden layers of maps, but none can grow, as all are tied to an input or an output, or to a
+            table at both ends.
     """
     held = held_units(structure)
     hidden = [name for name in _hidden_maps(structure) if structure.units(name)[-1] not in held.get(name, ())]
     found: dict[frozenset[tuple[str, int]], str] = {}
     for name in hidden:
         strand = coupled(structure, name, structure.units(name)[-1:])
-        if not any(_held(structure, each) for each in strand):
+        if not any(_held(structure, each) or _tied(structure, each) for each in strand):
             units = frozenset((each, unit) for each, ids in strand.items() for unit in ids.tolist())
             found.setdefault(units, name)
     if hidden and not found:
         raise EditError(
             f"map_growth expected a hidden layer of maps that is not tied to inputs or outputs, got "
-            f"{', '.join(hidden)}: one-to-one projections give each of their maps a partner there, which cannot grow"
+            f"{', '.join(hidden)}: one-to-one projections, or a table at both ends, give each of their maps a partner "
+            "there, which cannot grow"
         )
     return tuple(found.values())
 
@@ -160,6 +162,11 @@ def _hidden_maps(structure: Structure) -> list[str]:
 def tied_layers(structure: Structure, layer: str) -> tuple[str, ...]:
     """The layers that gain a unit when one does: its own and those of the units that its last one is coupled with."""
     return tuple(coupled(structure, layer, structure.units(layer)[-1:]))
+
+
+def _tied(structure: Structure, layer: str) -> bool:
+    """Whether a layer is at an end of a tied table."""
+    return any(p.name in structure.tied for p in (*structure.incoming(layer), *structure.outgoing(layer)))
 
 
 def _held(structure: Structure, layer: str) -> bool:

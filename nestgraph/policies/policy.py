@@ -77,11 +77,12 @@ def last_chosen(measure: str, ranked: Mapping[str, Ranked], weakest: bool = Fals
 def plastic_projections(structure: Structure, names: Collection[str] | None = None) -> tuple[Projection, ...]:
     """The projections whose connections are trained, and so can grow and be pruned; of these names only, if given.
 
-    A gate has no dormant connections, so it is none of them.
+    A gate has no dormant connections, so it is none of them. Nor is what follows a lookup, whose connections are that
+    lookup's.
     """
     chosen = (name for name in structure.projection_names if names is None or name in names)
     records = (structure.projection(name) for name in chosen)
-    trained = (p for p in records if p.learns and not p.gates)
+    trained = (p for p in records if p.learns and not p.gates and p.follows is None)
     return tuple(p for p in trained if structure.connection_columns(p.name).mask.size)
 
 
@@ -92,15 +93,16 @@ def bridged_layers(structure: Structure) -> dict[str, tuple[Dense | Conv, Dense 
     These are the layers that neuron growth by bridging gradients can widen: of neurons, or of what convolutions by
     kernels of one place join, as those of feed-forward parts over tokens. What a gated layer reads is none of them: the
     gradient of its pre-activation is not that of its sum. Nor is one that mixes its units, where a new unit would move
-    what its neighbours give.
+    what its neighbours give, or one at a tied table.
     """
     found: dict[str, tuple[Dense | Conv, Dense | Conv]] = {}
     for name in structure.layer_names:
         before, after = (_largest(structure, side(name)) for side in (structure.incoming, structure.outgoing))
         if before is None or after is None or before.kind != after.kind or structure.layer(name).mixes_units:
             continue
+        tied = any(p.name in structure.tied for p in (*structure.incoming(name), *structure.outgoing(name)))
         same = _size(structure, before.source) == summed_size(structure, after.target) or isinstance(before, Dense)
-        if same and not structure.gates(after.target):
+        if same and not tied and not structure.gates(after.target):
             found[name] = (before, after)
     return found
 

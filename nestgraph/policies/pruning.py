@@ -16,6 +16,7 @@ from nestgraph.errors import StructureError
 from nestgraph.graph.network import Network
 from nestgraph.graph.pinning import pinned
 from nestgraph.graph.structure import Structure
+from nestgraph.graph.tying import Tie
 from nestgraph.policies.evidence import Evidence, EvidenceKind
 from nestgraph.policies.idle import Lack, idle, no_projections, none_active, none_finite, only_last
 from nestgraph.policies.policy import Policy, ProjectionNames, last_chosen, plastic_projections, proposal
@@ -132,10 +133,16 @@ def lamp(weight: AnyArray) -> AnyArray:
 
 
 def weakness(structure: Structure, projection: str, strengths: Scores) -> Iterator[AnyArray]:
-    """-strength where a connection may be pruned, `NEVER` elsewhere."""
+    """-strength where a connection may be pruned, `NEVER` elsewhere.
+
+    The strongest stays of each unit that has to keep one: of a table that another projection follows, of each class
+    that it leads to such a unit, too, which is asked of the whole of it.
+    """
     columns, record = structure.connection_columns(projection), structure.projection(projection)
     keeps, last = keeps_units(structure, record.target) and not record.couples, 0
-    for strength in strengths:
+    tie = Tie.of(structure, projection)
+    led = tie.classes if tie and keeps_units(structure, structure.projection(tie.follower).target) else None
+    for strength in strengths if led is None else [np.concatenate(list(strengths))]:
         mask = columns.mask[last : last + len(strength)]
         last += len(strength)
         scores = np.negative(strength)
@@ -143,6 +150,9 @@ def weakness(structure: Structure, projection: str, strengths: Scores) -> Iterat
         if keeps:
             strongest = np.where(mask, strength, -1.0).reshape(len(scores), -1).argmax(axis=1)
             scores.reshape(len(scores), -1)[np.arange(len(scores)), strongest] = NEVER
+        if led is not None:
+            live = led[mask[:, 0, led].any(axis=0)]
+            scores[np.where(mask, strength, -1.0)[:, 0, live].argmax(axis=0), 0, live] = NEVER
         yield scores
 
 

@@ -57,7 +57,7 @@ def silenced(network, strand):
             else:
                 weight[np.isin(columns.links[:, 0], units)] = 0
             changed[projection.name] = columns.with_weight(weight)
-    return Network.of(network.replace(connections=changed))
+    return SetValues(weights={n: each.living(each.weight) for n, each in changed.items()}).apply(network).network
 
 
 @quick(30)

@@ -47,6 +47,8 @@ FINDS_NOTHING = {
     "narrow, a small share": (lambda: edits.narrow(dense(), 0.01), "0.01 is less than one"),
     "freeze": (lambda: edits.freeze(edits.freeze(dense(), "fc1").apply(dense()).network, "fc1"), "frozen already: fc1"),
     "thaw": (lambda: edits.thaw(dense(), "fc1"), "train already: fc1"),
+    "tie": (lambda: edits.tie(dense(), "input_to_fc1", "fc1_to_output"), "'fc1_to_output', which is dense"),
+    "untie": (lambda: edits.untie(dense(), "input_to_fc1"), "got weights of its own"),
     "merge_twins": (lambda: edits.merge_twins(dense(), "fc1"), "3 that differ"),
     "shift_activations": (lambda: edits.shift_activations(dense(), "relu", "tanh"), "layers with tanh"),
     "shift_activations to the same": (lambda: edits.shift_activations(dense(), "relu", "relu"), "exchange for relu"),

@@ -32,6 +32,7 @@ from nestgraph.data.text import TextReading, text_dataset
 from nestgraph.errors import NestgraphError
 from nestgraph.graph.geometry import output_size
 from nestgraph.recipes.recipe import TrainingOptions
+from tests.edits.test_tying import small
 from tests.policies.evidence import evidence_for
 
 
@@ -253,6 +254,8 @@ def _stream():
 NETWORKS = _networks()
 STREAM = _stream()
 HEADED = _headed()
+TIED = small()
+LOOSE = ng.edits.untie(TIED, "b_to_y").apply(TIED).network
 RECIPE = ng.load_recipe(Path(__file__).with_name("tiny.toml"))
 
 
@@ -302,6 +305,8 @@ def _edits(network):
         yield verb, {"structure": network, "layer": "fc1"}
     for verb in (e.freeze, e.thaw):
         yield verb, {"structure": network, "layers": ["fc1"]}
+    yield e.tie, {"structure": LOOSE, "projection": "b_to_y", "like": "x_to_a"}
+    yield e.untie, {"structure": TIED, "projection": "b_to_y"}
     yield e.insert_batch_norm, {"structure": network, "layer": "fc1", "epsilon": 1e-5, "momentum": 0.1}
     yield e.coupled, {"structure": network, "layer": "fc1", "units": [int(units[0])]}
     deeper = {"layer": "fc1", "name": "new", "function": "relu", "kernel": (1, 1), "exact": False}

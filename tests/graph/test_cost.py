@@ -17,6 +17,7 @@ from tests.strategies.networks import EVERY
 
 
 def counted(network, projection):
+    own = getattr(projection, "like", None) is None  # what follows a lookup has its weights there
     trained, each = getattr(projection, "trained", True), 1 if projection.gates else 2
     each = 0 if isinstance(projection, Lookup) else each
     placed = getattr(projection, "placed", False)
@@ -38,7 +39,7 @@ def counted(network, projection):
             if turned:
                 positions = given_to(projection, entry, output_size(network.layer(projection.source)), area)
             flops = int(active) * positions * (each if trained or placed or isinstance(projection, Mix) else 1)
-            total += Cost(0, int(active), 1, int(active and trained), flops)
+            total += Cost(0, int(active), 1, int(active and trained and own), flops)
     return total
 
 

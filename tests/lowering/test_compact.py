@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from torch import fx, nn
 
+from nestgraph.edits import untie
 from nestgraph.errors import LoweringError
 from nestgraph.graph import ConnectionColumns, Grid, Links, Network, UnitColumns, Whole, reference
 from nestgraph.lowering import layer_nodes, lower
@@ -55,7 +56,9 @@ def test_outputs_are_those_of_the_reference_and_of_the_masked_module(network, se
 
 
 def with_zeros(network, rng):
-    """The network with a part of its weights, gammas and areas 0, which makes units constant or unused."""
+    """The network, untied, with a part of its weights, gammas and areas 0, which makes units constant or unused."""
+    for name in (p.name for p in network.projections_by_name.values() if p.follows):
+        network = untie(network, name).apply(network).network
     units, connections = {}, {}
     for name in network.layer_names:
         columns = network.unit_columns(name)

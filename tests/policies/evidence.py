@@ -24,10 +24,10 @@ def evidence_for(network, rng, draw=None):
     responses = {
         p.name: np.abs(rng.standard_normal((*shapes[p.name][:2], *network.layer(p.target).size)))
         for p in network.projections_by_name.values()
-        if p.kind == "conv"
+        if p.kind == "conv" and p.follows is None
     }
     return Evidence(
-        {name: draw(shape).astype(np.float32) for name, shape in shapes.items()},
+        {name: draw(shapes[name]).astype(np.float32) for name in _own(network)},
         {name: draw(shape).astype(np.float32) for name, shape in bridges.items()},
         {name: np.abs(rng.standard_normal(len(network.units(name)))) for name in network.layer_names},
         saliency={name: np.abs(rng.standard_normal(len(network.units(name)))) for name in network.layer_names},
@@ -39,6 +39,11 @@ def evidence_for(network, rng, draw=None):
     )
 
 
+def _own(network):
+    """The projections with weights of their own; of a table at both ends the lookup."""
+    return [name for name in network.projection_names if network.projection(name).follows is None]
+
+
 def _size(network, layer):
     return output_size(network.layer(layer)) or ()
 
@@ -46,8 +51,17 @@ def _size(network, layer):
 def _slopes(network, draw):
     """Gradients that a network has whenever it is tried."""
     draw = draw or np.random.default_rng(int(network.digest[:12], 16)).standard_normal
-    names = network.projection_names
-    return {name: draw(network.connection_columns(name).weight.shape).astype(np.float32) for name in names}
+    return {name: draw(network.connection_columns(name).weight.shape).astype(np.float32) for name in _own(network)}
+
+
+def asleep(network, name):
+    """Bool: the connections of a projection that can be woken; of a tied table none of classes that no output is."""
+    found = ~network.connection_columns(name).mask
+    for p in network.projections_by_name.values():
+        if p.follows == name:
+            classes = np.arange(found.shape[2])
+            found[:, :, ~np.isin(classes, network.units(p.target))] = False
+    return found
 
 
 def any_loss(network):

@@ -28,7 +28,7 @@ from nestgraph.spec import Activation
 from nestgraph.spec.operations import Facts
 from tests.edits.test_blocks import characters
 from tests.laws import check_laws, quick
-from tests.policies.evidence import evidence_for
+from tests.policies.evidence import asleep, evidence_for
 from tests.strategies import SEEDS, networks
 from tests.strategies.networks import EVERY
 
@@ -81,9 +81,8 @@ def test_woken_are_the_dormant_entries_with_the_largest_gradient(network, fracti
     for group in [names] if scope == "global" else [[name] for name in names]:
         dormant = []
         for name in group:
-            mask = network.connection_columns(name).mask.ravel()
             size = np.abs(evidence.gradients[name]).ravel()
-            dormant += [(-size[place], name, place) for place in np.flatnonzero(~mask).tolist()]
+            dormant += [(-size[place], name, place) for place in np.flatnonzero(asleep(network, name)).tolist()]
         possible = sum(network.connection_columns(name).mask.size for name in group)
         expected |= {(name, place) for _, name, place in sorted(dormant)[: max(1, round(fraction * scale * possible))]}
     assert woken == expected
@@ -100,7 +99,7 @@ def test_equal_gradients_respect_the_count(network, fraction, seed):
     for projection in plastic_projections(network):
         mask = network.connection_columns(projection.name).mask
         gradient = evidence.gradients[projection.name]
-        waiting = np.count_nonzero(~mask & (gradient != 0))
+        waiting = np.count_nonzero(asleep(network, projection.name) & (gradient != 0))
         entries = by_name.get(projection.name, np.zeros(0, np.int64))
         assert len(entries) == min(waiting, max(1, round(fraction * mask.size)))
         assert (gradient.ravel()[entries] != 0).all()

@@ -62,6 +62,10 @@ def protected(network):
         if (network.layer(p.target).output or p.target in pinned(network)) and p.kind != "one_to_one":
             rows = np.where(network.connection_columns(p.name).mask, strength, -1).reshape(len(strength), -1)
             found |= {(p.name, row * rows.shape[1] + int(place)) for row, place in enumerate(rows.argmax(axis=1))}
+        for follower in (network.projection(name) for name in (network.tied.get(p.name),) if name):
+            table = np.where(network.connection_columns(p.name).mask, strength, -1)[:, 0]
+            best = {of: int(table[:, of].argmax()) for of in network.units(follower.target) if table[:, of].max() >= 0}
+            found |= {(p.name, unit * table.shape[1] + int(of)) for of, unit in best.items()}
     return found
 
 

@@ -75,7 +75,9 @@ def remarked(draw):
         for layer in network.layers_by_name.values()
     ]
     projections = [
-        one if one.kind == "argument" else one.model_copy(update={"frozen": draw(st.booleans())})
+        one
+        if one.kind == "argument" or one.name in network.tied
+        else one.model_copy(update={"frozen": draw(st.booleans())})
         for one in network.projections_by_name.values()
     ]
     units = {name: network.unit_columns(name) for name in network.layer_names}

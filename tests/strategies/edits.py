@@ -28,6 +28,7 @@ from nestgraph.graph.columns import Grid, Links, Slotted
 from nestgraph.graph.geometry import output_size
 from nestgraph.graph.pinning import pinned
 from nestgraph.graph.projections import meaning_of
+from nestgraph.graph.tying import ties
 from nestgraph.spec import Conv, Dense, Layer, OneToOne
 from tests.strategies.networks import SEEDS, areas, chains, columns_for, interfaces, sparse
 
@@ -136,6 +137,8 @@ def remove_projection(draw, network, rng):
 def add_units(draw, network, rng):
     """Units for one layer, and for each layer that one-to-one projections couple to it as long as need be."""
     layers = [name for name in network.layer_names if not network.layer(name).output]
+    if network.tied and draw(st.booleans()):
+        return _grow_at_ends(draw, network, rng)
     edits = _grow(draw, network, draw(st.sampled_from(layers)), {}, rng)
     return None if edits is None else edits[0] if len(edits) == 1 else Batch(edits=tuple(edits))
 
@@ -171,6 +174,30 @@ def _grow(draw, structure, layer, links, rng):
         grown = edits[0].change(structure)[0]
         edits += _grow(draw, grown, coupled[0].target, {coupled[0].name: ids}, rng)
     return edits
+
+
+def _grow_at_ends(draw, network, rng):
+    """Units of the same ids at both ends of a tied table, each with the same connections at both."""
+    (tie,) = ties(network)
+    ends = [network.projection(tie.leader).target, network.projection(tie.follower).source]
+    count, start = draw(st.integers(1, 2)), max(network.unit_columns(name).next_id for name in ends)
+    ids, table = np.arange(start, start + count), network.connection_columns(tie.leader)
+    mask = (rng.random((count, 1, *table.inner)) < 0.7) & (tie.targets >= 0)
+    weight = np.where(mask, rng.standard_normal(mask.shape), 0).astype(np.float32)
+    inner = network.connection_columns(tie.follower).inner
+    turned = [part[:, 0, tie.classes].T.reshape(-1, count, *inner) for part in (weight, mask)]
+    given = {tie.leader: Block(weight=weight, mask=mask), tie.follower: Block(weight=turned[0], mask=turned[1])}
+    edits, structure = [], network
+    for layer in dict.fromkeys(ends):
+        blocks = {}
+        for projection in (*structure.incoming(layer), *structure.outgoing(layer)):
+            old, axis = structure.connection_columns(projection.name), 0 if projection.target == layer else 1
+            if isinstance(old, Grid):
+                drawn = _grid_block(draw, old, count, axis, rng)
+                blocks[projection.name] = given.get(projection.name, drawn)
+        edits.append(AddUnits(layer=layer, ids=ids, blocks=blocks))
+        structure = edits[-1].change(structure)[0]
+    return Batch(edits=tuple(edits))
 
 
 def _grid_block(draw, old, count, axis, rng):

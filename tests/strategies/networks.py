@@ -114,6 +114,15 @@ class Sketch:
         name = projection.name
         self.structure = self.structure.replace(projections={name: projection}, connections={name: columns})
 
+    def read_all(self, projection):
+        """Let each source of a dense projection or convolution be read."""
+        columns, ends = self.structure.wired(projection)
+        missing = np.flatnonzero(~columns.touched(columns.edges, 1, ends))
+        weight, mask = columns.weight.copy(), columns.mask.copy()
+        places = self.rng.integers(0, len(weight), len(missing)), missing
+        weight[places], mask[places] = self.rng.standard_normal(weight[places].shape), True
+        self.structure = self.structure.replace(connections={projection: columns.with_weight(weight, mask)})
+
     def link(self, projection, target_ids=None):
         """A one-to-one projection from all units of the source to the target's ids, in order."""
         ids = self.structure.units(projection.target) if target_ids is None else target_ids
@@ -529,6 +538,46 @@ def _embedded(draw, sketch):
     sketch.project(Dense(source="b", target="y"))
 
 
+def _tied(draw, sketch):
+    """A table is read at both ends: `a` looks ids up, and `y` weighs its classes by `a`, or by `b` behind it."""
+    size = draw(sizes(least=1, most=3)) if draw(st.booleans()) else None
+    kind, how = (Conv, same(size)) if size else (Dense, {})
+    classes, width = draw(st.integers(1, 5)), draw(st.integers(1, 3))
+    sketch.ids("x", classes, size)
+    sketch.hidden("a", width, size, pool=False)
+    near = "a"
+    if draw(st.integers(0, 3)):
+        near = "b"
+        sketch.hidden("b", width, size, pool=False, ids=sketch.rng.permutation(sketch.structure.units("a")))
+        sketch.project(kind(source="a", target="b", **how))
+        sketch.read_all("a_to_b")
+        if draw(st.booleans()):
+            ids = sketch.structure.units("a" if draw(st.booleans()) else "b")  # of the same id, or in a row
+            sketch.link(OneToOne(source="a", target="b", name="skip"), ids)
+    kept = sketch.rng.permutation(classes)[: draw(st.integers(1, classes))]
+    mask = np.zeros((width, 1, classes), bool)
+    mask[:, 0, kept] = sketch.rng.random((width, len(kept))) < draw(sampled_from((0.3, 0.7, 1.0)))
+    mask[np.arange(width), 0, sketch.rng.choice(kept, width)] = True
+    mask[sketch.rng.integers(0, width, len(kept)), 0, kept] = True
+    table = Grid.of(np.where(mask, sketch.rng.standard_normal(mask.shape), 0), mask)
+    form = {"kind": "feature_maps" if size else "neurons", "size": size, "bias": draw(st.booleans())}
+    squashed = (Activation(function="tanh"),) * draw(st.integers(0, 1))
+    sketch.layer(Layer(name="y", output=True, operations=squashed, **form), kept)
+    frozen = draw(st.integers(0, 4)) == 0
+    leader = Lookup(source="x", target="a", frozen=frozen)
+    once = {"kernel": (1,) * len(size)} if size else {}
+    follower = kind(source=near, target="y", like=leader.name, frozen=frozen, **once)
+    places = sketch.structure.unit_columns("a").positions(sketch.structure.units(near))
+    turned = (
+        part[places, 0][:, kept].T.reshape(len(kept), width, *(1,) * len(size or ())) for part in (table.weight, mask)
+    )
+    both = {leader.name: table, follower.name: Grid.of(*turned)}
+    records = {each.name: each for each in (leader, follower)}
+    sketch.structure = sketch.structure.replace(projections=records, connections=both)
+    if draw(st.booleans()):
+        sketch.project(kind(source="a", target="y", name="past", **how))
+
+
 def _unitwise(draw, sketch):
     """`o` and maybe `p` behind it work unit by unit, on `a` and maybe `b`; a skip may lead past them."""
     size, width, kind, how = _grid(draw, sketch)
@@ -710,6 +759,7 @@ FAMILIES = {
     "concatenating": _concatenating,
     "gated": _gated,
     "embedded": _embedded,
+    "tied": _tied,
     "opaque": _opaque,
     "unitwise": _unitwise,
     "heads": _heads,

@@ -5,6 +5,7 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 from nestgraph.edits import (
+    Batch,
     bypass_layer,
     copy_block,
     coupled,
@@ -31,6 +32,8 @@ from nestgraph.edits import (
     split_head,
     split_unit,
     thaw,
+    tie,
+    untie,
     wake_connections,
     widen,
     widen_heads,
@@ -167,6 +170,21 @@ def _widen_heads(draw, network, rng):
     return widen_heads(network, layer, count, rng, heads, values)
 
 
+def _tie(draw, network, rng):  # noqa: ARG001
+    """What is tied, untied and tied again, so that there is something to tie; or any two projections."""
+    if network.tied and draw(st.booleans()):
+        follower = next(name for name in network.tied if network.projection(name).follows)
+        loose = untie(network, follower)
+        again = tie(loose.apply(network).network, follower, network.tied[follower])
+        return Batch(edits=(*loose.edits, *again.edits))
+    names = network.projection_names
+    return tie(network, draw(st.sampled_from(names)), draw(st.sampled_from(names)))
+
+
+def _untie(draw, network, rng):  # noqa: ARG001
+    return untie(network, draw(st.sampled_from([*network.tied] or list(network.projection_names))))
+
+
 RECIPE_CASES = {
     prune_connections: _prune,
     wake_connections: _wake,
@@ -195,6 +213,8 @@ RECIPE_CASES = {
     fold_batch_norm: lambda draw, network, rng: fold_batch_norm(network, some_layer(draw, network)),  # noqa: ARG005
     insert_batch_norm: lambda draw, network, rng: insert_batch_norm(network, some_layer(draw, network)),  # noqa: ARG005
     freeze: lambda draw, network, rng: freeze(network, some_layer(draw, network)),  # noqa: ARG005
+    tie: _tie,
+    untie: _untie,
     thaw: lambda draw, network, rng: thaw(network, some_layer(draw, network)),  # noqa: ARG005
 }
 """For each recipe function a function (draw, network, rng) that calls it in a way that plausibly fits."""
