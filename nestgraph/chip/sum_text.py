@@ -76,7 +76,8 @@ def _number(
     kind, table = ("float", code.floats) if integers is None else ("int32_t", code.sums)
     bias = table(total.bias).at(unit) if total.bias.any() else "0"
     if total.offsets is not None:
-        bias += f" + {table(total.offsets).at(added((unit, total.places), (place, 1)))}"
+        offset = table(total.offsets).at(added((unit, total.places), (place, 1)))
+        bias = f"({kind}){bias} + {offset}" if bias != "0" else offset
     name = "s" if integers is not None and integers.finish == "float" else "v"
     code.line(f"{kind} {name} = {bias};")
     for part in (part for part in parts if not part.real):
@@ -176,11 +177,11 @@ class SweptText(TermText):
         self.listed = self.entries.form == "listed"
         weights = self.entries.weights
         self.weights = code.whole(weights, "int8_t") if code.quantised else code.floats(weights)
-        self.cursors = {"w": self.weights}
+        self.cursors = {"w": self.weights} if len(weights) else {}
         if len(self.entries.steps):
             self.steps = code.whole(self.entries.steps, self.entries.element)
             self.cursors |= {"d": self.steps} if self.listed else {}
-        if self.segmented:
+        if self.segmented and len(weights):
             self.counts = code.whole(self.entries.counts)
             self.cursors |= {"n": self.counts}
             areas, self.runs = tabled(term.areas, total.size[-1] if total.size else 1)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nestgraph.chip.avr import replacements
 from nestgraph.chip.code import READS, Code, Table, id_element
 from nestgraph.chip.integers import BENT
 from nestgraph.chip.memory import Memory, laid_out
@@ -227,6 +228,7 @@ def _assembled(
         _comment(words),
         "\n".join([*math, f'#include "{stem}.h"', ""]),
         _flash(macros),
+        *(f"#ifdef __AVR__\n{lacking}#endif\n" for lacking in [replacements(body)] if lacking),
         f"typedef uint_fast{32 if wide else 16}_t @at;\n",
         *(f"static {element} @memory[{memory.count}];\n" for _ in [0] if memory.count),
         "\n".join(_array(table, values) for table, values in code.tables.values()) + "\n",

@@ -1,5 +1,6 @@
 """C of floats gives what the network gives, without a warning or an error of memory."""
 
+import math
 import subprocess
 from pathlib import Path
 from typing import get_args
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from nestgraph.chip.avr import FUNCTIONS, replacements
 from nestgraph.chip.building import outputs_of
 from nestgraph.chip.scheduling import scheduled
 from nestgraph.chip.text import written
@@ -39,9 +41,8 @@ def test_five_hundred_networks(network):
     check_floats(network)
 
 
-@missing("gcc")
-def test_every_function():
-    """Each of its own unit: what is no number for some numbers gets those for which it is one."""
+def of_every_function():
+    """A number, and each function of it."""
     functions = [Activation(function=name, **OPTIONS.get(name, {})) for name in get_args(ActivationFunction)]
     more = [{"function": "clamp", "high": 0.3}, {"function": "softplus", "sharpness": 2.0, "high": 1.0}]
     more += [{"function": "logit", "low": 0.1}, {"function": "softplus", "sharpness": 0.5}]
@@ -50,7 +51,13 @@ def test_every_function():
     layers += [Layer(name=f"y{n}", kind="neurons", operations=(each,), output=True) for n, each in enumerate(functions)]
     projections = [Dense(source="x", target=layer.name) for layer in layers[1:]]
     arrays = {projection.name: np.ones((1, 1)) for projection in projections}
-    network = built(tuple(layers), tuple(projections), arrays, {layer.name: 1 for layer in layers})
+    return built(tuple(layers), tuple(projections), arrays, {layer.name: 1 for layer in layers})
+
+
+@missing("gcc")
+def test_every_function():
+    """What is no number for some numbers gets those for which it is one."""
+    network = of_every_function()
     program = scheduled(network)
     text = written(network, program, "net")
     samples = np.float32([[-3.5], [-0.6], [0.0], [0.3], [0.9], [1.0], [2.5], [7.0]])
@@ -95,6 +102,32 @@ def test_on_avr_arrays_stay_in_flash(tmp_path):
     assert sizes.get(".data", 0) == 0
     assert sizes.get(".rodata", 0) == 0
     assert sizes[".bss"] == 6 * 4
+
+
+@missing("avr-gcc")
+def test_every_function_is_there_on_avr(tmp_path):
+    compiled(of_every_function(), AVR, ("-mmcu=atmega2560", "-Os", "-std=c99"), tmp_path)
+
+
+LACKING = {"rintf": np.round, "erff": np.vectorize(math.erf), "erfcf": np.vectorize(math.erfc)}
+DOMAINS = {"log1pf": (-0.9, 9), "log2f": (0.1, 9), "acoshf": (1, 9), "atanhf": (-0.9, 0.9), "exp2f": (-9, 5)}
+
+
+@missing("gcc")
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_what_avr_lacks_is_what_it_is_elsewhere(name, tmp_path):
+    """Built on this machine, beside the functions that NumPy has."""
+    low, high = DOMAINS.get(name, (-3.5, 3.5))
+    numbers = np.float32([*np.linspace(low, high, 801), *(np.arange(-3, 4) + 0.5 if name == "rintf" else ())])
+    code = replacements(f"{name}(v)").replace("@", "net_")
+    read = f"float v; while (fread(&v, 4, 1, stdin) == 1) {{ v = {name}(v); fwrite(&v, 4, 1, stdout); }}"
+    (tmp_path / "main.c").write_text(
+        f"#include <math.h>\n#include <stdio.h>\n{code}int main(void) {{ {read} return 0; }}"
+    )
+    subprocess.run([GCC, *STRICT, "main.c", "-o", "main", "-lm"], cwd=tmp_path, check=True)
+    said = subprocess.run([tmp_path / "main"], input=numbers.tobytes(), capture_output=True, check=True).stdout
+    called = LACKING.get(name) or getattr(np, f"arc{name[1:-1]}" if name[0] == "a" else name[:-1])
+    np.testing.assert_allclose(np.frombuffer(said, np.float32), called(numbers.astype(float)), rtol=1e-6, atol=1e-6)
 
 
 @missing("arm-none-eabi-gcc")
