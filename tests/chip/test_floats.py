@@ -11,14 +11,17 @@ from hypothesis import HealthCheck, given, settings
 
 from nestgraph.chip.avr import FUNCTIONS, replacements
 from nestgraph.chip.building import outputs_of
+from nestgraph.chip.quantising import quantised
+from nestgraph.chip.samples import random_samples
 from nestgraph.chip.scheduling import scheduled
 from nestgraph.chip.text import written
+from nestgraph.errors import ExportError
 from nestgraph.graph.reference import forward
 from nestgraph.seeds import mlp
 from nestgraph.snapshot import load
 from nestgraph.spec import Activation, Dense, Layer
 from nestgraph.spec.operations import ActivationFunction
-from tests.chip.trying import ARM, AVR, GCC, STRICT, SUPPORTED, check_floats, missing
+from tests.chip.trying import AVR, GCC, STRICT, SUPPORTED, check_floats, missing
 from tests.edits.test_mixing import OPTIONS
 from tests.lowering.test_compact import built
 from tests.strategies.networks import drawn, pool
@@ -78,13 +81,19 @@ def test_committed_networks(name):
 
 
 @missing("g++")
-def test_it_is_also_cxx():
-    check_floats(pool("heads")[3], ("-xc++", "-std=c++11", *STRICT), by="g++")
-    check_floats(pool("conv")[3], ("-xc++", "-std=c++11", *STRICT), by="g++")
+@pytest.mark.parametrize("family", ["conv", "heads"])
+def test_it_is_also_cxx(family):
+    check_floats(pool(family)[3], ("-xc++", "-std=c++11", *STRICT), by="g++")
 
 
-def compiled(network, compiler, options, tmp_path):
-    text = written(network, scheduled(network), "net")
+def compiled(network, compiler, options, tmp_path, int8=False):
+    """The object file of a network, built without a warning; None where int8 has no room for its numbers."""
+    program = scheduled(network)
+    try:
+        form = quantised(program, random_samples(program)) if int8 else None
+    except ExportError:
+        return None
+    text = written(network, program, "net", form)
     (tmp_path / "net.c").write_text(text.source)
     (tmp_path / "net.h").write_text(text.header)
     command = [compiler, *options, *STRICT, "-c", "net.c", "-o", "net.o"]
@@ -130,7 +139,20 @@ def test_what_avr_lacks_is_what_it_is_elsewhere(name, tmp_path):
     np.testing.assert_allclose(np.frombuffer(said, np.float32), called(numbers.astype(float)), rtol=1e-6, atol=1e-6)
 
 
-@missing("arm-none-eabi-gcc")
-@pytest.mark.parametrize("family", ["conv", "heads"])
-def test_for_arm_without_a_warning(family, tmp_path):
-    compiled(pool(family)[7], ARM, ("-mcpu=cortex-m4", "-Os", "-std=c99"), tmp_path)
+COMPILERS = {
+    "arm": ("arm-none-eabi-gcc", ("-mcpu=cortex-m0", "-Os", "-std=c99")),
+    "avr": ("avr-gcc", ("-mmcu=atmega2560", "-Os", "-std=c99")),
+    "c++": ("g++", ("-xc++", "-std=c++20")),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("int8", [False, True])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=missing(COMPILERS[name][0])) for name in COMPILERS])
+def test_no_compiler_warns(name, int8, tmp_path):
+    """Nor where an int has 16 bits."""
+    compiler, options = COMPILERS[name]
+    for family in SUPPORTED:
+        for network in pool(family)[:8]:
+            compiled(network, compiler, (*options, "-Wshadow"), tmp_path, int8)

@@ -106,6 +106,11 @@ def test_no_torch_is_needed(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+    words = ["export", str(tmp_path / "net.json"), str(tmp_path / "net.c"), "--int8"]
+    after = "import atexit, sys; atexit.register(lambda: print('torch' in sys.modules))"
+    code = f"{after}; from nestgraph.cli.app import app; app({words!r})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("False\n")
 
 
 def test_the_verb(tmp_path):

@@ -15,7 +15,7 @@ from tests.strategies import FAMILIES, inputs_for
 SUPPORTED = tuple(family for family in FAMILIES if family not in ("opaque", "unitwise"))
 STRICT = ("-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror")
 SANITIZERS = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-GCC, ARM, AVR = (shutil.which(name) for name in ("gcc", "arm-none-eabi-gcc", "avr-gcc"))
+GCC, AVR = (shutil.which(name) for name in ("gcc", "avr-gcc"))
 
 
 def missing(name):
