@@ -37,6 +37,7 @@ from .lowering import collect as collect
 from .lowering import follow as follow
 from .lowering import lower as lower
 from .lowering import network_of as network_of
+from .lowering.calibrating import calibrate as calibrate
 from .lowering.compact import compact as compact
 from .lowering.explaining import explain as explain
 from .recipes.own_kinds import register as register
@@ -75,6 +76,7 @@ __all__ = [
     "Trainer",
     "Workbench",
     "as_batches",
+    "calibrate",
     "carry_optimizer",
     "collect",
     "compact",

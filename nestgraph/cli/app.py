@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from nestgraph.cli.editing import EDIT_EXAMPLE, edit_network
-from nestgraph.cli.explaining import EXPLAIN_EXAMPLE, explain_network
+from nestgraph.cli.explaining import CALIBRATE_EXAMPLE, EXPLAIN_EXAMPLE, calibrate_machine, explain_network
 from nestgraph.cli.merging import MERGE_EXAMPLE, merge_networks
 from nestgraph.cli.models import EXPORT_EXAMPLE, IMPORT_EXAMPLE, export_model, import_model
 from nestgraph.cli.options import (
@@ -335,3 +335,4 @@ def schema(
 app.command("import", cls=Verb, epilog=IMPORT_EXAMPLE)(import_model)
 app.command("export", cls=Verb, epilog=EXPORT_EXAMPLE)(export_model)
 app.command("explain", cls=Verb, epilog=EXPLAIN_EXAMPLE)(explain_network)
+app.command("calibrate", cls=Verb, epilog=CALIBRATE_EXAMPLE)(calibrate_machine)

@@ -5,7 +5,6 @@ gradient and is not grown, and images distorted with zero padding keep their bac
 """
 
 import logging
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -18,12 +17,13 @@ from numpy.typing import NDArray
 
 from nestgraph.data import cifar, mnist
 from nestgraph.data.folder_splits import folder_places
-from nestgraph.data.image_folder import FolderOptions, expanded, read_image_folder
+from nestgraph.data.image_folder import FolderOptions, read_image_folder
 from nestgraph.data.samples import Dataset, Image, Samples, StreamedSamples
 from nestgraph.data.splitting import split_places
 from nestgraph.data.stratified import ValidationSplit, held_out
 from nestgraph.errors import DataError
 from nestgraph.snapshot.disk import PathLike
+from nestgraph.snapshot.places import cache_folder, expanded
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.randomness import Seed
 
@@ -130,15 +130,6 @@ def _location(name: str, cache: PathLike | None) -> Path | None:
         return cache_folder(cache) / _FOLDERS[name]
     except DataError:
         return None
-
-
-def cache_folder(cache: PathLike | None = None) -> Path:
-    """Return the folder of downloaded files: the argument, else `$NESTGRAPH_DATA`, else `~/.cache/nestgraph`.
-
-    Raises:
-        DataError: it is in a home that there is not.
-    """
-    return expanded(Path(cache or os.environ.get("NESTGRAPH_DATA") or "~/.cache/nestgraph"))
 
 
 def _load_digits(rng: np.random.Generator, _folder: Path, _validation: ValidationSplit) -> Dataset:

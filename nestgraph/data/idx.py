@@ -14,11 +14,11 @@ from pydantic import Field, StringConstraints
 from nestgraph.data.augmentation import Normalisation
 from nestgraph.data.distortion import AffineDistortion, distortion_words
 from nestgraph.data.files import opened
-from nestgraph.data.image_folder import expanded
 from nestgraph.data.samples import Dataset, Samples
 from nestgraph.data.stratified import ValidationSplit, held_out
 from nestgraph.errors import DataError
 from nestgraph.snapshot.disk import shown
+from nestgraph.snapshot.places import expanded
 from nestgraph.spec.facts import AllWanted
 from nestgraph.spec.options import Options, PathText
 

@@ -19,7 +19,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from nestgraph.data.image_files import ImageFiles
 from nestgraph.data.image_layout import Split, layout_of, listed
 from nestgraph.errors import DataError
-from nestgraph.snapshot.disk import shown
+from nestgraph.snapshot.places import expanded
 from nestgraph.spec.options import Beside, Options
 
 NAMED = 5
@@ -105,19 +105,6 @@ def read_image_folder(folder: Path, options: FolderOptions) -> ImageFolder:
         found = _checked(found, root, options)
         _refuse_empty(found)
     return found
-
-
-def expanded(folder: Path) -> Path:
-    """A path whose `~` is a home folder.
-
-    Raises:
-        DataError: there is no such home.
-    """
-    try:
-        return folder.expanduser()
-    except RuntimeError:
-        remedy = "write the path out, or set NESTGRAPH_DATA for what is downloaded"
-        raise DataError(f"{shown(folder)}: expected a home folder for ~, got none: {remedy}") from None
 
 
 def _listed(root: Path, options: FolderOptions) -> ImageFolder:

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from nestgraph.data.files import opened
-from nestgraph.data.image_folder import expanded
 from nestgraph.data.samples import Dataset, Samples
 from nestgraph.errors import DataError
 from nestgraph.snapshot.disk import shown
+from nestgraph.snapshot.places import expanded
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.facts import UNTOLD, AllWanted
 from nestgraph.spec.options import Beside, Options, PathText

@@ -11,6 +11,7 @@ from nestgraph.graph.compaction import compacted
 from nestgraph.graph.extents import sample_shape
 from nestgraph.graph.heads import summed_size
 from nestgraph.lowering.compact_emitters import TERMS
+from nestgraph.lowering.costs import known_costs
 from nestgraph.lowering.emission import Emission
 from nestgraph.lowering.extents import by_unit
 from nestgraph.lowering.heads import emit_mixed, emit_scores, is_fused
@@ -48,10 +49,11 @@ def compact(network: Network, batch: int = 1, layout: Layout = "auto", execution
             forms is quickest depends on it.
         layout: how maps lie in memory meanwhile, as in `lower`; "auto" is made for processors, and takes maxima of
             small windows by slices. "contiguous" is plain: what other compilers read best.
-        execution: "auto" computes each projection in the way that is expected to be quicker for so many samples (see
-            `explain`), "sparse" by a sparse matrix wherever there is one, "dense" by none. Networks
-            that take samples of any size have none. What has one needs nestgraph where it is unpickled, for the product
-            is an operator of its own (`torch.ops.nestgraph.sparse_product`); a dense one needs PyTorch alone.
+        execution: "auto" computes each projection in the way that is expected to be quicker for so many samples on as
+            many threads as torch has now (see `explain` and `calibrate`), "sparse" by a sparse matrix wherever there is
+            one, "dense" by none. Networks that take samples of any size have none. What has one needs nestgraph where
+            it is unpickled, for the product is an operator of its own (`torch.ops.nestgraph.sparse_product`); a dense
+            one needs PyTorch alone.
 
     Raises:
         LoweringError: the layout or execution is none of these.
@@ -87,9 +89,20 @@ def compact(network: Network, batch: int = 1, layout: Layout = "auto", execution
     return module.eval().requires_grad_(False)
 
 
-def executed(network: Network, structure: Structure, execution: Execution, batch: int) -> dict[str, Choice]:
-    """How each projection of what is left of a network is computed; see `choices`."""
-    return choices(structure, execution if _whole(network) else "dense", batch)
+def executed(
+    network: Network, structure: Structure, execution: Execution, batch: int, threads: int | None = None
+) -> dict[str, Choice]:
+    """How each projection of what is left of a network is computed; see `choices`.
+
+    Args:
+        network: the whole.
+        structure: what is left of it.
+        execution: as in `choices`.
+        batch: how many samples at a time.
+        threads: how many compute; as many as torch has now unless given.
+    """
+    known = known_costs(threads or torch.get_num_threads())
+    return choices(structure, execution if _whole(network) else "dense", batch, known)
 
 
 def _whole(network: Network) -> bool:

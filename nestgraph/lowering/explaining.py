@@ -12,7 +12,7 @@ from nestgraph.graph.compaction import compacted
 from nestgraph.lowering.compact import executed
 from nestgraph.lowering.proportion import TrainedExecution, trained_choices
 from nestgraph.lowering.sparse import Execution
-from nestgraph.spec.arguments import checked
+from nestgraph.spec.arguments import AtLeastOne, checked
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Computed:
         dense: microseconds that the dense form is expected to take for a batch; None where it has that form alone. In
             training those that it takes under its mask for a step.
         sparse: likewise, as a sparse matrix.
+        costs: by which costs that was expected, in words: "built in for 1 thread", say. Empty where nothing was.
     """
 
     projection: str
@@ -35,6 +36,7 @@ class Computed:
     form: str
     dense: float | None
     sparse: float | None
+    costs: str = ""
 
     @property
     def reason(self) -> str:
@@ -53,15 +55,18 @@ def explain(
     batch: int = 1,
     execution: Execution | TrainedExecution = "auto",
     training: bool = False,
+    threads: AtLeastOne | None = None,
 ) -> Sequence[Computed]:
-    """In which form `compact`, or `lower`, computes each projection that is left, with what it expects on one thread.
+    """In which form `compact`, or `lower`, computes each projection that is left, with what it expects.
 
     Args:
         network: any.
         batch: as in `compact`; what trains is chosen for all sizes of batches (`proportion.BATCHES`), and what is
             expected is told of that for which sparse matrices gain least.
         execution: as in `compact`, or as in `lower`.
-        training: whether it is about `lower`, in float32 on a processor.
+        training: whether it is about `lower`, in float32 on a processor; expected is what it takes on one thread.
+        threads: of `compact`, how many compute; as many as torch has now unless given. What they take was measured by
+            `calibrate`, or is built in.
 
     Raises:
         LoweringError: the execution is none of those of `compact`, or of `lower`.
@@ -71,11 +76,12 @@ def explain(
     if execution == "masked":
         raise LoweringError("explain expected the execution 'masked' with training=True, got it without")
     structure, rows = compacted(network).structure, list[Computed]()
-    for name, choice in executed(network, structure, execution, batch).items():
+    for name, choice in executed(network, structure, execution, batch, threads).items():
         weight = structure.connection_columns(name).weight
         dense, sparse = (None, None) if choice.nanoseconds is None else (each / 1e3 for each in choice.nanoseconds)
         form = "sparse" if choice.sparse else "dense"
-        rows.append(Computed(name, int(np.count_nonzero(weight)), weight.size, form, dense, sparse))
+        live = int(np.count_nonzero(weight))
+        rows.append(Computed(name, live, weight.size, form, dense, sparse, choice.costs))
     return rows
 
 
@@ -89,5 +95,5 @@ def _trained(network: Network, execution: Execution | TrainedExecution) -> Seque
         columns = network.connection_columns(name)
         masked, sparse = (None, None) if choice.nanoseconds is None else (each / 1e3 for each in choice.nanoseconds)
         form = "sparse" if choice.sparse else "masked"
-        rows.append(Computed(name, columns.active, columns.mask.size, form, masked, sparse))
+        rows.append(Computed(name, columns.active, columns.mask.size, form, masked, sparse, choice.costs))
     return rows

@@ -22,6 +22,8 @@ PRECISE = (torch.float32, torch.float64)
 """The types of numbers for which there are products of sparse matrices."""
 WORTH = 0.8
 """The share of a masked step that a sparse one is to take at most, so that it is chosen."""
+COSTS = "built in for 1 thread"
+"""By what it is chosen, in words."""
 BATCHES = (1, 256)
 """Numbers of samples at which it is to: what lies between is no worse."""
 
@@ -93,7 +95,7 @@ def trained_choices(
         shape = len(columns.mask), columns.mask[0].size
         expected = (StepCosts().of(*shape, columns.active, batch) for batch in BATCHES)
         masked, sparse = max(expected, key=lambda each: each[1] / each[0])
-        found[projection.name] = Choice(execution == "sparse" or sparse <= WORTH * masked, (masked, sparse))
+        found[projection.name] = Choice(execution == "sparse" or sparse <= WORTH * masked, (masked, sparse), COSTS)
     return found
 
 

@@ -19,7 +19,9 @@ from nestgraph.graph.columns.areas import paired, shortest
 from nestgraph.graph.geometry import output_size
 from nestgraph.graph.heads import summed_size
 from nestgraph.lowering.areas import window_places
+from nestgraph.lowering.costs import KnownCosts
 from nestgraph.lowering.terms import CompactEmission, Term
+from nestgraph.snapshot.costs import Costs
 from nestgraph.spec import Conv, Dense, OneToOne, Projection
 from nestgraph.spec.arrays import AnyArray
 
@@ -73,52 +75,30 @@ torch.library.register_autograd("nestgraph::sparse_product", _back, setup_contex
 
 
 @dataclass(frozen=True)
-class Costs:
-    """What steps of a projection take on one thread, in nanoseconds; measured as docs/performance.md says.
-
-    Attributes:
-        call: a call of a dense kernel.
-        product: a call of the sparse product, of which half is finding the kernel.
-        linear: a multiply-add of a dense matrix.
-        kernel: a multiply-add of a convolution whose maps fill registers (`lanes` of the target, two of the source).
-        lanes: how many maps of a target are computed at once.
-        entry: reading an entry of a sparse matrix.
-        sparse: a multiply-add of one.
-        move: bringing a number to where samples are the last axis, or back.
-    """
-
-    call: float = 4000.0
-    product: float = 10_000.0
-    linear: float = 0.019
-    kernel: float = 0.011
-    lanes: int = 16
-    entry: float = 0.6
-    sparse: float = 0.075
-    move: float = 0.4
-
-
-@dataclass(frozen=True)
 class Choice:
     """How a projection is computed, and what was expected of the two ways.
 
     Attributes:
         sparse: whether by a sparse matrix.
         nanoseconds: expected for a batch: dense, and sparse; none is known of what has one way.
+        costs: by which costs that was expected, in words.
     """
 
     sparse: bool
     nanoseconds: tuple[float, float] | None = None
+    costs: str = ""
 
 
-def choices(structure: Structure, execution: Execution, batch: int) -> dict[str, Choice]:
+def choices(structure: Structure, execution: Execution, batch: int, known: KnownCosts) -> dict[str, Choice]:
     """The choice for each projection, from the inputs on: what lies in samples-last order already costs no move.
 
     Args:
         structure: what is computed, of fixed sizes.
         execution: "auto" for the cheaper way, "sparse" wherever there is one.
         batch: how many samples at a time.
+        known: what computing costs.
     """
-    table, found, turned = Costs(), dict[str, Choice](), set[str]()
+    table, found, turned = known.costs, dict[str, Choice](), set[str]()
     for name in structure.layer_names:
         own = [projection for projection in structure.incoming(name) if projection.weighted]
         for projection in own:
@@ -134,7 +114,8 @@ def choices(structure: Structure, execution: Execution, batch: int) -> dict[str,
                 + (moved if lies else 0.0)
             )
             sparse = table.product + entries * (table.entry + table.sparse * batch) + (0.0 if lies else moved)
-            found[projection.name] = Choice(execution == "sparse" or bool(sparse < dense), (dense, sparse))
+            cheaper = execution == "sparse" or bool(sparse < dense)
+            found[projection.name] = Choice(cheaper, (dense, sparse), known.words)
         if own and all(found[projection.name].sparse for projection in own):
             turned.add(name)
     return found

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 
 from nestgraph.edits import EDIT
+from nestgraph.snapshot.costs import CALIBRATION
 from nestgraph.snapshot.disk import PathLike, reported
 from nestgraph.snapshot.document import NETWORK
 from nestgraph.snapshot.journal_entry import ENTRY
@@ -20,6 +21,7 @@ RECORDS: Mapping[str, Described] = {
     "network.schema.json": NETWORK,
     "edit.schema.json": EDIT.adapter,
     "journal-entry.schema.json": ENTRY,
+    "costs.schema.json": CALIBRATION,
 }
 
 

@@ -383,7 +383,8 @@ def _forms(network, rng, folder):
     given_up = {"like": (network, module), "dtype": torch.float32, "execution": "auto"}
     yield ng.lower, {"network": network, "device": "cpu", "masked": True, **given_up}
     yield ng.compact, {"network": network, "batch": 1, "layout": "auto", "execution": "auto"}
-    yield ng.explain, {"network": network, "batch": 1, "execution": "auto", "training": True}
+    yield ng.explain, {"network": network, "batch": 1, "execution": "auto", "training": True, "threads": 2}
+    yield ng.calibrate, {"seconds": 0.01, "path": folder / "costs.json", "overwrite": False}
     yield ng.collect, {"network": network, "module": module}
     yield ng.network_of, {"module": module}
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)

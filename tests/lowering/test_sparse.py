@@ -14,8 +14,10 @@ from nestgraph.errors import LoweringError
 from nestgraph.graph import reference
 from nestgraph.graph.compaction import compacted
 from nestgraph.lowering.compact import compact
-from nestgraph.lowering.sparse import EXECUTION, Costs, choices, sparse_product
+from nestgraph.lowering.costs import KnownCosts
+from nestgraph.lowering.sparse import EXECUTION, choices, sparse_product
 from nestgraph.seeds import lenet_5, mlp
+from nestgraph.snapshot.costs import Costs
 from tests.laws import quick
 from tests.lowering.running import close, results, tensors
 from tests.lowering.test_compact import scale_of
@@ -80,7 +82,7 @@ def test_the_explanation_is_of_what_is_done():
 def test_what_lies_with_samples_last_is_moved_once():
     """A projection behind another matrix does not pay for the move again."""
     structure = compacted(mlp((50, 40, 30, 10), density=0.3)).structure
-    alone, after = (choices(structure, each, 64) for each in ("dense", "sparse"))
+    alone, after = (choices(structure, each, 64, KnownCosts(Costs(), "mine")) for each in ("dense", "sparse"))
     assert all(choice.nanoseconds is None for choice in alone.values())
     moves = Costs().move * 64
     found = [choice.nanoseconds for choice in after.values()]

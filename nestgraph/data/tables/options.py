@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, StringConstraints
 
-from nestgraph.data.image_folder import expanded
 from nestgraph.data.samples import Dataset, Samples
 from nestgraph.data.splitting import Share, SplitKind, Splits, split_places
 from nestgraph.data.tables.csv_files import read_csv
@@ -26,6 +25,7 @@ from nestgraph.data.tables.targets import (
     number_target,
 )
 from nestgraph.errors import DataError
+from nestgraph.snapshot.places import expanded
 from nestgraph.spec.facts import AllWanted, Facts, Wanted
 from nestgraph.spec.options import Beside, Options, PathText
 from nestgraph.spec.record import Name
