@@ -16,6 +16,7 @@ from nestgraph.graph.body import Body
 from nestgraph.graph.columns import ConnectionColumns, UnitColumns
 from nestgraph.graph.geometry import output_size
 from nestgraph.graph.pinning import pinned
+from nestgraph.graph.tying import tie_faults
 from nestgraph.spec import Interface, Layer, Operation, Projection
 from nestgraph.spec.arrays import AnyArray, owned
 from nestgraph.spec.record import MAX_TEXT, check_text
@@ -58,6 +59,7 @@ class Drafts:
         self._projections: dict[str, Projection] = {}
         self._connections: dict[str, ConnectionColumns] = {}
         self._bodies: dict[str, Body] = {}
+        self._ties: dict[str, str] = {}
         self._before: list[tuple[Draft, Layer, dict[str, AnyArray]]] = []
 
     def begin(self) -> None:
@@ -87,12 +89,21 @@ class Drafts:
         self.layers[name] = Draft(record, units, {} if bias is None else {"bias": np.asarray(bias, np.float32)})
         return name
 
-    def join(self, record: Projection, columns: ConnectionColumns) -> None:
-        """Add a projection, under a name of its own."""
+    def join(self, record: Projection, columns: ConnectionColumns) -> str:
+        """Add a projection, under a name of its own, which it gives."""
         name = _unused(record.name, self._projections)
         self._projections[name] = record.model_copy(update={"name": name})
         self._connections[name] = columns
         self.layers[record.source].read = True
+        return name
+
+    def projection(self, name: str) -> Projection:
+        """The record of a projection so far."""
+        return self._projections[name]
+
+    def tie(self, projection: str, like: str) -> None:
+        """Let a projection have the table of a lookup, if what is left of both in the end can have one."""
+        self._ties[projection] = like
 
     def give_places(self, layer: str, values: AnyArray, frozen: bool) -> None:
         """What is added to the sums of a layer's units at each place, (units, *size), instead of a bias."""
@@ -136,7 +147,22 @@ class Drafts:
         records = [draft.record for draft in self.layers.values()]
         structure = Structure(records, self._projections.values(), units, self._connections, self._bodies, interface)
         structure = structure.replace(connections=dict(_revived(structure)))
-        return Batch(edits=island_edits(structure)).change(structure)[0]
+        return self._tied(Batch(edits=island_edits(structure)).change(structure)[0])
+
+    def _tied(self, structure: Structure) -> Structure:
+        """The structure with one table for what shares one, where both ends are there, of the same units."""
+        for name, like in self._ties.items():
+            if not (structure.has_projection(name) and structure.has_projection(like)):
+                continue
+            record = structure.projection(name)
+            tied = structure.replace(projections={name: record.model_copy(update={"like": like})})
+            if any(tie_faults(tied)):
+                draft = Draft(structure.layer(record.target), 0)
+                draft.note(f"{name}: weights shared with {like}, they are copies here and train apart")
+                structure = structure.replace(layers={record.target: draft.record})
+            else:
+                structure = tied
+        return structure
 
 
 def _revived(structure: Structure) -> Iterator[tuple[str, ConnectionColumns]]:

@@ -42,6 +42,7 @@ def _lookup(weaver: Weaver, ids: Elements, weight: Tensor) -> Elements:
     table, known = np.zeros((units, 1, record.classes), np.float32), np.zeros((units, 1, record.classes), bool)
     table[:, 0, :classes], known[:, 0, :classes] = as_array(weight).T, True
     name = weaver.layer(units, record.size or ())
-    drafts.join(Lookup(source=record.name, target=name, frozen=weaver.is_frozen(weight)), Grid.of(table, known))
+    lookup = Lookup(source=record.name, target=name, frozen=weaver.is_frozen(weight))
+    weaver.tables.look_up(weight, drafts.join(lookup, Grid.of(table, known)))
     found = weaver.output(name)
     return found.turned(1, found.ndim - 1)

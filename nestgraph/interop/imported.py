@@ -13,6 +13,7 @@ from nestgraph.edits import IndexMap, SetValues
 from nestgraph.edits.layers import UnitValues
 from nestgraph.errors import InteropError
 from nestgraph.graph import Network
+from nestgraph.graph.tying import ties
 from nestgraph.interop.calling import Outputs
 from nestgraph.interop.extents import TOLERANCE, differences
 from nestgraph.interop.importing import imported
@@ -72,6 +73,7 @@ class Imported:
         self._parameters = parameters(module)
         self._state = {name: value.detach().clone() for name, value in module.state_dict().items() if _is(value)}
         self._slots = {(slot.owner, slot.column): slot for slot in slots(self.network)}
+        self._slots |= {(tie.follower, "weight"): Slot("", tie.follower, "weight") for tie in ties(self.network)}
 
     @checked(InteropError)
     def state_dict(self, network: Network) -> dict[str, Tensor]:
@@ -94,7 +96,7 @@ class Imported:
         written = np.zeros(len(row), bool)
         present = {(slot.owner, slot.column): slot for slot in slots(network)}
         shared = shared_with_what_is_left(self.network, network, self._origins)
-        for key, origin in self._origins.items():
+        for key, origin in self._traced(network).items():
             values, there = self._brought_back(network, key, present.get(key))
             self._check_strange(key, (origin == 0) & there, values)
             stays = self._stays(key) or (not self._slots[key].is_weight and np.isin(np.abs(origin), shared))
@@ -137,10 +139,11 @@ class Imported:
         units: dict[str, UnitValues] = {}
         weights: dict[str, AnyArray] = {}
         inside: dict[str, dict[str, AnyArray]] = {}
+        traced = self._traced(network)
         for slot in slots(network):
             key, now = (slot.owner, slot.column), slot.values(network)
-            if key in self._origins and (places := self._places(network, key)) is not None:
-                origin = self._origins[key][places] if places else self._origins[key]
+            if key in traced and (places := self._places(network, key)) is not None:
+                origin = traced[key][places] if places else traced[key]
                 there = _outer([place >= 0 for place in places], origin) & (origin != 0)
                 now = np.where(there, np.sign(origin) * row[np.abs(origin) - 1], now).astype(now.dtype)
             if slot.is_body:
@@ -201,7 +204,7 @@ class Imported:
         state, held = self.state_dict(network), np.zeros(int(self._tensors.starts[-1]), np.float32)
         row = held.copy()
         present = {(slot.owner, slot.column): slot for slot in slots(network)}
-        for key, origin in self._origins.items():
+        for key, origin in self._traced(network).items():
             held[np.abs(origin[origin != 0]) - 1] = 1
             places = self._places(network, key) if key in present else None
             if places is not None:
@@ -267,10 +270,20 @@ class Imported:
         for name in network.projection_names:
             if not old.has_projection(name):
                 raise InteropError(f"state_dict expected the projections of the module, got {name!r}, which grew")
-            thawed = [each.projection(name).model_copy(update={"frozen": False}) for each in (old, network)]
+            joint = [each.projection(name).joint for each in (old, network)]
             areas = [each.connection_columns(name).area for each in (old, network)]
-            if thawed[0] != thawed[1] or (areas[1] is not None and areas[1] is not areas[0]):
+            if joint[0] != joint[1] or (areas[1] is not None and areas[1] is not areas[0]):
                 raise InteropError(f"state_dict expected projection {name!r} as in the module, got another")
+
+    def _traced(self, network: Network) -> Mapping[Key, AnyArray]:
+        """Where the entries of columns come from, those of tables too that were untied since the import."""
+        found = dict(self._origins)
+        for tie in ties(self.network):
+            follower = tie.follower
+            if network.has_projection(follower) and network.projection(follower).follows is None:
+                known = np.zeros(self.network.connection_columns(follower).weight.shape, np.int64)
+                found[follower, "weight"] = tie.onward(self._origins[tie.leader, "weight"], known)
+        return found
 
     def _places(self, network: Network, key: Key) -> tuple[AnyArray, ...] | None:
         """Index of the entries of a column in that of the import, each axis; -1 for what is new; None of other make."""

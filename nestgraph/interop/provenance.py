@@ -119,17 +119,17 @@ def _place(first: AnyArray, second: AnyArray) -> AnyArray:
 def _with_values(module: nn.Module, tensors: Tensors, row: AnyArray) -> nn.Module:
     """A module as it is read, with other values in the place of its tensors."""
     numbers = {path_inside(module, name): number for name, number in tensors.names.items()}
-    twin, known = evaluated(module, unwrapped), dict[int, Tensor]()
+    twin, made = evaluated(module, unwrapped), dict[int, Tensor]()
     for prefix, part in _parts(twin):
         for kind in ("_parameters", "_buffers"):
             held = cast("dict[str, Tensor | None]", vars(part)[kind]) if kind in vars(part) else {}
             for name, tensor in list(held.items()):
                 number = numbers.get(f"{prefix}.{name}" if prefix else name)
-                if number is None or tensor is None or id(tensor) in known:
+                if number is None or tensor is None:
                     continue
                 values: Tensor = tensors.of_row(row, number)
                 other = nn.Parameter(values, tensor.requires_grad) if kind == "_parameters" else values
-                held[name] = known[id(other)] = other
+                held[name] = made.setdefault(number, other)  # one tensor of several names stays one
     return twin
 
 

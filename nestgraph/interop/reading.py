@@ -138,6 +138,7 @@ class Reading:
             self._sized.add(node)
             return fact
         self._weaver.drafts.begin()
+        self._weaver.tables.begin()
         try:
             result = self._read(node, args, {name: value for name, value in kwargs.items() if name != "out"})
         except (UncoveredError, NestgraphError, TypeError, RuntimeError) as reason:
@@ -275,7 +276,7 @@ class Reading:
     def _note(self, node: fx.Node, result: Any) -> None:
         """Say of what a node gave what differs in training."""
         for x in leaves(result, Elements):
-            self._note_sharing(node, x, self._parameters_of(node))
+            self._note_sharing(node, x, () if self._weaver.tables.followed else self._parameters_of(node))
             if node.op == "call_module" and computes_weights(self._module.get_submodule(str(node.target))):
                 self._weaver.note(x, COMPUTED)
 

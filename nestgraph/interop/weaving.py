@@ -11,6 +11,7 @@ from nestgraph.graph.columns import Grid, Links
 from nestgraph.interop.drafts import Drafts, Size, spread, ungrouped
 from nestgraph.interop.elements import SAMPLE, Arrangement, Elements, Ledger, Refs, in_turn, together
 from nestgraph.interop.passing import Wire, read_through
+from nestgraph.interop.sharing import Tables
 from nestgraph.lowering.operations import UncoveredError
 from nestgraph.lowering.tensors import as_array
 from nestgraph.spec import Conv, Dense, OneToOne, Operation, Series, Upsampling
@@ -28,6 +29,7 @@ class Weaver:
     Attributes:
         drafts: the layers and projections so far.
         ledger: where the elements of their outputs are.
+        tables: what lookups read.
         held: whether a later node still reads a region as it is now; such a layer gains no operation.
         whole_units: whether a unit all of whose weights are pruned keeps them, as zeros.
         name, label: for the layers of the node at hand.
@@ -40,6 +42,7 @@ class Weaver:
         self, batch: int, held: Held, whole_units: bool = False, half_frozen: bool = False, said: str = ""
     ) -> None:
         self.drafts, self.ledger, self.held, self.whole_units = Drafts(), Ledger(batch), held, whole_units
+        self.tables = Tables(self.drafts)
         self.name = self.label = ""
         self.half_frozen, self._said = half_frozen, said
 
@@ -104,6 +107,8 @@ class Weaver:
             joined = Grid.of(columns, mask)
             record = Dense(source=region.layer, target=name, frozen=frozen or self.is_frozen(weight))
             self.drafts.join(record, joined)
+        if active is None:
+            self.tables.follow(name, weight)
         return self.output(name)
 
     def _linear_at_places(
@@ -159,6 +164,8 @@ class Weaver:
             self._depthwise(refs, as_array(weight)[:, 0], kept[:, 0], record)
         else:
             self._mixing(refs, as_array(weight), kept, groups, record)
+            if active is None:
+                self.tables.follow(name, weight)
         return self.output(name)
 
     def _mixing(self, refs: Refs, weight: AnyArray, active: AnyArray, groups: int, record: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ from nestgraph.errors import InteropError
 
 pytest.importorskip("transformers")
 
+import safetensors.torch
 import transformers
 
 from tests.interop.surgery import HEADS, MODELS, PADDING, WORDS, built, by_hand, keys_of
@@ -298,3 +299,53 @@ def test_a_module_without_a_configuration_has_no_format_of_its_own(tmp_path):
     imported = ng.Imported(nn.Linear(3, 2), torch.randn(2, 3))
     with pytest.raises(InteropError, match="expected a module with a config, as those of Hugging Face, got Linear"):
         imported.save_pretrained(imported.network, tmp_path / "none")
+
+
+TABLES = {
+    "GPT-2": lambda: transformers.GPT2LMHeadModel(
+        transformers.GPT2Config(
+            vocab_size=50, n_positions=16, n_embd=24, n_layer=2, n_head=4, bos_token_id=1, eos_token_id=1
+        )
+    ),
+    "BERT": lambda: transformers.BertForMaskedLM(
+        transformers.BertConfig(**ENCODER, vocab_size=50, max_position_embeddings=16)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", marked(TABLES, ["BERT"]))
+def test_a_table_that_is_the_output_matrix_too_trains_narrows_and_is_saved_as_one(name, tmp_path):
+    torch.manual_seed(0)
+    model, ids = TABLES[name]().eval(), torch.randint(PADDING + 1, 50, (2, 9))
+    given = {"input_ids": ids} | ({"token_type_ids": torch.zeros_like(ids)} if name == "BERT" else {})
+    imported = ng.Imported(model, given, "logits")
+    (follower,) = (p for p in imported.network.projections_by_name.values() if p.follows)
+    bench = imported.bench(torch.optim.AdamW(model.parameters(), 0.01))
+    read = [given[port.layer] for port in imported.network.inputs]
+    for _ in range(2):
+        loss = nn.functional.cross_entropy(bench.module(*read).flatten(0, 1), ids.flatten())
+        bench.optimizer.zero_grad()
+        loss.backward()
+        bench.optimizer.step()
+    hidden = [
+        layer for layer in bench.network.layer_names if any(part in layer for part in ("_mlp_c_fc", "_intermediate_"))
+    ]
+    bench.apply(ng.edits.narrow(bench.network, 0.25, layers=hidden))
+    model.load_state_dict(imported.state_dict(bench.network))
+    logits = ng.lower(bench.network).eval()(*read)
+    torch.testing.assert_close(model(**given).logits, logits, rtol=1e-4, atol=1e-4)
+    small = imported.save_pretrained(bench.network, tmp_path)
+    assert small.config.tie_word_embeddings
+    saved = safetensors.torch.load_file(tmp_path / "model.safetensors")
+    assert [key for key, tensor in saved.items() if tensor.shape == (50, 24)] == [imported_table(name)]
+    back = type(model).from_pretrained(tmp_path).eval()
+    torch.testing.assert_close(back(**given).logits, logits, rtol=1e-4, atol=1e-4)
+    assert follower.follows in bench.network.projection_names
+    half = ng.edits.narrow(bench.network, 0.5, layers=[follower.source]).apply(bench.network).network
+    table = half.projection(follower.follows).target
+    assert half.units(table).tolist() == half.units(follower.source).tolist()
+    assert len(half.units(table)) == 12
+
+
+def imported_table(name):
+    return {"GPT-2": "transformer.wte.weight", "BERT": "bert.embeddings.word_embeddings.weight"}[name]

@@ -35,25 +35,81 @@ def test_a_new_head_and_new_slots_change_nothing(case):
         assert applied.inverse.apply(grown).network.digest == network.digest
 
 
-def test_a_table_that_is_the_output_matrix_too_goes_back_while_its_copies_agree():
+def test_a_table_that_is_the_output_matrix_too_comes_in_as_one_and_goes_back():
     torch.manual_seed(0)
     module, ids = NextToken().eval(), torch.randint(0, 20, (2, 9))
     imported = ng.Imported(module, ids)
     network = imported.network
-    notes = " ".join(row.note for row in ng.import_report(network).rows)
-    assert "weights shared with table, they are copies here and train apart" in notes
+    (follower,) = (p for p in network.projections_by_name.values() if p.follows)
+    assert network.projection(follower.follows).target == "table"
+    assert not any("copies" in row.note for row in ng.import_report(network).rows)
+    bench = imported.bench(torch.optim.SGD(module.parameters(), 0.1))
+    assert len(bench.optimizer.param_groups[0]["params"]) == len(list(module.parameters()))
+    bench.module(ids).square().mean().backward()
+    bench.optimizer.step()
     (heads,) = [name for name in network.layer_names if network.matches(name)]
-    fewer = ng.edits.remove_heads(network, heads, [0]).apply(network).network
-    module.load_state_dict(imported.state_dict(fewer))
-    with torch.no_grad():
-        assert_all_agree(fewer, [ids], [module(ids)])
-    bench = ng.Workbench(fewer, lambda lowered: torch.optim.SGD(lowered.parameters(), 0.1))
+    trained = bench.network
+    for edit in (ng.edits.remove_heads(trained, heads, [0]), ng.edits.untie(trained, follower.name)):
+        left = edit.apply(trained).network
+        module.load_state_dict(imported.state_dict(left))
+        assert module.head.weight is module.table.weight
+        with torch.no_grad():
+            assert_all_agree(left, [ids], [module(ids)])
+        assert imported.values(left, module.state_dict()).apply(left).network == left
+
+
+def test_a_table_that_was_untied_goes_back_while_both_agree():
+    module, ids = NextToken().eval(), torch.randint(0, 20, (2, 9))
+    imported = ng.Imported(module, ids)
+    network = imported.network
+    loose = ng.edits.untie(network, next(iter(network.tied))).apply(network).network
+    bench = ng.Workbench(loose, lambda lowered: torch.optim.SGD(lowered.parameters(), 0.1))
     bench.module(ids).square().mean().backward()
     bench.optimizer.step()
     bench.take_in()
-    for apart in (bench.network, ng.edits.narrow(network, 0.3).apply(network).network):
-        with pytest.raises(InteropError, match=r"copies of 'table\.weight' that agree"):
-            imported.state_dict(apart)
+    with pytest.raises(InteropError, match=r"copies of 'table\.weight' that agree"):
+        imported.state_dict(bench.network)
+
+
+class Twice(torch.nn.Module):
+    """A table that is read at both ends, and once more by what is no linear map of it."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kind, self.table = kind, torch.nn.Embedding(6, 4)
+        self.middle, self.last = torch.nn.Linear(4, 4), torch.nn.Linear(4, 6, bias=False)
+        self.last.weight = self.table.weight
+
+    def forward(self, ids):
+        x = torch.tanh(self.middle(self.table(ids)))
+        match self.kind:
+            case "by hand":
+                return torch.nn.functional.linear(x, self.table.weight)
+            case "a part":
+                return torch.nn.functional.linear(x[..., :3], self.table.weight[:, :3])
+            case "scaled":
+                return torch.nn.functional.linear(x, self.table.weight * 2)
+            case "twice":
+                return self.last(x), self.last(x + 1)
+            case _:
+                return self.last(x)
+
+
+@pytest.mark.parametrize(
+    ("kind", "tied"), [("by hand", True), ("module", True), ("a part", False), ("scaled", False), ("twice", False)]
+)
+@pytest.mark.parametrize("size", [(), (5,)])
+def test_a_table_is_tied_where_it_is_all_of_one_linear_map(kind, tied, size):
+    torch.manual_seed(0)
+    module, ids = Twice(kind).eval(), torch.randint(0, 6, (3, *size))
+    network = ng.import_module(module, ids)
+    followers = [p.name for p in network.projections_by_name.values() if p.follows]
+    assert len(followers) == (1 if tied or kind == "twice" else 0)  # of two one follows
+    said = " ".join(row.note for row in ng.import_report(network).rows)
+    assert ("copies" in said) == (not tied)
+    given = module(ids)
+    with torch.no_grad():
+        assert_all_agree(network, [ids], list(given) if isinstance(given, tuple) else [given])
 
 
 class Filled(torch.nn.Module):

@@ -99,11 +99,10 @@ class PatchVit(nn.Module):
 class NextToken(nn.Module):
     """The next token by a table of embeddings that is the output matrix, too."""
 
-    def __init__(self, tied=True):
+    def __init__(self):
         super().__init__()
         self.table, self.block, self.head = nn.Embedding(20, 16), HandWritten(), nn.Linear(16, 20, bias=False)
-        if tied:
-            self.head.weight = self.table.weight
+        self.head.weight = self.table.weight
 
     def forward(self, ids):
         return self.head(self.block(self.table(ids)))
@@ -145,7 +144,7 @@ VOCABULARY = {
     "hand-written attention": (HandWritten, lambda: torch.randn(2, 9, 16)),
     "like Llama": (lambda: between_linear_maps(LlamaLike()), lambda: torch.randn(2, 6, 16)),
     "patches": (PatchVit, lambda: torch.randn(2, 3, 8, 8)),
-    "next token": (lambda: NextToken(tied=False), lambda: torch.randint(0, 20, (2, 9))),
+    "next token": (lambda: NextToken(), lambda: torch.randint(0, 20, (2, 9))),
     "group norm": (GroupNormNet, lambda: torch.randn(2, 3, 8, 8)),
     "audio": (Audio, lambda: torch.randn(2, 1, 80)),
 }
