@@ -24,6 +24,8 @@ from nestgraph.loop.environment import differences, fingerprints
 from nestgraph.loop.resuming import begin_or_resume, resume
 from nestgraph.loop.synthesis import synthesize
 from nestgraph.loop.trainer import Score, Trainer
+from nestgraph.lowering import lower, proportion
+from nestgraph.lowering.sparse import EXECUTION
 from nestgraph.runs import interruption, state_files
 from nestgraph.runs.growing import GrowingFile
 from nestgraph.runs.interruption import Interrupted, signals_noted
@@ -89,6 +91,20 @@ def test_a_run_that_is_interrupted_in_each_phase_ends_with_the_same_bytes(tmp_pa
         assert done.result.model_copy(update={"seconds": 0.0}) == whole.result.model_copy(update={"seconds": 0.0})
         assert [row.seconds for row in done.metrics] == sorted(row.seconds for row in done.metrics)
         assert done.result.seconds >= done.metrics[-1].seconds >= 0
+
+
+def test_a_run_whose_weights_are_vectors_is_as_long_and_resumes_to_the_same_bytes(tmp_path, monkeypatch):
+    """Whether a layer trains as a vector is a matter of its size alone; here all do."""
+    masked = synthesize(SHORT, tmp_path / "masked", seed=3)
+    monkeypatch.setattr(proportion, "WORTH", np.inf)
+    whole = synthesize(SHORT, tmp_path / "whole", seed=3)
+    assert all(choice.sparse for choice in lower(whole.network).meta[EXECUTION].values())
+    assert [row.phase for row in whole.metrics] == [row.phase for row in masked.metrics]
+    for phase in ("grow", "finish"):
+        with pytest.raises(Interrupted):
+            synthesize(SHORT, tmp_path / phase, seed=3, progress=interrupt_in(phase))
+        resume(tmp_path / phase)
+        assert contents(tmp_path / phase) == contents(whole.folder)
 
 
 def test_the_journal_up_to_each_point_folds_to_the_state_that_the_run_had_there(tmp_path, monkeypatch):
