@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import torch
-from torch import fx
+from torch import Tensor, fx
 from torch.nn import functional
 
 from nestgraph.graph import Structure
@@ -25,18 +25,26 @@ def emit_partial_conv(
     be `out` times the memory. Samples are the last axis meanwhile, so that windows are gathered by whole rows.
     """
     path, size = emission.projections[projection.name], area.shape[2:]
-    places, rows = window_places(emission.network, projection), emission.call(torch.movedim, source, 0, -1)
-    rows = emission.call(torch.flatten, rows, 0, len(size))
-    if places.min() < 0:  # what is read where there is nothing
-        places, rows = places + 1, emission.call(functional.pad, rows, (0, 0, 1, 0))
+    places, kept = partial_parts(emission.network, projection, area).values()
+    rows = emission.call(torch.flatten, emission.call(torch.movedim, source, 0, -1), 0, len(size))
+    if window_places(emission.network, projection).min() < 0:
+        rows = emission.call(functional.pad, rows, (0, 0, 1, 0))
     rows = emission.graph.call_method("contiguous", (rows,))
-    rows = emission.call(torch.index_select, rows, 0, emission.keep(f"{path}.windows", as_tensor(places, torch.int64)))
+    rows = emission.call(torch.index_select, rows, 0, emission.keep(f"{path}.windows", places))
     windows = emission.call(torch.unflatten, rows, 0, (math.prod(size), -1))
-    by_position = area.reshape(*area.shape[:2], -1).transpose(2, 0, 1)[..., None]
-    kept = emission.keep(f"{path}.area", as_tensor(by_position))
+    kept = emission.keep(f"{path}.area", kept)
     weights = emission.call(torch.flatten, emission.call(torch.mul, emission.call(torch.flatten, weight, 2), kept), 2)
-    sums = emission.call(torch.permute, emission.call(torch.bmm, weights, windows), (2, 1, 0))
-    return emission.call(torch.unflatten, sums, 2, size)
+    sums = emission.call(torch.permute, emission.call(torch.bmm, weights, windows), (2, 0, 1))
+    maps = emission.call(torch.unflatten, emission.graph.call_method("contiguous", (sums,)), 1, size)
+    return emission.call(torch.movedim, maps, -1, 1)  # normalisation is slow on what lies askew
+
+
+def partial_parts(structure: Structure, projection: Conv, area: AnyArray) -> dict[str, Tensor]:
+    """What a convolution with areas (out, in, *size) reads, and where: `windows`, from 1 where 0 is nothing; `area`."""
+    places = window_places(structure, projection)
+    by_position = area.reshape(*area.shape[:2], -1).transpose(2, 0, 1)[..., None]
+    windows = as_tensor(places + 1 if places.min() < 0 else places, torch.int64)
+    return {"windows": windows, "area": as_tensor(by_position)}
 
 
 def window_places(structure: Structure, projection: Conv | OneToOne) -> AnyArray:

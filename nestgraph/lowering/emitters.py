@@ -18,6 +18,7 @@ from nestgraph.lowering.blocks import trained_blocks
 from nestgraph.lowering.emission import Emission
 from nestgraph.lowering.extents import by_unit, convolved, emit_reshaped, sweeps_places
 from nestgraph.lowering.sparse_linear import emit_live
+from nestgraph.lowering.sparse_sweep import emit_swept
 from nestgraph.lowering.tensors import as_tensor
 from nestgraph.spec import Conv, Dense, Lookup, OneToOne, Projection
 from nestgraph.spec.arrays import AnyArray
@@ -43,6 +44,8 @@ def emit_conv(emission: Emission, projection: Conv, source: fx.Node, bias: fx.No
     area = shortest(emission.network.connection_columns(projection.name).area)
     if area is None:
         return _emit_kernels(emission, projection, source, bias)
+    if projection.name in emission.sparse:
+        return emit_swept(emission, projection, source, emission.weight(projection))
     if paired(area):
         return emit_partial_conv(emission, projection, source, emission.weight(projection), area)
     everywhere = _emit_kernels(emission, projection, source, bias)

@@ -41,12 +41,7 @@ class Live:
 
     def pattern(self) -> tuple[AnyArray, ...]:
         """Where the entries of the matrix stand, int32, by row and by column; see `sparse_linear.PATTERN`."""
-        width, count = self.mask[0].size, len(self.mask)
-        kind = np.uint16 if max(width, count) <= np.iinfo(np.uint16).max else np.int32  # the shorter is sorted quicker
-        rows, columns = (part.astype(kind) for part in (self.entries // width, self.entries % width))
-        order = np.argsort(columns, kind="stable").astype(np.int32)
-        found = _ends(rows, count), columns, _ends(columns, width), rows[order], order
-        return tuple(part.astype(np.int32, copy=False) for part in found)
+        return pattern_at(self.entries, (len(self.mask), self.mask[0].size))
 
     def holds(self, values: Tensor) -> bool:
         """See `Packing.holds`: weights between neurons have two axes or more."""
@@ -68,6 +63,16 @@ class Live:
 
     def _places(self, like: Tensor) -> Tensor:
         return torch.from_numpy(self.entries).to(like.device)
+
+
+def pattern_at(entries: AnyArray, shape: tuple[int, int]) -> tuple[AnyArray, ...]:
+    """Where entries at ascending places of a matrix stand, int32; see `sparse_linear.PATTERN`."""
+    count, width = shape
+    kind = np.uint16 if max(shape) <= np.iinfo(np.uint16).max else np.int32  # the shorter is sorted quicker
+    rows, columns = (part.astype(kind) for part in (entries // width, entries % width))
+    order = np.argsort(columns, kind="stable").astype(np.int32)
+    found = _ends(rows, count), columns, _ends(columns, width), rows[order], order
+    return tuple(part.astype(np.int32, copy=False) for part in found)
 
 
 def _ends(numbers: AnyArray, count: int) -> AnyArray:

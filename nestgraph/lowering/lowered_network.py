@@ -9,13 +9,17 @@ from torch import Tensor, fx
 
 from nestgraph.errors import LoweringError
 from nestgraph.graph import Network
+from nestgraph.graph.columns.areas import paired, shortest
+from nestgraph.lowering.areas import partial_parts
 from nestgraph.lowering.live import Live
 from nestgraph.lowering.nodes import KEY as MARK
 from nestgraph.lowering.origin import KEY, Origin
 from nestgraph.lowering.paths import projection_paths
 from nestgraph.lowering.slots import Slot, slots
-from nestgraph.lowering.sparse_linear import entries_of, pattern_of
+from nestgraph.lowering.sparse_linear import PATTERN, entries_of, pattern_of
+from nestgraph.lowering.sparse_sweep import SWEEP, swept_parts
 from nestgraph.lowering.tensors import as_tensor
+from nestgraph.spec import Conv, Dense
 
 EXTRA = "_extra_state"
 """What torch calls the entry of a module's extra state."""
@@ -103,17 +107,39 @@ def _check(network: Network, state: Mapping[str, Any], prefix: str) -> None:
 def _fit(module: fx.GraphModule, state: dict[str, Any], prefix: str) -> None:
     """Bring what a module of the same network held in another form to the form in which this one holds it."""
     network, buffers = _network(module), dict(module.named_buffers())
-    paths = projection_paths(network)
-    for slot in (slot for slot in slots(network) if slot.packing):
-        given, path = state.get(prefix + slot.path), paths[slot.owner]
-        if not isinstance(given, Tensor) or given.shape == (held := slot.tensor(module)).shape:
+    for slot in (slot for slot in slots(network) if slot.is_weight):
+        given, held, path = state.get(prefix + slot.path), slot.tensor(module), projection_paths(network)[slot.owner]
+        names = _names(network, slot.owner)
+        there = {name for name in names if f"{path}.{name}" in buffers}
+        known = {name for name in names if f"{prefix}{path}.{name}" in state}
+        if not isinstance(given, Tensor) or (given.shape == held.shape and there == known):
             continue
         state[prefix + slot.path] = slot.packed(slot.spread(given, network), held)
-        columns = network.connection_columns(slot.owner)
-        for name, part in ({"mask": slot.packed(as_tensor(columns.mask), held)} | pattern_of(columns)).items():
-            state.pop(f"{prefix}{path}.{name}", None)
-            if f"{path}.{name}" in buffers:
-                state[f"{prefix}{path}.{name}"] = part
+        for name in known:
+            del state[f"{prefix}{path}.{name}"]
+        parts = _parts(network, slot, held)
+        state.update({f"{prefix}{path}.{name}": parts[name] for name in there})
+
+
+def _names(network: Network, name: str) -> tuple[str, ...]:
+    """What may stand beside the weight of a projection, in one form or another."""
+    if isinstance(network.projection(name), Dense):
+        return ("mask", *PATTERN)
+    if paired(shortest(network.connection_columns(name).area)):
+        return ("mask", "windows", "area", *(f"{SWEEP}.{part}" for part in (*PATTERN, "index")))
+    return ("mask",)
+
+
+def _parts(network: Network, slot: Slot, held: Tensor) -> dict[str, Tensor]:
+    """What stands there, which the network tells."""
+    columns, projection = network.connection_columns(slot.owner), network.projection(slot.owner)
+    found = {"mask": slot.packed(as_tensor(columns.mask), held)}
+    if isinstance(projection, Dense):
+        return found | pattern_of(columns)
+    if isinstance(projection, Conv) and paired(area := shortest(columns.area)):
+        swept = {f"{SWEEP}.{name}": part for name, part in swept_parts(network, projection).items()}
+        return found | swept | partial_parts(network, projection, area)
+    return found
 
 
 def _difference(network: Network, state: Mapping[str, Any], prefix: str) -> tuple[str, str] | None:

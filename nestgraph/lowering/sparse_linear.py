@@ -7,13 +7,11 @@ and no gradient has the size of the whole matrix. Tracers and compilers know no 
 their own.
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn import functional
 
 from nestgraph.graph.columns import ConnectionColumns
 from nestgraph.lowering.emission import Emission
@@ -126,40 +124,53 @@ for _name in ("sparse_linear", "sparse_outer"):
         torch.library.register_autocast(f"nestgraph::{_name}", _device, torch.float32)
 
 
-class SparseLinear(nn.Module):
-    """A linear map over neurons whose weight is the vector of its live connections, (live,), row by row.
+class Matrix(nn.Module):
+    """A sparse matrix without its values, as a part of a module that copies and pickles keep whole."""
 
-    It is a module that holds weight and pattern, so that copies and pickles keep them together. To transforms of
-    functions and to tangents, which see into no operator, it is the product of the whole matrix.
-    """
-
-    weight: nn.Parameter
     ends: Tensor
     columns: Tensor
     turned_ends: Tensor
     turned_columns: Tensor
     order: Tensor
 
-    def __init__(self, weight: nn.Parameter, pattern: Mapping[str, Tensor]) -> None:
-        """Hold a weight and where it stands; see `PATTERN`."""
+    def __init__(self, pattern: Mapping[str, Tensor]) -> None:
+        """Hold where the entries stand; see `PATTERN`."""
         super().__init__()
-        self.weight = weight
         for name in PATTERN:
             self.register_buffer(name, pattern[name])
 
     @property
     def entries(self) -> Tensor:
-        """int64 (live,): where they are in the whole matrix, row by row."""
+        """int64 (entries,): where they are in the whole matrix, row by row."""
         return entries_of(self.ends, self.columns, len(self.turned_ends) - 1)
+
+    def product(self, weights: Tensor, x: Tensor, bias: Tensor | None) -> Tensor:
+        """(samples, rows) of the matrix of weights (entries,), for x (samples, columns), and a bias (rows,).
+
+        Transforms of functions, and tangents, see into no operator: to them it is gathering, multiplying and summing.
+        """
+        if not _is_transformed():
+            pattern = (self.ends, self.columns, self.turned_ends, self.turned_columns, self.order)
+            return turned(sparse_linear(weights, turned(x), bias, *pattern, False))
+        rows = torch.repeat_interleave(self.ends.diff(), output_size=len(self.columns))
+        read = x.index_select(1, self.columns) * weights
+        sums = read.new_zeros(len(x), len(self.ends) - 1).index_add(1, rows, read)
+        return sums if bias is None else sums + bias
+
+
+class SparseLinear(Matrix):
+    """A linear map over neurons whose weight is the vector of its live connections, (live,), row by row."""
+
+    weight: nn.Parameter
+
+    def __init__(self, weight: nn.Parameter, pattern: Mapping[str, Tensor]) -> None:
+        """Hold a weight and where it stands; see `PATTERN`."""
+        super().__init__(pattern)
+        self.weight = weight
 
     def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         """(samples, rows) from (samples, columns), or from maps, which are flattened."""
-        if _is_transformed():
-            size = len(self.ends) - 1, len(self.turned_ends) - 1
-            whole = self.weight.new_zeros(math.prod(size)).index_put((self.entries,), self.weight)
-            return functional.linear(x.flatten(1), whole.view(size), bias)
-        pattern = (self.ends, self.columns, self.turned_ends, self.turned_columns, self.order)
-        return turned(sparse_linear(self.weight, turned(x.flatten(1)), bias, *pattern, False))
+        return self.product(self.weight, x.flatten(1), bias)
 
 
 def _is_transformed() -> bool:

@@ -15,23 +15,37 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import nestgraph as ng
 from nestgraph.edits import SetMask, insert_skip, prune_connections, remove_units
 from nestgraph.errors import EditError, LoweringError
-from nestgraph.graph import reference
+from nestgraph.graph import Grid, reference
 from nestgraph.lowering import OptimizerState, Workbench, carry_optimizer, collect, lower, network_of, slots
 from nestgraph.lowering.bench_state import BenchState
 from nestgraph.lowering.live import Live
 from nestgraph.lowering.proportion import BATCHES, WORTH, StepCosts
 from nestgraph.lowering.sparse import EXECUTION
 from nestgraph.lowering.sparse_linear import SparseLinear, pattern_of, sparse_linear, sparse_outer, turned
+from nestgraph.lowering.sparse_sweep import SparseSweep
 from nestgraph.seeds import lenet_5, lenet_300_100, mlp
-from nestgraph.spec import Dense
+from nestgraph.spec import Conv, Dense, Layer
 from tests.laws import quick
 from tests.lowering.running import close, over, results, tensors, train, without_dropout
 from tests.lowering.test_collect import OPTIMIZERS
-from tests.lowering.test_compact import scale_of
+from tests.lowering.test_compact import built, convolution, scale_of
 from tests.strategies import SEEDS, edits_for, inputs_for, networks
 
 NET = mlp((12, 8, 6, 3), density=0.5, seed=0)
 FORMS = ("masked", "sparse")
+
+
+def volume():
+    """Maps of three extents, strided, of which a connection reads beyond the border."""
+    rng = np.random.default_rng(3)
+    layers = (
+        Layer(name="x", kind="input", features=3, size=(4, 5, 3)),
+        Layer(name="y", kind="feature_maps", size=(2, 3, 2), output=True),
+    )
+    weight = rng.standard_normal((4, 3, 3, 3, 3)) * (rng.random((4, 3, 3, 3, 3)) < 0.5)
+    columns = Grid.of(weight, weight != 0, rng.random((4, 3, 2, 3, 2)) < 0.7)
+    conv = Conv(source="x", target="y", kernel=(3, 3, 3), stride=(2, 2, 2), padding=(1, 1, 1))
+    return built(layers, (conv,), {"x_to_y": columns}, {"x": 3, "y": 4}, {"y": {"bias": rng.standard_normal(4)}})
 
 
 def vectors(network, module):
@@ -428,6 +442,73 @@ def test_what_has_no_form_is_refused_in_words():
         lower(NET, masked=False, execution="sparse")
     with pytest.raises(LoweringError, match="execution: one of 'auto', 'masked', 'sparse', got 'csr'"):
         lower(NET, execution="csr")
+
+
+SWEPT = {
+    "some pairs": convolution(
+        np.random.default_rng(0).random((5, 4)) < 2, np.random.default_rng(1).random((5, 4, 5, 5)) < 0.6
+    ),
+    "some edges": convolution(
+        np.random.default_rng(2).random((5, 4)) < 0.6, np.random.default_rng(1).random((5, 4, 5, 5)) < 0.6
+    ),
+    "of volumes": volume(),
+}
+
+
+@pytest.mark.parametrize("case", SWEPT)
+def test_areas_by_pair_train_as_a_matrix_of_the_same_weights(case):
+    network = SWEPT[case]
+    inputs = inputs_for(network, 4, np.random.default_rng(0))
+    masked, sparse = both(network)
+    (sweep,) = (part for part in sparse.modules() if isinstance(part, SparseSweep))
+    name = network.projection_names[0]
+    columns = network.connection_columns(name)
+    assert len(sweep.index) <= np.count_nonzero(columns.mask.reshape(*columns.edges.shape, -1)) * 5**2
+    assert set(sweep.index.tolist()) <= set(np.flatnonzero(columns.mask).tolist())
+    for form in (masked, sparse):
+        optimizer = torch.optim.SGD(form.parameters(), 0.01, 0.9)
+        train(form, optimizer, network, inputs, 3)
+    for one, other in zip(collect_values(network, masked), collect_values(network, sparse), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
+    assert collect(network, sparse) != network
+    for source, target in (("masked", "sparse"), ("sparse", "masked"), ("sparse", "sparse")):
+        given, module = lower(collect(network, sparse), execution=source), lower(network, execution=target)
+        for empty in (False, True):
+            module = module.to("meta").to_empty(device="cpu") if empty else module
+            module.load_state_dict(given.state_dict())
+            assert network_of(module) == collect(network, sparse)
+            y = [part.eval()(*tensors(network, inputs)) for part in (module, sparse)]
+            torch.testing.assert_close(*y)
+
+
+def collect_values(network, module):
+    after = collect(network, module)
+    return [slot.values(after) for slot in slots(after)]
+
+
+def test_areas_by_pair_go_through_copies_transforms_and_tracers():
+    network = SWEPT["some edges"]
+    x = torch.randn(3, 4, 5, 5)
+    masked, sparse = (module.eval() for module in both(network))
+    wanted = masked(x)
+    twins = [TWINS[name](copy.deepcopy(sparse)) for name in ("copy", "pickle", "file", "trace", "compiled")]
+    twins.append(torch.export.export(sparse, (x,)).module())
+    for twin in twins:
+        torch.testing.assert_close(twin(x), wanted)
+    plain = lower(network, layout="contiguous", execution="sparse").eval()  # vmap knows no other layout
+    torch.testing.assert_close(torch.func.vmap(plain)(x[:, None])[:, 0], wanted)
+    tangents = [torch.func.jvp(module, (x,), (torch.ones_like(x),))[1] for module in (masked, sparse)]
+    torch.testing.assert_close(*tangents)
+    assert tangents[0].any()
+
+
+def test_auto_takes_the_matrix_of_areas_where_there_are_many():
+    network = ng.load("docs/results/lenet-5.json")
+    assert sparse_in(lower(network)) == {"conv1_to_conv2"}
+    assert not any(sparse_in(lower(small)) for small in SWEPT.values())
+    rows = {row.projection: row for row in ng.explain(network, training=True)}
+    assert rows["conv1_to_conv2"].form == "sparse"
+    assert rows["input_to_conv1"].reason == "it has no other form here"
 
 
 def test_wide_matrices_have_the_pattern_of_narrow_ones():
