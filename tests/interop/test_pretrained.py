@@ -349,3 +349,15 @@ def test_a_table_that_is_the_output_matrix_too_trains_narrows_and_is_saved_as_on
 
 def imported_table(name):
     return {"GPT-2": "transformer.wte.weight", "BERT": "bert.embeddings.word_embeddings.weight"}[name]
+
+
+@pytest.mark.slow
+def test_of_an_encoder_and_a_decoder_by_one_table_the_output_layer_has_the_decoders():
+    torch.manual_seed(0)
+    sizes = {"d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 2, "num_heads": 2, "vocab_size": 50}
+    model = transformers.T5ForConditionalGeneration(transformers.T5Config(**sizes, tie_word_embeddings=True)).eval()
+    words = {name: torch.randint(PADDING + 1, 50, (2, 7)) for name in ("input_ids", "decoder_input_ids")}
+    imported = ng.Imported(model, words, "logits")
+    (follower,) = (p for p in imported.network.projections_by_name.values() if p.follows)
+    assert imported.network.projection(follower.follows).source == "decoder_input_ids"
+    model.load_state_dict(imported.state_dict(imported.network))  # while the encoder's copy agrees
