@@ -15,6 +15,12 @@ Frame = tuple[tuple[int, int], ...]
 """Along each axis, the zeros before and behind the places of a map; none where it is empty."""
 
 
+def framed_size(size: tuple[int, ...], frame: Frame) -> tuple[int, ...]:
+    """The extents of maps with what is around them."""
+    edges = frame or ((0, 0),) * len(size)
+    return tuple(before + extent + after for extent, (before, after) in zip(size, edges, strict=True))
+
+
 @dataclass(frozen=True)
 class Flow:
     """What a layer gives.
@@ -39,7 +45,7 @@ class Flow:
     @property
     def whole(self) -> tuple[int, ...]:
         """The extents with what is around."""
-        return tuple(before + extent + after for extent, (before, after) in zip(self.size, self.edges, strict=True))
+        return framed_size(self.size, self.frame)
 
     @property
     def strides(self) -> tuple[int, ...]:

@@ -69,8 +69,13 @@ EXPRESSIONS: Mapping[ActivationFunction, str] = {
 
 def literal(number: float) -> str:
     """A number as C writes a float, exact in single precision."""
-    digits = f"{np.float32(number):.9g}"
-    return f"{digits}f" if any(mark in digits for mark in ".e") else f"{digits}.0f"
+    return single(float(np.float32(number)))
+
+
+def single(number: float) -> str:
+    """The same of a number of single precision."""
+    digits = f"{number:.9g}"
+    return f"{digits}f" if "." in digits or "e" in digits else f"{digits}.0f"
 
 
 def expression(activation: Activation) -> str | None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nestgraph.chip.flows import Flow, Frame, frame_of
+from nestgraph.chip.flows import Flow, Frame, frame_of, framed_size
 from nestgraph.chip.moves import Applied, Taken, Turned
 from nestgraph.chip.operating import At, pointwise, steps_of, window_of
 from nestgraph.chip.pointwise import Pointwise
@@ -137,8 +137,7 @@ class _Schedule:
             rest = rest[1:]
         given = size if window is None else window.size
         frame = () if rest or not given else self._frame(name)
-        flow = Flow(Value("", ()), given, np.arange(len(units)), frame)
-        target = self._fresh(name, (len(units), *flow.whole))
+        target = self._fresh(name, (len(units), *framed_size(given, frame)))
         self.steps.append(Sum(name, target, size, bias, offsets, tuple(terms), gates, window, tuple(functions), frame))
         at = At(layer, units.ids, columns, target, given, lambda shape: self._fresh(name, (len(units), *shape)))
         self._operate(at, rest)

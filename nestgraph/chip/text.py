@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nestgraph.chip.avr import replacements
@@ -20,7 +20,7 @@ from nestgraph.chip.moves import (
     write_turned,
 )
 from nestgraph.chip.norms import Normalised, Responded, Softened, write_normalised, write_responded, write_softened
-from nestgraph.chip.pointwise import literal
+from nestgraph.chip.pointwise import literal, single
 from nestgraph.chip.program import Program, Step, Value
 from nestgraph.chip.quantising import Quantised
 from nestgraph.chip.sum_text import write_sum
@@ -57,7 +57,7 @@ static int32_t @fitted(int32_t v, uint32_t many, uint_fast8_t shift, int32_t zer
     return whole < low ? low : whole > high ? high : (int32_t)whole;
 }
 """,
-    "quantised": """/* the nearest whole number for a number, half away from the least */
+    "quantised": """/* the nearest whole number for a number, half up */
 static int8_t @quantised(float v, float per_step, float zero) {
     v = v * per_step + zero + 128.5f;
     return v >= 256.0f ? 127 : v >= 1.0f ? (int8_t)((int32_t)v - 128) : -128;
@@ -72,8 +72,9 @@ class Text:
     """A network as C.
 
     Attributes:
-        source: the file.
-        header: of it.
+        words: what the head of both files says.
+        body: of the file.
+        header_body: of its header.
         stem: what both are called, without a suffix.
         prefix: of all of its names.
         memory: where values lie.
@@ -82,14 +83,29 @@ class Text:
         given: the type of outputs.
     """
 
-    source: str
-    header: str
+    words: tuple[str, ...]
+    body: str
+    header_body: str
     stem: str
     prefix: str
     memory: Memory
     code: Code
     element: str
     given: str
+
+    @property
+    def source(self) -> str:
+        """The file."""
+        return f"{_comment(self.words)}\n{self.body}"
+
+    @property
+    def header(self) -> str:
+        """Its header."""
+        return f"{_comment(self.words)}\n{self.header_body}"
+
+    def noted(self, notes: Sequence[str]) -> "Text":
+        """The same whose head says more."""
+        return replace(self, words=(*self.words, "", *notes))
 
     @property
     def buffer_bytes(self) -> int:
@@ -103,9 +119,7 @@ def prefix_of(stem: str) -> str:
     return f"net_{plain}" if plain[0].isdigit() else plain
 
 
-def written(
-    network: Network, program: Program, stem: str, quantised: Quantised | None = None, notes: Sequence[str] = ()
-) -> Text:
+def written(network: Network, program: Program, stem: str, quantised: Quantised | None = None) -> Text:
     """The text of a program, whose functions and macros begin with what the file is called.
 
     Args:
@@ -113,7 +127,6 @@ def written(
         program: its steps.
         stem: the name of the file without a suffix.
         quantised: how int8 stands for its numbers; None for floats.
-        notes: what the head of both files says beside.
     """
     prefix = prefix_of(stem)
     element, given = ("float", "float") if quantised is None else ("int8_t", "int16_t")
@@ -134,10 +147,11 @@ def written(
     code.drop_unused(body)
     used = {source.name for step in program.steps for source in step.sources} | {v.name for _, v in program.outputs}
     calls = [f"(void)in{n};" for n, (_, value) in enumerate(program.inputs) if value.name not in used] + calls
-    words = [*_describe(network, element, given, program, quantised), "", *notes]
-    source = _assembled(words, code, memory, element, body, _signature(program, element, given), calls, stem)
-    header = _header(words, program, element, given, prefix, quantised)
-    return Text(_named(source, prefix), _named(header, prefix), stem, prefix, memory, code, element, given)
+    words = tuple(_describe(network, element, given, program, quantised))
+    counts = [value.count for value in program.values]
+    source = _assembled(code, memory, element, body, _signature(program, element, given), calls, stem, max(counts))
+    header = _header(program, element, given, prefix, quantised)
+    return Text(words, _named(source, prefix), _named(header, prefix), stem, prefix, memory, code, element, given)
 
 
 def _named(text: str, prefix: str) -> str:
@@ -211,7 +225,6 @@ def _comment(lines: Sequence[str]) -> str:
 
 
 def _assembled(
-    words: list[str],
     code: Code,
     memory: Memory,
     element: str,
@@ -219,13 +232,13 @@ def _assembled(
     signature: str,
     calls: list[str],
     stem: str,
+    largest: int,
 ) -> str:
     macros = sorted({table.element for table, _ in code.tables.values()})
     helpers = [text for name, text in HELPERS.items() if f"@{name}(" in body]
     math = ["#include <math.h>"] if re.search(r"\b(?!@)[a-z0-9]+f\(", body) else []
-    wide = max([memory.count, *(table.count for table, _ in code.tables.values()), 0]) >= 2**15
+    wide = max([memory.count, largest, *(table.count for table, _ in code.tables.values()), 0]) >= 2**15
     parts = [
-        _comment(words),
         "\n".join([*math, f'#include "{stem}.h"', ""]),
         _flash(macros),
         *(f"#ifdef __AVR__\n{lacking}#endif\n" for lacking in [replacements(body)] if lacking),
@@ -254,7 +267,7 @@ def _flash(elements: Sequence[str]) -> str:
 
 
 def _array(table: Table, values: Any) -> str:
-    numbers = [literal(number) if table.element == "float" else str(number) for number in values.tolist()]
+    numbers = [single(number) if table.element == "float" else str(number) for number in values.tolist()]
     suffix = "U" if table.element == "uint32_t" else ""
     lines, line = list[str](), ""
     for number in numbers:
@@ -269,9 +282,7 @@ def _array(table: Table, values: Any) -> str:
     )
 
 
-def _header(
-    words: list[str], program: Program, element: str, given: str, prefix: str, quantised: Quantised | None
-) -> str:
+def _header(program: Program, element: str, given: str, prefix: str, quantised: Quantised | None) -> str:
     guard = f"{prefix.upper()}_H"
     lines = [f"#ifndef {guard}", f"#define {guard}", "", "#include <stdint.h>", ""]
     for kind, values in (("IN", [v for _, v in program.inputs]), ("OUT", [v for _, v in program.outputs])):
@@ -281,7 +292,7 @@ def _header(
     lines += ["", "#ifdef __cplusplus", 'extern "C" {', "#endif", ""]
     lines += ["/* Computes one sample. It is not to be called by two threads at a time: its memory is one. */"]
     lines += [f"{_signature(program, element, given)};", "", "#ifdef __cplusplus", "}", "#endif", "", "#endif", ""]
-    return _comment(words) + "\n" + "\n".join(lines)
+    return "\n".join(lines)
 
 
 def _scale_macros(name: str, kind: str, value: Value, quantised: Quantised | None) -> list[str]:

@@ -142,7 +142,7 @@ def export_c(
     most = None if form is None else tuple(bounds(program, form))
     notes = _notes(trial, difference, told, None if real is None else len(real[0]))
     notes += [*_bounded(most or ()), "", *report.words]
-    text = written(network, program, place.stem, form, notes)
+    text = trial.text.noted(notes)
     data = [text.source.encode("ascii"), text.header.encode("ascii")]
     try:
         write_all_own({file: (each, MARK) for file, each in zip(files, data, strict=True)}, overwrite)
