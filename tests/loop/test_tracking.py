@@ -21,6 +21,7 @@ from nestgraph.loop import tracking
 from nestgraph.loop.resuming import resume
 from nestgraph.loop.synthesis import synthesize
 from nestgraph.loop.tracking import check_trackers, choices, tracked
+from nestgraph.policies import MagnitudePruning
 from nestgraph.runs.run import Measurement
 from tests.loop.test_synthesis import varied
 
@@ -373,3 +374,10 @@ def from_wandb(folder):
 
 
 READ = {"wandb": from_wandb, "mlflow": from_mlflow}
+
+
+@pytest.mark.parametrize("given", [len, lambda row: row, MagnitudePruning], ids=["len", "of one", "a record"])
+def test_an_observer_of_other_arguments_is_refused_before_anything_is_done(tmp_path, given):
+    with pytest.raises(TrainingError, match="progress expected a function of a measurement and of the seconds"):
+        synthesize(SHORT, tmp_path / "run", progress=given)
+    assert not (tmp_path / "run").exists()
