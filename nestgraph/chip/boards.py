@@ -74,7 +74,7 @@ def board_of(name: str) -> Board:
         ExportError: there is none.
     """
     if name not in BOARDS:
-        raise ExportError(f"expected a board of {', '.join(BOARDS)}, got {name[:40]!r}")
+        raise ExportError(f"target: expected a board of {', '.join(BOARDS)}, got {name[:40]!r}")
     return BOARDS[name]
 
 

@@ -87,7 +87,7 @@ def frame_of(sweeps: list[Sweep]) -> Frame:
 
 
 @dataclass(frozen=True, eq=False)
-class Swept:
+class Sweeping:
     """How a kernel reads maps.
 
     Attributes:
@@ -103,7 +103,7 @@ class Swept:
     entries: AnyArray
 
 
-def swept(sweep: Sweep, flow: Flow, taking: Taking) -> Swept:
+def swept(sweep: Sweep, flow: Flow, taking: Taking) -> Sweeping:
     """How a kernel reads a flow: as it lies where there are zeros enough around it, else from places that are taken.
 
     A transposed kernel is one turned round on maps between whose places stand zeros.
@@ -121,7 +121,7 @@ def swept(sweep: Sweep, flow: Flow, taking: Taking) -> Swept:
     back = sum(before * stride for (before, _), stride in zip(edges, strides, strict=True))
     steps = (1,) * len(kernel) if sweep.transposed else sweep.stride
     moves = tuple(step * stride for step, stride in zip(steps, strides, strict=True))
-    return Swept(flow, flow.starts - back, moves, entries.reshape(-1))
+    return Sweeping(flow, flow.starts - back, moves, entries.reshape(-1))
 
 
 def _places(sweep: Sweep, axis: int, extent: int, edges: tuple[int, int]) -> AnyArray:

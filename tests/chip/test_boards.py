@@ -58,7 +58,7 @@ def test_memory_that_is_handed_in_and_the_stack_count(name):
 
 
 def test_an_unknown_board(tmp_path):
-    with pytest.raises(ExportError, match="expected a board of uno, "):
+    with pytest.raises(ExportError, match="target: expected a board of uno, "):
         export(mlp((8, 3), seed=0), tmp_path / "net.c", target="commodore")
 
 
