@@ -72,10 +72,10 @@ class StepCosts:
     product: float = 0.26
     turned: float = 1.0
     places: float = 200_000.0
-    laid: float = 2.2
+    laid: float = 3.0
     window: float = 2.0
-    swept: float = 450_000.0
-    edge: float = 20.0
+    swept: float = 850_000.0
+    edge: float = 12.0
 
     def of(self, rows: int, columns: int, live: int, batch: int) -> tuple[float, float]:
         """What a masked and a sparse step take for a batch."""
