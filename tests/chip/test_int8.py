@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from nestgraph.chip import trying
 from nestgraph.chip.bounds import bounds
 from nestgraph.chip.building import outputs_of, types_of
 from nestgraph.chip.quantising import quantised, simulated
@@ -205,3 +206,33 @@ def test_what_loses_too_much_is_not_written(tmp_path):
     with pytest.raises(ExportError, match=r"expected at most 0\.1 points lost"):
         export(network, tmp_path / "net.c", int8=True, inputs=flat[:1] / 100, split=(flat, right), loss=0.1)
     assert list(tmp_path.iterdir()) == []
+
+
+@missing("gcc")
+def test_a_file_of_another_arithmetic_is_not_written(tmp_path, monkeypatch):
+    honest = trying.outputs_of
+    monkeypatch.setattr(trying, "outputs_of", lambda *given: [array - 900 for array in honest(*given)])
+    samples = np.random.default_rng(0).standard_normal((20, 8)).astype(np.float32)
+    with pytest.raises(ExportError, match="of what it is to be"):
+        export(mlp((8, 6, 3), seed=0), tmp_path / "net.c", int8=True, inputs=samples)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_numbers_that_single_precision_has_not_are_refused(tmp_path):
+    network = mlp((8, 3), seed=0)
+    with pytest.raises(ExportError, match=r"layer '\w+': expected numbers below 1e\+30, of which int8 is made"):
+        export(network, tmp_path / "net.c", int8=True, inputs=np.full((2, 8), 1e32, np.float32))
+
+
+@pytest.mark.parametrize("options", [{"int8": True}, {"target": "uno"}, {"split": (np.ones((1, 8)), np.array([0]))}])
+def test_other_formats_have_none_of_it(options, tmp_path):
+    with pytest.raises(ExportError, match=r"expected C \(\.c\) with int8, split and target, got another format"):
+        export(mlp((8, 3), seed=0), tmp_path / "net.safetensors", **options)
+
+
+@pytest.mark.parametrize(
+    ("samples", "classes"), [(5, np.zeros(4, np.int64)), (5, np.zeros(5)), (5, np.zeros((5, 1), np.int64))]
+)
+def test_a_split_has_a_class_for_each_sample(samples, classes, tmp_path):
+    with pytest.raises(ExportError, match="expected a split of samples and a class for each"):
+        export(mlp((8, 3), seed=0), tmp_path / "net.c", split=(np.ones((samples, 8), np.float32), classes))
