@@ -9,6 +9,7 @@ from nestgraph.edits.connections import chosen_entries
 from nestgraph.errors import EditError, NestgraphError
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
+from nestgraph.graph.tying import asleep_entries
 from nestgraph.graph.view import Node
 from nestgraph.spec.arguments import numbers, sized
 from nestgraph.spec.arrays import AnyArray
@@ -137,8 +138,7 @@ def _connections(network: Network, chosen: Any, dormant: bool) -> Masks:
 
 
 def _possible(network: Structure, projection: str, dormant: bool) -> AnyArray:
-    mask = network.connection_columns(projection).mask
-    return ~mask if dormant else mask
+    return asleep_entries(network, projection) if dormant else network.connection_columns(projection).mask
 
 
 def _of_projection(network: Network, projection: str, wanted: Wanted, dormant: bool) -> AnyArray:

@@ -15,8 +15,9 @@ from nestgraph.edits.widening import duplicate_unit, split_unit
 from nestgraph.errors import EditError
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
+from nestgraph.graph.tying import ties
 from nestgraph.spec.arguments import MismatchError, numbers
-from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.arrays import AnyArray, same_bits
 from nestgraph.spec.wording import quoted
 
 Members = Mapping[str, AnyArray]
@@ -68,7 +69,7 @@ def set_columns(network: Network, units: Members, **columns: Numbers) -> Batch:
 
 def wake(network: Network, entries: Members, weights: Numbers = 0.0) -> Batch:
     """Make dormant connections active, with a weight for all or one for each."""
-    parts = _parts(entries, weights)
+    parts = _parts(network, entries, weights)
     edits = [wake_connections(network, name, own, values) for name, (own, values) in parts.items()]
     return Batch(edits=tuple(edits), title=f"wake {_count(entries)} connections")
 
@@ -76,7 +77,7 @@ def wake(network: Network, entries: Members, weights: Numbers = 0.0) -> Batch:
 def set_weights(network: Network, entries: Members, weights: Numbers) -> Batch:
     """Set the weights of active connections, a weight for all or one for each."""
     edits: list[AnyEdit] = []
-    for name, (own, values) in _parts(entries, weights).items():
+    for name, (own, values) in _parts(network, entries, weights).items():
         active = network.connection_columns(name).mask.reshape(-1)[own]
         if not active.all():
             raise EditError(f"set expected active connections of {name!r}, got dormant ones: wake them")
@@ -136,8 +137,22 @@ def _numbers(given: Numbers, count: int, what: str) -> AnyArray:
     return values
 
 
-def _parts(entries: Members, weights: Numbers) -> dict[str, tuple[AnyArray, AnyArray]]:
-    """By projection its entries and their weights."""
+def _parts(network: Network, entries: Members, weights: Numbers) -> dict[str, tuple[AnyArray, AnyArray]]:
+    """By projection its entries and their weights.
+
+    Raises:
+        EditError: both ends of a tied table are given others.
+    """
     ends = np.cumsum([len(own) for own in entries.values()])[:-1]
     values = np.split(_numbers(weights, _count(entries), "weights"), ends)
-    return {name: (own, given) for (name, own), given in zip(entries.items(), values, strict=False)}
+    parts = {name: (own, given) for (name, own), given in zip(entries.items(), values, strict=False)}
+    for tie in ties(network):
+        if tie.leader in parts and tie.follower in parts:
+            (own, mine), (others, theirs) = parts[tie.leader], parts[tie.follower]
+            _, one, other = np.intersect1d(tie.partner(tie.leader, own), others, return_indices=True)
+            if not same_bits(mine[one], theirs[other]):
+                raise EditError(
+                    f"expected one weight for each connection of {tie.leader!r} and {tie.follower!r}, which have one "
+                    "table, got others: choose those of one of them"
+                )
+    return parts

@@ -119,6 +119,12 @@ def lone_entries(structure: Structure, projection: str) -> AnyArray | None:
     return lone.reshape(shape)
 
 
+def asleep_entries(structure: Structure, projection: str) -> AnyArray:
+    """Bool, in the shape of the weights: what can be woken, as it is dormant and the other end of a tie has it."""
+    mask, lone = structure.connection_columns(projection).mask, lone_entries(structure, projection)
+    return ~mask if lone is None else ~(mask | lone)
+
+
 def agree(structure: Structure, tie: Tie) -> bool:
     """Whether what both ends of a tie have is the same to the bit: which connections live, and their weights."""
     leader, follower = (structure.connection_columns(name) for name in (tie.leader, tie.follower))

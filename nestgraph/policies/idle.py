@@ -6,6 +6,7 @@ import numpy as np
 
 from nestgraph.edits.batch import Batch
 from nestgraph.graph.structure import Structure
+from nestgraph.graph.tying import asleep_entries
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.record import MAX_TEXT
 
@@ -29,7 +30,7 @@ def no_projections(found: Collection[str], asked: Iterable[str] | None) -> Lack:
 
 def none_dormant(structure: Structure, names: Iterable[str]) -> Lack:
     """That there is no connection to wake."""
-    return all(structure.connection_columns(name).mask.all() for name in names), "no connection is dormant"
+    return not any(asleep_entries(structure, name).any() for name in names), "no connection is dormant"
 
 
 def none_ranked(measure: str) -> Lack:

@@ -12,7 +12,7 @@ from nestgraph.edits.connections import SetMask
 from nestgraph.edits.growing import wake_connections
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
-from nestgraph.graph.tying import lone_entries
+from nestgraph.graph.tying import asleep_entries
 from nestgraph.policies.evidence import Evidence, EvidenceKind
 from nestgraph.policies.idle import idle, no_projections, none_dormant, none_ranked
 from nestgraph.policies.policy import Policy, ProjectionNames, last_chosen, plastic_projections, proposal
@@ -91,7 +91,7 @@ def gradient_scores(structure: Structure, projection: str, evidence: Evidence) -
     """|gradient| where a connection is dormant and has one: what gets no gradient, such as the empty border of an
     image, is not grown.
     """
-    asleep = _asleep(structure, projection)
+    asleep = asleep_entries(structure, projection)
     for rows, gradient in evidence.by_rows("gradients", projection, asleep.shape):
         dormant = asleep[rows] & np.isfinite(gradient) & (gradient != 0)
         yield np.where(dormant, np.abs(gradient), NEVER)
@@ -99,15 +99,9 @@ def gradient_scores(structure: Structure, projection: str, evidence: Evidence) -
 
 def random_scores(structure: Structure, projection: str, rng: np.random.Generator) -> Iterator[AnyArray]:
     """Random scores of the dormant entries."""
-    asleep = _asleep(structure, projection)
+    asleep = asleep_entries(structure, projection)
     for rows in row_blocks(asleep.shape):
         yield np.where(asleep[rows], rng.random(asleep[rows].shape), NEVER)
-
-
-def _asleep(structure: Structure, projection: str) -> AnyArray:
-    """Bool: the connections that can be woken, all that are dormant but those that the other end of a tie lacks."""
-    mask, lone = structure.connection_columns(projection).mask, lone_entries(structure, projection)
-    return ~mask if lone is None else ~(mask | lone)
 
 
 def woken(

@@ -9,6 +9,7 @@ from nestgraph.edits import (
     AddProjection,
     Batch,
     Block,
+    Editor,
     RemoveProjection,
     SetMask,
     SetValues,
@@ -271,6 +272,15 @@ def test_what_was_set_at_an_end_that_is_gone_is_set_at_the_lookup():
     trained = SetValues(weights={"a_to_y": np.arange(11, dtype=np.float32)})
     theirs = RemoveProjection(projection="a_to_y").apply(trained.apply(network).network).network
     assert merge(network, gone, trained.apply(network).network).apply(gone).network == theirs
+
+
+def test_a_choice_of_both_ends_is_given_one_weight_each():
+    editor = Editor(small())
+    editor.select_connections({"x_to_a": [0], "b_to_y": [0]}).set(0.5)
+    assert_tied(editor.network)
+    with pytest.raises(EditError, match="expected one weight for each connection of 'x_to_a' and 'b_to_y'"):
+        editor.select_connections({"x_to_a": [0], "b_to_y": [0]}).set([0.5, 0.25])
+    assert editor.select_connections("x_to_a", dormant=True).count == 1  # the class that no output is stays asleep
 
 
 @quick(30)
