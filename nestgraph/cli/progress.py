@@ -66,7 +66,7 @@ class RunProgress:
 
 def headline(row: "Measurement", remaining: float | None) -> str:
     """What of a row the curves and edits below do not show."""
-    return f"{row.phase}{time_left(row, remaining)}  {row.units:,} units  loss {row.loss:.4f}"
+    return f"{row.phase}{time_left(row, remaining)}  {row.units:,} units{budgeted(row)}  loss {row.loss:.4f}"
 
 
 def describe(row: "Measurement", remaining: float | None) -> str:
@@ -74,8 +74,14 @@ def describe(row: "Measurement", remaining: float | None) -> str:
     kept = "" if row.accepted else "  refused"
     return (
         f"{row.phase:<6} {row.connections:>7,} connections  {row.units:>4} units  "
-        f"validation {shown(row.scores):>6}  loss {row.loss:.4f}{time_left(row, remaining)}  {row.edit}{kept}"
+        f"validation {shown(row.scores):>6}{budgeted(row)}  loss {row.loss:.4f}{time_left(row, remaining)}  "
+        f"{row.edit}{kept}"
     )
+
+
+def budgeted(row: "Measurement") -> str:
+    """What the network takes of its budget, in words; nothing without one."""
+    return "".join(f"  {name} {amount:,}" for name, amount in (row.spent or {}).items() if name != "connections")
 
 
 def time_left(row: "Measurement", remaining: float | None) -> str:

@@ -20,20 +20,23 @@ if TYPE_CHECKING:
     from nestgraph.studies.sweep_table import SweepTable
 
 Rows = list[tuple[str, ...]]
+WORDS = {"flash": "flash, B", "ram": "RAM, B", "macs": "multiply-adds"}
+"""The heads of columns of what a budget limits."""
 
 
 def result_rows(results: "Sequence[Result]") -> Rows:
     """The stages of one run; of several, the medians and the final network of each. Beside them the baseline."""
     title = f"median of {len(results)} seeds" if len(results) > 1 else f"seed {results[0].seed}"
     aim = results[0].aim.metric
-    rows: Rows = [(f"network ({title})", "connections", "units", "parameters", "FLOPs", *_splits(aim))]
+    heads = ("connections", "units", "parameters", "FLOPs", *map(WORDS.__getitem__, _limited(results[0].stages)))
+    rows: Rows = [(f"network ({title})", *heads, *_splits(aim))]
     for number, stage in enumerate(results[0].stages):
         rows.append((stage.stage, *_stage_words([result.stages[number] for result in results], aim)))
     baselines = [result.baseline for result in results if result.baseline]
     if baselines:
         weights = f"{median(entry.weights for entry in baselines):,.0f}"
         score = aim.shown(_median([entry.test for entry in baselines], aim))
-        rows.append((baselines[0].name, weights, "", "", "", "", score))
+        rows.append((baselines[0].name, weights, *("" for _ in heads), score))
     if len(results) > 1:
         rows += [(f"final of seed {result.seed}", *_stage_words(result.stages[-1:], aim)) for result in results]
     return rows
@@ -45,8 +48,14 @@ def _stage_words(stages: "Sequence[StageResult]", aim: Metric) -> tuple[str, ...
     splits = [stage.validation for stage in stages], [stage.test for stage in stages]
     return (
         *(f"{median(getattr(stage, count) for stage in stages):,.0f}" for count in counts),
+        *(f"{median((stage.spent or {})[name] for stage in stages):,.0f}" for name in _limited(stages)),
         *(aim.shown(_median(scores, aim)) for scores in splits),
     )
+
+
+def _limited(stages: "Sequence[StageResult]") -> list[str]:
+    """What a budget limits beside the counts that each table has."""
+    return [name for name in stages[0].spent or {} if name in WORDS]
 
 
 def _splits(aim: Metric) -> tuple[str, str]:

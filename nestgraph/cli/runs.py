@@ -73,7 +73,11 @@ def tell(runs: "Sequence[Run]", as_json: bool) -> None:
     named = recipe.data.named and usual_task(recipe.task)
     data = recipe.data.title if named else str(runs[-1].folder / "recipe.json")
     suggest("evaluate", runs[-1].folder / "final.json", "--data", data, "--seed", str(results[-1].seed))
-    aim, target = recipe.task.aim, recipe.pruning_target
+    for run, result in zip(runs, results, strict=True):
+        if recipe.budget and (beyond := recipe.budget.missed(result.stages[-1].spent or {})):
+            complain(f"{run.folder}: budget missed: {beyond}")
+            raise typer.Exit(NO)
+    aim, target = recipe.task.aim, None if recipe.budget else recipe.pruning_target
     worst = min(aim.value(result.stages[-1].validation) for result in results)
     if target is not None and worst < target:
         expected, got = aim.shown(target), aim.shown(worst)

@@ -85,7 +85,7 @@ def fold(recipe: Recipe, floor: float, outcomes: Iterable[Outcome]) -> State:
 def share_done(recipe: Recipe, state: State) -> float | None:
     """The share of its phase that a run has done; None where that is unknown."""
     growth, least, first, now = recipe.growth, recipe.pruning.size_floor, state.first, state.connections
-    if growth and state.phase == "grow":
+    if growth and growth.size_limit and state.phase == "grow":
         return (now - first) / (growth.size_limit - first)
     if state.phase == "prune" and first > least > 0:  # each step takes a part of what is left, so they go with the log
         return math.log(first / now) / math.log(first / least)
@@ -103,11 +103,11 @@ def _step(recipe: Recipe, state: State) -> Decision:
             return _train(recipe, _tried(state, "train the seed", recipe.seed_epochs), Keep("seed"))
         case "grow" | "shift" | "prune" | "finish" if state.over:
             return _leave(recipe, state)
-        case "grow" if growth and _grows(growth, recipe.growth_target, state):
+        case "grow" if growth and _grows(recipe, growth, state):
             return _proposal(state, _growth(growth, state))
         case "shift" if first:
             return _proposal(state, Shift())
-        case "prune" if state.number < pruning.max_edits and state.connections > pruning.size_floor and state.working:
+        case "prune" if state.number < pruning.max_edits and _too_large(recipe, state) and state.working:
             return _proposal(state, Propose(*_working(state), pruning.proposals))
         case "finish" if first and recipe.finish_epochs:
             return _train(recipe, _tried(state, "last training", recipe.finish_epochs))
@@ -117,13 +117,22 @@ def _step(recipe: Recipe, state: State) -> Decision:
             return _leave(recipe, state)
 
 
-def _grows(options: GrowthOptions, target: float | None, state: State) -> bool:
+def _grows(recipe: Recipe, options: GrowthOptions, state: State) -> bool:
+    target, budget = recipe.growth_target, recipe.budget
     return (
         state.number < options.max_edits
         and state.misses < options.patience
-        and state.connections < options.size_limit
+        and (options.size_limit is None or state.connections < options.size_limit)
+        and (budget is None or cast(float, state.share) < budget.overshoot)
         and (target is None or state.goal < target)
     )
+
+
+def _too_large(recipe: Recipe, state: State) -> bool:
+    """Whether pruning goes on: until the network is within its budget, or else down to its floor."""
+    if recipe.budget is not None:
+        return cast(float, state.share) > 1  # the seed was measured
+    return state.connections > recipe.pruning.size_floor
 
 
 def _growth(options: GrowthOptions, state: State) -> Propose:
@@ -186,7 +195,7 @@ def _trained(recipe: Recipe, floor: float, state: State, outcome: Trained) -> De
     """Train on what fell below the target of pruning, within the recovery budget; else decide."""
     options = recipe.pruning
     left = options.recovery_epochs - state.recovery
-    if state.phase == "prune" and not _kept(recipe, floor, state, outcome) and left > 0:
+    if state.phase == "prune" and not _on_target(recipe, state, outcome) and left > 0:
         epochs = min(options.epochs, left)
         action = Train(epochs, state.counts.trainings, 1.0, "taken back", on=True)
         return _counted(_with(state, recovery=state.recovery + epochs), trainings=1), (action,)
@@ -203,12 +212,22 @@ def _kept(recipe: Recipe, floor: float, state: State, tried: Trained) -> bool:
             return tried.loss < state.loss
         case "shift":
             return not _collapsed(recipe, floor, state, tried)
+        case "prune" if recipe.budget is not None:  # what does not fit is of no use, however good
+            return not _collapsed(recipe, floor, state, tried)
         case "prune":
-            return _goal(recipe, tried) >= cast(float, state.target)  # which the phase began with
+            return _on_target(recipe, state, tried)
         case "finish":
-            return _goal(recipe, tried) >= state.goal
+            return _goal(recipe, tried) >= state.goal and (_fits(tried.share) or not _fits(state.share))
         case _:
             return True
+
+
+def _on_target(recipe: Recipe, state: State, tried: Trained) -> bool:
+    return _goal(recipe, tried) >= cast(float, state.target)  # which the phase began with
+
+
+def _fits(share: float | None) -> bool:
+    return share is None or share <= 1
 
 
 def _collapsed(recipe: Recipe, floor: float, state: State, tried: Trained) -> bool:
@@ -230,7 +249,8 @@ def _conclude(recipe: Recipe, floor: float, state: State, tried: Trained | None)
         state = _counted(state, collapsed=int(collapsed))
     actions.append(Accept() if kept else Refuse(state.title))
     if tried is not None and kept:
-        state = _with(state, loss=tried.loss, goal=_goal(recipe, tried), connections=tried.connections)
+        state = _with(state, loss=tried.loss, goal=_goal(recipe, tried))
+        state = _with(state, connections=tried.connections, share=tried.share)
         state = _counted(state, edits=int(state.edits > 0))
     else:
         state = _counted(state, refused=int(tried is not None or state.edits > 0))

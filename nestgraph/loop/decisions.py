@@ -51,6 +51,7 @@ class State(Record):
         target: the goal that pruning keeps.
         scales: of the step of each pruning policy; 0 for one that is done.
         connections: of the network that stands, to which a refused step returns.
+        share: what it takes of the recipe's budget; None without one.
         loss: of that network on the validation split; 0 before it was trained first.
         goal: likewise; larger is better.
         awaits: what the next call brings: nothing, where a step is to be chosen, or the outcome of an action.
@@ -70,6 +71,7 @@ class State(Record):
     target: float | None = None
     scales: Scales = ()
     connections: NonNegativeInt = 0
+    share: float | None = None
     loss: float = 0.0
     goal: float = 0.0
     awaits: Literal["step", "proposal", "training", "damages", "nothing"] = "step"

@@ -4,6 +4,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from functools import singledispatchmethod
 from typing import Any
 
@@ -36,6 +37,7 @@ from nestgraph.loop.proposing import ASKED
 from nestgraph.loop.trainer import Score, Trainer
 from nestgraph.loop.training_state import TrainingSaves
 from nestgraph.policies import Evidence, EvidenceKind, Policy
+from nestgraph.recipes.budget import Spent
 from nestgraph.recipes.naming import check_names
 from nestgraph.recipes.proposing import Proposals
 from nestgraph.recipes.recipe import Recipe
@@ -84,6 +86,7 @@ class Engine:
 
         Raises:
             DataError: the network does not fit the trainer's dataset.
+            RecipeError: the recipe has a budget, and what the network takes cannot be told.
         """
         if point is None:
             network = recipe.seed_network.build(
@@ -103,6 +106,7 @@ class Engine:
         self._idle = list[Proposal]()
         self._score = Score(self.state.loss, {}, self.state.goal)
         self._problem = TrainingError("nothing was trained yet")
+        self._spent = self._budgeted()
 
     @property
     def network(self) -> Network:
@@ -235,7 +239,9 @@ class Engine:
         seed = derived_seed(self._trainer.seed, "policy", number)
 
         def measured(network: Network, needs: Collection[EvidenceKind]) -> Evidence:
-            return self._trainer.evidence(network, needs, batches, number)
+            found = self._trainer.evidence(network, needs, batches, number)
+            budget = self._recipe.budget
+            return found if budget is None else replace(found, prices=budget.spent(network).prices)
 
         chosen = [(policies[place], scale) for place, scale in zip(places, scales, strict=True)]
         return ASKED[how](chosen, self.network, measured, seed)
@@ -259,6 +265,15 @@ class Engine:
             self.bench.undo()
             self._log("undo", note=note[:256])
 
+    def _budgeted(self) -> Spent | None:
+        """What the network takes of its budget.
+
+        Raises:
+            RecipeError: that cannot be told.
+        """
+        budget = self._recipe.budget
+        return None if budget is None else budget.spent(self.network)
+
     # -- training ------------------------------------------------------------------------------------
 
     @_do.register
@@ -280,7 +295,10 @@ class Engine:
             self._fault(number, str(error), action.rate, action.otherwise)
             return Broke()
         score = self._score
-        return Trained(loss=score.loss, scores=score.scores, connections=self.network.connection_count)
+        self._spent = self._budgeted()
+        share = None if self._spent is None else self._spent.share
+        connections = self.network.connection_count
+        return Trained(loss=score.loss, scores=score.scores, connections=connections, share=share)
 
     @_do.register
     def _retry(self, _: Retry) -> None:
@@ -325,6 +343,7 @@ class Engine:
             scores=self._score.scores,
             seconds=round(now - self._began, 3),
             parameters=total.parameters,
+            spent=None if self._spent is None else self._spent.amounts,
             idle=tuple(self._idle),
         )
         self._idle.clear()

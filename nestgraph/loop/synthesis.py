@@ -141,7 +141,7 @@ def _result(engine: Engine, recipe: Recipe, trainer: Trainer, stages: Mapping[st
         seconds=round(engine.seconds, 3),
         edits=counts.edits,
         refused=counts.refused,
-        stages=tuple(_stage(name, network, trainer) for name, network in stages.items()),
+        stages=tuple(_stage(name, network, recipe, trainer) for name, network in stages.items()),
         baseline=baseline(recipe.baseline, trainer) if recipe.baseline else None,
         faults=Faults(
             diverged=counts.diverged,
@@ -152,7 +152,7 @@ def _result(engine: Engine, recipe: Recipe, trainer: Trainer, stages: Mapping[st
     )
 
 
-def _stage(name: str, network: Network, trainer: Trainer) -> StageResult:
+def _stage(name: str, network: Network, recipe: Recipe, trainer: Trainer) -> StageResult:
     interruption.end_if_wished()  # test splits may be large
     total = cost(network).total
     return StageResult(
@@ -165,4 +165,5 @@ def _stage(name: str, network: Network, trainer: Trainer) -> StageResult:
         validation=trainer.measure(network, "validation").told,
         test=trainer.measure(network, "test").told,
         digest=network.digest,
+        spent=None if recipe.budget is None else recipe.budget.spent(network).amounts,
     )

@@ -25,6 +25,7 @@ class AreaPruning(Policy):
     """Switch off the positions of convolutions where the response is smallest over the data; they never return.
 
     The response is |C[m,n]| = |conv(x_m, K_mn)|, times what batch normalisation multiplies it by, as for weights.
+    Beside a budget it is by the multiply-adds that a position costs.
 
     Attributes:
         quantile: of the entries that a projection (`scope` projection) or the network (global) still computes, how
@@ -88,7 +89,12 @@ def _strength(structure: Structure, name: str, evidence: Evidence) -> AnyArray:
     """|effective response|: what is left of a response after batch normalisation."""
     factor = normalisation_factor(structure, structure.projection(name).target)
     responses = evidence.of("responses", name, _pairs(structure, name))
-    return responses * np.abs(factor).reshape(-1, *(1,) * (responses.ndim - 1))
+    strength = responses * np.abs(factor).reshape(-1, *(1,) * (responses.ndim - 1))
+    if not evidence.prices:
+        return strength
+    columns = structure.connection_columns(name)
+    count = np.count_nonzero(columns.mask.reshape(*columns.mask.shape[:2], -1), axis=2)
+    return strength / np.maximum(count, 1).reshape(*count.shape, *(1,) * (strength.ndim - 2))
 
 
 def _weakness(structure: Structure, name: str, strength: AnyArray, computed: AnyArray) -> AnyArray:

@@ -68,10 +68,13 @@ class ConnectionPruning(Policy, ABC):
     def _strengths(
         self, network: Network, projection: str, evidence: Evidence, rng: np.random.Generator
     ) -> Iterator[AnyArray]:
-        """The strength a block of rows at a time, measured when it is asked for: of one projection after the other."""
-        strength = self.strength(network, projection, evidence, rng)
+        """The strength a block of rows at a time, measured when it is asked for: of one projection after the other.
+
+        Beside a budget it is by what a connection costs.
+        """
+        strength, price = self.strength(network, projection, evidence, rng), evidence.prices.get(projection)
         for rows in row_blocks(strength.shape):
-            yield strength[rows]
+            yield strength[rows] if price is None else strength[rows] / price
 
 
 class MagnitudePruning(ConnectionPruning):

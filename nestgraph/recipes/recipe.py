@@ -23,6 +23,7 @@ from nestgraph.data.samples import Dataset
 from nestgraph.errors import DataError, RecipeError, SnapshotError
 from nestgraph.policies import GrowthPolicy, Policy
 from nestgraph.policies.registry import POLICIES
+from nestgraph.recipes.budget import Budget
 from nestgraph.recipes.own_kinds import recorded
 from nestgraph.recipes.past_options import leave_aside
 from nestgraph.recipes.proposing import SEVERAL, Proposals
@@ -97,6 +98,7 @@ class GrowthOptions(Options):
     """Growth: while the network is below `size_limit` connections and its goal below a target on the validation split.
 
     Attributes:
+        size_limit: of connections; without one the recipe has a budget, whose `overshoot` ends growth.
         target_accuracy: where the goal is the accuracy.
         target: of any goal; none by default.
         policies: what grows.
@@ -110,7 +112,7 @@ class GrowthOptions(Options):
         tuple[Annotated[GrowthPolicy, Own(GrowthPolicy, POLICIES)], ...], Field(min_length=1, max_length=16)
     ]
     proposals: Proposals = younger("in_turn")
-    size_limit: PositiveInt
+    size_limit: PositiveInt | None = None
     target_accuracy: Share = 1.0
     target: float | None = Field(default=None, exclude_if=absent)
     epochs: PositiveInt = 1
@@ -142,6 +144,7 @@ class Recipe(Record):
     pruning: PruningOptions
     finish_epochs: NonNegativeInt = 0
     baseline: Literal["logistic_regression", "ridge"] | None = None
+    budget: Budget | None = Field(default=None, exclude_if=absent)
 
     @model_validator(mode="after")
     def _check_baseline(self) -> Self:
@@ -152,6 +155,12 @@ class Recipe(Record):
         if self.baseline and (self.task.kind == "classification") != (self.baseline == "logistic_regression"):
             other = "logistic_regression goes with a classification, ridge with a regression"
             raise ValueError(f"baseline: {other}, got {self.baseline} beside a task of kind {self.task.kind!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_growth(self) -> Self:
+        if self.growth and self.growth.size_limit is None and self.budget is None:
+            raise misplaced(self, {("growth", "size_limit"): "missing (it may be left out beside a budget only)"})
         return self
 
     @model_validator(mode="after")

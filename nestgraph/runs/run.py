@@ -36,7 +36,7 @@ from nestgraph.snapshot import MAX_BYTES, Proposal, is_torn, load, read_bounded,
 from nestgraph.snapshot.disk import PathLike, shown
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.metrics import Goal, Scores
-from nestgraph.spec.record import Name, Record, Text
+from nestgraph.spec.record import Name, Record, Text, absent
 
 Remedy = Literal["tried again", "taken back", "ended the run"]
 """What is done about a training that broke down."""
@@ -46,12 +46,18 @@ ROW_START, FAULT_START = b'{"step":', b'{"training":'
 """What lines of metrics.jsonl and timing.jsonl, and of faults.jsonl, begin with."""
 
 
+Amounts = dict[Name, NonNegativeInt]
+"""What a network takes, by what a budget limits."""
+
+
 class Measurement(Record):
     """One row of metrics.jsonl: the network after an edit and its training, and whether it was kept.
 
     `loss` and `scores`, by name the metrics of the task, are of the validation split; `seconds` since the run began,
     which are in timing.jsonl; `parameters`, and the policies that found nothing to do since the row before, only
     observers of the run are told: no metrics hold them.
+
+    `spent` is what the network takes of what its recipe's budget limits, by name: flash, ram, macs, connections.
 
     Where accuracy is the only metric, a line has `accuracy` in the place of `scores`, as all had before there were
     others.
@@ -66,6 +72,7 @@ class Measurement(Record):
     flops: NonNegativeInt
     loss: float
     scores: Scores
+    spent: Amounts | None = Field(default=None, exclude_if=absent)
     seconds: float = 0.0
     parameters: NonNegativeInt | None = Field(default=None, exclude=True)
     idle: tuple[Proposal, ...] = Field(default=(), exclude=True)
@@ -129,7 +136,7 @@ class StageResult(Record):
 
     `validation` and `test` are what the task's metrics and its loss are on these splits, by name; the test split is
     read once, when the run ends. `flops` are static; `active_flops` those whose source output is not zero, the mean
-    over the test split.
+    over the test split. `spent` is what it takes of what the recipe's budget limits.
     """
 
     stage: Text
@@ -141,6 +148,7 @@ class StageResult(Record):
     validation: Scores
     test: Scores
     digest: Text
+    spent: Amounts | None = Field(default=None, exclude_if=absent)
 
     @model_validator(mode="before")
     @classmethod

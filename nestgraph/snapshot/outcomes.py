@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeInt, Strict
 
 from nestgraph.spec.metrics import Scores
-from nestgraph.spec.record import Record, Text
+from nestgraph.spec.record import Record, Text, absent
 
 
 class Proposed(Record):
@@ -20,12 +20,16 @@ class Proposed(Record):
 
 
 class Trained(Record):
-    """The network after training: loss and metrics on the validation split, and its size."""
+    """The network after training: loss and metrics on the validation split, and its size.
+
+    `share` is what it takes of the budget of its recipe, where that has one.
+    """
 
     kind: Literal["trained"] = "trained"
     loss: float
     scores: Scores
     connections: NonNegativeInt
+    share: Annotated[float, Field(ge=0)] | None = Field(default=None, exclude_if=absent)
 
 
 class Broke(Record):

@@ -42,11 +42,12 @@ def recipes(draw):
     policies, classes = POLICIES[: draw(st.integers(1, 3))], draw(st.booleans())
     given = draw(st.sampled_from([None, 0.5, 1.0]))
     target = {} if given is None else {"target_accuracy" if classes else "target": given}
+    budget = draw(st.booleans())
     growers, hows = draw(st.integers(1, 2)), st.sampled_from(["in_turn", "side_by_side"])
     growth = {
         "policies": [{"kind": "connection_growth"}, {"kind": "neuron_growth"}][:growers],
         **({"proposals": draw(hows)} if growers > 1 else {}),
-        "size_limit": draw(st.sampled_from([240, 150, 60])),
+        "size_limit": draw(st.sampled_from([240, 150, 60, *([None] if budget else [])])),
         **target,
         "max_edits": draw(st.sampled_from([4, 2, 0])),
         "patience": draw(st.integers(1, 3)),
@@ -75,13 +76,14 @@ def recipes(draw):
                 "shift": {"epochs": draw(st.integers(0, 1))},
                 "pruning": pruning,
                 **({"growth": growth} if draw(st.integers(0, 2)) else {}),
+                **({"budget": {"connections": 100}} if budget else {}),
             }
         ),
         "drawn.json",
     )
 
 
-def outcome_of(draw, action):
+def outcome_of(draw, action, recipe):
     """Anything that may come of an action."""
     share = st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0])
     match action:
@@ -89,7 +91,9 @@ def outcome_of(draw, action):
             return Proposed(edits=draw(st.integers(0, 2)), title="an edit")
         case Train() if draw(st.integers(0, 3)):
             scores = dict.fromkeys(("accuracy", "r2"), draw(share))
-            return Trained(loss=draw(share), scores=scores, connections=draw(st.integers(1, 250)))
+            connections = draw(st.integers(1, 250))
+            taken = connections / 100 if recipe.budget else None
+            return Trained(loss=draw(share), scores=scores, connections=connections, share=taken)
         case Train():
             return Broke()
         case Damage(places, _):
@@ -105,7 +109,7 @@ def lived(draw, recipe):
         if state.awaits == "step" and not draw(st.integers(0, 20)):
             outcome = Over()
         state, actions = decide(recipe, FLOOR, state, outcome)
-        outcomes = [outcome_of(draw, action) for action in actions]
+        outcomes = [outcome_of(draw, action, recipe) for action in actions]
         assert not any(outcomes[:-1])  # only the last action has an outcome
         steps.append((state, outcome, actions))
         outcome = outcomes[-1]
@@ -182,7 +186,8 @@ def test_phases_come_in_order_and_each_step_ends_where_the_run_can_go_on(data):
 @settings(max_examples=80)
 @given(st.data())
 def test_what_stands_never_gets_worse_than_its_phase_allows_and_counts_are_those_of_the_actions(data):
-    steps = lived(data.draw, data.draw(recipes()))
+    recipe = data.draw(recipes())
+    steps = lived(data.draw, recipe)
     for (before, _, _), (after, _, actions) in itertools.pairwise(steps):
         kept = next((action.kept for action in actions if isinstance(action, Measured)), None)
         if any(isinstance(action, Refuse) for action in actions):
@@ -191,14 +196,42 @@ def test_what_stands_never_gets_worse_than_its_phase_allows_and_counts_are_those
         elif kept and before.phase == "grow":
             assert after.loss < before.loss
         elif kept and before.phase == "prune":
-            assert after.goal >= (before.target or 0)
+            assert after.goal >= (before.target or 0) or (recipe.budget and before.share > 1)
         elif kept and before.phase == "finish":
             assert after.goal >= before.goal
+            assert not recipe.budget or after.share <= 1 or before.share > 1
     counts = steps[-1][0].counts
     trained = [action for _, _, several in steps for action in several if isinstance(action, Train)]
     assert [action.number for action in trained] == list(range(counts.trainings))
     assert counts.diverged == sum(isinstance(outcome, Broke) for _, outcome, _ in steps)
     assert counts.retried <= counts.diverged
+
+
+def test_pruning_goes_on_until_the_network_is_within_its_budget_and_then_ends():
+    text = {
+        "name": "drawn",
+        "data": {"name": "digits"},
+        "seed_network": {"kind": "mlp", "widths": [64, 10]},
+        "growth": {"policies": [{"kind": "connection_growth"}]},
+        "pruning": {"policies": [{"kind": "magnitude_pruning"}], "recovery_epochs": 0},
+        "budget": {"flash": "2 KB"},
+    }
+    recipe, shares, outcome = parse_recipe(json.dumps(text), "x.json"), iter([1.0, 1.9, 2.1, 2.1, 1.5, 1.1, 0.9]), None
+    state, seen = State(), []
+    while state.awaits != "nothing":
+        state, actions = decide(recipe, FLOOR, state, outcome)
+        match actions[-1]:
+            case Propose() | Shift():
+                outcome = Proposed(edits=1, title="an edit")
+            case Train():
+                seen.append((state.phase, next(shares)))
+                scores, worse = {"accuracy": 0.9 - len(seen) / 100}, 1 - len(seen) / 100
+                outcome = Trained(loss=worse, scores=scores, connections=100, share=seen[-1][1])
+            case _:
+                outcome = None
+    grown = [("seed", 1.0), ("grow", 1.9), ("grow", 2.1)]
+    assert seen == [*grown, ("shift", 2.1), ("prune", 1.5), ("prune", 1.1), ("prune", 0.9)]
+    assert state.counts.refused == 0
 
 
 def test_every_branch_is_reached_by_drawn_outcomes_and_none_but_that_awaited_is_taken():

@@ -1,0 +1,91 @@
+"""What a network would take as a C file, told in hundredths of a second and without a compiler: for budgets."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from nestgraph.chip.boards import handed_bytes
+from nestgraph.chip.quantising import quantised
+from nestgraph.chip.samples import random_samples
+from nestgraph.chip.scheduling import scheduled
+from nestgraph.chip.text import written
+from nestgraph.errors import ExportError
+from nestgraph.graph import Network
+from nestgraph.spec.arguments import checked
+from nestgraph.spec.arrays import AnyArray
+from nestgraph.spec.limits import MAX_ON_CHIP
+
+ARM, AVR = (1.31, 20, 160), (1.85, 240, 96)
+"""By a Cortex-M4 and an AVR: bytes of instructions that `-Os` makes of a word or sign of C, those of what is around it,
+and bytes of the stack. At least what tests measure of networks of sums, and at most a third more."""
+LEAST = 0.02
+"""The share of the largest weight of a unit as which smaller ones are counted: none that becomes 0 as int8 is left out,
+so that training moves no bytes."""
+SAMPLES = 16
+WORDS = re.compile(r"\w+|[^\w\s]")
+
+
+@dataclass(frozen=True)
+class ChipCost:
+    """What a network takes as a C file.
+
+    Attributes:
+        flash: bytes of tables, and of instructions as they are estimated.
+        ram: bytes of static memory, of inputs and outputs, and of the stack as it is estimated.
+        macs: multiply-adds of one sample.
+        tables: bytes of the tables of each layer, which hold the connections into it.
+    """
+
+    flash: int
+    ram: int
+    macs: int
+    tables: Mapping[str, int]
+
+
+@checked(ExportError)
+def chip_cost(network: Network, int8: bool = True, avr: bool = False) -> ChipCost:
+    """What a network would take as a C file of int8 or of floats, on a Cortex-M4 or an AVR.
+
+    Weights hardly count: as many bytes are told of the same structure after another training.
+
+    Raises:
+        ExportError: a layer is of a kind that C is not known for, or the network is too large.
+    """
+    if network.connection_count > MAX_ON_CHIP:
+        expected, got = f"a network of at most {MAX_ON_CHIP:,} connections", f"{network.connection_count:,}"
+        raise ExportError(f"a budget of bytes expected {expected}, got {got}: begin with a smaller seed network")
+    counted = _without_small(network) if int8 else network
+    program = scheduled(counted)
+    form = quantised(program, random_samples(program, SAMPLES)) if int8 else None
+    text = written(counted, program, "net", form)
+    tables: dict[str, int] = {}
+    for table, _ in text.code.tables.values():
+        tables[table.layer] = tables.get(table.layer, 0) + table.bytes
+    each, around, stack = AVR if avr else ARM
+    written_out = (line for line in text.code.lines if not line.lstrip().startswith("/*"))
+    words = sum(len(WORDS.findall(line)) for line in written_out)
+    return ChipCost(
+        flash=sum(tables.values()) + around + round(each * words),
+        ram=text.buffer_bytes + handed_bytes(text, program) + stack,
+        macs=sum(step.multiplications for step in program.steps),
+        tables=tables,
+    )
+
+
+def _without_small(network: Network) -> Network:
+    """The network with no weight that is small beside the largest of its unit."""
+    columns = {name: network.connection_columns(name) for name in network.projection_names}
+    grown = {
+        name: columns[name].with_weight(_grown(columns[name].weight, columns[name].mask))
+        for name in columns
+        if network.projection(name).learns
+    }
+    return Network.of(network.replace(connections=grown))
+
+
+def _grown(weight: AnyArray, mask: AnyArray) -> AnyArray:
+    largest = np.abs(weight).reshape(len(weight), -1).max(axis=1, initial=0).reshape(-1, *(1,) * (weight.ndim - 1))
+    least = np.where(largest > 0, LEAST * largest, 1).astype(np.float32)
+    return np.where(mask, np.where(weight < 0, -1, 1) * np.maximum(np.abs(weight), least), weight).astype(np.float32)
