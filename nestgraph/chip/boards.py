@@ -1,5 +1,6 @@
 """What boards have, and whether a file fits one: measured by the board's compiler where there is one."""
 
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -10,6 +11,8 @@ from nestgraph.chip.code import BYTES
 from nestgraph.chip.program import Program
 from nestgraph.chip.text import Text
 from nestgraph.errors import ExportError
+
+WORDS = re.compile(r"\w+|[^\w\s]")
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,9 @@ class Board:
         ram: bytes.
         compiler: for its processor.
         options: for that.
-        wordy: how many times the bytes of a Cortex-M4 its instructions take.
+        word: bytes of instructions that `-Os` makes of a word or sign of C, about.
+        around: bytes of instructions beside, about.
+        stack: bytes that functions take of it, at most.
     """
 
     title: str
@@ -30,12 +35,14 @@ class Board:
     ram: int
     compiler: str
     options: tuple[str, ...]
-    wordy: float = 1.0
+    word: float = 1.16
+    around: int = 15
+    stack: int = 160
 
 
 _ARM = "arm-none-eabi-gcc"
 BOARDS: Mapping[str, Board] = {
-    "uno": Board("Arduino Uno (ATmega328P)", 32_256, 2_048, "avr-gcc", ("-mmcu=atmega328p",), 2.1),
+    "uno": Board("Arduino Uno (ATmega328P)", 32_256, 2_048, "avr-gcc", ("-mmcu=atmega328p",), 1.75, 215, 96),
     "nano33": Board("Arduino Nano 33 BLE (nRF52840)", 983_040, 262_144, _ARM, ("-mcpu=cortex-m4", "-mthumb")),
     "pico": Board("Raspberry Pi Pico (RP2040)", 2_097_152, 270_336, _ARM, ("-mcpu=cortex-m0plus", "-mthumb")),
     "stm32f4": Board("STM32F401RE", 524_288, 98_304, _ARM, ("-mcpu=cortex-m4", "-mthumb")),
@@ -85,10 +92,10 @@ def handed_bytes(text: Text, program: Program) -> int:
     return inputs + sum(value.count * bytes_of[text.given] for _, value in program.outputs)
 
 
-def guessed(text: Text, program: Program, board: Board) -> int:
-    """About what instructions take, by how long they are in C: a line through 48 networks, 10% off in the median."""
-    length = sum(len(line.replace(" ", "")) for line in text.code.lines)
-    return max(100, int(board.wordy * (0.71 * length - 125 * len(program.steps) + 198)))
+def guessed(text: Text, board: Board) -> int:
+    """About what instructions take, by how many words and signs they are in C."""
+    lines = (line for line in text.code.lines if not line.lstrip().startswith("/*"))
+    return board.around + round(board.word * sum(len(WORDS.findall(line)) for line in lines))
 
 
 def sizes_of(text: Text, program: Program, board: Board) -> Sizes:
@@ -101,7 +108,7 @@ def sizes_of(text: Text, program: Program, board: Board) -> Sizes:
     tables = sum(table.bytes for table, _ in text.code.tables.values())
     found, measure = shutil.which(compiler), shutil.which(compiler.removesuffix("gcc") + "size")
     if found is None or measure is None or tables > board.flash or text.buffer_bytes > board.ram:
-        return Sizes(tables + guessed(text, program, board), text.buffer_bytes, handed, None, None)
+        return Sizes(tables + guessed(text, board), text.buffer_bytes, handed, None, None)
     with tempfile.TemporaryDirectory() as folder:
         place = put(text, folder)
         command = [found, *board.options, "-Os", "-std=c99", "-fstack-usage", "-c", f"{text.stem}.c", "-o", "chip.o"]

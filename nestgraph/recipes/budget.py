@@ -114,7 +114,7 @@ class Budget(Options):
         amounts, on_chip = {"connections": network.connection_count}, None
         if self._asks_chip:
             try:
-                on_chip = chip_cost(network, self.form == "int8", self.board == "uno")
+                on_chip = chip_cost(network, self.form == "int8", BOARDS[self.board or "stm32f4"])
             except ExportError as error:
                 raise RecipeError(f"budget: expected a network that can be written as C: {error}") from error
             amounts |= {"flash": on_chip.flash, "ram": on_chip.ram, "macs": on_chip.macs}

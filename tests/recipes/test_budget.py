@@ -97,7 +97,7 @@ def test_estimates_are_at_least_what_compilers_make_and_not_much_more(name, int8
     form = quantised(program, random_samples(program, 16)) if int8 else None
     text = written(network, program, "net", form)
     for board in ("stm32f4", "uno"):
-        measured, told = sizes_of(text, program, BOARDS[board]), chip_cost(network, int8, board == "uno")
+        measured, told = sizes_of(text, program, BOARDS[board]), chip_cost(network, int8, BOARDS[board])
         if measured.compiler is not None:  # what is too large for a board is not compiled
             assert measured.flash <= told.flash <= 1.35 * measured.flash
             assert measured.ram + measured.handed + measured.stack <= told.ram
