@@ -17,9 +17,13 @@ def opened(path: Path) -> Generator[BinaryIO]:
         DataError: it cannot be opened or read.
     """
     try:
-        with open_regular(path) as file:
-            yield file
+        file = open_regular(path)
     except SnapshotError as error:
         raise DataError(str(error)) from None
-    except OSError as error:
+    except (OSError, ValueError) as error:  # of a path that cannot be one
         raise DataError(refusal(path, "read", error)) from None
+    with file:
+        try:
+            yield file
+        except OSError as error:
+            raise DataError(refusal(path, "read", error)) from None

@@ -331,10 +331,29 @@ def _iterable(value: Any, checks: tuple[Check | None, ...]) -> Any:  # noqa: ARG
     return sized(value)
 
 
-def _callable(value: Any) -> Any:
-    if not callable(value):
-        raise MismatchError("a function")
-    return value
+def _of_callable(inner: tuple[Any, ...]) -> Check:
+    """The check of a function that is called with so many arguments by position, where its annotation says how many."""
+    count = len(cast("list[Any]", inner[0])) if inner and isinstance(inner[0], list) else None
+
+    def check(value: Any) -> Any:
+        if not callable(value) or (count is not None and not _takes(value, count)):
+            raise MismatchError("a function" if count is None else f"a function of {count} arguments")
+        return value
+
+    return check
+
+
+def _takes(function: Callable[..., Any], count: int) -> bool:
+    """Whether a function can be called with so many arguments by position, as far as it says what it takes."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some of Python's own do not
+        return True
+    try:
+        signature.bind(*(None,) * count)
+    except TypeError:
+        return False
+    return True
 
 
 def _tuple(value: Any, checks: tuple[Check | None, ...], any_number: bool) -> Any:
@@ -351,7 +370,7 @@ FORMS: Mapping[Any, Callable[[tuple[Any, ...]], Check | None]] = {
     types.UnionType: _union,
     np.ndarray: lambda _: numbers,  # pyright: ignore[reportUnknownLambdaType]
     tuple: _of_tuple,
-    Callable: lambda _: _callable,  # pyright: ignore[reportUnknownLambdaType]
+    Callable: _of_callable,
     Sequence: functools.partial(_of_container, _sequence),
     Collection: functools.partial(_of_container, _collection),
     Mapping: functools.partial(_of_container, _mapping),

@@ -23,6 +23,7 @@ from nestgraph.data.tables.preparation import PREPARATION, CategoryColumn, Numbe
 from nestgraph.data.tables.table import Table, gaps_of
 from nestgraph.data.tables.targets import NumberTarget
 from nestgraph.errors import DataError
+from nestgraph.runs.predicting import raw_table
 from tests.laws import quick
 
 ROWS = 60
@@ -75,6 +76,11 @@ def test_a_csv_file_is_read_as_it_was_written(tmp_path_factory, data, delimiter)
                 assert got is None or got != got
             else:
                 assert got == (float(cell) if column.dtype.kind == "f" else cell)
+
+
+def test_a_path_that_cannot_be_one_is_one_sentence():
+    with pytest.raises(DataError, match=r"x\\x00\.csv'?: cannot be read \(expected a usable file, got: embedded null"):
+        raw_table("predict", "x\0.csv")
 
 
 def test_chunks_make_no_difference(tmp_path, monkeypatch):

@@ -43,7 +43,9 @@ TABLE = [
         [[1], iter([1]), {1}, np.arange(2)],
         ["1", b"1", 1, None, np.array(1), torch.tensor(1), range(10**12)],
     ),
-    (Callable[[int], int], [len], [5, "len", None]),
+    (Callable[[int], int], [len, print, max], [5, "len", None, isinstance]),
+    (Callable[[int, str], int], [isinstance, map, print], [len, Layer]),
+    (Callable[..., int], [len, isinstance], [5]),
     (
         AnyArray,
         [[1.0], np.arange(3)[::-1], 5, torch.ones(2), [[1, 2]]],
