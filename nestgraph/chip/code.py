@@ -189,7 +189,12 @@ class Code:
         distinct = {source.name: source for source in step.sources}
         arguments = [f"const {self.element(value)} *{self._names[value.name]}" for value in distinct.values()]
         with self.block(f"static void {name}({', '.join([*arguments, f'{self.element(step.target)} *y'])})"):
+            first = len(self.lines)
             yield
+            body = "\n".join(self.lines[first:])
+            # All weights of what is read may have become 0.
+            unused = [name for name in self._names.values() if not re.search(rf"\b{name}\b", body)]
+            self.lines[first:first] = [f"    (void){name};" for name in unused]
         self.line("")
 
     @property

@@ -181,6 +181,8 @@ def met(structure: Structure, heads: str, flows: Mapping[str, Flow]) -> Term | N
         found = [(int(starts[0][q]), int(starts[1][k])) for (q, _), (k, _) in pairs]
         slots.append(np.array(found, np.int64).reshape(-1, 2))
         weights.append(np.array([one * other for (_, one), (_, other) in pairs]))
+    if not any(map(len, slots)):
+        return None
     size = summed_size(structure, heads) or ()
     return Met(flows[query.source].value, flows[key.source].value, size, tuple(slots), tuple(weights))
 

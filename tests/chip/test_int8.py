@@ -22,9 +22,11 @@ from nestgraph.graph.reference import forward
 from nestgraph.interop.export import export
 from nestgraph.seeds import mlp
 from nestgraph.snapshot import load
+from nestgraph.spec import Dense, Layer
 from tests.chip.test_floats import RESULTS
 from tests.chip.trying import GCC, SANITIZERS, STRICT, SUPPORTED, missing, ported
 from tests.laws import quick
+from tests.lowering.test_compact import built
 from tests.strategies import inputs_for
 from tests.strategies.networks import drawn, networks, pool
 
@@ -236,3 +238,18 @@ def test_other_formats_have_none_of_it(options, tmp_path):
 def test_a_split_has_a_class_for_each_sample(samples, classes, tmp_path):
     with pytest.raises(ExportError, match="expected a split of samples and a class for each"):
         export(mlp((8, 3), seed=0), tmp_path / "net.c", split=(np.ones((samples, 8), np.float32), classes))
+
+
+@missing("gcc")
+def test_a_source_whose_weights_all_become_0(tmp_path):
+    """Beside another one whose weights are a million times as large."""
+    layers = (
+        Layer(name="x", kind="input", features=2),
+        Layer(name="z", kind="input", features=2),
+        Layer(name="y", kind="neurons", output=True),
+    )
+    projections = (Dense(source="x", target="y"), Dense(source="z", target="y"))
+    arrays = {"x_to_y": np.full((1, 2), 1e-6), "z_to_y": np.ones((1, 2))}
+    network = built(layers, projections, arrays, {"x": 2, "z": 2, "y": 1})
+    check_bytes(network)
+    assert "(void)x" in export(network, tmp_path / "net.c", int8=True).paths[0].read_text()
