@@ -27,7 +27,7 @@ RECIPE = {
 def training(network, rng):
     """What training might do: each active weight moves."""
     weights = {}
-    for name in network.projection_names:
+    for name in (name for name in network.projection_names if network.projection(name).follows is None):
         columns = network.connection_columns(name)
         live = columns.weight[columns.mask]
         if network.projection(name).learns and live.size:
