@@ -70,8 +70,7 @@ def synthesize(
             code of a policy is not known, or a policy names a projection that there is none of.
         SnapshotError: the folder is in use or cannot be written, or the snapshot cannot be read.
         StructureError: the recipe's seed network cannot be made.
-        TrainingError: the seed network does not train, or the device or the package of a tracker is missing, or
-            `progress` takes other arguments.
+        TrainingError: the seed network does not train, or the device or the package of a tracker is missing.
     """
     refuse_unknown(recipe)
     check_trackers(trackers)

@@ -5,7 +5,6 @@ and nothing reads it back. Its package is imported when the first row is there.
 """
 
 import importlib.util
-import inspect
 import secrets
 import warnings
 from collections.abc import Generator, Sequence
@@ -87,11 +86,7 @@ def tracked(
         recipe: of the run; those that compare runs are given its choices.
         seed: of the run.
         then: another observer, which is told first.
-
-    Raises:
-        TrainingError: that observer takes other arguments.
     """
-    _check_observer(then)
     told = [_Told(one, folder, recipe, seed) for one in trackers]
 
     def observe(row: Measurement, remaining: float | None) -> None:
@@ -105,18 +100,6 @@ def tracked(
     finally:
         for one in told:
             one.finish()
-
-
-def _check_observer(then: Watcher | None) -> None:
-    try:
-        if then is not None:
-            inspect.signature(then).bind(None, None)
-    except ValueError:
-        return  # of what is compiled, some say no arguments
-    except TypeError:
-        raise TrainingError(
-            f"progress expected a function of a measurement and of the seconds that are left, got {quoted(then)}"
-        ) from None
 
 
 class _Told:

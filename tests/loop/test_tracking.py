@@ -16,7 +16,7 @@ import pytest
 from accelerate.tracking import GeneralTracker
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from nestgraph.errors import SnapshotError, TrainingError
+from nestgraph.errors import RecipeError, SnapshotError, TrainingError
 from nestgraph.loop import tracking
 from nestgraph.loop.resuming import resume
 from nestgraph.loop.synthesis import synthesize
@@ -378,6 +378,6 @@ READ = {"wandb": from_wandb, "mlflow": from_mlflow}
 
 @pytest.mark.parametrize("given", [len, lambda row: row, MagnitudePruning], ids=["len", "of one", "a record"])
 def test_an_observer_of_other_arguments_is_refused_before_anything_is_done(tmp_path, given):
-    with pytest.raises(TrainingError, match="progress expected a function of a measurement and of the seconds"):
+    with pytest.raises(RecipeError, match="synthesize expected progress: a function of 2 arguments"):
         synthesize(SHORT, tmp_path / "run", progress=given)
     assert not (tmp_path / "run").exists()
