@@ -191,11 +191,20 @@ class Code:
         with self.block(f"static void {name}({', '.join([*arguments, f'{self.element(step.target)} *y'])})"):
             first = len(self.lines)
             yield
-            body = "\n".join(self.lines[first:])
-            # All weights of what is read may have become 0.
-            unused = [name for name in self._names.values() if not re.search(rf"\b{name}\b", body)]
-            self.lines[first:first] = [f"    (void){name};" for name in unused]
+            self._silence(first)
         self.line("")
+
+    def _silence(self, first: int) -> None:
+        """Say of what a function, whose lines start there, does not use that this is meant.
+
+        All weights of what it reads may have become 0, so that it matters at no place.
+        """
+        body = "\n".join(self.lines[first:])
+        declared = re.findall(r"const @at (i\d+) =", body)
+        lone = [name for name in declared if len(re.findall(rf"\b{name}\b", body)) == 1]
+        self.lines[first:] = [line for line in self.lines[first:] if not any(f"const @at {n} =" in line for n in lone)]
+        unused = [name for name in self._names.values() if not re.search(rf"\b{name}\b", body)]
+        self.lines[first:first] = [f"    (void){name};" for name in unused]
 
     @property
     def step(self) -> Step:

@@ -37,7 +37,7 @@ def write_sum(code: Code, step: Sum) -> None:
             else:
                 code.line(f"{kind} best = {LEAST[kind]};")
                 with code.loops("k", kernel) as within:
-                    at = _within(total.window.stride, outer, within)
+                    at = _within(code, total.window.stride, outer, within)
                     _number(code, total, integers, parts, unit, at)
                     code.line("if (v > best) { best = v; }")
                 code.line(f"{kind} v = best;")
@@ -56,10 +56,16 @@ def _where(total: Sum, unit: str, at: list[str]) -> str:
     return f"y[{added((unit, math.prod(whole)), *zip(at, strides, strict=True), ('1', first))}]"
 
 
-def _within(stride: tuple[int, ...], windows: list[str], kernel: list[str]) -> list[str]:
+def _within(code: Code, stride: tuple[int, ...], windows: list[str], kernel: list[str]) -> list[str]:
     """The place along each axis of a place in a window."""
-    axes = zip(windows, stride, kernel, strict=True)
-    return [_wrapped(added((window, step), (place, 1))) for window, step, place in axes]
+    found: list[str] = []
+    for axis, (window, step, place) in enumerate(zip(windows, stride, kernel, strict=True)):
+        text = added((window, step), (place, 1))
+        if " " in text:
+            code.line(f"const @at i{axis} = {text};")
+            text = f"i{axis}"
+        found.append(text)
+    return found
 
 
 def _number(

@@ -17,10 +17,11 @@ from nestgraph.chip.sums import Sum
 from nestgraph.chip.text import written
 from nestgraph.data.datasets import load_dataset
 from nestgraph.errors import ExportError
+from nestgraph.graph import Network, UnitColumns
 from nestgraph.graph.extents import given_out
 from nestgraph.graph.reference import forward
 from nestgraph.interop.export import export
-from nestgraph.seeds import mlp
+from nestgraph.seeds import cnn, mlp
 from nestgraph.snapshot import load
 from nestgraph.spec import Dense, Layer
 from tests.chip.test_floats import RESULTS
@@ -253,3 +254,16 @@ def test_a_source_whose_weights_all_become_0(tmp_path):
     network = built(layers, projections, arrays, {"x": 2, "z": 2, "y": 1})
     check_bytes(network)
     assert "(void)x" in export(network, tmp_path / "net.c", int8=True).paths[0].read_text()
+
+
+@missing("gcc")
+def test_a_window_over_sums_without_live_weights(tmp_path):
+    """Maps are their bias alone, as that is a billion times as large."""
+    network = cnn((2,), (3,), 1.0, size=6, classes=2, batch_norm=False)
+    name = next(p.name for p in network.projections_by_name.values() if p.target == "conv1")
+    columns, units = network.connection_columns(name), network.unit_columns("conv1")
+    tiny = columns.with_weight(columns.weight * np.float32(1e-12))
+    biased = UnitColumns.of(units.ids, dict(units.values) | {"bias": np.ones(len(units), np.float32)})
+    bare = Network.of(network.replace(connections={name: tiny}, units={"conv1": biased}))
+    check_bytes(bare)
+    assert "(void)x0" in export(bare, tmp_path / "net.c", int8=True).paths[0].read_text()
