@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional
+from torch import Tensor, nn
 
 from nestgraph.errors import LoweringError
 from nestgraph.lowering.sparse import sparse_product
@@ -20,8 +19,10 @@ from nestgraph.snapshot.places import costs_file
 from nestgraph.spec.arguments import checked
 
 MARK = b'"nestgraph.costs"'
-STEPS = 9
+STEPS = 8
 """How many things are measured for a number of threads."""
+MANY = 256
+"""Samples at a time of what is measured for its arithmetic."""
 LONGEST = 600.0
 """Seconds that measuring may take."""
 CALLS = 3
@@ -71,17 +72,17 @@ def calibrate(seconds: float = 12.0, path: PathLike | None = None, overwrite: bo
 
 def _waits(several: Costs, one: Costs) -> bool:
     """Whether a step takes several threads so much longer than one that they must have waited for other jobs."""
-    steps = ("call", "product", "linear", "kernel", "sparse", "move")
+    steps = ("call", "sweep", "product", "linear", "kernel", "sparse", "move")
     return any(getattr(several, step) > WAITING * getattr(one, step) for step in steps)
 
 
 @contextmanager
 def _computing(threads: int) -> Generator[np.random.Generator]:
-    """So many threads meanwhile, without records of gradients."""
+    """So many threads meanwhile, without records of gradients; torch's generators stay as they are."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.random.fork_rng(devices=[]):
             yield np.random.default_rng(0)
     finally:
         torch.set_num_threads(before)
@@ -90,20 +91,19 @@ def _computing(threads: int) -> Generator[np.random.Generator]:
 def _measured(threads: int, share: float) -> Costs:
     with _computing(threads) as rng:
         steps = _Steps(rng, share)
-        call = (steps.linear(1, 8, 8) + steps.kernel(1, 8, 3, 6)) / 2
-        product, _ = steps.product(8, 8, 8, 1)
-        few, many = (
-            (took - product) / entries for took, entries in (steps.product(300, 784, 5000, batch) for batch in (8, 256))
-        )
-        sparse = (many - few) / (256 - 8)
+        call, sweep, (product, _) = steps.linear(1, 8, 8), steps.kernel(1, 8, 3, 6), steps.product(8, 8, 8, 1)
+        given = steps.product(2304, 784, 20_000, 1), steps.product(300, 784, 5000, MANY)
+        one, many = ((took - product) / entries for took, entries in given)
+        sparse = (many - one) / (MANY - 1)
         found = {
             "call": call,
+            "sweep": sweep,
             "product": product,
-            "linear": (steps.linear(256, 300, 784) - call) / (256 * 300 * 784),
-            "kernel": (steps.kernel(64, 16, 5, 12) - call) / (64 * 16 * 16 * 5 * 5 * 8 * 8),
-            "entry": few - 8 * sparse,
+            "linear": (steps.linear(MANY, 300, 784) - call) / (MANY * 300 * 784),
+            "kernel": (steps.kernel(64, 16, 5, 12) - sweep) / (64 * 16 * 16 * 5 * 5 * 8 * 8),
+            "entry": one - sparse,
             "sparse": sparse,
-            "move": steps.move(256, 784) / (256 * 784),
+            "move": steps.move(MANY, 784) / (MANY * 784),
         }
     return Costs().model_copy(update={name: max(LEAST, float(f"{value:.3g}")) for name, value in found.items()})
 
@@ -115,13 +115,13 @@ class _Steps:
         self._rng, self._seconds = rng, seconds
 
     def linear(self, batch: int, rows: int, columns: int) -> float:
-        values, weight = self._random(batch, columns), self._random(rows, columns)
-        return self._least(lambda: functional.linear(values, weight))
+        values, module = self._random(batch, columns), nn.Linear(columns, rows)
+        return self._least(lambda: module(values))
 
     def kernel(self, batch: int, maps: int, kernel: int, size: int) -> float:
         values = self._random(batch, maps, size, size).contiguous(memory_format=torch.channels_last)
-        weight = self._random(maps, maps, kernel, kernel)
-        return self._least(lambda: functional.conv2d(values, weight))
+        module = nn.Conv2d(maps, maps, kernel)
+        return self._least(lambda: module(values))
 
     def product(self, rows: int, columns: int, entries: int, batch: int) -> tuple[float, int]:
         """A product with about so many entries, as it is emitted, and how many they are."""

@@ -10,7 +10,7 @@ from nestgraph.snapshot.places import costs_file
 
 BUILT_IN: Mapping[int, Costs] = {
     1: Costs(),
-    2: Costs(call=6000.0, product=11_000.0, linear=0.0115, kernel=0.007, entry=1.0, sparse=0.038),
+    2: Costs(sweep=26_000.0, product=24_000.0, linear=0.0108, kernel=0.0067, entry=0.75, sparse=0.037),
 }
 """By threads; measured as docs/performance.md says. More threads than are listed count as the most that are."""
 

@@ -109,7 +109,7 @@ def choices(structure: Structure, execution: Execution, batch: int, known: Known
             moved = table.move * batch * _values(structure, projection.source)
             lies = projection.source in turned
             dense = (
-                table.call * _calls(structure, projection)
+                _calls(structure, projection, table)
                 + _dense(structure, projection, table) * batch
                 + (moved if lies else 0.0)
             )
@@ -208,9 +208,11 @@ def _count(structure: Structure, projection: Projection) -> int | None:
     return int((live * np.count_nonzero(columns.area.reshape(*columns.area.shape[:2], -1), axis=2)).sum())
 
 
-def _calls(structure: Structure, projection: Projection) -> int:
-    """How many kernels the dense form of a projection calls."""
-    return 5 if paired(shortest(structure.connection_columns(projection.name).area)) else 1
+def _calls(structure: Structure, projection: Projection, costs: Costs) -> float:
+    """What the calls of the dense form of a projection take, in nanoseconds."""
+    if isinstance(projection, Dense):
+        return costs.call
+    return (5 if paired(shortest(structure.connection_columns(projection.name).area)) else 1) * costs.sweep
 
 
 def _dense(structure: Structure, projection: Projection, costs: Costs) -> float:

@@ -17,7 +17,8 @@ class Costs(Record):
     """What steps of a projection take, in nanoseconds.
 
     Attributes:
-        call: a call of a dense kernel.
+        call: a call of a dense matrix product.
+        sweep: a call of a convolution, or one of those by which areas of pairs are computed.
         product: a call of the sparse product, of which half is finding the kernel.
         linear: a multiply-add of a dense matrix.
         kernel: a multiply-add of a convolution whose maps fill registers (`lanes` of the target, two of the source).
@@ -28,6 +29,7 @@ class Costs(Record):
     """
 
     call: Nanoseconds = 4000.0
+    sweep: Nanoseconds = 5000.0
     product: Nanoseconds = 10_000.0
     linear: Nanoseconds = 0.019
     kernel: Nanoseconds = 0.011

@@ -20,7 +20,9 @@ from tests.laws import quick
 
 NETWORK = mlp((60, 40, 10), density=0.1)
 STEPS = st.floats(1e-3, 1e6)
-COSTS = st.builds(Costs, **dict.fromkeys(("call", "product", "linear", "kernel", "entry", "sparse", "move"), STEPS))
+COSTS = st.builds(
+    Costs, **dict.fromkeys(("call", "sweep", "product", "linear", "kernel", "entry", "sparse", "move"), STEPS)
+)
 
 
 @pytest.fixture
