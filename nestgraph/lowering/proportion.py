@@ -57,6 +57,7 @@ class StepCosts:
         turned: bringing a number to where samples are the last axis, or back, and its gradient.
         places: the calls of a convolution with areas by pair.
         laid: multiplying a weight by its area at a place.
+        at_place: three multiply-adds of its product there, which is too small to be quick.
         window: gathering a number of a window, and its gradient.
         swept: the calls of such a convolution as a sparse matrix.
         edge: finding an entry of it, and adding its gradient to that of the weight which it shares.
@@ -73,9 +74,10 @@ class StepCosts:
     turned: float = 1.0
     places: float = 200_000.0
     laid: float = 3.0
-    window: float = 2.0
-    swept: float = 850_000.0
-    edge: float = 12.0
+    at_place: float = 0.09
+    window: float = 2.2
+    swept: float = 1_100_000.0
+    edge: float = 8.0
 
     def of(self, rows: int, columns: int, live: int, batch: int) -> tuple[float, float]:
         """What a masked and a sparse step take for a batch."""
@@ -89,7 +91,7 @@ class StepCosts:
     ) -> tuple[float, float]:
         """What a masked and a sparse step take of a convolution with areas by pair, of so many weights and places."""
         windows = places * weights * places // rows
-        masked = self.places + places * weights * (self.laid + self.dense * batch) + self.window * windows * batch
+        masked = self.places + places * weights * (self.laid + self.at_place * batch) + self.window * windows * batch
         sparse = self.swept + entries * (self.edge + self.product * batch) + self.turned * (rows + columns) * batch
         return masked, sparse
 
