@@ -41,12 +41,13 @@ def kept(file, **by_threads):
 
 
 def test_what_is_measured_is_kept_and_used(file):
-    threads = torch.get_num_threads()
+    threads, state = torch.get_num_threads(), torch.get_rng_state()
     assert {row.costs for row in ng.explain(NETWORK, threads=1)} == {"built in for 1 thread"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # threads may wait for other tests
         found = ng.calibrate(0.05)
     assert torch.get_num_threads() == threads
+    assert torch.equal(torch.get_rng_state(), state)
     assert read_calibration(file) == found
     assert found.measured[0].threads == 1
     assert known_costs(1).costs == found.measured[0].costs
@@ -72,6 +73,16 @@ def test_modules_and_explanations_choose_by_the_file_for_the_threads_there_are(f
     assert {row.costs for row in ng.explain(NETWORK, batch, threads=torch.get_num_threads() + 1)} <= {
         f"built in for {each}" for each in ("1 thread", "2 threads")
     }
+
+
+def test_calls_of_convolutions_cost_what_theirs_do_and_those_of_areas_by_pair_five_times(file):
+    network, found = ng.load("docs/results/lenet-5.json"), []
+    for sweep in (1e3, 2e3):
+        kept(file, n1=Costs(sweep=sweep))
+        found.append({row.projection: row.dense for row in ng.explain(network, 1, "sparse", threads=1)})
+    more = {name: found[1][name] - dense for name, dense in found[0].items()}
+    calls = {"input_to_conv1": 1, "conv1_to_conv2": 5, "conv2_to_fc1": 0, "fc1_to_output": 0}
+    assert more == pytest.approx(calls)  # microseconds
 
 
 def test_what_trains_is_chosen_by_no_file(file):
