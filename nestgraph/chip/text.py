@@ -27,6 +27,7 @@ from nestgraph.chip.sum_text import write_sum
 from nestgraph.chip.sums import Sum
 from nestgraph.chip.windows import Blended, Pooled, write_blended, write_pooled
 from nestgraph.graph import Network
+from nestgraph.spec.arrays import AnyArray
 
 WRITERS: Mapping[type[Step], Callable[[Code, Any], None]] = {
     Sum: write_sum,
@@ -267,19 +268,21 @@ def _flash(elements: Sequence[str]) -> str:
 
 
 def _array(table: Table, values: Any) -> str:
-    numbers = [single(number) if table.element == "float" else str(number) for number in values.tolist()]
-    suffix = "U" if table.element == "uint32_t" else ""
+    numbers = constants(values, table.element)
+    return f"static const {table.element} {table.name}[{max(table.count, 1)}] @FLASH = {{\n{numbers}\n}};"
+
+
+def constants(values: AnyArray, element: str) -> str:
+    """What stands between the braces of an array of a type, in lines; a 0 where there is nothing."""
+    numbers = [single(number) if element == "float" else str(number) for number in values.tolist()]
+    suffix = "U" if element == "uint32_t" else ""
     lines, line = list[str](), ""
     for number in numbers:
         if len(line) + len(number) > 110:
             lines.append(line)
             line = ""
         line += f"{number}{suffix},"
-    return (
-        f"static const {table.element} {table.name}[{max(table.count, 1)}] @FLASH = {{\n"
-        + "\n".join([*lines, line or "0"])
-        + "\n};"
-    )
+    return "\n".join([*lines, line or "0"])
 
 
 def _header(program: Program, element: str, given: str, prefix: str, quantised: Quantised | None) -> str:

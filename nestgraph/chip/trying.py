@@ -42,20 +42,38 @@ class Trial:
     form: Quantised | None
     by: str | None
 
-    def outputs(self, samples: Sequence[AnyArray]) -> list[AnyArray]:
-        """What the file gives for samples by port, as numbers, by port."""
-        if self.by is None:
-            if self.form is not None:
-                return simulated(self.program, self.form, samples)
-            held = self.program.run(samples)
-            return [held[value.name] for _, value in self.program.outputs]
-        given: list[AnyArray] = []
+    def read(self, samples: Sequence[AnyArray]) -> list[AnyArray]:
+        """Samples by port as the file reads them."""
+        found: list[AnyArray] = []
         for array, (_, value), kind in zip(
             samples, self.program.inputs, types_of(self.text, self.program), strict=True
         ):
             whole = self.form is not None and value.classes is None
-            given.append((self.form.scales[value.name].of(array) if self.form and whole else array).astype(kind))
-        found = outputs_of(self.text, self.program, given, self.by)
+            found.append((self.form.scales[value.name].of(array) if self.form and whole else array).astype(kind))
+        return found
+
+    def given(self, samples: Sequence[AnyArray]) -> list[AnyArray]:
+        """What it gives for samples by port, both as it has them; without a compiler, what its program says of that."""
+        if self.by is not None:
+            return outputs_of(self.text, self.program, samples, self.by)
+        if self.form is None:
+            held = self.program.run(samples)
+            return [held[value.name].astype(np.float32) for _, value in self.program.outputs]
+        numbers: list[AnyArray] = []
+        for array, (_, value) in zip(samples, self.program.inputs, strict=True):
+            wide = array.astype(np.float64)
+            scale = None if value.classes is not None else self.form.scales[value.name]
+            numbers.append(wide if scale is None else (wide - scale.zero) * scale.step)
+        outputs = simulated(self.program, self.form, numbers)
+        scales = [self.form.given(value) for _, value in self.program.outputs]
+        return [
+            np.clip(np.floor(array / step + zero + 0.5), -(2**15), 2**15 - 1).astype(np.int16)
+            for array, (step, zero) in zip(outputs, scales, strict=True)
+        ]
+
+    def outputs(self, samples: Sequence[AnyArray]) -> list[AnyArray]:
+        """What the file gives for samples by port, as numbers, by port."""
+        found = self.given(self.read(samples))
         if self.form is None:
             return found
         scales = [self.form.given(value) for _, value in self.program.outputs]

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from nestgraph.chip.arduino import check_folder, library_paths, make_folders, properties_of
 from nestgraph.chip.boards import BOARDS, board_of, sizes_of
 from nestgraph.chip.bounds import bounds
 from nestgraph.chip.building import compiler
+from nestgraph.chip.example import main_of, sketch_of, vector_of
 from nestgraph.chip.quantising import quantised
 from nestgraph.chip.report import Report, report_of
 from nestgraph.chip.samples import affordable, expected, random_samples, real_samples
@@ -57,8 +59,8 @@ class OnChip:
     """What was written as C.
 
     Attributes:
-        paths: the source, and its header.
-        bytes: of both.
+        paths: the source, its header, and the example: a program, or a sketch and the properties of its library.
+        bytes: of all.
         difference: the largest from the network's own outputs, relative to the largest output.
         compiled: the compiler by which the source was built and tried; None where there was none, and the difference
             is that of the program that the source was written from.
@@ -68,7 +70,7 @@ class OnChip:
             layers stay within those of the samples that scales are found by; None of floats.
     """
 
-    paths: tuple[Path, Path]
+    paths: tuple[Path, ...]
     bytes: int
     difference: float
     compiled: str | None
@@ -87,6 +89,8 @@ def export_c(
     loss: float = 0.5,
     target: str | None = None,
     overwrite: bool = False,
+    example: bool = False,
+    arduino: bool = False,
 ) -> OnChip:
     """Write a network as a C99 file without dependencies, and its header beside it.
 
@@ -107,6 +111,10 @@ def export_c(
         target: the board that it is for, of `BOARDS`: flash, memory and stack are measured by its compiler, where
             there is one, and the report says whether it fits. Without one it is a Cortex-M4.
         overwrite: replace files that no export wrote.
+        example: whether NAME_main.c is written too, a program that runs the file on a test vector, the first of
+            `inputs` or else a random one, and prints what that gives beside what is expected.
+        arduino: whether the folder NAME is written instead, an Arduino library with the source, its header, and a
+            sketch that does the same.
 
     Raises:
         ExportError: a layer is of a kind that C is not known for, outputs differ, too much is lost, or the file cannot
@@ -119,8 +127,10 @@ def export_c(
             f"{what}: expected a file NAME.c whose name has letters, digits and ._- alone, got {place.name[:80]!r}: C "
             "names it in both files"
         )
-    files = (place, place.with_suffix(".h"))
+    files = _files(place, example, arduino)
     try:
+        if arduino:
+            check_folder(place.with_suffix(""), overwrite)
         for file in files:
             check_own(file, MARK, overwrite)  # before the work
     except SnapshotError as error:
@@ -143,12 +153,32 @@ def export_c(
     notes = _notes(trial, difference, told, None if real is None else len(real[0]))
     notes += [*_bounded(most or ()), "", *report.words]
     text = trial.text.noted(notes)
-    data = [text.source.encode("ascii"), text.header.encode("ascii")]
+    words = [text.source, text.header]
+    if example or arduino:
+        vector = vector_of(trial, real)
+        words += [sketch_of(text, vector), properties_of(text, network.digest)] if arduino else [main_of(text, vector)]
+    data = [each.encode("ascii") for each in words]
     try:
+        if arduino:
+            make_folders(place.with_suffix(""))
         write_all_own({file: (each, MARK) for file, each in zip(files, data, strict=True)}, overwrite)
     except SnapshotError as error:
         raise ExportError(str(error)) from error
     return OnChip(files, sum(map(len, data)), difference, by and Path(by).name, told, report, most)
+
+
+def _files(place: Path, example: bool, arduino: bool) -> tuple[Path, ...]:
+    """What is written for a file NAME.c: it and its header first.
+
+    Raises:
+        ExportError: both examples are asked for, or the name is none for a library.
+    """
+    if arduino and example:
+        raise ExportError(f"{shown(place)}: expected example or arduino, whose library has an example, got both")
+    if arduino:
+        return library_paths(place)
+    main = (place.with_name(f"{place.stem}_main.c"),) if example else ()
+    return (place, place.with_suffix(".h"), *main)
 
 
 def _difference(trial: Trial, real: list[AnyArray] | None) -> float:

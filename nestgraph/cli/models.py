@@ -171,6 +171,12 @@ def export_model(
         str | None,
         typer.Option(metavar="BOARD", help="Of .c: uno, nano33, pico, stm32f4 or esp32; says whether it fits."),
     ] = None,
+    example: Annotated[
+        bool, typer.Option("--example", help="Of .c: also a program that runs it on a test vector and prints.")
+    ] = False,
+    arduino: Annotated[
+        bool, typer.Option("--arduino", help="Of .c: an Arduino library instead, a folder with such an example.")
+    ] = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -204,9 +210,9 @@ def export_model(
     if file.suffix.lower() == ".c":
         if columns is not None:
             raise typer.BadParameter("expected it with .onnx or .py, got .c", param_hint="--columns")
-        _export_c(network, snapshot, file, (int8, data, seed, loss, target, overwrite), as_json)
+        _export_c(network, snapshot, file, (int8, data, seed, loss, target, overwrite, example, arduino), as_json)
         return
-    if int8 or data is not None or target is not None:
+    if int8 or data is not None or target is not None or example or arduino:
         raise typer.BadParameter(f"expected it with a file of .c, got {file.suffix}", param_hint="--int8")
     from nestgraph.data.tables.table import listed
     from nestgraph.interop.export import export
@@ -231,7 +237,7 @@ def _export_c(
     network: "Network",
     snapshot: Path,
     file: Path,
-    how: tuple[bool, str | None, int, float, str | None, bool],
+    how: tuple[bool, str | None, int, float, str | None, bool, bool, bool],
     as_json: bool,
 ) -> None:
     """Write C, which needs no torch."""
@@ -241,7 +247,7 @@ def _export_c(
     from nestgraph.data.datasets import load_dataset
     from nestgraph.data.samples import Samples
 
-    int8, data, seed, loss, target, overwrite = how
+    int8, data, seed, loss, target, *writing = how
     inputs: Any = None
     split: Any = None
     if data is not None:
@@ -249,7 +255,7 @@ def _export_c(
         if isinstance(dataset.train, Samples) and isinstance(dataset.test, Samples):
             inputs = dataset.train.parts[0][:CALIBRATING]
             split = dataset.test.parts[0], dataset.test.targets
-    found = export_c(network, file, int8, inputs, split, loss, target, overwrite)
+    found = export_c(network, file, int8, inputs, split, loss, target, *writing)
     files = [str(path) for path in found.paths]
     tried = f"built by {found.compiled}" if found.compiled else "not built, as no C compiler was found"
     words = [f"{found.bytes:,} bytes, {tried}, outputs differ by {found.difference:.1e}"]

@@ -83,6 +83,8 @@ def export(
     split: tuple[Inputs, AnyArray] | None = None,
     loss: float = 0.5,
     target: str | None = None,
+    example: bool = False,
+    arduino: bool = False,
 ) -> Exported:
     """Write a network so that it runs without nestgraph, after comparing what was written with the network.
 
@@ -110,6 +112,8 @@ def export(
         split: of C, real samples and their classes, of which the file may lose some.
         loss: of C, the most points of those that are told right that it may lose.
         target: of C, the board that it is for: one of `uno`, `nano33`, `pico`, `stm32f4` and `esp32`.
+        example: of C, whether a program that runs it on a test vector and prints is written too.
+        arduino: of C, whether it is written as an Arduino library, a folder that has a sketch that does that.
 
     Raises:
         ExportError: another file is there, the format is unknown, a package is missing, outputs differ, the file
@@ -124,11 +128,12 @@ def export(
     if chosen == "c":
         if columns is not None or rows is not None:
             raise ExportError(f"{shown(path)}: expected .onnx or .py with columns, got C, which takes prepared numbers")
-        found = export_c(network, file, int8, inputs, split, loss, target, overwrite)
+        found = export_c(network, file, int8, inputs, split, loss, target, overwrite, example, arduino)
         return Exported(found.paths, found.bytes, found.difference, found)
     prepared = _columns(network, shown(path), chosen, columns, inputs, rows)
-    if int8 or split is not None or target is not None:
-        raise ExportError(f"{shown(path)}: expected C (.c) with int8, split and target, got another format")
+    if int8 or split is not None or target is not None or example or arduino:
+        words = "int8, split, target, example and arduino"
+        raise ExportError(f"{shown(path)}: expected C (.c) with {words}, got another format")
     marks = _marks(file, chosen)
     try:
         for each, mark in marks.items():

@@ -427,7 +427,7 @@ def _forms(network, rng, folder):
     kept = {"format": "safetensors", "form": "compact", "batch": 1, "inputs": sample}
     none = {"columns": None, "rows": None}
     yield ng.export, {"network": network, "path": folder / "n.safetensors", **kept, **none}
-    classes = {"split": (sample, np.zeros(len(sample), np.int64)), "loss": 100.0, "target": "uno"}
+    classes = {"split": (sample, np.zeros(len(sample), np.int64)), "loss": 100.0, "target": "uno", "example": True}
     yield ng.export, {"network": network, "path": folder / "n.c", "inputs": sample, **none, "int8": True, **classes}
 
 
