@@ -7,7 +7,9 @@ BIN := .venv/bin
 # since they share what a module prepares.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
-.PHONY: demo test test-all portable soak check format clean browser .venv
+CHIPS := gcc g++ gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm gcc-avr avr-libc simavr arduino-core-avr
+
+.PHONY: demo test test-all portable soak chip check format clean browser .venv
 
 demo: .venv  ## grow and prune digit classifiers of three seeds, with pictures, results and C files in runs/demo
 	$(BIN)/nestgraph synthesize digits --seeds 3 --out runs/demo --overwrite
@@ -25,6 +27,11 @@ portable: .venv browser  ## the tests that compute numbers, under every instruct
 
 soak: .venv  ## kill runs of every kind at a thousand instants and more, resume them, and compare every byte
 	$(PYTEST) -m slow tests/soak
+
+chip: .venv  ## install compilers, simulators and the Arduino core (Debian), and run the tests that need them
+	@test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq $(CHIPS) >/dev/null \
+		|| echo "make: not all of $(CHIPS) can be installed here; what did not run is listed at the end" >&2
+	$(PYTEST) -rs -m chip tests/chip tests/recipes/test_budget.py
 
 check: .venv
 	$(BIN)/ruff check .

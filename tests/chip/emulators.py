@@ -37,10 +37,16 @@ int main(void) {{
 AVR = """
 #include <avr/io.h>
 #include <avr/interrupt.h>
-#include <avr/pgmspace.h>
 #include <avr/sleep.h>
-#define READ(p) pgm_read_byte(p)
 static void start(void) { UBRR0 = 0; UCSR0B = 1 << TXEN0; }
+"""
+FLASH = """
+#include <avr/pgmspace.h>
+#define READ(p) pgm_read_byte(p)
+"""
+EEPROM = """
+#include <avr/eeprom.h>
+#define READ(p) eeprom_read_byte((const uint8_t *)(p))
 """
 AVR_END = """
 static void put(char c) { while (!(UCSR0A & (1 << UDRE0))) { } UDR0 = c; }
@@ -96,14 +102,33 @@ def _numbers(command, folder, count):
     return np.array(found)
 
 
-def on_avr(text, program, samples, folder):
-    """What a file of int8, of one input and output, gives on an ATmega328P."""
-    _written(text, program, samples, AVR, AVR_END, "PROGMEM", folder)
+SIMAVR = ("simavr", "-m", "atmega328p", "-f", "16000000")
+
+
+def _built_for_avr(folder):
     command = ["avr-gcc", "-mmcu=atmega328p", "-Os", "-std=c99", "-o", "net.elf", "net.c", "main.c", "-lm"]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
+
+
+def on_avr(text, program, samples, folder):
+    """What a file of int8, of one input and output, gives on an ATmega328P."""
+    _written(text, program, samples, FLASH + AVR, AVR_END, "PROGMEM", folder)
+    _built_for_avr(folder)
     count = program.outputs[0][1].count
-    found = _numbers(["simavr", "-m", "atmega328p", "-f", "16000000", "net.elf"], folder, len(samples) * count)
-    return found.reshape(len(samples), count)
+    return _numbers([*SIMAVR, "net.elf"], folder, len(samples) * count).reshape(len(samples), count)
+
+
+def on_full_avr(text, program, samples, folder):
+    """The same of a file that leaves no flash to samples: the chip is run once for each, which lies in its EEPROM."""
+    _written(text, program, samples[:1], EEPROM + AVR, AVR_END, "EEMEM", folder)
+    _built_for_avr(folder)
+    count, found = program.outputs[0][1].count, []
+    for sample in samples:
+        (folder / "sample").write_bytes(sample.tobytes())
+        command = ["avr-objcopy", "--update-section", ".eeprom=sample", "net.elf", "one.elf"]
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+        found.append(_numbers([*SIMAVR, "one.elf"], folder, count))
+    return np.stack(found)
 
 
 def on_arm(text, program, samples, folder):

@@ -14,6 +14,7 @@ from tests.chip.trying import missing
 from tests.cli.running import run
 
 
+@pytest.mark.chip
 @missing("arm-none-eabi-gcc")
 def test_the_report_counts_what_is_written(tmp_path):
     network = cnn((3,), (4,), 1.0, size=8, classes=2)
@@ -72,6 +73,7 @@ def test_the_verb_says_what_it_takes(tmp_path):
     assert refused.exit_code == 2
 
 
+@pytest.mark.chip
 @missing("arm-none-eabi-gcc")
 @pytest.mark.parametrize("int8", [False, True])
 def test_what_is_guessed_is_near_what_is_measured(int8, tmp_path, monkeypatch):

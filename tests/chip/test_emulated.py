@@ -9,9 +9,11 @@ from nestgraph.chip.scheduling import scheduled
 from nestgraph.chip.text import written
 from nestgraph.seeds import cnn, mlp
 from nestgraph.snapshot import load
-from tests.chip.emulators import on_arm, on_avr
+from tests.chip.emulators import on_arm, on_avr, on_full_avr
 from tests.chip.test_floats import RESULTS
 from tests.chip.trying import GCC, missing
+
+pytestmark = pytest.mark.chip
 
 NETWORKS = {
     "dense": lambda: mlp((20, 12, 8, 5), density=0.4, seed=1),
@@ -22,6 +24,7 @@ NETWORKS = {
 EMULATORS = {
     "arm": pytest.param(on_arm, marks=[missing("arm-none-eabi-gcc"), missing("qemu-system-arm")], id="arm"),
     "avr": pytest.param(on_avr, marks=[missing("avr-gcc"), missing("simavr")], id="avr"),
+    "full avr": pytest.param(on_full_avr, marks=[missing("avr-gcc"), missing("simavr")], id="full-avr"),
 }
 
 
@@ -52,3 +55,14 @@ def test_a_committed_network(emulated, tmp_path):
 
     images = load_dataset("mnist").test.inputs[:200].reshape(200, -1)
     check(load(RESULTS / "lenet-300-100-compact.json"), emulated, tmp_path, 10, images)
+
+
+@missing("gcc")
+@missing("avr-gcc")
+@missing("simavr")
+@pytest.mark.mnist
+def test_a_committed_network_on_two_hundred_images(tmp_path):
+    from nestgraph.data.datasets import load_dataset
+
+    images = load_dataset("mnist").test.inputs[:200].reshape(200, -1)
+    check(load(RESULTS / "lenet-300-100-compact.json"), on_full_avr, tmp_path, 200, images)

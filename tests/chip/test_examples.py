@@ -137,6 +137,31 @@ def test_hostile_names_of_layers_reach_no_example(tmp_path):
 # -- Arduino ---------------------------------------------------------------------------------------------
 
 
+def arduino(paths, folder):
+    """What a library's sketch says over the serial line of an ATmega328P, built as the Arduino tools do."""
+    board = ["-mmcu=atmega328p", "-DF_CPU=16000000L", "-DARDUINO=10807", "-DARDUINO_AVR_UNO", "-DARDUINO_ARCH_AVR"]
+    known = [f"-I{CORE / 'cores' / 'arduino'}", f"-I{CORE / 'variants' / 'standard'}", f"-I{paths[0].parent}"]
+    # GCC 5 of Debian hides DECIMAL_DIG from C++11.
+    flags = [*board, *known, "-DDECIMAL_DIG=__DECIMAL_DIG__", "-Os", "-w", "-ffunction-sections", "-flto"]
+    plus = ["-x", "c++", "-std=gnu++11", "-fno-exceptions", "-fno-threadsafe-statics"]
+    core = CORE / "cores" / "arduino"
+    sources = [(["-std=gnu11"], name) for name in (*core.glob("*.c"), paths[0])]
+    sources += [(plus, name) for name in (*core.glob("*.cpp"), paths[2])]
+    for options, name in sources:
+        ran(["avr-gcc", *flags, *options, "-c", str(name), "-o", f"{name.name}.o"], folder)
+    objects = sorted(path.name for path in folder.glob("*.o") if path.name != "net.o")
+    ran(["avr-gcc", "-Os", "-flto", "-Wl,--gc-sections", "-mmcu=atmega328p", "-o", "chip.elf", *objects, "-lm"], folder)
+    command = ["simavr", "-m", "atmega328p", "-f", "16000000", "chip.elf"]
+    lines = []
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run_:
+        for line in run_.stdout:  # simavr colours, and shows the ends of lines as points
+            lines.append(re.sub(r"\x1b\[[0-9;]*m|\.*\n$", "", line))
+            if lines[-1].endswith("as expected"):
+                break
+        run_.kill()
+    return [line for line in lines if line.startswith("out") or line.endswith("as expected")]
+
+
 @missing("gcc")
 @missing("g++")
 @pytest.mark.parametrize("int8", [False, True])
@@ -150,6 +175,21 @@ def test_a_library_is_a_folder_whose_sketch_prints_what_is_expected(int8, tmp_pa
     assert lines[-1] == "as expected"
     assert len(lines) == 1 + 3
     assert export(NETWORK, tmp_path / "my-net.2.c", int8=int8, arduino=True).paths == found.paths  # our own
+
+
+@pytest.mark.chip
+@pytest.mark.skipif(not CORE.exists(), reason="NOT RUN: arduino-core-avr is not installed here")
+@missing("avr-gcc")
+@missing("simavr")
+@pytest.mark.parametrize("int8", [False, True])
+def test_a_library_on_an_uno_with_the_core_of_arduino(int8, tmp_path):
+    found = export(NETWORK, tmp_path / "net.c", int8=int8, arduino=True)
+    there, here = arduino(found.paths, tmp_path), sketch(tmp_path / "net", tmp_path)
+    assert there[-1] == here[-1] == "as expected"
+    numbers = [
+        [float(word) for line in lines for word in re.findall(r"-?\d+(?:\.\d+)?", line)] for lines in (there, here)
+    ]
+    np.testing.assert_allclose(*numbers, rtol=0 if int8 else 1e-5)  # floats are rounded by what prints them
 
 
 @given(stem=st.one_of(st.text(max_size=70), st.text("aZ0_.- =\n#", max_size=70), st.sampled_from(sorted(TAKEN))))

@@ -102,6 +102,7 @@ def compiled(network, compiler, options, tmp_path, int8=False):
     return tmp_path / "net.o"
 
 
+@pytest.mark.chip
 @missing("avr-gcc")
 def test_on_avr_arrays_stay_in_flash(tmp_path):
     network = mlp((8, 6, 3), seed=0)
@@ -113,6 +114,7 @@ def test_on_avr_arrays_stay_in_flash(tmp_path):
     assert sizes[".bss"] == 6 * 4
 
 
+@pytest.mark.chip
 @missing("avr-gcc")
 def test_every_function_is_there_on_avr(tmp_path):
     compiled(of_every_function(), AVR, ("-mmcu=atmega2560", "-Os", "-std=c99"), tmp_path)

@@ -87,6 +87,7 @@ def test_what_no_chip_holds_is_refused_by_name():
 # -- what a network takes ----------------------------------------------------------------------------------
 
 
+@pytest.mark.chip
 @missing("arm-none-eabi-gcc")
 @missing("avr-gcc")
 @pytest.mark.parametrize("int8", [True, False])
