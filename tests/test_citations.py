@@ -14,7 +14,7 @@ FILE = re.compile(r"`((?:[\w-]+/)+[\w.-]*|[\w-]+\.(?:py|toml|json|js))`")
 HOMES = (ROOT, ROOT / "nestgraph", ROOT / "docs", ROOT / "tests", ROOT / "nestgraph" / "recipes" / "packaged")
 MADE = re.compile(
     r"^(runs|edits|data|results|images|my|state|tensorboard|dL)/"
-    r"|^(recipe|environment|result|final|manifest|nestgraph|seed|grown|net|NET|edit|old|new|(?:\w+\.)?columns)\.json$"
+    r"|^(recipe|environment|result|costs|final|manifest|nestgraph|seed|grown|net|NET|edit|old|new|(?:\w+\.)?columns)\.json$"
     r"|^(mine|nestgraph_activity)\.py$"
 )
 """What commands of a page write, or a reader has: no file of ours."""

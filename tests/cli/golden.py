@@ -1,6 +1,7 @@
 """What verbs print, word for word. After an intended change: `python -m tests.cli.golden`, and read the diff."""
 
 import contextlib
+import os
 import tempfile
 from pathlib import Path
 
@@ -51,6 +52,7 @@ def shown(case: str) -> str:
 
 def main() -> None:
     """Write all files anew."""
+    os.environ["NESTGRAPH_COSTS"] = os.path.join(os.devnull, "none")  # as in the suite
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         write_snapshots(Path(folder))
         for case in CASES:
