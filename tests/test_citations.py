@@ -13,7 +13,7 @@ PAGE = re.compile(r"\b([\w/-]+\.md)\b(?:\)?,? (?:sections? ([\d.]*\d)|\"([^\"]+)
 FILE = re.compile(r"`((?:[\w-]+/)+[\w.-]*|[\w-]+\.(?:py|toml|json|js))`")
 HOMES = (ROOT, ROOT / "nestgraph", ROOT / "docs", ROOT / "tests", ROOT / "nestgraph" / "recipes" / "packaged")
 MADE = re.compile(
-    r"^(runs|edits|data|results|images|my|state|tensorboard|dL)/"
+    r"^(runs|edits|data|results|images|my|state|tensorboard|dL|net|src|examples)/"
     r"|^(recipe|environment|result|costs|final|manifest|nestgraph|seed|grown|net|NET|edit|old|new|(?:\w+\.)?columns)\.json$"
     r"|^(mine|nestgraph_activity)\.py$"
 )
