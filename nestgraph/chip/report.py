@@ -63,7 +63,8 @@ class Report:
         lines.append(f"RAM {sizes.ram:,} bytes{stack}, {sizes.handed:,} handed in and out")
         if self.board is not None:
             fits = "fits" if self.fits else "does not fit"
-            lines.append(f"{fits} {self.board.title}: {self.board.flash:,} of flash, {self.board.ram:,} of RAM")
+            lines.append(f"{fits} {self.board.title}: {self.board.flash:,} of flash, {self.board.ram:,} of RAM,")
+            lines.append("with nothing beside: start-up code, a core and its serial line take their share too")
         return lines
 
 

@@ -68,6 +68,7 @@ def test_the_verb_says_what_it_takes(tmp_path):
     done = run("export", tmp_path / "net.json", tmp_path / "net.c", "--int8", "--data", "digits", "--target", "pico")
     assert done.exit_code == 0, done.output
     assert "fits Raspberry Pi Pico" in done.stdout
+    assert "with nothing beside: start-up code" in done.stdout
     assert re.search(r"tells [\d.]+% of 3\d\d samples", done.stdout)
     refused = run("export", tmp_path / "net.json", tmp_path / "net.onnx", "--int8")
     assert refused.exit_code == 2
