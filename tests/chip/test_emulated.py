@@ -58,6 +58,21 @@ def test_a_committed_network(emulated, tmp_path):
 
 
 @missing("gcc")
+@pytest.mark.mnist
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["lenet-300-100-compact", "lenet-5-compact"])
+@missing("arm-none-eabi-gcc")
+@missing("qemu-system-arm")
+def test_committed_networks_on_a_thousand_images(name, tmp_path):
+    from nestgraph.data.datasets import load_dataset
+
+    network = load(RESULTS / f"{name}.json")
+    images = load_dataset("mnist").test.inputs[:1000]
+    flat = images.reshape(1000, -1) if "300" in name else images.reshape(1000, 1, 28, 28)
+    check(network, on_arm, tmp_path, 1000, flat)
+
+
+@missing("gcc")
 @missing("avr-gcc")
 @missing("simavr")
 @pytest.mark.mnist
