@@ -244,8 +244,6 @@ def test_folders_and_files_of_others_stay(tmp_path):
 def test_what_does_not_go_together(tmp_path):
     with pytest.raises(ExportError, match="expected example or arduino"):
         export(NETWORK, tmp_path / "net.c", example=True, arduino=True)
-    with pytest.raises(ExportError, match=r"expected C \(.c\) with .*, example and arduino"):
-        export(NETWORK, tmp_path / "net.safetensors", arduino=True)
 
 
 def test_the_verb_writes_both(tmp_path):

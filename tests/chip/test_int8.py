@@ -228,9 +228,18 @@ def test_numbers_that_single_precision_has_not_are_refused(tmp_path):
         export(network, tmp_path / "net.c", int8=True, inputs=np.full((2, 8), 1e32, np.float32))
 
 
-@pytest.mark.parametrize("options", [{"int8": True}, {"target": "uno"}, {"split": (np.ones((1, 8)), np.array([0]))}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"int8": True},
+        {"target": "uno"},
+        {"split": (np.ones((1, 8)), np.array([0]))},
+        {"example": True},
+        {"arduino": True},
+    ],
+)
 def test_other_formats_have_none_of_it(options, tmp_path):
-    with pytest.raises(ExportError, match=r"expected C \(\.c\) with int8, split and target, got another format"):
+    with pytest.raises(ExportError, match=r"expected C \(\.c\) with int8, split, target, example and arduino, got"):
         export(mlp((8, 3), seed=0), tmp_path / "net.safetensors", **options)
 
 
