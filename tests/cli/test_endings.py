@@ -52,7 +52,7 @@ PROGRAM = [sys.executable, "-m", "nestgraph"]
             ["edit", "before.json", "edit.json", "--preview", "--out", "new.json"],
             "nestgraph edit: invalid value for --out: expected none with --preview",
         ),
-        (["schema", "cats"], "nestgraph schema: invalid value for NAME: expected one of edit,"),
+        (["schema", "cats"], "nestgraph schema: invalid value for NAME: expected one of costs, edit,"),
         (["schema", "edit", "--out", "new"], "nestgraph schema: invalid value for NAME: expected none with --out"),
         (["summary", ""], "nestgraph: expected no empty word, got one: is a variable of the shell not set?"),
         (["synthesize", "cats"], "expected a recipe name ("),
