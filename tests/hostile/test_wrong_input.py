@@ -187,7 +187,10 @@ CASES = {
     },
     "an option that is not there": {
         "near": (lambda at: command(at, table(WORDS), "binary", seed_epoch=1), "unknown key: is 'seed_epochs' meant"),
-        "far": (lambda at: command(at, table(WORDS), "binary", zzz=1), "zzz: unknown key .expected baseline, data, .*"),
+        "far": (
+            lambda at: command(at, table(WORDS), "binary", zzz=1),
+            "zzz: unknown key .expected baseline, budget, data, .*",
+        ),
         "in a task": (lambda at: command(at, table(WORDS), {"kind": "binary", "gaol": 1}), "is 'goal' meant"),
     },
     "a budget that no network keeps": {

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from nestgraph.edits import grow_head
 from nestgraph.errors import EditError
+from nestgraph.graph.tying import asleep_entries
 from nestgraph.policies import ConnectionGrowth, Evidence, HeadGrowth, RandomGrowth, RigL, Snip, ranking
 from nestgraph.policies.factored import Factored
 from nestgraph.policies.heads import gain
@@ -73,8 +74,8 @@ def test_chance_is_the_same_by_blocks(network, block, seed):
         for name, shape in shapes_of(network).items():
             if np.prod(shape):
                 drawn = np.concatenate(list(random_scores(network, name, np.random.default_rng(seed))))
-                mask = network.connection_columns(name).mask
-                wanted = np.where(mask, ranking.NEVER, np.random.default_rng(seed).random(shape))
+                chances = np.random.default_rng(seed).random(shape)
+                wanted = np.where(asleep_entries(network, name), chances, ranking.NEVER)
                 np.testing.assert_array_equal(drawn, wanted)
 
 

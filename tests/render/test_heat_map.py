@@ -41,8 +41,18 @@ def counted(network, name, strength):
             sizes = network.layer(projection.target).size or (), size
             total[source] += worth * (math.prod(sizes[0]) // math.prod(sizes[1]))
             continue
-        kernel = at[-len(size) :] * projection.dilation - projection.padding
-        for position in np.ndindex(*network.layer(projection.target).size):
+        kernel, given = (
+            at[-len(size) :] * projection.dilation - projection.padding,
+            network.layer(projection.target).size,
+        )
+        if projection.transposed:  # each place is read for those that it is spread to
+            for here in np.ndindex(*size):
+                position = tuple((kernel + np.multiply(here, projection.stride)).tolist())
+                inside = all(0 <= one < extent for one, extent in zip(position, given, strict=True))
+                if inside and (columns.area is None or _kept(columns.area, at, position)):
+                    total[(source, *here)] += worth
+            continue
+        for position in np.ndindex(*given):
             here = kernel + np.multiply(position, projection.stride)
             inside = (here >= 0).all() and (here < size).all()
             if inside and (columns.area is None or _kept(columns.area, at, position)):
