@@ -45,7 +45,7 @@ class ChipCost:
 def chip_cost(network: Network, int8: bool = True, board: Board = BOARDS["stm32f4"]) -> ChipCost:
     """What a network would take as a C file of int8 or of floats, on a board, or on any with a Cortex-M4.
 
-    Weights hardly count: as many bytes are told of the same structure after another training.
+    Weights hardly count: after another training the same structure takes as many bytes, but for a few of each unit.
 
     Raises:
         ExportError: a layer is of a kind that C is not known for, or the network is too large.
