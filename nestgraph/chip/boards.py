@@ -105,7 +105,7 @@ def sizes_of(text: Text, program: Program, board: Board) -> Sizes:
         ExportError: it does not compile.
     """
     handed, compiler = handed_bytes(text, program), board.compiler
-    tables = sum(table.bytes for table, _ in text.code.tables.values())
+    tables = sum(text.tables.values())
     found, measure = shutil.which(compiler), shutil.which(compiler.removesuffix("gcc") + "size")
     if found is None or measure is None or tables > board.flash or text.buffer_bytes > board.ram:
         return Sizes(tables + guessed(text, board), text.buffer_bytes, handed, None, None)

@@ -57,9 +57,7 @@ def chip_cost(network: Network, int8: bool = True, board: Board = BOARDS["stm32f
     program = scheduled(counted)
     form = quantised(program, random_samples(program, SAMPLES)) if int8 else None
     text = written(counted, program, "net", form)
-    tables: dict[str, int] = {}
-    for table, _ in text.code.tables.values():
-        tables[table.layer] = tables.get(table.layer, 0) + table.bytes
+    tables = text.tables
     return ChipCost(
         flash=sum(tables.values()) + round(MARGIN * guessed(text, board)),
         ram=text.buffer_bytes + handed_bytes(text, program) + board.stack,

@@ -70,9 +70,7 @@ class Report:
 
 def report_of(text: Text, program: Program, sizes: Sizes, board: Board | None) -> Report:
     """What a file takes, by layer."""
-    flash: dict[str, int] = {}
-    for table, _ in text.code.tables.values():
-        flash[table.layer] = flash.get(table.layer, 0) + table.bytes
+    flash = text.tables
     element = 1 if text.element == "int8_t" else 4
     rows: list[LayerReport] = []
     for layer in dict.fromkeys(step.layer for step in program.steps):

@@ -109,6 +109,14 @@ class Text:
         return replace(self, words=(*self.words, "", *notes))
 
     @property
+    def tables(self) -> dict[str, int]:
+        """Bytes of tables by layer, each counted with the first layer that reads it."""
+        found: dict[str, int] = {}
+        for table, _ in self.code.tables.values():
+            found[table.layer] = found.get(table.layer, 0) + table.bytes
+        return found
+
+    @property
     def buffer_bytes(self) -> int:
         """Of the values between inputs and outputs."""
         return self.memory.count * (1 if self.element == "int8_t" else 4)
