@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from nestgraph.chip.emulating import is_whole
 from nestgraph.chip.integers import BENT
 from nestgraph.chip.moves import Applied, Ended, Taken
 from nestgraph.chip.norms import Normalised, Responded, Softened
@@ -43,6 +44,33 @@ def bounds(program: Program, form: Quantised) -> list[float]:
         worth, width = (form.wide[name], 2**16) if name in form.wide else (form.scales[name].step, 2**8)
         found = np.nan_to_num(_carried(step, form, apart, worth), nan=np.inf, posinf=np.inf)
         apart[name] = np.minimum(np.broadcast_to(found, (1, *step.target.shape)), worth * width)
+    return [float(apart[value.name].max(initial=0)) for _, value in program.outputs]
+
+
+def deviations(program: Program, form: Quantised) -> list[float]:
+    """By port, how far what a file gives can be from what is emulated: 0 where no step computes by floats.
+
+    These are computed in another precision, so that what lies between two whole numbers may become either.
+    """
+    apart: dict[str, AnyArray] = {}
+    for _, value in program.inputs:
+        apart[value.name] = np.zeros((1, *value.shape))
+    for step in program.steps:
+        name, shape = step.target.name, (1, *step.target.shape)
+        if step.target.classes is not None:
+            apart[name] = np.zeros(shape)
+            continue
+        worth, width = (form.wide[name], 2**16) if name in form.wide else (form.scales[name].step, 2**8)
+        if not any(apart[source.name].any() for source in step.sources):
+            apart[name] = np.full(shape, 0.0 if is_whole(step, form) else worth)
+            continue
+        integers = form.integers.get(name)
+        real = step if integers is None or integers.real is None else integers.real
+        none = {each: np.zeros_like(array) for each, array in apart.items()}
+        # Of two that are rounded each is so far from what is not.
+        found = _carried(real, form, apart, worth) + _carried(real, form, none, worth)
+        found = np.nan_to_num(found, nan=np.inf, posinf=np.inf)
+        apart[name] = np.minimum(np.broadcast_to(found, shape), worth * width)
     return [float(apart[value.name].max(initial=0)) for _, value in program.outputs]
 
 
@@ -195,6 +223,8 @@ def _change(function: Pointwise, by: float, low: float, high: float) -> float:
 def _normalised(step: Normalised, by: float) -> AnyArray:
     """(1, units, ...): by how a quotient of sums and a root of at least that of epsilon changes."""
     norm, units = step.norm, step.target.shape[0]
+    if not by:  # a root of nothing known to be above 0 may be as steep as it likes
+        return np.zeros(1)
     places = math.prod(step.target.shape[1:]) if norm.over != "units" else 1
     if norm.over == "places":
         count, divisor, absent = np.full(units, places), np.full(units, places), np.zeros(units)

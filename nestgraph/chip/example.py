@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nestgraph.chip.bounds import deviations
 from nestgraph.chip.pointwise import literal
 from nestgraph.chip.samples import affordable, random_samples
 from nestgraph.chip.text import MARK, Text, constants
-from nestgraph.chip.trying import STEPS, Trial
+from nestgraph.chip.trying import Trial
 from nestgraph.errors import ExportError
 from nestgraph.spec.arrays import AnyArray
 
@@ -24,11 +25,13 @@ class Vector:
         inputs: by port, in the types that the file reads.
         outputs: by port, in the type that it writes.
         real: whether the sample was given, rather than random.
+        apart: by port, how far outputs may be off on another machine, in what they are written in.
     """
 
     inputs: tuple[AnyArray, ...]
     outputs: tuple[AnyArray, ...]
     real: bool
+    apart: tuple[float, ...]
 
 
 def vector_of(trial: Trial, real: Sequence[AnyArray] | None) -> Vector:
@@ -43,11 +46,21 @@ def vector_of(trial: Trial, real: Sequence[AnyArray] | None) -> Vector:
     for row in range(len(samples[0])):
         inputs, outputs = (tuple(array[row].reshape(-1) for array in arrays) for arrays in (read, given))
         if all(np.isfinite(array).all() for array in (*inputs, *outputs)):
-            return Vector(inputs, outputs, real is not None)
+            return Vector(inputs, outputs, real is not None, _apart(trial, outputs))
     raise ExportError(
         f"{trial.what}: expected a sample with finite outputs for the example, got none of {len(samples[0])}: give one "
         "first in inputs"
     )
+
+
+def _apart(trial: Trial, outputs: Sequence[AnyArray]) -> tuple[float, ...]:
+    """Nothing of int8 whose steps are of whole numbers; where floats are among them, what they may be rounded."""
+    if trial.form is None:
+        largest = (float(np.abs(array.astype(np.float64)).max(initial=0)) for array in outputs)
+        return tuple(max(SHARE * each, float(np.finfo(np.float32).tiny)) for each in largest)
+    steps = [trial.form.given(value)[0] for _, value in trial.program.outputs]
+    bounds = zip(deviations(trial.program, trial.form), steps, strict=True)
+    return tuple(float(np.floor(bound / step + 0.5)) for bound, step in bounds)
 
 
 def main_of(text: Text, vector: Vector) -> str:
@@ -133,11 +146,8 @@ def _call(text: Text, vector: Vector) -> str:
 
 def _loop(text: Text, vector: Vector, number: int, shown: Sequence[str]) -> list[str]:
     """What shows an output, and counts where it is too far off."""
-    largest = float(np.abs(vector.outputs[number].astype(np.float64)).max())
-    if text.given == "int16_t":
-        kind, most = "long", str(int(STEPS * max(1.0, largest / 127)))
-    else:
-        kind, most = "float", literal(max(SHARE * largest, float(np.finfo(np.float32).tiny)))
+    whole = text.given == "int16_t"
+    kind, most = ("long", str(int(vector.apart[number]))) if whole else ("float", literal(vector.apart[number]))
     return [
         f"    for (i = 0; i < {len(vector.outputs[number])}; i++) {{",
         f"        const {kind} off = ({kind})out{number}[i] - ({kind})expected{number}[i];",

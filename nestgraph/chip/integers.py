@@ -71,7 +71,7 @@ def integers_of(step: Sum, scales: Mapping[str, Scale], between: Scale, most: fl
     units = _units(step, scales)
     whole = _whole(step, scales, units)
     real = _real(step, whole, scales, units)
-    whole = replace(whole, bias=whole.bias - _zeros(whole, scales), terms=tuple(map(_live, whole.terms)))
+    whole = replace(whole, bias=whole.bias - zeros_of(whole, scales), terms=tuple(map(_live, whole.terms)))
     plain = not step.gates and not any(isinstance(term, Met | Mixed) for term in step.terms)
     scale = scales[step.target.name]
     slopes = _slopes(step.functions, len(units))
@@ -209,7 +209,7 @@ def _real(step: Sum, whole: Sum, scales: Mapping[str, Scale], units: AnyArray) -
     return replace(step, bias=whole.bias * units, offsets=offsets, terms=tuple(terms))
 
 
-def _zeros(whole: Sum, scales: Mapping[str, Scale]) -> AnyArray:
+def zeros_of(whole: Sum, scales: Mapping[str, Scale]) -> AnyArray:
     """(units,): what the zeros of what is read add to sums, of terms of which each place has all entries."""
     total = np.zeros(len(whole.bias), np.int64)
     for term in whole.terms:

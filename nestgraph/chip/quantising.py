@@ -8,8 +8,8 @@ import numpy as np
 from nestgraph.chip.integers import Integers, integers_of, table_of
 from nestgraph.chip.moves import Applied
 from nestgraph.chip.pointwise import Function
-from nestgraph.chip.program import Held, Program, Step, Value
-from nestgraph.chip.scales import Scale, snapped
+from nestgraph.chip.program import Program, Value
+from nestgraph.chip.scales import Scale
 from nestgraph.chip.sums import Sum
 from nestgraph.errors import ExportError
 from nestgraph.spec.arrays import AnyArray
@@ -90,7 +90,7 @@ def _ranges(program: Program, samples: Sequence[AnyArray]) -> tuple[dict[str, Ra
     ranges: dict[str, Range] = {}
     raw: dict[str, Range] = {}
     ids = {value.name for value in program.values if value.classes is not None}
-    for part in _parts(samples):
+    for part in parts_of(samples):
         held = program.run(part)
         for name in held.keys() - ids:
             ranges[name] = _widened(ranges.get(name), held[name])
@@ -112,7 +112,8 @@ def _check(what: str, ranges: Mapping[str, Range]) -> None:
             )
 
 
-def _parts(samples: Sequence[AnyArray]) -> Iterator[list[AnyArray]]:
+def parts_of(samples: Sequence[AnyArray]) -> Iterator[list[AnyArray]]:
+    """Samples by port, some at a time."""
     for start in range(0, len(samples[0]), TOGETHER):
         yield [array[start : start + TOGETHER] for array in samples]
 
@@ -131,38 +132,3 @@ def _groups(program: Program) -> dict[str, str]:
             one, other = found[step.sources[0].name], found[step.target.name]
             found = {name: one if first == other else first for name, first in found.items()}
     return found
-
-
-def simulated(program: Program, form: Quantised, samples: Sequence[AnyArray]) -> list[AnyArray]:
-    """What a program of int8 gives, by port, as numbers: as its file does but for what multipliers are rounded."""
-    outputs: list[list[AnyArray]] = [[] for _ in program.outputs]
-    for part in _parts(samples):
-        held: dict[str, AnyArray] = {}
-        for (_, value), array in zip(program.inputs, part, strict=True):
-            numbers = array.reshape(len(array), *value.shape).astype(np.float64)
-            held[value.name] = numbers if value.classes is not None else snapped(form.scales[value.name], numbers)
-        for step in program.steps:
-            held[step.target.name] = _stepped(step, form, held)
-        for found, (_, value) in zip(outputs, program.outputs, strict=True):
-            found.append(held[value.name])
-    return [np.concatenate(found) for found in outputs]
-
-
-def _stepped(step: Step, form: Quantised, held: Held) -> AnyArray:
-    name, integers = step.target.name, form.integers.get(step.target.name)
-    if step.target.classes is not None:
-        return step.run(held)
-    if integers is None:
-        return snapped(form.scales[name], step.run(held))
-    if integers.real is not None:
-        numbers = integers.real.raw(held)
-        if integers.between is not None:
-            numbers = snapped(integers.between, numbers)
-        for function in integers.real.functions:
-            numbers = function.run(numbers)
-        numbers = integers.real.framed(numbers)
-    else:
-        numbers = step.run(held)
-    if name in form.wide:
-        return np.clip(np.floor(numbers / form.wide[name] + 0.5), -(2**15), 2**15 - 1) * form.wide[name]
-    return snapped(form.scales[name], numbers)

@@ -42,8 +42,3 @@ class Scale:
     def real(self, whole: AnyArray) -> AnyArray:
         """The numbers for whole numbers."""
         return (whole - self.zero) * self.step
-
-
-def snapped(scale: Scale, numbers: AnyArray) -> AnyArray:
-    """Numbers as int8 holds them."""
-    return scale.real(scale.of(numbers))

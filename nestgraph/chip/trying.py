@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nestgraph.chip.bounds import bounds, deviations
 from nestgraph.chip.building import outputs_of, types_of
+from nestgraph.chip.emulating import emulated, numbers_of, read_as_whole
 from nestgraph.chip.program import Program
-from nestgraph.chip.quantising import Quantised, simulated
+from nestgraph.chip.quantising import Quantised
 from nestgraph.chip.samples import expected
 from nestgraph.chip.text import Text
 from nestgraph.errors import ExportError
@@ -17,9 +19,8 @@ from nestgraph.spec.arrays import AnyArray
 TOLERANCE = 1e-5
 """The largest difference of floats that is accepted, relative to the largest output; and beside it some of the
 difference that single precision makes to the network itself."""
-STEPS = 2
-"""Most samples of int8 are within so many steps of what its arithmetic is, as numbers that lie between two are rounded
-either way."""
+BESIDE = 1 + 1e-6
+"""What rounding of double precision adds to bounds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,46 +45,32 @@ class Trial:
 
     def read(self, samples: Sequence[AnyArray]) -> list[AnyArray]:
         """Samples by port as the file reads them."""
-        found: list[AnyArray] = []
-        for array, (_, value), kind in zip(
-            samples, self.program.inputs, types_of(self.text, self.program), strict=True
-        ):
-            whole = self.form is not None and value.classes is None
-            found.append((self.form.scales[value.name].of(array) if self.form and whole else array).astype(kind))
-        return found
+        types = types_of(self.text, self.program)
+        found = samples if self.form is None else read_as_whole(self.program, self.form, samples)
+        return [array.astype(kind) for array, kind in zip(found, types, strict=True)]
 
     def given(self, samples: Sequence[AnyArray]) -> list[AnyArray]:
         """What it gives for samples by port, both as it has them; without a compiler, what its program says of that."""
         if self.by is not None:
             return outputs_of(self.text, self.program, samples, self.by)
-        if self.form is None:
-            held = self.program.run(samples)
-            return [held[value.name].astype(np.float32) for _, value in self.program.outputs]
-        numbers: list[AnyArray] = []
-        for array, (_, value) in zip(samples, self.program.inputs, strict=True):
-            wide = array.astype(np.float64)
-            scale = None if value.classes is not None else self.form.scales[value.name]
-            numbers.append(wide if scale is None else (wide - scale.zero) * scale.step)
-        outputs = simulated(self.program, self.form, numbers)
-        scales = [self.form.given(value) for _, value in self.program.outputs]
-        return [
-            np.clip(np.floor(array / step + zero + 0.5), -(2**15), 2**15 - 1).astype(np.int16)
-            for array, (step, zero) in zip(outputs, scales, strict=True)
-        ]
+        if self.form is not None:
+            return [array.astype(np.int16) for array in emulated(self.program, self.form, samples)]
+        held = self.program.run(samples)
+        return [held[value.name].astype(np.float32) for _, value in self.program.outputs]
 
     def outputs(self, samples: Sequence[AnyArray]) -> list[AnyArray]:
         """What the file gives for samples by port, as numbers, by port."""
         found = self.given(self.read(samples))
         if self.form is None:
             return found
-        scales = [self.form.given(value) for _, value in self.program.outputs]
-        return [(array.astype(np.float64) - zero) * step for array, (step, zero) in zip(found, scales, strict=True)]
+        return numbers_of(self.program, self.form, found)
 
     def difference(self, samples: Sequence[AnyArray]) -> float | None:
         """The largest difference from the network's outputs, relative to the largest; None where they are not finite.
 
         Raises:
-            ExportError: it is more than is accepted: of floats for rounding, of int8 for its arithmetic.
+            ExportError: it is more than is accepted: of floats for rounding; of int8 by its bound, or what is given is
+                not what its arithmetic says.
         """
         exact = expected(self.network, samples)
         if not all(np.isfinite(values).all() for values in exact):
@@ -97,7 +84,7 @@ class Trial:
 
     def _check(self, samples: Sequence[AnyArray], exact: list[AnyArray], got: list[AnyArray]) -> None:
         if self.form is not None:
-            self._check_bytes(samples, got)
+            self._check_whole(self.form, samples, exact, got)
             return
         single: list[AnyArray] = []
         for place, (values, array) in enumerate(zip(exact, got, strict=True)):
@@ -109,15 +96,17 @@ class Trial:
             if not apart <= allowed:
                 raise self._refused(place, allowed, apart)
 
-    def _check_bytes(self, samples: Sequence[AnyArray], got: list[AnyArray]) -> None:
-        if self.by is None or self.form is None:
-            return
-        pairs = zip(simulated(self.program, self.form, samples), got, self.program.outputs, strict=True)
-        for place, (values, array, (_, value)) in enumerate(pairs):
-            step = max(self.form.given(value)[0], float(np.abs(values).max()) / 127)
-            apart = float(np.median(np.abs(array - values.reshape(array.shape)).reshape(len(array), -1).max(axis=1)))
-            if not apart <= STEPS * step:
-                raise self._refused(place, STEPS * step, apart)
+    def _check_whole(
+        self, form: Quantised, samples: Sequence[AnyArray], exact: list[AnyArray], got: list[AnyArray]
+    ) -> None:
+        """Hold int8 to its arithmetic, whatever the samples, and to its bound, for those by which scales were found."""
+        said = numbers_of(self.program, form, emulated(self.program, form, self.read(samples)))
+        allowed = zip(deviations(self.program, form), bounds(self.program, form), strict=True)
+        for place, (values, array, own, most) in enumerate(zip(exact, got, said, allowed, strict=True)):
+            for other, bound in zip((own.reshape(array.shape), values), most, strict=True):
+                apart = float(np.abs(array - other).max())
+                if not apart <= bound * BESIDE:
+                    raise self._refused(place, bound, apart)
 
     def _refused(self, place: int, allowed: float, apart: float) -> ExportError:
         return ExportError(

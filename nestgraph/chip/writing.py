@@ -142,10 +142,11 @@ def export_c(
         )
     program = scheduled(network)
     real = None if inputs is None else real_samples(network, what, inputs)
-    form = quantised(program, real or random_samples(program, CALIBRATING // 4), what) if int8 else None
+    known = real or (random_samples(program, CALIBRATING // 4) if int8 else None)
+    form = quantised(program, known, what) if int8 and known else None
     by = compiler()
     trial = Trial(network, what, program, written(network, program, place.stem, form), form, by)
-    difference = _difference(trial, real)
+    difference = _difference(trial, known)
     told = None if split is None else _told(trial, split, loss)
     sizes = sizes_of(trial.text, program, board or BOARDS["stm32f4"])
     report = report_of(trial.text, program, sizes, board)
@@ -181,10 +182,10 @@ def _files(place: Path, example: bool, arduino: bool) -> tuple[Path, ...]:
     return (place, place.with_suffix(".h"), *main)
 
 
-def _difference(trial: Trial, real: list[AnyArray] | None) -> float:
-    """The largest relative difference on all samples on which it is known."""
-    tried = [] if real is None else [affordable(trial.network, real)]
-    if trial.form is None or real is None:
+def _difference(trial: Trial, known: list[AnyArray] | None) -> float:
+    """The largest relative difference: on samples that are given or tell scales, and of floats on random ones."""
+    tried = [] if known is None else [affordable(trial.network, known)]
+    if trial.form is None:
         tried.append(random_samples(trial.program))
     found = [apart for samples in tried if (apart := trial.difference(samples)) is not None]
     if not found:
