@@ -285,7 +285,8 @@ class Engine:
         file = self._points.training(number)
         saves = TrainingSaves(file, self._points.pace, self._trainer.device) if file else None
         try:
-            self._applied(self._trainer.fit(self.bench, action.epochs, phase, number, action.rate, saves))
+            int8 = self._recipe.finish_int8 and phase == "finish"
+            self._applied(self._trainer.fit(self.bench, action.epochs, phase, number, action.rate, saves, int8))
             self._score = self._trainer.measure(self.network, "validation", self.bench.module)
             if not math.isfinite(self._score.loss):
                 raise TrainingError(f"training ({phase} {number}) expected a finite loss, got {self._score.loss}")

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 import torch
@@ -11,6 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from nestgraph.errors import TrainingError
+from nestgraph.loop.rounding import RoundedWeights
 from nestgraph.lowering.workbench import Workbench
 from nestgraph.recipes.recipe import TrainingOptions
 from nestgraph.recipes.schedules import rate_share
@@ -91,13 +93,14 @@ class StepState(Record):
 class Steps:
     """The steps of one training of a bench. Nothing of them outlasts it but what the bench holds."""
 
-    def __init__(self, bench: Workbench, options: TrainingOptions, device: torch.device) -> None:
+    def __init__(self, bench: Workbench, options: TrainingOptions, device: torch.device, int8: bool = False) -> None:
         """At the beginning of a training.
 
         Args:
             bench: what is trained.
             options: how.
             device: where.
+            int8: whether it computes with weights as int8 holds them, and ends with these.
         """
         self._bench, self._options, self._device = bench, options, device
         for optimizer in bench.optimizers:
@@ -105,6 +108,7 @@ class Steps:
         half = options.precision == "float16"
         self._scaler: Any = torch.amp.GradScaler(device.type, enabled=half) if half else None
         self._average = _average(bench.module, options.ema) if options.ema else None
+        self._rounded = RoundedWeights(bench) if int8 else None
         self._best, self._stale = math.inf, 0
         self._loss, self._parts, self._left_out = torch.zeros(()), list[Tensor](), 0
 
@@ -119,6 +123,13 @@ class Steps:
 
     def add(self, loss: Callable[[], Tensor], share: float) -> None:
         """Add the gradient of a mean loss over some samples, which are a share of those of the step."""
+        if self._rounded is None:
+            self._add(loss, share)
+        else:
+            with self._rounded.held():
+                self._add(loss, share)
+
+    def _add(self, loss: Callable[[], Tensor], share: float) -> None:
         kind, device = PRECISIONS.get(self._options.precision), self._device.type
         if kind is None and not torch.is_autocast_enabled(device):
             value = loss()  # entering a context that changes nothing takes as long as a small layer
@@ -162,14 +173,20 @@ class Steps:
         """Whether training ends early."""
         return self._options.early_stop is not None and self._stale >= self._options.early_stop
 
+    def held(self) -> AbstractContextManager[None]:
+        """The module as it computes in a step."""
+        return nullcontext() if self._rounded is None else self._rounded.held()
+
     def measured(self, loss: float) -> None:
         """Note the loss on the validation split after an epoch."""
         self._best, self._stale = (loss, 0) if loss < self._best else (self._best, self._stale + 1)
 
     def finish(self) -> None:
-        """Put the average in the place of what was trained."""
+        """Put the average in the place of what was trained, and what int8 holds, where these are asked for."""
         if self.module is not self._bench.module:
             self._bench.module.load_state_dict(self.module.state_dict())
+        if self._rounded is not None:
+            self._rounded.settle()
 
     # -- points to resume from -----------------------------------------------------------------------
 

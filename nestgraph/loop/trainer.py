@@ -199,6 +199,7 @@ class Trainer:
         index: int,
         rate: float = 1.0,
         saves: TrainingSaves | None = None,
+        int8: bool = False,
     ) -> Applied:
         """Train a bench, and take in what that changed: an edit of its history, also where it is nothing.
 
@@ -209,6 +210,7 @@ class Trainer:
             index: a number that tells trainings of one purpose apart.
             rate: share of the recipe's learning rate.
             saves: where points of this training are kept, and where it goes on if some are.
+            int8: whether it computes with weights as a C file of int8 holds them, and ends with these.
 
         Raises:
             DataError: the network does not fit the dataset.
@@ -218,7 +220,7 @@ class Trainer:
         """
         self._check(bench.edited)
         training = Training(purpose=purpose, index=index, epochs=epochs, rate=rate)
-        steps, seed = Steps(bench, self.options, self.device), derived_seed(self.seed, "fit", purpose, index)
+        steps, seed = Steps(bench, self.options, self.device, int8), derived_seed(self.seed, "fit", purpose, index)
         with torch.random.fork_rng():
             train(bench, self._course(bench.edited), training, steps, seed, saves)
             if count := self.options.recalibration_batches:

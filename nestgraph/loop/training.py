@@ -71,7 +71,8 @@ def train(
         if not (math.isfinite(loss) and loss <= course.limit):
             raise diverged(f"{training.words}, epoch {place.epoch}", f"a loss of {loss}")
         if course.validated:
-            steps.measured(course.validated(steps.module))
+            with steps.held():
+                steps.measured(course.validated(steps.module))
             bench.module.train()
         _reached(bench, training, steps, place, saves)
     steps.finish()

@@ -130,7 +130,10 @@ class ShiftOptions(Record):
 
 
 class Recipe(Record):
-    """A whole run: seed, growth, shift, pruning and a last training. Without growth, pruning alone."""
+    """A whole run: seed, growth, shift, pruning and a last training. Without growth, pruning alone.
+
+    With `finish_int8` the last training computes with weights as a C file of int8 holds them, and ends with these.
+    """
 
     name: Slug
     description: Text = ""
@@ -143,6 +146,7 @@ class Recipe(Record):
     shift: ShiftOptions = ShiftOptions()
     pruning: PruningOptions
     finish_epochs: NonNegativeInt = 0
+    finish_int8: bool = younger(False)
     baseline: Literal["logistic_regression", "ridge"] | None = None
     budget: Budget | None = Field(default=None, exclude_if=absent)
 
@@ -155,6 +159,12 @@ class Recipe(Record):
         if self.baseline and (self.task.kind == "classification") != (self.baseline == "logistic_regression"):
             other = "logistic_regression goes with a classification, ridge with a regression"
             raise ValueError(f"baseline: {other}, got {self.baseline} beside a task of kind {self.task.kind!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_finish(self) -> Self:
+        if self.finish_int8 and not self.finish_epochs:
+            raise misplaced(self, {("finish_int8",): "does nothing without finish_epochs: give these, or leave it out"})
         return self
 
     @model_validator(mode="after")

@@ -36,6 +36,7 @@ KINDS = {
     "half": {"precision": "float16", "accumulate": 3, "schedule": "one_cycle"},
     "bfloat": {"precision": "bfloat16", "ema": 0.9, "schedule": "steps", "warm_up": 0.2},
     "early": {"early_stop": 1, "ema": 0.99, "accumulate": 2, "schedule": "constant"},
+    "int8": {"early_stop": 9, "ema": 0.5},
 }
 progress = st.floats(0, 1)
 
@@ -86,7 +87,7 @@ def test_younger_options_are_left_out_at_their_defaults():
     "kind", [pytest.param(kind, marks=[pytest.mark.slow] * (kind in ("adafactor", "rmsprop"))) for kind in KINDS]
 )
 def test_a_run_that_ends_within_trainings_goes_on_to_the_same_bytes(tmp_path, monkeypatch, kind):
-    recipe = varied(SHORT, training=options(kind))
+    recipe = varied(SHORT, training=options(kind), finish_int8=kind == "int8")
     calls, deadly, end = [0], set[int](), Steps.end
 
     def counted(self):
