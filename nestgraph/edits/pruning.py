@@ -14,7 +14,6 @@ from nestgraph.edits.preserving import preserving
 from nestgraph.edits.tying import check_own
 from nestgraph.edits.units import RemoveUnits
 from nestgraph.errors import EditError
-from nestgraph.graph.columns import ConnectionColumns, Ends
 from nestgraph.graph.network import Network
 from nestgraph.graph.structure import Structure
 from nestgraph.spec.arrays import AnyArray
@@ -103,38 +102,45 @@ def drop_islands(structure: Structure) -> Batch:
 
 def followed(structure: Structure, edits: Sequence[AnyEdit], title: str) -> Batch:
     """`edits`, then the removal of the islands they make."""
-    if isinstance(structure, Network) and not structure.tied and not any(_unties(structure, edit) for edit in edits):
+    if isinstance(structure, Network) and not structure.tied and not _unties(structure, edits):
         return Batch(edits=tuple(edits), title=title)
     for edit in edits:
         structure, _ = edit.change(structure)
     return Batch(edits=(*edits, *island_edits(structure)), title=title)
 
 
-def _unties(network: Network, edit: AnyEdit) -> bool:
-    """Whether an edit may take a unit's last edge through a projection: without that there are no new islands.
+def _unties(network: Network, edits: Sequence[AnyEdit]) -> bool:
+    """Whether edits may take the last edge through a projection of a unit that stays: else there are no new islands.
 
-    It is cheaper to ask than to carry the edit out, for which all weights are copied.
+    It is cheaper to ask than to carry the edits out, for which all weights are copied.
     """
-    if isinstance(edit, SetMask):
-        columns, ends = network.wired(edit.projection)
+    going, dormant = dict[str, list[AnyArray]](), dict[str, list[AnyArray]]()
+    for edit in edits:
+        if isinstance(edit, RemoveUnits):
+            going.setdefault(edit.layer, []).append(edit.units)
+        elif isinstance(edit, SetMask):
+            dormant.setdefault(edit.projection, []).append(edit.entries)
+        else:
+            return True
+    kept = {layer: ~np.isin(network.units(layer), np.concatenate(units)) for layer, units in going.items()}
+    touched = {p.name for layer in going for p in (*network.incoming(layer), *network.outgoing(layer))}
+    return any(_unties_through(network, name, kept, dormant.get(name, ())) for name in touched | dormant.keys())
+
+
+def _unties_through(
+    network: Network, projection: str, kept: Mapping[str, AnyArray], dormant: Sequence[AnyArray]
+) -> bool:
+    """As `_unties`, through one projection, some of whose entries become dormant."""
+    columns, ends = network.wired(projection)
+    edges = columns.edges
+    if dormant:
         mask = columns.mask.copy()
-        mask.reshape(-1)[edit.entries] = False
-        after = columns.of_pairs(mask)
-        return any(_loses(columns, after, end, ends) for end in (0, 1))
-    if isinstance(edit, RemoveUnits):
-        kept = ~np.isin(network.units(edit.layer), edit.units)
-        sides = [(p.name, 0) for p in network.incoming(edit.layer)]
-        sides += [(p.name, 1) for p in network.outgoing(edit.layer)]
-        return any(_loses_units(*network.wired(name), kept, end) for name, end in sides)
-    return True
-
-
-def _loses_units(columns: ConnectionColumns, ends: Ends, kept: AnyArray, end: int) -> bool:
-    """Whether a unit loses its last edge when others at an end go."""
-    return _loses(columns, columns.edges & columns.beside(kept, end, ends), 1 - end, ends)
-
-
-def _loses(columns: ConnectionColumns, after: AnyArray, end: int, ends: Ends) -> bool:
-    """Whether a unit of an end had edges and has none after an edit."""
-    had, has = (columns.touched(edges, end, ends) for edges in (columns.edges, after))
-    return bool((had & ~has).any())
+        mask.reshape(-1)[np.concatenate(dormant)] = False
+        edges = columns.of_pairs(mask)
+    stay = [
+        kept.get(layer, np.ones(len(ends[end]), bool)) for end, layer in enumerate(network.projection(projection).ends)
+    ]
+    for end in (0, 1):
+        edges = edges & columns.beside(stay[end], end, ends)
+    had, has = ([columns.touched(marks, end, ends) for end in (0, 1)] for marks in (columns.edges, edges))
+    return any((had[end] & ~has[end] & stay[end]).any() for end in (0, 1))

@@ -96,7 +96,7 @@ def _connection_columns(alive: Liveness, projection: Projection, folded: Affine 
     """The connections of the units that stay, scaled; links that are dormant are left out."""
     columns, ends = alive.structure.wired(projection.name)
     if folded is not None:
-        columns = columns.with_weight(columns.weight * columns.spread(folded.scale, 0, ends))
+        columns = columns.scaled(folded.scale, 0, ends)
     for end, layer in enumerate((projection.target, projection.source)):
         if not alive.kept[layer].all():
             columns = columns.take(np.flatnonzero(alive.kept[layer]), end, ends)

@@ -59,7 +59,7 @@ def _tightened(network: Structure) -> Structure:
         if not projection.adds:
             continue
         rows = _reached_rows(network, projection)
-        if np.count_nonzero(columns.weight) == columns.active and rows is None and columns.everywhere:
+        if columns.lasting == columns.active and rows is None and columns.everywhere:
             continue
         mask: AnyArray = np.logical_and(columns.mask, columns.weight)
         if rows is not None:

@@ -208,11 +208,12 @@ def ungrouped(weight: AnyArray, groups: int) -> AnyArray:
     """Entries (out, in, *kernel) from those (out, in / groups, *kernel) of a grouped convolution."""
     if groups == 1:
         return weight
-    out, into, *kernel = weight.shape
-    reads = np.kron(np.eye(groups, dtype=bool), np.ones((out // groups, into), bool))
-    full = np.zeros((*reads.shape, *kernel), weight.dtype)
-    full[reads] = weight.reshape(-1, *kernel)
-    return full
+    rows, into = len(weight) // groups, weight.shape[1]
+    full = np.zeros((len(weight), groups * into, *weight.shape[2:]), weight.dtype)
+    for group in range(groups):
+        own = slice(group * rows, (group + 1) * rows)
+        full[own, group * into : (group + 1) * into] = weight[own]
+    return owned(full)
 
 
 def spread(entries: AnyArray, read: AnyArray, places: AnyArray, width: int) -> AnyArray:

@@ -28,7 +28,8 @@ def name_functions(module: fx.GraphModule, facts: dict[fx.Node, Any]) -> None:
         module: the traced module, which is changed.
         facts: what each node gave; those of new nodes are added.
     """
-    for node in list(module.graph.nodes):
+    nodes = list(module.graph.nodes)
+    for node in nodes:
         known = (
             _sixths(module, node),
             _gated(module, node),
@@ -45,7 +46,8 @@ def name_functions(module: fx.GraphModule, facts: dict[fx.Node, Any]) -> None:
             node.replace_all_uses_with(named)
             _erase(module.graph, node)
             break
-    module.recompile()
+    if list(module.graph.nodes) != nodes:
+        module.recompile()
 
 
 def _added(graph: fx.Graph, arg: Any, facts: dict[fx.Node, Any]) -> Any:

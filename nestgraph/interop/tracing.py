@@ -162,14 +162,15 @@ def first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__
 
 
-SWEPT: tuple[type[nn.Module], ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+CONVOLUTIONS: tuple[type[nn.Module], ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+NORMALISATIONS: tuple[type[nn.Module], ...] = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 """Modules that take the time of most runs, and whose shapes need no run, where no hook changes what they are."""
 
 
 class Recorder(fx.Interpreter):
     """Runs a graph and notes for each node what it gave: a tensor's shape and type, anything else as it is.
 
-    Convolutions give zeros, as nobody asks for values.
+    Convolutions and batch normalisations give zeros, as nobody asks for values.
     """
 
     def __init__(self, module: fx.GraphModule) -> None:
@@ -179,22 +180,19 @@ class Recorder(fx.Interpreter):
     def run_node(self, n: fx.Node) -> Any:
         """Run one node and note its result."""
         part: Any = self.fetch_attr(str(n.target)) if n.op == "call_module" else None
-        swept = type(part) in SWEPT and not part._forward_pre_hooks
-        result = self._zeros(n, part) if swept else super().run_node(n)
+        known = type(part) in CONVOLUTIONS + NORMALISATIONS and not (part._forward_pre_hooks or part._forward_hooks)
+        result = self._zeros(n, part) if known else super().run_node(n)
         self.facts[n] = map_aggregate(result, TensorFact.of)
         return result
 
-    def _zeros(self, n: fx.Node, part: nn.Module) -> Tensor:
-        """Zeros of the shape that a convolution gives."""
-        args, kwargs = map_aggregate(self.fetch_args_kwargs_from_env(n), _shape_alone)
-        parameters = {name: _shape_alone(tensor) for name, tensor in part.named_parameters()}
-        shape: Tensor = torch.func.functional_call(part, parameters, args, kwargs)
+    def _zeros(self, n: fx.Node, part: Any) -> Tensor:
+        """Zeros of the shape that a convolution or batch normalisation gives."""
+        args, kwargs = self.fetch_args_kwargs_from_env(n)
+        x: Tensor = args[0] if args else kwargs["input"]
+        if isinstance(part, NORMALISATIONS):
+            return torch.zeros_like(x)
+        shape = part._conv_forward(x.to("meta"), part.weight.to("meta"), None)
         return torch.zeros_like(shape, device="cpu")
-
-
-def _shape_alone(leaf: Any) -> Any:
-    """A tensor without its values; anything else as it is."""
-    return leaf.to("meta") if isinstance(leaf, Tensor) else leaf
 
 
 def spread_outputs(graph: fx.Graph, facts: dict[fx.Node, Any]) -> None:

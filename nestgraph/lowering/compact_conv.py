@@ -7,6 +7,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
+from nestgraph.graph.columns import ConnectionColumns
 from nestgraph.graph.columns.areas import paired
 from nestgraph.graph.geometry import output_size
 from nestgraph.graph.heads import summed_size
@@ -20,6 +21,9 @@ from nestgraph.spec import Conv
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.extents import Extents
 
+Kernels = tuple[AnyArray, AnyArray]
+"""Weights (rows, in, *kernel), and bool (rows, in): the pairs of maps that any of them joins."""
+
 FEW = 8
 """Samples up to which maps of every pair are quicker than a matrix for every position (LeNet-5: 0.1 ms to 0.5 ms)."""
 
@@ -29,7 +33,7 @@ def emit_conv(
 ) -> Term:
     """A convolution, by groups where its mask has blocks, at the positions of its area only."""
     columns = emission.network.connection_columns(projection.name)
-    weight, edges, area = columns.weight[rows], columns.edges[rows], _area(columns.area, rows, columns.edges)
+    weight, edges, area = (*_of_rows(columns, rows), _area(columns.area, rows, columns.edges))
     if paired(area):
         return Term(_emit_pairs(emission, projection, source, weight, area), rows)
     used = np.flatnonzero(edges.any(axis=0))
@@ -37,12 +41,18 @@ def emit_conv(
     applied = extents if projection.transposed else positions
     if emission.pays((edges.shape[1] - len(used)) * weight[:, 0].size * applied, len(used) * extents):
         source = emission.choose(source, f"{emission.projections[projection.name]}_maps", used, edges.shape[1])
-        weight = weight[:, used]
+        weight, edges = weight[:, used], edges[:, used]
     if area is not None:
-        node, biased = _emit_within(emission, projection, source, weight, area[:, 0], bias)
+        node, biased = _emit_within(emission, projection, source, (weight, edges), area[:, 0], bias)
         return Term(node, rows, biased)
-    node = _emit_kernels(emission, projection, source, weight, bias, projection.padding)
+    node = _emit_kernels(emission, projection, source, (weight, edges), bias, projection.padding)
     return Term(node, rows, bias is not None)
+
+
+def _of_rows(columns: ConnectionColumns, rows: AnyArray) -> Kernels:
+    """Those of rows, ascending: the arrays as they are where that is all of them."""
+    both = columns.weight, columns.edges
+    return both if len(rows) == len(columns.weight) else (both[0][rows], both[1][rows])
 
 
 def _places(emission: Emission, projection: Conv) -> tuple[int, int]:
@@ -67,13 +77,14 @@ def _emit_kernels(
     emission: CompactEmission,
     projection: Conv,
     source: fx.Node,
-    weight: AnyArray,
+    kernels: Kernels,
     bias: AnyArray | None,
     padding: Extents,
 ) -> fx.Node:
     """A convolution everywhere, by groups where they are worth it."""
+    weight, edges = kernels
     path, extent, rows = emission.projections[projection.name], weight.shape[1], len(weight)
-    blocks = blocks_of(np.any(weight.reshape(*weight.shape[:2], -1), axis=2))
+    blocks = blocks_of(edges)
     if blocks is None and sweeps_places(projection):
         linear = filled(nn.Linear(extent, rows, bias is not None, device="meta"), weight[:, :, 0], bias)
         sums = emission.apply(path, linear, emission.call(torch.movedim, source, 1, 2))
@@ -92,7 +103,7 @@ def _emit_within(
     emission: CompactEmission,
     projection: Conv,
     source: fx.Node,
-    weight: AnyArray,
+    kernels: Kernels,
     area: AnyArray,
     bias: AnyArray | None,
 ) -> tuple[fx.Node, bool]:
@@ -105,16 +116,16 @@ def _emit_within(
     axes = range(1, area.ndim)
     spans = [np.flatnonzero(area.any(axis=(0, *(other for other in axes if other != axis)))) for axis in axes]
     box = [(int(span[0]), int(span[-1]) + 1) for span in spans]
-    saved = weight.size * (math.prod(size) - math.prod(stop - start for start, stop in box))
-    if projection.transposed or not emission.pays(saved, _moved(emission, projection, len(weight))):
-        everywhere = _emit_kernels(emission, projection, source, weight, None, projection.padding)
+    saved = kernels[0].size * (math.prod(size) - math.prod(stop - start for start, stop in box))
+    if projection.transposed or not emission.pays(saved, _moved(emission, projection, len(area))):
+        everywhere = _emit_kernels(emission, projection, source, kernels, None, projection.padding)
         kept = emission.keep(f"{path}_area", as_tensor(area))
         if bias is None:
             return emission.call(torch.mul, everywhere, kept), False
         added = emission.keep(f"{path}_bias", by_place(emission, projection.target, bias))
         return emission.call(torch.addcmul, added, everywhere, kept), True
     source = emission.call(functional.pad, source, _field(emission, projection, box))
-    result = _emit_kernels(emission, projection, source, weight, None, (0,) * len(size))
+    result = _emit_kernels(emission, projection, source, kernels, None, (0,) * len(size))
     area = area[:, *(slice(*span) for span in box)]
     if not area.all():
         result = emission.call(torch.mul, result, emission.keep(f"{path}_area", as_tensor(area)))

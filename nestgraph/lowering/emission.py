@@ -66,21 +66,26 @@ class Emission:
         That order is the one of parameters and lasts through copies: sums over all of them, such as the norm that
         gradients are clipped by, depend on it to the last bit.
         """
-        root = nn.Module()
+        owners = {"": nn.Module()}
+
+        def owner(path: str) -> nn.Module:
+            if path not in owners:
+                above, _, part = path.rpartition(".")
+                owners[path] = nn.Module()
+                owner(above).add_module(part, owners[path])
+            return owners[path]
+
         for path in self.state:
-            root.add_module(path.partition(".")[0], nn.Module())
+            owner(path.partition(".")[0])
         for path, held in sorted(self.state.items(), key=lambda item: item[0].count(".")):  # stable: owners first
-            *above, field = path.split(".")
-            owner = root
-            for part in above:
-                if part not in dict(owner.named_children()):
-                    owner.add_module(part, nn.Module())
-                owner = owner.get_submodule(part)
+            above, _, field = path.rpartition(".")
             if isinstance(held, nn.Parameter | nn.Module):
-                setattr(owner, field, held)
+                setattr(owner(above), field, held)
             else:
-                owner.register_buffer(field, held)
-        return root
+                owner(above).register_buffer(field, held)
+            if isinstance(held, nn.Module):
+                owners[path] = held
+        return owners[""]
 
     def call(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> fx.Node:
         """Emit a call of a function."""

@@ -150,7 +150,7 @@ class ConnectionColumns(ABC):
 
     def with_living(self, weights: AnyArray) -> Self:
         """The same connections with other weights of the active ones; see `living`."""
-        if self.active == self.mask.size:
+        if self.whole:
             return self.with_weight(weights.reshape(self.mask.shape))
         weight = np.zeros_like(self.weight)
         weight.reshape(-1)[np.flatnonzero(self.mask)] = weights  # many times quicker than by a mask without a pattern
@@ -168,6 +168,8 @@ class ConnectionColumns(ABC):
     @cached_property
     def edges(self) -> AnyArray:
         """Bool: whether any connection of a pair is active, over the leading axes of `weight`."""
+        if self.whole and self.mask.size:
+            return owned(np.ones(self.mask.shape[: self.axes], bool))
         return frozen(self.of_pairs(self.mask), bool)
 
     @property
@@ -180,12 +182,29 @@ class ConnectionColumns(ABC):
         """The number of active connections."""
         return int(np.count_nonzero(self.mask))
 
+    @property
+    def whole(self) -> bool:
+        """Whether all connections are active."""
+        return self.active == self.mask.size
+
     @cached_property
     def sound(self) -> bool:
         """Whether all weights are finite and dormant ones are zero; looked at in parts, so that it needs no memory."""
         weight, mask = self.weight.reshape(-1), self.mask.reshape(-1)
         parts = ((weight[at : at + PART], mask[at : at + PART]) for at in range(0, weight.size, PART))
-        return not any((~np.isfinite(w)).any() or ((w != 0) > m).any() for w, m in parts)
+        return all(np.isfinite(w).all() and (self.whole or not ((w != 0) > m).any()) for w, m in parts)
+
+    @cached_property
+    def lasting(self) -> int:
+        """The number of weights that are not 0; looked at in parts, as `sound`."""
+        weight = self.weight.reshape(-1)
+        return sum(int(np.count_nonzero(weight[at : at + PART] != 0)) for at in range(0, weight.size, PART))
+
+    def scaled(self, factors: AnyArray, end: int, ends: Ends) -> Self:
+        """The same connections with weights times factors (units,) of an end, rounded once."""
+        weight = np.empty_like(self.weight)
+        np.multiply(self.weight, self.spread(factors, end, ends), out=weight, casting="same_kind")
+        return self.with_weight(owned(weight))
 
     def with_area(self, area: AnyArray | None) -> Self:
         """The same connections, computed at other positions; None for all.

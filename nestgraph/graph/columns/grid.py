@@ -147,9 +147,9 @@ class Grid(ConnectionColumns):
     def own(self, places: AnyArray, end: int, ends: Ends) -> Self:  # noqa: ARG002
         """See `ConnectionColumns.own`. An area only where there is one for each unit of the end."""
         area = None if self.area is None or not self.by_unit(end) else owned(self.area.take(places, end))
-        return replace(
-            self, weight=owned(self.weight.take(places, end)), mask=owned(self.mask.take(places, end)), area=area
-        )
+        shape = _resized(self.mask, end, len(places))
+        mask = np.ones(shape, bool) if self.whole else self.mask.take(places, end)
+        return replace(self, weight=owned(self.weight.take(places, end)), mask=owned(mask), area=area)
 
     def by_unit(self, end: int) -> bool:
         """Whether the area has an entry for each unit of an end, rather than one for all of them."""
