@@ -22,6 +22,7 @@ from pydantic import ConfigDict, Field, JsonValue, NonNegativeInt, Strict, Strin
 from nestgraph.errors import SnapshotError
 from nestgraph.graph.network import Network
 from nestgraph.lowering.bench_state import BenchRecord, BenchState
+from nestgraph.runs.locks import check_held
 from nestgraph.runs.run_files import BEGUN, STATE, STEP, TRAINING, remove_step
 from nestgraph.runs.run_folder import Kept
 from nestgraph.runs.state_files import read_state, write_state
@@ -177,6 +178,7 @@ class RunState:
         Raises:
             SnapshotError: it cannot be written, or does not read as it was written; earlier points stay.
         """
+        check_held(self.folder.parent)
         steps = self._steps()
         number = max(steps, default=-1) + 1
         place = self._place(number)
@@ -244,6 +246,7 @@ class RunState:
 
     def keep_seed(self, network: Network) -> None:
         """Keep the network after the first training, in `TRAINED_SEED`."""
+        check_held(self.folder.parent)
         save(network, self.folder.parent / TRAINED_SEED, overwrite=True)
 
     def seed(self) -> Network:

@@ -15,6 +15,7 @@ from nestgraph.loop.stepping import Steps, StepState
 from nestgraph.lowering.bench_state import BenchRecord, BenchState
 from nestgraph.lowering.workbench import Workbench
 from nestgraph.runs import interruption
+from nestgraph.runs.locks import check_held
 from nestgraph.runs.state_files import read_state, write_state
 from nestgraph.snapshot.document import Digest
 from nestgraph.spec.arrays import AnyArray
@@ -149,6 +150,7 @@ class TrainingSaves:
             steps=steps.state if steps else StepState(),
         )
         arrays = {f"{part}/{name}": array for part, named in parts.items() for name, array in named.items()}
+        check_held(self._path.parent.parent)
         write_state(self._path, progress, arrays)
 
 

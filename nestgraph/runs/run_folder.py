@@ -15,6 +15,7 @@ from nestgraph.graph.network import Network
 from nestgraph.recipes.recipe import Recipe, recorded_recipe
 from nestgraph.runs.columns import save_columns
 from nestgraph.runs.growing import GrowingFile, Part
+from nestgraph.runs.locks import check_held
 from nestgraph.runs.pictures import draw_run, draw_stage
 from nestgraph.runs.run import (
     FAULT_START,
@@ -122,7 +123,7 @@ class RunFolder:
         check_plain_files(self.folder)
         if strangers(self.folder):
             self._clear()
-        sweep(self.folder, grace=0)
+        sweep(self.folder, alone=True)
         drop_state(self.folder)
 
     def _clear(self) -> None:
@@ -173,7 +174,7 @@ class RunFolder:
         Raises:
             SnapshotError: it cannot be written.
         """
-        sweep(self.folder, grace=0)  # of writers that were killed
+        sweep(self.folder, alone=True)  # of writers that were killed
         self._write("recipe.json", self._recipe.text)
         self._write("environment.json", json.dumps(self._facts, indent=2))
         if self._columns is not None:
@@ -190,6 +191,7 @@ class RunFolder:
     @property
     def kept(self) -> Kept:
         """What the folder holds now, for a point to go on from."""
+        check_held(self.folder)
         return Kept(files={name: file.part() for name, file in self._growing.items()}, networks=self._networks)
 
     def _shorten(self, kept: Kept) -> None:
@@ -212,19 +214,23 @@ class RunFolder:
         note: str = "",
     ) -> None:
         """Append one line to the journal."""
+        check_held(self.folder)
         self._journal.append(action, digest, edit, phase, note, step, proposals, outcome)
 
     def measured(self, row: Measurement) -> None:
         """Append one line to the metrics."""
+        check_held(self.folder)
         self._growing["metrics.jsonl"].append(row.model_dump_json(exclude={"seconds"}))
         self._timing.append(Timing(step=row.step, seconds=row.seconds).model_dump_json(), durable=False)
 
     def fault(self, fault: Fault) -> None:
         """Append one line to the faults."""
+        check_held(self.folder)
         self._growing["faults.jsonl"].append(fault.model_dump_json())
 
     def keep(self, stage: str, network: Network) -> None:
         """Save and draw a stage's network."""
+        check_held(self.folder)
         save(network, self.folder / f"{stage}.json", overwrite=True)
         self.noted(f"{stage}.json", network)
         draw_stage(network, self.folder, stage)
@@ -253,9 +259,11 @@ class RunFolder:
         """Write the closing pictures, the manifest and the result; what the run would go on from is dropped."""
         stages = {stage: self.stage(stage) for stage in STAGES}
         kept = [row.model_dump() for row in rows if row.accepted]
+        check_held(self.folder)
         draw_run(stages, kept, self.folder, "", True, result.aim.name)
         self._timing.append(Timing(step=len(rows), seconds=result.seconds).model_dump_json(), durable=False)
         told = result.model_dump_json(indent=2, exclude={"seconds"}).encode() + b"\n"
+        check_held(self.folder)
         self._write(MANIFEST, manifest_of(self.folder, told).model_dump_json(indent=2))
         write_atomically(self.folder / RESULT, told)
         drop_state(self.folder)

@@ -7,12 +7,12 @@ import os
 import re
 import secrets
 import stat
-import time
 from collections.abc import Generator, Iterable
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Literal, cast
 
 from nestgraph.errors import SnapshotError
+from nestgraph.snapshot.machine import MACHINE
 
 try:
     import fcntl
@@ -22,10 +22,10 @@ except ImportError:  # Windows
 PathLike = str | os.PathLike[str]
 Buffer = bytes | memoryview
 TEMPORARY = re.compile(r"\.nestgraph-[0-9a-f]{16}\.part")
-"""The names of temporary files: no other file is ever taken for one."""
+"""The names of temporary files: no other file is ever taken for one. The first eight digits tell the machine."""
 
-GRACE = 1.0
-"""Seconds between making a temporary file and locking it, at most: a younger one is not taken for a leftover."""
+ATTEMPTS = 20
+"""At a temporary file that nobody takes away before it is locked."""
 
 NO_FOLLOW, NO_WAIT = getattr(os, "O_NOFOLLOW", 0), getattr(os, "O_NONBLOCK", 0)
 
@@ -40,6 +40,10 @@ REMEDIES = {
     errno.EROFS: "choose another place",
     errno.ENOSPC: "make room, or choose another place",
     errno.EDQUOT: "make room, or choose another place",
+    **dict.fromkeys(
+        (errno.ESTALE, errno.EIO, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN),
+        "look whether its disk or server is there, mount it again, and try again",
+    ),
 }
 """What helps against what the operating system refuses."""
 
@@ -83,14 +87,11 @@ def write_atomically(path: PathLike, data: bytes | Iterable[Buffer]) -> None:
     with reported(path, "written"):
         sweep(target.parent)
         check_replaceable(target)
-        temporary = target.parent / f".nestgraph-{secrets.token_hex(8)}.part"
-        try:
-            _write_durably(temporary, [data] if isinstance(data, bytes) else data)
-            os.replace(temporary, target)
-        except BaseException:  # an interrupt leaves no temporary file either
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
+        with _temporary(target.parent) as (temporary, file):
+            written = _write_durably(file.fileno(), [data] if isinstance(data, bytes) else data)
+            if fcntl is None:  # Windows renames no open file; elsewhere it stays locked until it has its name
+                file.close()
+            _rename(temporary, target, written)
         sync_folder(target.parent)
 
 
@@ -148,60 +149,111 @@ def _kind(mode: int) -> str:
     return next((words for test, words in kinds.items() if test(mode)), "a device or socket")
 
 
-def _write_durably(path: Path, parts: Iterable[Buffer]) -> None:
-    """Write a new file, and wait until the disk has all of it.
+@contextlib.contextmanager
+def _temporary(folder: Path) -> Generator[tuple[Path, BinaryIO]]:
+    """A new file, open and locked where the file system can. It is gone at the end, unless it has another name by then.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    for attempt in range(ATTEMPTS):
+        path = folder / f".nestgraph-{MACHINE}{secrets.token_hex(4)}.part"
+        try:
+            with open(path, "xb", buffering=0) as file:
+                swept = try_lock(file.fileno()) == "theirs" or not has_name(file.fileno(), path)
+                if swept and attempt < ATTEMPTS - 1:  # taken for a leftover before it was locked
+                    continue
+                yield path, file
+                return
+        finally:  # an interrupt leaves no temporary file either
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
+def _write_durably(descriptor: int, parts: Iterable[Buffer]) -> os.stat_result:
+    """Fill a new file, and wait until the disk has all of it; which file it is.
 
     Raises:
         OSError: the disk failed, or holds less than it was given.
     """
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
+    size = 0
+    for part in parts:
+        rest = memoryview(part)
+        size += rest.nbytes
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+    os.fsync(descriptor)
+    written = os.fstat(descriptor)
+    if written.st_size != size:  # a disk that lies about what it took
+        raise OSError(errno.EIO, f"wrote {size:,} bytes of which {written.st_size:,} are there")
+    return written
+
+
+def _rename(path: Path, target: Path, written: os.stat_result) -> None:
+    """Give a file the name of another.
+
+    A network file system that repeats a request whose answer was lost says that there is no such file any more, where
+    it has its new name by then.
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
     try:
-        _lock(descriptor)
-        size = 0
-        for part in parts:
-            rest = memoryview(part)
-            size += rest.nbytes
-            while rest:
-                rest = rest[os.write(descriptor, rest) :]
-        os.fsync(descriptor)
-        if os.fstat(descriptor).st_size != size:  # a disk that lies about what it took
-            raise OSError(errno.EIO, f"wrote {size:,} bytes of which {os.fstat(descriptor).st_size:,} are there")
-    finally:
-        os.close(descriptor)
+        os.replace(path, target)
+    except FileNotFoundError:
+        if not (os.path.lexists(target) and os.path.samestat(os.lstat(target), written)):
+            raise
 
 
-def _lock(descriptor: int) -> bool:
-    """Mark a temporary file as being written, until its writer closes it or dies; whether nobody else does."""
-    if fcntl is None:
+def has_name(descriptor: int, path: PathLike) -> bool:
+    """Whether a path leads to an open file.
+
+    Raises:
+        OSError: the file system does not tell.
+    """
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.lstat(path))
+    except (FileNotFoundError, NotADirectoryError):
         return False
+
+
+def try_lock(descriptor: int) -> Literal["ours", "theirs", "none"]:
+    """Lock an open file until its last holder closes it or dies; whose it is, or "none" without locks.
+
+    Some network file systems keep locks to each machine, so "ours" may be another machine's, too.
+    """
+    if fcntl is None:
+        return "none"
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # also where the file system has no locks
-        return False
-    return True
+    except BlockingIOError:
+        return "theirs"
+    except OSError:  # the file system has no locks
+        return "none"
+    return "ours"
 
 
-def sweep(folder: PathLike, grace: float = GRACE) -> None:
+def sweep(folder: PathLike, alone: bool = False) -> None:
     """Remove the temporary files of writers that were killed; those of living writers are locked, and stay.
 
-    What cannot be looked at or removed stays as well: it does no harm.
+    So do those of other machines, whose locks some network file systems do not show. How old a file is does not
+    matter, as clocks differ. What cannot be looked at or removed stays as well: it does no harm.
 
     Args:
         folder: to look into.
-        grace: how old they are at least, seconds; 0 where nobody else can be writing.
+        alone: nobody else can be writing, on whatever machine.
     """
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for name in [entry.name for entry in entries if TEMPORARY.fullmatch(entry.name)]:
-            _remove_leftover(os.path.join(folder, name), grace)
+            if alone or name.startswith(f".nestgraph-{MACHINE}"):
+                _remove_leftover(os.path.join(folder, name), alone)
 
 
-def _remove_leftover(path: str, grace: float) -> None:
+def _remove_leftover(path: str, alone: bool) -> None:
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY | NO_FOLLOW | NO_WAIT)
         try:
-            status = os.fstat(descriptor)
-            old = stat.S_ISREG(status.st_mode) and time.time() - status.st_mtime >= grace
-            if old and (_lock(descriptor) or not grace):
+            if stat.S_ISREG(os.fstat(descriptor).st_mode) and (try_lock(descriptor) == "ours" or alone):
                 os.unlink(path)
         finally:
             os.close(descriptor)

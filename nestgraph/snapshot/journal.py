@@ -146,8 +146,13 @@ class JournalWriter:
             raise
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file.
+
+        Raises:
+            SnapshotError: the disk failed; every line that was appended had been on it before.
+        """
+        with reported(self._path, "written"):
+            self._file.close()
 
     def __enter__(self) -> Self:
         return self

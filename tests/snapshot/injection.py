@@ -33,8 +33,8 @@ class Outcome:
         return [line for line in self.log if "INJECTED" in line]
 
 
-def traced(action, injection=None):
-    """The outcome of an action in a child, under strace with an `-e inject=` expression."""
+def traced(action, injection=None, calls=()):
+    """The outcome of an action in a child, under strace with an `-e inject=` expression; `calls` are seen as well."""
     begin, go = os.pipe()
     waiting, told = os.pipe()
     note = mmap.mmap(-1, 4096)
@@ -44,7 +44,18 @@ def traced(action, injection=None):
     os.read(waiting, 1)  # from here on it waits: what a fork runs and collects is behind it, and is not traced
     inject = ["-e", f"inject={injection}"] if injection else []
     with tempfile.NamedTemporaryFile("r") as log:  # a pipe that nobody empties would stop the process
-        options = ["-y", "-s", "8", "-e", f"trace={TRACED}", "-e", "signal=none", *inject, "-o", log.name]
+        options = [
+            "-y",
+            "-s",
+            "8",
+            "-e",
+            f"trace={','.join((TRACED, *calls))}",
+            "-e",
+            "signal=none",
+            *inject,
+            "-o",
+            log.name,
+        ]
         tracer = subprocess.Popen(["strace", *options, "-p", str(child)], stderr=subprocess.PIPE, text=True)
         first = tracer.stderr.readline()
         os.write(go, b"x")

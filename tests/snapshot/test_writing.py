@@ -39,7 +39,7 @@ def leftovers(folder):
 
 
 def grow_old(folder):
-    """Make all files of a folder older than a temporary file can be that is not locked yet."""
+    """Make all files of a folder very old, which says nothing of their writers."""
     for name in os.listdir(folder):
         os.utime(folder / name, (0, 0))
 
@@ -61,8 +61,7 @@ def test_a_save_killed_at_any_call_leaves_the_old_or_the_new_network(path, sidec
         left += len(leftovers(path.parent))
     assert SMALL in seen
     assert NEW in seen
-    assert left  # a slow machine has swept the first ones by the end
-    grow_old(path.parent)
+    assert left
     save(NEW, path, sidecar_above)
     assert load(path) == NEW
     assert leftovers(path.parent) == []
@@ -181,31 +180,71 @@ def test_a_file_that_may_not_grow_leaves_the_old_one(path, sidecar_above):
 
 
 def test_leftovers_go_and_the_files_of_living_writers_stay(tmp_path):
-    dead, young, link = (tmp_path / f".nestgraph-{name * 2}.part" for name in ("deadbeef", "0123abcd", "00000000"))
+    """Whatever clocks say, which differ between machines: a file of the far future is a leftover like others."""
+    ours = disk.MACHINE
+    strange = f"{int(ours, 16) ^ 1:08x}"
+    dead, future, link = (tmp_path / f".nestgraph-{ours}{name * 2}.part" for name in ("dead", "0123", "0000"))
+    foreign = tmp_path / f".nestgraph-{strange}deadbeef.part"
     other, alike = tmp_path / ".nestgraph-notes", tmp_path / ".nestgraph-notes.part"
-    for file in (dead, other, alike):
+    for file in (dead, future, foreign, other, alike):
         file.write_bytes(b"half")
-    grow_old(tmp_path)
-    young.write_bytes(b"half")
-    disk.sweep(tmp_path)
-    assert young.exists()  # as if its writer had not come to locking it
-    assert not dead.exists()
+    os.utime(future, (2**32, 2**32))
     link.symlink_to(other)
 
     def parts():
         yield b"first half, "
-        mine = [name for name in leftovers(tmp_path) if name not in (young.name, link.name)]
+        mine = [name for name in leftovers(tmp_path) if name not in (link.name, foreign.name)]
+        assert len(mine) == 1
         grow_old(tmp_path)
         disk.sweep(tmp_path)
-        assert mine
-        assert set(leftovers(tmp_path)) >= set(mine)
+        assert set(leftovers(tmp_path)) == {link.name, foreign.name, *mine}
         yield b"second half"
 
     write_atomically(tmp_path / "file", parts())
     assert (tmp_path / "file").read_bytes() == b"first half, second half"
-    assert not young.exists()
+    assert sorted(leftovers(tmp_path)) == sorted([link.name, foreign.name])  # whose machine may be writing it
     assert link.is_symlink()
     assert (other.read_bytes(), alike.read_bytes()) == (b"half", b"half")
+    disk.sweep(tmp_path, alone=True)  # under the lock of a run
+    assert leftovers(tmp_path) == [link.name]
+
+
+@pytest.mark.parametrize("moment", ["before it is locked", "while it is locked"])
+def test_a_writer_whose_file_is_taken_for_a_leftover_before_it_locks_it_makes_another(tmp_path, monkeypatch, moment):
+    real, taken = disk.try_lock, []
+
+    def late(descriptor):
+        if taken:
+            return real(descriptor)
+        taken.extend(leftovers(tmp_path))
+        if moment == "before it is locked":
+            (tmp_path / taken[0]).unlink()
+            return real(descriptor)
+        return "theirs"  # of the sweep, which removes it next
+
+    monkeypatch.setattr(disk, "try_lock", late)
+    write_atomically(tmp_path / "file", b"whole")
+    assert len(taken) == 1
+    assert (tmp_path / "file").read_bytes() == b"whole"
+    assert leftovers(tmp_path) == []
+
+
+def test_a_rename_whose_answer_was_lost_is_no_failure(path, monkeypatch):
+    """A network file system repeats it, and then there is nothing left of that name."""
+    real = os.replace
+
+    def replace(old, new):
+        real(old, new)
+        real(old, new)
+
+    save(SMALL, path)
+    monkeypatch.setattr(os, "replace", replace)
+    save(NEW, path, 0)
+    assert load(path) == NEW
+    monkeypatch.setattr(os, "replace", lambda old, _: os.unlink(old) or real(old, old))
+    with pytest.raises(SnapshotError, match="no such file"):
+        save(SMALL, path)
+    assert load(path) == NEW
 
 
 def test_a_save_is_durable_before_it_is_visible(path, monkeypatch):
