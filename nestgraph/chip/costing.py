@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from nestgraph.chip.boards import BOARDS, Board, guessed, handed_bytes
+from nestgraph.chip.memory import Memory
+from nestgraph.chip.program import Program, Value
 from nestgraph.chip.quantising import quantised
 from nestgraph.chip.samples import random_samples
 from nestgraph.chip.scheduling import scheduled
@@ -33,12 +35,14 @@ class ChipCost:
         ram: bytes of static memory, of inputs and outputs, and of the stack as it is estimated.
         macs: multiply-adds of one sample.
         tables: bytes of the tables of each layer, which hold the connections into it.
+        fullest: by layer, bytes of its values at the step where memory is fullest.
     """
 
     flash: int
     ram: int
     macs: int
     tables: Mapping[str, int]
+    fullest: Mapping[str, int]
 
 
 @checked(ExportError)
@@ -63,7 +67,28 @@ def chip_cost(network: Network, int8: bool = True, board: Board = BOARDS["stm32f
         ram=text.buffer_bytes + handed_bytes(text, program) + board.stack,
         macs=sum(step.multiplications for step in program.steps),
         tables=tables,
+        fullest=_fullest(program, text.memory, 1 if int8 else 4),
     )
+
+
+def _fullest(program: Program, memory: Memory, width: int) -> dict[str, int]:
+    """By layer, bytes of its values at the first step where these take most; of two at one place the larger counts."""
+    most: dict[int, Value] = {}
+    held = [value for value in program.values if value.name in memory.places]
+    for moment in range(len(program.steps)):
+        found: dict[int, Value] = {}
+        for value in held:
+            first, last = memory.lives[value.name]
+            place = memory.places[value.name]
+            if first <= moment <= last and (place not in found or value.count > found[place].count):
+                found[place] = value
+        if sum(value.count for value in found.values()) > sum(value.count for value in most.values()):
+            most = found
+    layers: dict[str, int] = {}
+    for value in most.values():
+        layer = value.name.rpartition(".")[0]
+        layers[layer] = layers.get(layer, 0) + width * value.count
+    return layers
 
 
 def _without_small(network: Network) -> Network:

@@ -240,8 +240,10 @@ class Engine:
 
         def measured(network: Network, needs: Collection[EvidenceKind]) -> Evidence:
             found = self._trainer.evidence(network, needs, batches, number)
-            budget = self._recipe.budget
-            return found if budget is None else replace(found, prices=budget.spent(network).prices)
+            if self._recipe.budget is None:
+                return found
+            spent = self._recipe.budget.spent(network)
+            return replace(found, prices=spent.prices, memory=spent.memory)
 
         chosen = [(policies[place], scale) for place, scale in zip(places, scales, strict=True)]
         return ASKED[how](chosen, self.network, measured, seed)

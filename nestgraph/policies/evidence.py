@@ -46,6 +46,8 @@ class Evidence:
         responses: by convolution, the mean |conv(x_m, K_mn)| of each pair of maps, (out, in, P, Q); 0 where the pair is
             not computed.
         prices: by projection, what one of its connections costs as a share of the mean, where a budget asks for it.
+        memory: by layer, what one of its units holds of the memory that a budget has least of; empty where it has less
+            of something else.
         loss: tries a network (evidence of kind "trial"): its loss on some batches, the same ones for each network.
         slopes: tries a network (evidence of kind "trial"): by projection, dL/dW on the same batches as `loss`.
         samples: how many samples were read.
@@ -58,6 +60,7 @@ class Evidence:
     skips: Mapping[str, AnyArray] = field(default_factory=dict[str, AnyArray])
     responses: Mapping[str, AnyArray] = field(default_factory=dict[str, AnyArray])
     prices: Mapping[str, float] = field(default_factory=dict[str, float])
+    memory: Mapping[str, float] = field(default_factory=dict[str, float])
     loss: Callable[[Network], float] = unknown_loss
     slopes: Callable[[Network], Mapping[str, Measured]] = unknown_slopes
     samples: int = 0

@@ -17,6 +17,7 @@ from nestgraph.graph.structure import Structure
 from nestgraph.policies.evidence import Evidence, EvidenceKind
 from nestgraph.policies.idle import idle
 from nestgraph.policies.policy import Policy, bridged_layers, proposal
+from nestgraph.policies.pricing import layer_price, unit_prices
 from nestgraph.policies.ranking import NEVER, Fraction, groups, top
 from nestgraph.policies.waking import mean_size
 from nestgraph.spec.arrays import AnyArray
@@ -32,7 +33,7 @@ class NeuronGrowth(Policy):
 
     Attributes:
         units: how many neurons to add in one edit to each layer (`scope` layer), or to the one whose picked entries
-            of the bridging gradient sum up to most (global).
+            of the bridging gradient sum up to most (global), beside a budget by what its units cost.
         beta: the share of the bridging gradient's entries that a neuron connects.
         alpha: birth strength: the mean |weight| of the new neuron's connections against its neighbours'.
         rule: `paper` sums square roots of the picked entries with random signs; `rank_one` takes the leading singular
@@ -61,8 +62,9 @@ class NeuronGrowth(Policy):
         ends = bridged_layers(network)
         open_layers = [name for name in ends if self._room(network, name, scale) > 0]
         bridges = {name: _bridge(network, evidence, name, ends[name]) for name in open_layers}
+        prices = unit_prices(network, evidence)
         for group in groups(open_layers, self.scope == "global"):
-            name = max(group, key=lambda name: self._strength(bridges[name]))
+            name = max(group, key=lambda name: self._strength(bridges[name]) / layer_price(prices, name))
             for _ in range(self._room(network, name, scale)):
                 bridged = self._strength(bridges[name])
                 edit = self._neuron(network, structure, name, bridges[name], rng)

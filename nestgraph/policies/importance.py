@@ -16,6 +16,7 @@ from nestgraph.graph.structure import Structure
 from nestgraph.policies.evidence import Evidence, EvidenceKind
 from nestgraph.policies.idle import idle
 from nestgraph.policies.policy import Policy, proposal
+from nestgraph.policies.pricing import unit_prices
 from nestgraph.policies.pruning import effective_weight
 from nestgraph.policies.ranking import Fraction, groups
 from nestgraph.spec.arrays import AnyArray
@@ -32,7 +33,8 @@ class ImportancePruning(Policy):
 
     What is coupled to a unit goes with it, and its importance is the sum of theirs. A head goes with what is its own
     (`remove_heads`). The queries, keys and values of heads, and what these mix, go with their heads alone. Units that
-    an opaque layer freezes, that gate an output or that it repeats stay, and one of each layer.
+    an opaque layer freezes, that gate an output or that it repeats stay, and one of each layer. Beside a budget the
+    importance is by what goes with a unit costs, of a head what it mixes.
 
     Attributes:
         measure: `taylor` is the mean over samples of |output * dL/d(output)|, summed over places: to first order how
@@ -95,9 +97,11 @@ class ImportancePruning(Policy):
         """By layer the importance of each unit that may go: of coupled ones at the first of their layers."""
         strands = Strands.of(network)
         own = {name: self._importance(network, name, evidence) for name in strands.places}
-        total = np.zeros(len(strands.labels))
-        for name, place in strands.places.items():
-            np.add.at(total, strands.labels[place], own[name])
+        prices = unit_prices(network, evidence)
+        costs = {name: prices.get(name, np.ones(len(each))) for name, each in own.items()}
+        total = _together(strands, own)
+        if prices:
+            total = total / _together(strands, costs)
         beside = {name for name in strands.places if _beside_heads(network, name)}
         fixed = strands.kept.copy()
         for name in beside:
@@ -106,24 +110,22 @@ class ImportancePruning(Policy):
         found: dict[str, dict[int, float]] = {}
         for name, place in strands.places.items():
             if network.matches(name):
-                found[name] = self._heads(network, name, own)
+                found[name] = self._heads(network, name, own, costs if prices else None)
             for at in np.flatnonzero(free[place]).tolist():
                 found.setdefault(name, {})[int(network.units(name)[at])] = float(total[place.start + at])
         return {name: units for name, units in found.items() if units}
 
-    def _heads(self, network: Network, layer: str, own: Mapping[str, AnyArray]) -> dict[int, float]:
+    def _heads(
+        self, network: Network, layer: str, own: Mapping[str, AnyArray], costs: Mapping[str, AnyArray] | None
+    ) -> dict[int, float]:
         """The importance of heads; none of those that mix an output, or anything but what they mix reads."""
         ids, readers = network.units(layer).tolist(), network.outgoing(layer)
         if not all(mix.mixes and mix.target in own for mix in readers):
             return {}
-        if self.measure == "taylor":
-            return dict(zip(ids, own[layer].tolist(), strict=True))
-        total = dict.fromkeys(ids, 0.0)
-        for mix in readers:
-            mixed = dict(zip(network.units(mix.target).tolist(), own[mix.target].tolist(), strict=True))
-            for head, unit in linked_pairs(network, mix.name).tolist():
-                total[head] += mixed[unit]
-        return total
+        taylor = dict(zip(ids, own[layer].tolist(), strict=True))
+        total = taylor if self.measure == "taylor" else _mixed(network, layer, own)
+        price = dict.fromkeys(ids, 1.0) if costs is None else _mixed(network, layer, costs)
+        return {head: total[head] / (price[head] or 1.0) for head in ids}
 
     def _importance(self, network: Network, layer: str, evidence: Evidence) -> AnyArray:
         """(units,) float64: how much each unit of a layer matters by itself."""
@@ -135,6 +137,24 @@ class ImportancePruning(Policy):
         else:
             size = np.prod([_norm(network, layer, end, shape) for end in (0, 1)], axis=0)
         return size / max(float(size.mean()), np.finfo(float).tiny) if len(size) else size
+
+
+def _together(strands: Strands, own: Mapping[str, AnyArray]) -> AnyArray:
+    """What units have, each with those that go with it, at the first of these."""
+    total = np.zeros(len(strands.labels))
+    for name, place in strands.places.items():
+        np.add.at(total, strands.labels[place], own[name])
+    return total
+
+
+def _mixed(network: Network, layer: str, own: Mapping[str, AnyArray]) -> dict[int, float]:
+    """By head, what the units that it mixes have."""
+    total = dict.fromkeys(network.units(layer).tolist(), 0.0)
+    for mix in network.outgoing(layer):
+        held = dict(zip(network.units(mix.target).tolist(), own[mix.target].tolist(), strict=True))
+        for head, unit in linked_pairs(network, mix.name).tolist():
+            total[head] += held[unit]
+    return total
 
 
 def _norm(network: Network, layer: str, end: int, shape: tuple[int, ...]) -> AnyArray:

@@ -17,6 +17,7 @@ from nestgraph.graph.structure import Structure
 from nestgraph.policies.evidence import Evidence, EvidenceKind
 from nestgraph.policies.idle import idle
 from nestgraph.policies.policy import Policy, proposal
+from nestgraph.policies.pricing import layer_price, unit_prices
 from nestgraph.policies.ranking import Fraction, groups
 from nestgraph.policies.waking import Factor
 from nestgraph.seeds.sparse import sparse_mask
@@ -30,7 +31,7 @@ class MapGrowth(Policy):
 
     Attributes:
         units: how many maps to add in one edit to each layer (`scope` layer), or in all (global), each to the layer
-            where it lowers the loss most.
+            where it lowers the loss most, beside a budget by what the units of that layer cost.
         candidates: how many random maps to try for each that is added to a layer.
         density: the share of the new map's possible connections that are active; at least one to and from each unit.
         alpha: birth strength: times the deviation of He et al. 2015, of incoming and outgoing weights.
@@ -57,12 +58,12 @@ class MapGrowth(Policy):
         reasons: list[Reason] = []
         for group in groups(map_layers(network), self.scope == "global"):
             for _ in range(max(1, round(self.units * scale))):
-                drawn = [edit for layer in group for edit in self._candidates(network, layer, rng)]
-                tried = [edit.apply(network).network for edit in drawn]
+                drawn = [(layer, edit) for layer in group for edit in self._candidates(network, layer, rng)]
+                tried = [edit.apply(network).network for _, edit in drawn]
                 losses = [evidence.loss(each) for each in tried]
                 if np.isfinite(losses).any():
-                    best = int(np.nanargmin(losses))
-                    edits.append(drawn[best])
+                    best = _best(network, [layer for layer, _ in drawn], losses, evidence)
+                    edits.append(drawn[best][1])
                     reasons += _reasons(network, tried[best], losses, best)
                     network = tried[best]
         if not edits:
@@ -116,6 +117,16 @@ class MapGrowth(Policy):
             fan_in = fan_in + old.reshape(len(old), -1).sum(axis=1)
         deviation = self.alpha * np.sqrt(2 / fan_in).reshape(-1, *([1] * (mask.ndim - 1)))
         return Block(weight=np.where(mask, deviation * rng.standard_normal(shape), 0).astype(np.float32), mask=mask)
+
+
+def _best(network: Network, layers: list[str], losses: list[float], evidence: Evidence) -> int:
+    """The candidate that lowers the loss most, beside a budget by what a unit of its layer costs."""
+    least, prices = int(np.nanargmin(losses)), unit_prices(network, evidence) if len({*layers}) > 1 else {}
+    now = evidence.loss(network) if prices else losses[least]
+    if not losses[least] < now:
+        return least
+    won = [(now - loss) / layer_price(prices, layer) for loss, layer in zip(losses, layers, strict=True)]
+    return int(np.nanargmax(won))
 
 
 def _reasons(before: Network, after: Network, losses: list[float], best: int) -> Iterator[Reason]:

@@ -2,7 +2,8 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -20,6 +21,7 @@ from nestgraph.graph.tying import Tie
 from nestgraph.policies.evidence import Evidence, EvidenceKind
 from nestgraph.policies.idle import Lack, idle, no_projections, none_active, none_finite, only_last
 from nestgraph.policies.policy import Policy, ProjectionNames, last_chosen, plastic_projections, proposal
+from nestgraph.policies.pricing import unit_prices
 from nestgraph.policies.ranking import NEVER, Fraction, Scope, Scores, largest, row_blocks
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.arrays import AnyArray
@@ -176,6 +178,9 @@ def keeps_units(structure: Structure, layer: str) -> bool:
 class UnitPruning(Policy):
     """Remove hidden units whose mean |output| over the data is small against their layer's.
 
+    Beside a budget it is by what a unit costs, as a share of the mean of all hidden units: its multiply-adds, bytes or
+    memory, by what the budget has least of.
+
     Units that an opaque layer freezes, or that gate an output, stay, and so does what is coupled to them.
 
     Attributes:
@@ -194,10 +199,10 @@ class UnitPruning(Policy):
         edits: list[Batch] = []
         reasons: list[Reason] = []
         structure: Structure = network
-        held = held_units(network)
+        held, prices = held_units(network), unit_prices(network, evidence)
         hidden = [name for name in network.layer_names if _is_hidden(network.layer(name))]
         for name in hidden:
-            activity = evidence.of("activity", name, network.units(name).shape)
+            activity = _worth(network, name, evidence, prices)
             quiet = self._quiet(network.units(name), activity, scale)
             quiet = quiet[~np.isin(quiet, held.get(name, ()))]
             living = quiet[np.isin(quiet, structure.units(name))] if structure.has_layer(name) else quiet[:0]
@@ -212,7 +217,8 @@ class UnitPruning(Policy):
 
     def _idle(self, network: Network, evidence: Evidence, hidden: list[str], scale: float) -> Batch:
         most = max((len(network.units(name)) for name in hidden), default=0)
-        quiet = (self._quiet(network.units(name), evidence.activity[name], scale) for name in hidden)
+        prices = unit_prices(network, evidence)
+        quiet = (self._quiet(network.units(name), _worth(network, name, evidence, prices), scale) for name in hidden)
         share = f"a share of {self.fraction * scale:.3g}"
         return idle(
             (not hidden, "no layer is hidden"),
@@ -224,15 +230,28 @@ class UnitPruning(Policy):
     def _quota(self, units: int, scale: float) -> int:
         return int(units * self.fraction * scale)
 
-    def _quiet(self, ids: AnyArray, activity: AnyArray, scale: float) -> AnyArray:
-        order = np.argsort(activity, kind="stable")[: self._quota(len(ids), scale)]
-        return ids[order[activity[order] < self.threshold * activity.mean()]]
+    def _quiet(self, ids: AnyArray, worth: "_Worth", scale: float) -> AnyArray:
+        order = np.argsort(worth.weighed, kind="stable")[: self._quota(len(ids), scale)]
+        return ids[order[worth.weighed[order] < self.threshold * worth.activity.mean()]]
 
-    def _reasons(self, network: Network, layer: str, units: AnyArray, activity: AnyArray) -> Iterator[Reason]:
-        bound = float(self.threshold * activity.mean())
-        values = activity[network.unit_columns(layer).positions(units)]
+    def _reasons(self, network: Network, layer: str, units: AnyArray, worth: "_Worth") -> Iterator[Reason]:
+        bound = float(self.threshold * worth.activity.mean())
+        values = worth.weighed[network.unit_columns(layer).positions(units)]
         for unit, value in zip(units.tolist(), values.tolist(), strict=True) if math.isfinite(bound) else ():
             yield Reason(place=layer, unit=unit, measure="mean |output|", value=value, bound=bound)
+
+
+@dataclass(frozen=True, eq=False)
+class _Worth:
+    """(units,) twice: mean |output|, and that by what units cost."""
+
+    activity: AnyArray
+    weighed: AnyArray
+
+
+def _worth(network: Network, layer: str, evidence: Evidence, prices: Mapping[str, AnyArray]) -> _Worth:
+    activity = evidence.of("activity", layer, network.units(layer).shape)
+    return _Worth(activity, activity / prices[layer] if layer in prices else activity)
 
 
 def _is_hidden(layer: Layer) -> bool:

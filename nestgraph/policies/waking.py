@@ -71,7 +71,8 @@ class Waking(Policy, ABC):
 class ConnectionGrowth(Waking):
     """Wake the dormant connections whose loss gradient is largest; none that has no gradient.
 
-    |dL/dW_ij| = |dL/du_j * x_i|: units that fire together wire together.
+    |dL/dW_ij| = |dL/du_j * x_i|: units that fire together wire together. Beside a budget its square, which is what a
+    step along it wins, is by what a connection costs.
     """
 
     kind: Literal["connection_growth"] = "connection_growth"
@@ -84,7 +85,8 @@ class ConnectionGrowth(Waking):
 
     def scores(self, network: Network, projection: str, evidence: Evidence, rng: np.random.Generator) -> Scores:  # noqa: ARG002
         """|gradient| of dormant entries."""
-        return gradient_scores(network, projection, evidence)
+        price = evidence.prices.get(projection, 1.0) ** 0.5
+        return (scores / price for scores in gradient_scores(network, projection, evidence))
 
 
 def gradient_scores(structure: Structure, projection: str, evidence: Evidence) -> Iterator[AnyArray]:

@@ -42,12 +42,14 @@ class Spent:
         amounts: by what is limited.
         share: the largest of these as a share of its limit; up to 1 all are within.
         prices: by projection, what a connection costs as a share of the mean, by what is dearest: for policies that
-            rank all projections together.
+            rank all projections together, or units.
+        memory: by layer, bytes that a unit of it holds where memory is fullest, if memory is dearest: for units.
     """
 
     amounts: dict[str, int]
     share: float
     prices: Mapping[str, float]
+    memory: Mapping[str, float]
 
 
 class Budget(Options):
@@ -55,7 +57,8 @@ class Budget(Options):
 
     With it growth ends where the network takes `overshoot` times its budget, and pruning goes on until it is within,
     whatever that costs of the goal; steps that fall below the target of pruning are given their recovery. Policies
-    that rank all projections together weigh connections by what they cost.
+    that rank all projections together weigh connections by what they cost of the limit that is farthest off, and those
+    that take or give units weigh these by their connections, or by the memory that they hold.
 
     Attributes:
         flash: bytes of the C file that `nestgraph export` would write (`8 KB` are 8,192): its tables, and its
@@ -120,7 +123,10 @@ class Budget(Options):
             amounts |= {"flash": on_chip.flash, "ram": on_chip.ram, "macs": on_chip.macs}
         shares = {name: amounts[name] / limit for name, limit in self.limits.items()}
         dearest = max(shares, key=shares.__getitem__)
-        return Spent({name: amounts[name] for name in shares}, shares[dearest], _prices(network, dearest, on_chip))
+        held = on_chip.fullest if on_chip is not None and dearest == "ram" else dict[str, int]()
+        memory = {name: count / len(network.units(name)) for name, count in held.items()}
+        prices = _prices(network, dearest, on_chip)
+        return Spent({name: amounts[name] for name in shares}, shares[dearest], prices, memory)
 
 
 def _prices(network: Network, dearest: str, on_chip: ChipCost | None) -> dict[str, float]:

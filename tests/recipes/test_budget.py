@@ -17,7 +17,18 @@ from nestgraph.edits import Batch
 from nestgraph.edits.pruning import prune_connections
 from nestgraph.errors import RecipeError
 from nestgraph.graph import Network, cost
-from nestgraph.policies import AreaPruning, Evidence, MagnitudePruning
+from nestgraph.policies import (
+    AreaPruning,
+    ConnectionGrowth,
+    Evidence,
+    ImportancePruning,
+    MagnitudePruning,
+    MapGrowth,
+    NeuronGrowth,
+    UnitPruning,
+)
+from nestgraph.policies.policy import bridged_layers
+from nestgraph.policies.pricing import unit_prices
 from nestgraph.recipes.budget import Budget
 from nestgraph.recipes.recipe import parse_recipe
 from nestgraph.runs import run_folder
@@ -139,7 +150,20 @@ def test_the_dearest_limit_is_the_share_and_gives_the_prices():
     assert by_macs["input_to_conv1"] / by_macs["fc1_to_output"] == pytest.approx(
         flops["input_to_conv1"] / flops["fc1_to_output"]
     )
-    assert Budget(ram=100).spent(network).prices == {}
+    assert found.memory == {}
+    by_ram = Budget(ram=100).spent(network)
+    assert by_ram.prices == {}
+    assert set(by_ram.memory) == set(whole.fullest)
+    for layer, each in by_ram.memory.items():
+        assert each == whole.fullest[layer] / len(network.units(layer))
+
+
+def test_memory_is_fullest_where_maps_are_largest():
+    network = cnn((2, 3), (4,), 1.0, size=16, classes=2, seed=0)
+    found = chip_cost(network).fullest
+    assert "conv1" in found
+    assert not {"fc1", "output"} & found.keys()
+    assert sum(chip_cost(network, int8=False).fullest.values()) == 4 * sum(found.values())
 
 
 def test_prices_move_what_is_pruned_where_projections_compete():
@@ -157,6 +181,84 @@ def test_prices_move_what_is_pruned_where_projections_compete():
     assert taken({first: 1e6, last: 1e-6})[1] == 0
     assert taken({first: 1e-6, last: 1e6})[0] == 0
     assert taken({first: 3.0, last: 3.0}) == taken({})
+
+
+def units_gone(policy, network, evidence):
+    after = policy.propose(network, evidence, np.random.default_rng(0)).apply(network).network
+    return {name: set(network.units(name)) - set(after.units(name)) for name in network.layer_names}
+
+
+def test_units_are_weighed_by_what_they_cost():
+    """Of two that are as quiet the one with more connections goes, of two layers the one that holds the memory."""
+    network = mlp((12, 4, 4, 2), density=1.0, seed=0)
+    name = network.projection_names[0]
+    columns = network.connection_columns(name)
+    mask = columns.mask.copy()
+    mask[0, 1:] = False  # the first unit of the first layer reads one input
+    thin = Network.of(network.replace(connections={name: columns.with_weight(columns.weight * mask, mask)}))
+    layers = thin.layer_names[1:-1]
+    activity = {layer: np.array([0.2, 0.2, 1.0, 1.0]) for layer in layers}
+    policy = UnitPruning(threshold=0.3, fraction=0.5)
+    plain = units_gone(policy, thin, Evidence(activity=activity))
+    assert [len(plain[layer]) for layer in layers] == [0, 0]  # 0.2 is a third of the mean
+    dear = units_gone(policy, thin, Evidence(activity=activity, prices=dict.fromkeys(thin.projection_names, 1.0)))
+    assert [dear[layer] for layer in layers] == [{int(thin.units(layers[0])[1])}, set()]
+    full = units_gone(policy, thin, Evidence(activity=activity, memory={layers[1]: 4.0}))
+    assert [len(full[layer]) for layer in layers] == [0, 2]
+
+
+def test_importance_is_weighed_by_what_goes_with_a_unit():
+    network = mlp((12, 4, 4, 2), density=1.0, seed=0)
+    first, second = network.layer_names[1:-1]
+    activity = {layer: np.ones(4) for layer in (first, second)}
+    policy = ImportancePruning(measure="activity", fraction=0.2, scope="global")
+
+    def gone(prices):
+        left = units_gone(policy, network, Evidence(activity=activity, saliency=activity, prices=prices))
+        return len(left[first]), len(left[second])
+
+    names = network.projection_names
+    assert gone(dict(zip(names, (9.0, 1.0, 0.1), strict=True))) == (1, 0)
+    assert gone(dict(zip(names, (0.1, 1.0, 9.0), strict=True))) == (0, 1)
+    assert len(unit_prices(network, Evidence())) == 0
+    prices = unit_prices(network, Evidence(prices=dict.fromkeys(names, 3.0)))
+    assert np.concatenate(list(prices.values())).mean() == pytest.approx(1)
+
+
+def test_growth_is_weighed_where_projections_compete():
+    network = mlp((12, 8, 4), density=0.5, seed=0)
+    first, last = network.projection_names
+    gradients = {name: np.ones(network.connection_columns(name).mask.shape) for name in (first, last)}
+    policy, rng = ConnectionGrowth(fraction=0.05, scope="global"), np.random.default_rng(0)
+
+    def woken(prices):
+        after = policy.propose(network, Evidence(gradients=gradients, prices=prices), rng).apply(network).network
+        return [after.connection_columns(n).active - network.connection_columns(n).active for n in (first, last)]
+
+    assert woken({first: 4.0, last: 1.0})[0] == 0
+    assert woken({first: 1.0, last: 4.0})[1] == 0
+
+
+def test_units_grow_where_they_are_cheap():
+    network = mlp((6, 4, 4, 4, 2), density=1.0, seed=0)
+    layers = network.layer_names[1:-1]
+    rng = np.random.default_rng(0)
+    ends = bridged_layers(network)
+    bridges = {
+        name: np.ones((len(network.units(after.target)), len(network.units(before.source))))
+        for name, (before, after) in ends.items()
+    }
+    dear = dict.fromkeys(layers, 9.0)
+    for cheap in layers[1:]:  # the first has a larger bridge
+        evidence = Evidence(bridges=bridges, memory=dear | {cheap: 1.0})
+        edit = NeuronGrowth(scope="global").propose(network, evidence, rng)
+        assert [each.layer for each in edit.edits] == [cheap]
+    maps = cnn((2, 2), (4,), 1.0, size=8, classes=2, seed=0)
+    for cheap in ("conv1", "conv2"):
+        prices = {"conv1": 9.0, "conv2": 9.0} | {cheap: 1.0}
+        losses = Evidence(memory=prices, loss=lambda each: 1.0 if each is maps else 0.5)
+        grown = MapGrowth(scope="global", candidates=2).propose(maps, losses, rng).apply(maps).network
+        assert len(grown.units(cheap)) == 3
 
 
 def test_positions_are_weighed_by_what_they_multiply():
