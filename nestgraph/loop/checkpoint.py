@@ -31,7 +31,7 @@ from nestgraph.snapshot.disk import check_folder, reported, shown, sync_folder
 from nestgraph.snapshot.document import Digest
 from nestgraph.spec.record import ArrayRecord, Record
 
-SHARE = 0.02
+SHARE = 0.01
 """Of a run's time: what keeping points may take."""
 
 TRAINED_SEED = f"{STATE}/trained-seed.json"

@@ -3,7 +3,7 @@
 from typing import Literal
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from nestgraph.graph import Structure
@@ -72,6 +72,15 @@ def lay_out(emission: Emission, laid: set[fx.Node]) -> None:
             _read_laid(node, torch.contiguous_format)
         if sweeps or (node.target in KEEPING and laid.intersection(node.all_input_nodes)):
             laid.add(node)
+            for near in node.all_input_nodes:
+                _lay_constant(emission, near)
+
+
+def _lay_constant(emission: Emission, node: fx.Node) -> None:
+    """Let a constant that is one for all samples, (maps, height, width), such as an area, lie as the maps it meets."""
+    held = emission.state.get(str(node.target)) if node.op == "get_attr" else None
+    if isinstance(held, Tensor) and not isinstance(held, nn.Parameter) and held.ndim == 3:
+        emission.state[str(node.target)] = held.movedim(0, -1).contiguous().movedim(-1, 0)
 
 
 def _read_laid(node: fx.Node, memory: torch.memory_format) -> None:

@@ -73,7 +73,7 @@ def lower(
             matrices, "sparse" as vectors over their live connections, (live,), row by row; "auto" as such where a
             training step is then expected to take at most 0.8 of the time at any size of batches, on a processor in
             float32 and float64 (see `explain`). Convolutions with areas by pair keep their weights, which a sparse
-            matrix with an entry for each reading of a connection then shares: "auto" from 32 samples on. A function of
+            matrix with an entry for each reading of a connection then shares: "auto" from 64 samples on. A function of
             the network alone, so that runs can be repeated. Without masks all are whole; under autocast sparse
             products are of single precision.
 

@@ -26,6 +26,10 @@ NUMBERS = ("step", "connections")
 MARKERS = {"seed": ("s", GREY), "grow": ("^", BLUE), "shift": ("D", PURPLE), "prune": ("v", VERMILION)}
 OTHER = ("o", INK)
 WIDE = 80.0  # characters that a panel is wide
+SIZE = (11.0, 5.2)
+EDGES: dict[str, float] = {"left": 0.085, "right": 0.985, "bottom": 0.115, "top": 0.895, "wspace": 0.19, "hspace": 0.28}
+"""Inches of a picture, and where its panels lie in it, with room for 12 characters beside them: to ask each label how
+long it is, as matplotlib's layouts do, takes as long as to draw it."""
 
 
 @dataclass(frozen=True)
@@ -108,9 +112,9 @@ def _spans(points: Sequence[Point]) -> Iterator[Span]:
 
 
 def _figure(points: tuple[Point, ...], kind: Metric) -> Figure:
-    figure = Figure(figsize=(11, 5.2), facecolor=PAPER, layout="constrained")
+    figure = Figure(figsize=SIZE, facecolor=PAPER)
     FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(2, 2, width_ratios=(1.5, 1))
+    grid = figure.add_gridspec(2, 2, width_ratios=(1.5, 1), **EDGES)
     connections = figure.add_subplot(grid[0, 0])
     scores = figure.add_subplot(grid[1, 0], sharex=connections)
     _against_step(connections, points, [point.connections for point in points], "Connections", BLUE)

@@ -21,7 +21,7 @@ from nestgraph.recipes.recipe import load_recipe, parse_recipe
 from nestgraph.runs import run_folder
 from nestgraph.runs.run_folder import RunFolder
 
-BOUNDS = {"digits": 0.12, "generated": 0.03}
+BOUNDS = {"digits": 0.08, "generated": 0.03}
 """By the run; pictures cost a quarter of a second, which is much of a run that takes six."""
 
 RECIPE = """
