@@ -6,7 +6,13 @@ user's file, edit, recipe or data is reported through one of these classes.
 
 
 class NestgraphError(Exception):
-    """The root of all errors that nestgraph raises on purpose."""
+    """The root of all errors that nestgraph raises on purpose.
+
+    Attributes:
+        agreed: whether it is raised in all processes of a run alike, so that the first alone needs to say it.
+    """
+
+    agreed = False
 
 
 class RecordError(NestgraphError, ValueError):

@@ -25,7 +25,8 @@ RANKS = {
     **dict.fromkeys(("tasks", "data", "chip"), 5),
     "recipes": 6,
     "runs": 7,
-    **dict.fromkeys(("loop", "interop"), 8),
+    "parallel": 8,
+    **dict.fromkeys(("loop", "interop"), 9),
     **dict.fromkeys(("studies", "integrations", "reporting"), 10),
     "cli": 11,
     **dict.fromkeys(("__main__", "sklearn", "train"), 12),
@@ -34,7 +35,7 @@ RANKS = {
 
 TORCH = {"torch", "torchvision", "accelerate", "kornia"}
 HOMES = {"networkx": ("graph", "render")} | dict.fromkeys(
-    TORCH, ("lowering", "interop", "tasks", "data", "loop", "integrations")
+    TORCH, ("lowering", "interop", "tasks", "data", "loop", "parallel", "integrations")
 )
 LIGHT = (
     "spec",

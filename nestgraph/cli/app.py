@@ -22,7 +22,7 @@ from nestgraph.cli.options import (
     View,
     check_picture,
 )
-from nestgraph.cli.output import NO, SETTINGS, answer, facts, say, suggest, table, tell_notes
+from nestgraph.cli.output import NO, SETTINGS, answer, facts, follows, say, suggest, table, tell_notes
 from nestgraph.cli.reports import REPORT_EXAMPLE, chosen_trackers, observed, write_report
 from nestgraph.cli.runs import RESUME_EXAMPLE, interrupted, resume_run, tell
 from nestgraph.cli.sweeping import SWEEP_EXAMPLE, run_study
@@ -73,7 +73,7 @@ def settings(
     networks that differ, a run that failed), 2 for wrong usage, 130 after Ctrl-C, 143 after SIGTERM,
     129 after SIGHUP.
     """
-    SETTINGS.quiet, SETTINGS.debug = quiet, debug
+    SETTINGS.quiet, SETTINGS.debug = quiet or follows() > 0, debug
     tell_notes()
 
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -26,6 +27,12 @@ class Settings:
 SETTINGS = Settings()
 
 
+def follows() -> int:
+    """The number of this process where several were started together, and another is the first; else 0."""
+    number = os.environ.get("RANK", "")
+    return int(number) if number.isdecimal() and "WORLD_SIZE" in os.environ else 0
+
+
 def plain(text: str) -> str:
     """Text in which control and invisible characters are escaped as in JSON, so that JSON stays what it is."""
     return "\n".join(line if line.isprintable() else "".join(map(_plain, line)) for line in text.split("\n"))
@@ -46,8 +53,9 @@ def _print(text: str, err: bool = False) -> None:
 
 
 def answer(text: str) -> None:
-    """Print on stdout."""
-    _print(plain(text))
+    """Print on stdout; of several processes the first does."""
+    if not follows():
+        _print(plain(text))
 
 
 def facts(content: Any, text: str, as_json: bool) -> None:
@@ -63,7 +71,8 @@ def say(message: str) -> None:
 
 def complain(message: str) -> None:
     """One line on stderr, also with --quiet: why there is no answer."""
-    _print(plain(message).replace("\n", " "), err=True)
+    number = follows()
+    _print(f"process {number}: " * bool(number) + plain(message).replace("\n", " "), err=True)
 
 
 class Told(logging.Handler):

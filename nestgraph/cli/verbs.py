@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from nestgraph.cli.output import BUG, NO, SETTINGS, UNREAD, USAGE, complain, say
+from nestgraph.cli.output import BUG, NO, SETTINGS, UNREAD, USAGE, complain, follows, say
 from nestgraph.errors import NestgraphError, RecipeError
 
 EVERYWHERE = ("-q", "--quiet", "--debug")
@@ -83,7 +83,8 @@ def _misused(error: typer.TyperException) -> int:
 def _explained(error: Exception) -> int:
     """Say in one sentence what went wrong; returns the exit code."""
     if isinstance(error, NestgraphError):
-        complain(str(error))
+        if not (error.agreed and follows()):
+            complain(str(error))
         return USAGE if isinstance(error, RecipeError) else NO
     if isinstance(error, OSError):
         from nestgraph.snapshot.disk import refusal

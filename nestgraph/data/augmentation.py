@@ -3,11 +3,11 @@
 Importing this module loads neither torch nor kornia, so that recipes can name an augmentation at no cost.
 """
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import Field, NonNegativeInt, model_validator
 
+from nestgraph.data.share import Lot, Vary
 from nestgraph.spec.record import Record
 
 if TYPE_CHECKING:
@@ -61,8 +61,8 @@ class Normalisation(Record):
         return self
 
 
-def image_augmentation(options: ImageAugmentation, size: tuple[int, int]) -> "Callable[[Tensor], Tensor]":
-    """Return a function that varies a batch (samples, 3, height, width) of values from 0 to 1, each image on its own.
+def image_augmentation(options: ImageAugmentation, size: tuple[int, int]) -> Vary:
+    """Return a function that varies images (samples, 3, height, width) of values from 0 to 1, each on its own.
 
     It works on the batch's device, gives images of (3, *size), and draws from torch's global generator.
     """
@@ -72,18 +72,30 @@ def image_augmentation(options: ImageAugmentation, size: tuple[int, int]) -> "Ca
     crop = kornia.RandomResizedCrop(size, (options.crop or 1.0, 1.0), STRETCH, p=1.0, cropping_mode="resample")
     pad = kornia.RandomCrop(size, padding=options.pad, p=1.0, cropping_mode="slice")
     colours = (options.brightness, options.contrast, options.saturation, options.hue)
-    steps: list[Callable[[Any], Any]] = [crop] if options.crop else [lambda images: middle(images, size)]
+    steps: list[Any] = [crop] if options.crop else []
     steps += [pad] if options.pad else []
     steps += [kornia.RandomHorizontalFlip(p=0.5)] if options.flip else []
     steps += [kornia.ColorJitter(*colours, p=1.0)] if any(colours) else []
 
     @torch.no_grad()
-    def augmented(images: "Tensor") -> "Tensor":
+    def augmented(images: "Tensor", lot: Lot | None = None) -> "Tensor":
+        images = images if options.crop else middle(images, size)
         for step in steps:
-            images = step(images)
+            images = step(images, params=None if lot is None else _drawn(step, images, lot))
         return images
 
     return augmented
+
+
+OF_ALL = frozenset({"forward_input_shape", "order"})
+"""What kornia draws once for all images."""
+
+
+def _drawn(step: Any, images: "Tensor", lot: Lot) -> dict[str, Any]:
+    """What kornia draws for all images of a lot, cut to those that are here."""
+    drawn = step.forward_parameters((lot.size, *images.shape[1:]))
+    cut = {name: values if name in OF_ALL else lot.own(values) for name, values in drawn.items()}
+    return cut | {"forward_input_shape": drawn["forward_input_shape"].new_tensor(images.shape)}
 
 
 def middle(images: "Tensor", size: tuple[int, int]) -> "Tensor":

@@ -9,13 +9,14 @@ import torch
 from nestgraph.data.held import source
 from nestgraph.data.minibatch import Minibatch
 from nestgraph.data.samples import Samples, StreamedSamples
+from nestgraph.data.share import WHOLE, Lot, Share, Vary
 from nestgraph.errors import DataError
 from nestgraph.spec.arguments import AtLeastOne, Count, checked
 from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.parts import mapped
-from nestgraph.spec.randomness import Seed
+from nestgraph.spec.randomness import Seed, derived_seed
 
-Vary = Callable[[torch.Tensor], torch.Tensor]
+See = Callable[[torch.Tensor], torch.Tensor]
 Prepare = Callable[[Any], Any]
 """Targets as they come to targets as a loss takes them; several are a mapping or a tuple of arrays."""
 
@@ -46,19 +47,19 @@ class Batches(Protocol):
     samples: int | None
     together: int
 
-    def epoch(self, seed: Seed) -> Epoch:
+    def epoch(self, seed: Seed, share: Share = WHOLE) -> Epoch:
         """A pass in random order, varied: the same for one seed, in any process and with any workers.
 
-        The samples of a run are drawn from torch's global generator as it stands, as they were from the first; whoever
-        asks for their epoch has seeded that.
+        The samples of a run in one process are drawn from torch's global generator as it stands, as they were from the
+        first; whoever asks for their epoch has seeded that.
         """
         ...
 
-    def drawn(self, seed: Seed, count: Count | None) -> Iterator[Minibatch]:
+    def drawn(self, seed: Seed, count: Count | None, share: Share = WHOLE) -> Iterator[Minibatch]:
         """So many batches in random order, not varied, all of them for None: the same for one seed."""
         ...
 
-    def ordered(self, most: AtLeastOne | None = None) -> Iterator[Minibatch]:
+    def ordered(self, most: AtLeastOne | None = None, share: Share = WHOLE) -> Iterator[Minibatch]:
         """Every sample once, in order and not varied, in batches of `most` at most."""
         ...
 
@@ -77,7 +78,7 @@ class SampledBatches:
         device: torch.device,
         prepare: Prepare | None = None,
         vary: Sequence[Vary] = (),
-        see: Vary | None = None,
+        see: See | None = None,
         seeded: bool = True,
     ) -> None:
         """Bring samples to the device, unless they are files.
@@ -89,7 +90,7 @@ class SampledBatches:
             prepare: of all targets.
             vary: what is done to inputs to train with.
             see: what is done to all inputs, in the end.
-            seeded: whether a seed decides the order of an epoch, not torch's global generator.
+            seeded: whether a seed decides an epoch, its order and how it is varied, not torch's global generator.
         """
         self.samples: int | None = len(samples)
         self._size, self._device = size, device
@@ -105,37 +106,57 @@ class SampledBatches:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
 
     @checked(DataError)
-    def epoch(self, seed: Seed) -> "DrawnEpoch":
+    def epoch(self, seed: Seed, share: Share = WHOLE) -> "DrawnEpoch":
         """See `Batches`."""
-        return DrawnEpoch(self, self._order(seed if self._seeded else None))
+        decides = seed if self._seeded else None
+        return DrawnEpoch(self, self._order(decides, share), share, decides)
 
     @checked(DataError)
-    def drawn(self, seed: Seed, count: Count | None) -> Iterator[Minibatch]:
+    def drawn(self, seed: Seed, count: Count | None, share: Share = WHOLE) -> Iterator[Minibatch]:
         """See `Batches`."""
-        return self._read(self._order(seed)[:count])
+        return self._read([share.of(places) for places in self._order(seed, share)[:count]])
 
     @checked(DataError)
-    def ordered(self, most: AtLeastOne | None = None) -> Iterator[Minibatch]:
+    def ordered(self, most: AtLeastOne | None = None, share: Share = WHOLE) -> Iterator[Minibatch]:
         """See `Batches`."""
         values = sum(int(np.prod(shape)) for shape in self._held.shapes)
         size = min(most or MEASURING_BATCH, max(1, MEASURING_VALUES // values))
-        return self._read(torch.split(torch.arange(len(self._held), device=self._device), size))
+        places = share.of(torch.arange(len(self._held), device=self._device))
+        return self._read(torch.split(places, size) if len(places) else ())
 
     @checked(DataError)
     def told(self, most: Count | None = None) -> Any:
         """See `Batches`."""
         return mapped(lambda one: np.asarray(one[:most].cpu()), self._told[0])
 
-    def varied(self, places: Sequence[torch.Tensor]) -> Iterator[Minibatch]:
-        """The samples at the places of each batch, as they are trained with."""
-        groups = [places[first : first + self.together] for first in range(0, len(places), self.together)]
-        for group, inputs in zip(groups, self._source.inputs([torch.cat(list(each)) for each in groups]), strict=True):
-            first, *others = inputs
-            for vary in self._vary:
-                first = vary(first)
-            sizes = [len(batch) for batch in group]
-            parts = [torch.split(each, sizes) for each in (self._see(first), *others)]
+    def varied(
+        self, places: Sequence[torch.Tensor], start: int, share: Share = WHOLE, seed: int | None = None
+    ) -> Iterator[Minibatch]:
+        """The samples of a share at the places of each batch from one on, as they are trained with.
+
+        How they are varied is drawn by a seed, or by torch's global generator.
+        """
+        firsts = range(start, len(places), self.together)
+        groups = [[share.of(batch) for batch in places[first : first + self.together]] for first in firsts]
+        read = self._source.inputs([torch.cat(each) for each in groups])
+        for first, group, (images, *others) in zip(firsts, groups, read, strict=True):
+            whole = places[first : first + self.together]
+            lot = None if share == WHOLE else _lot(whole, share)
+            images = self._see(self._varied(images, lot, seed, first))
+            parts = [torch.split(each, [len(batch) for batch in group]) for each in (images, *others)]
             yield from map(self._batch, group, zip(*parts, strict=True))
+
+    def _varied(self, images: torch.Tensor, lot: Lot | None, seed: int | None, number: int) -> torch.Tensor:
+        if seed is None or not self._vary:
+            return self._in_turn(images, lot)
+        with torch.random.fork_rng():
+            torch.manual_seed(derived_seed(seed, "vary", number))
+            return self._in_turn(images, lot)
+
+    def _in_turn(self, images: torch.Tensor, lot: Lot | None) -> torch.Tensor:
+        for vary in self._vary:
+            images = vary(images, lot)
+        return images
 
     def _read(self, places: Sequence[torch.Tensor]) -> Iterator[Minibatch]:
         for batch, (first, *others) in zip(places, self._source.inputs(places), strict=True):
@@ -144,14 +165,26 @@ class SampledBatches:
     def _batch(self, places: torch.Tensor, inputs: tuple[torch.Tensor, ...]) -> Minibatch:
         return Minibatch(inputs, tuple(mapped(lambda one: one.index_select(0, places), each) for each in self._told))
 
-    def _order(self, seed: int | None) -> tuple[torch.Tensor, ...]:
+    def _order(self, seed: int | None, share: Share) -> tuple[torch.Tensor, ...]:
         """The places of all samples in random order, by a seed or by torch's global generator.
 
         They come in batches of up to `size` samples and of one size, so that none is too small for batch normalisation.
+
+        Raises:
+            DataError: a process that shares them has none of a batch.
         """
         generator = None if seed is None else torch.Generator().manual_seed(seed)
         order = torch.randperm(len(self._held), generator=generator)
-        return order.to(self._device).tensor_split(-(-len(order) // self._size))
+        batches = order.to(self._device).tensor_split(-(-len(order) // self._size))
+        share.check(len(batches[-1]))
+        return batches
+
+
+def _lot(batches: Sequence[torch.Tensor], share: Share) -> Lot:
+    """The samples of batches, as a lot in which those of a share are here."""
+    size = sum(map(len, batches))
+    here = torch.split(torch.arange(size), [len(batch) for batch in batches])
+    return Lot(size, torch.cat([share.of(each) for each in here]))
 
 
 def _as_they_are(inputs: torch.Tensor) -> torch.Tensor:
@@ -161,11 +194,11 @@ def _as_they_are(inputs: torch.Tensor) -> torch.Tensor:
 class DrawnEpoch:
     """An order of the samples of a `SampledBatches`."""
 
-    def __init__(self, batches: SampledBatches, places: Sequence[torch.Tensor]) -> None:
+    def __init__(self, batches: SampledBatches, places: Sequence[torch.Tensor], share: Share, seed: int | None) -> None:
         self.count = len(places)
-        self._batches, self._places = batches, places
+        self._batches, self._places, self._share, self._seed = batches, places, share, seed
 
     @checked(DataError)
     def rest(self, start: Count = 0) -> Iterator[Minibatch]:
         """See `Epoch`; `start` is a multiple of `together`."""
-        return self._batches.varied(self._places[start:])
+        return self._batches.varied(self._places, start, self._share, self._seed)

@@ -3,11 +3,11 @@
 Importing this module does not load torch, so that recipes can name a distortion at no cost.
 """
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from nestgraph.data.share import Lot, Vary
 from nestgraph.spec.record import Record
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ def distortion_words(options: AffineDistortion | None) -> str:
     return f"Training images are affine-distorted, anew in each epoch ({how}); all others are plain."
 
 
-def affine_distortion(options: AffineDistortion) -> "Callable[[Tensor], Tensor]":
-    """Return a function that distorts a batch (samples, channels, height, width), each image in its own way.
+def affine_distortion(options: AffineDistortion) -> Vary:
+    """Return a function that distorts images (samples, channels, height, width), each in its own way.
 
     It works on the batch's device, interpolates bilinearly and fills with zeros, the background of every dataset here.
     It draws from torch's global generator, so `torch.manual_seed` decides it. What it draws and gives is what kornia's
@@ -54,18 +54,20 @@ def affine_distortion(options: AffineDistortion) -> "Callable[[Tensor], Tensor]"
     import torch  # lazy: recipes name distortions without it
     from torch.nn import functional
 
-    def uniform(images: "Tensor", limit: float, around: float = 0.0) -> "Tensor":
-        return (torch.rand(len(images)) * (2 * limit) + (around - limit)).to(images)
-
     @torch.no_grad()
-    def distorted(images: "Tensor") -> "Tensor":
+    def distorted(images: "Tensor", lot: Lot | None = None) -> "Tensor":
+        lot = lot or Lot(len(images))
+
+        def uniform(limit: float, around: float = 0.0) -> "Tensor":
+            return lot.own(torch.rand(lot.size) * (2 * limit) + (around - limit)).to(images)
+
         height, width = images.shape[2:]
-        angle, factor = torch.deg2rad(uniform(images, options.degrees)), uniform(images, options.scale, 1.0)
-        right, down = (uniform(images, options.translate) * extent for extent in (width, height))
+        angle, factor = torch.deg2rad(uniform(options.degrees)), uniform(options.scale, 1.0)
+        right, down = (uniform(options.translate) * extent for extent in (width, height))
         along = torch.zeros_like(angle)
         if options.shear:
-            along = torch.tan(torch.deg2rad(uniform(images, options.shear)))
-            torch.rand(len(images))  # a shear of the columns, which is none
+            along = torch.tan(torch.deg2rad(uniform(options.shear)))
+            torch.rand(lot.size)  # a shear of the columns, which is none
         cosine, sine = torch.cos(angle) / factor, torch.sin(angle) / factor
         # what a step along the rows or columns of the result is in the image: without shear, the turn taken back
         rows = torch.stack([cosine - along * sine, -sine], 1)

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 from nestgraph.data.augmentation import ImageAugmentation, Normalisation, image_augmentation, middle
 from nestgraph.data.distortion import AffineDistortion, affine_distortion
 from nestgraph.data.samples import Dataset
+from nestgraph.data.share import Vary
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    Vary = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -23,8 +22,8 @@ class Views:
         see: all, in the end.
     """
 
-    vary: "tuple[Vary, ...]"
-    see: "Vary"
+    vary: tuple[Vary, ...]
+    see: "Callable[[Tensor], Tensor]"
 
 
 def image_views(dataset: Dataset, distortion: AffineDistortion | None, augmentation: ImageAugmentation | None) -> Views:

@@ -18,6 +18,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from nestgraph.data.batches import Prepare
 from nestgraph.data.minibatch import Minibatch
+from nestgraph.data.share import WHOLE, Share
 from nestgraph.errors import DataError
 from nestgraph.spec.arguments import AtLeastOne, Count, checked
 from nestgraph.spec.facts import Shape
@@ -215,19 +216,22 @@ class OwnBatches:
         self._device, self._prepare = device or torch.device("cpu"), prepare
 
     @checked(DataError)
-    def epoch(self, seed: Seed) -> "OwnEpoch":
+    def epoch(self, seed: Seed, share: Share = WHOLE) -> "OwnEpoch":
         """See `Batches`."""
-        return OwnEpoch(self, seed)
+        return OwnEpoch(self, seed, share)
 
     @checked(DataError)
-    def drawn(self, seed: Seed, count: Count | None) -> Iterator[Minibatch]:
-        """See `Batches`."""
-        return map(self._ready, self.held.read(seed, count))
+    def drawn(self, seed: Seed, count: Count | None, share: Share = WHOLE) -> Iterator[Minibatch]:
+        """See `Batches`; a share of each batch is taken when it was read."""
+        for batch in self.held.read(seed, count):
+            share.check(batch.samples)
+            yield self._ready(batch.part(share))
 
     @checked(DataError)
-    def ordered(self, most: AtLeastOne | None = None) -> Iterator[Minibatch]:
+    def ordered(self, most: AtLeastOne | None = None, share: Share = WHOLE) -> Iterator[Minibatch]:
         """See `Batches`: in the user's own batches, cut where they are larger than `most`."""
-        return (part for batch in self.held.read(0) for part in self._ready(batch).cut(most))
+        own = (batch.part(share) for batch in self.held.read(0))
+        return (part for batch in own for part in self._ready(batch).cut(most))
 
     @checked(DataError)
     def told(self, most: Count | None = None) -> Any:
@@ -246,14 +250,14 @@ class OwnBatches:
 class OwnEpoch:
     """A pass over data of the user's own."""
 
-    def __init__(self, batches: OwnBatches, seed: int) -> None:
+    def __init__(self, batches: OwnBatches, seed: int, share: Share) -> None:
         self.count = batches.held.count
-        self._batches, self._seed = batches, seed
+        self._batches, self._seed, self._share = batches, seed, share
 
     @checked(DataError)
     def rest(self, start: Count = 0) -> Iterator[Minibatch]:
         """See `Epoch`: what comes before is read and let go."""
-        return islice(self._batches.drawn(self._seed, None), start, None)
+        return islice(self._batches.drawn(self._seed, None, self._share), start, None)
 
 
 class Kept:

@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from nestgraph.data.share import WHOLE, Share
 from nestgraph.errors import DataError, TrainingError
 from nestgraph.lowering.dense import is_dense
 from nestgraph.spec.arrays import AnyArray
@@ -108,9 +109,13 @@ class Minibatch:
 
     def cut(self, most: int | None) -> Iterator["Minibatch"]:
         """Parts of up to so many samples."""
-        size = most or self.samples
+        size = most or max(1, self.samples)
         for first in range(0, self.samples, size):
             yield self._each(partial(_cut, first, size))
+
+    def part(self, share: Share) -> "Minibatch":
+        """The part of a share."""
+        return self if share == WHOLE else self._each(share.of)
 
     @property
     def samples(self) -> int:

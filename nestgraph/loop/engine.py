@@ -36,6 +36,7 @@ from nestgraph.loop.keeping import Book, Points
 from nestgraph.loop.proposing import ASKED
 from nestgraph.loop.trainer import Score, Trainer
 from nestgraph.loop.training_state import TrainingSaves
+from nestgraph.parallel.agreement import agree
 from nestgraph.policies import Evidence, EvidenceKind, Policy
 from nestgraph.recipes.budget import Spent
 from nestgraph.recipes.naming import check_names
@@ -43,7 +44,8 @@ from nestgraph.recipes.proposing import Proposals
 from nestgraph.recipes.recipe import Recipe
 from nestgraph.runs import interruption
 from nestgraph.runs.run import Fault, Measurement, Remedy
-from nestgraph.snapshot import Proposal
+from nestgraph.snapshot import UNLIMITED, Proposal
+from nestgraph.snapshot.files import from_bytes, to_bytes
 from nestgraph.snapshot.journal_entry import Action as JournalAction
 from nestgraph.snapshot.journal_entry import together
 from nestgraph.snapshot.outcomes import Broke, Damaged, Outcome, Over, Proposed, Trained
@@ -98,7 +100,7 @@ class Engine:
         self.state = state or State()
         self.bench, self.rows = trainer.bench(network), list[Measurement]()
         self._recipe, self._trainer, self._folder, self._points = recipe, trainer, folder, points
-        self._watcher, self._resumed = watcher, point is not None
+        self._watcher, self._resumed, self._ranks = watcher, point is not None, trainer.ranks
         self._began = self._entered = time.monotonic() - (point.progress.seconds if point else 0.0)
         if point:
             self.bench.load(network, point.bench)
@@ -126,7 +128,7 @@ class Engine:
             TrainingError: the seed network does not train.
         """
         if self._resumed:
-            self.rows = self._folder.rows()
+            self.rows = self._ranks.led(self._folder.rows)
         outcome = None
         while self.state.awaits != "nothing":
             if outcome is None and self._over:
@@ -137,16 +139,24 @@ class Engine:
             for action in actions:
                 outcome = self._do(action)
         return {
-            "seed": self._points.seed(),
-            "grown": self._folder.stage("grown"),
+            "seed": self._kept(self._points.seed),
+            "grown": self._kept(lambda: self._folder.stage("grown")),
             "final": self.network,
         }
+
+    def _kept(self, read: Callable[[], Network]) -> Network:
+        """A network that the first process has kept."""
+        if not self._ranks.several:
+            return read()
+        return from_bytes(self._ranks.led(lambda: to_bytes(read(), UNLIMITED)), "the network", UNLIMITED)
 
     @property
     def _over(self) -> bool:
         """Whether no step is to begin any more."""
         seconds = self._recipe.training.seconds
-        return seconds is not None and self.state.awaits == "step" and self.seconds >= seconds
+        if seconds is None or self.state.awaits != "step":
+            return False
+        return self._ranks.led(lambda: self.seconds >= seconds)
 
     @singledispatchmethod
     def _do(self, action: Action) -> Outcome | None:
@@ -174,6 +184,7 @@ class Engine:
         Raises:
             Interrupted: it did.
         """
+        self._ranks.meet(0)
         pace = self._points.pace
         if pace.due or interruption.wished():
             with pace:
@@ -205,6 +216,7 @@ class Engine:
         edit = together(asked)
         if edit.edits:
             self.bench.apply(edit)
+            agree(self._ranks, self.bench, edit.words)
         self._log("propose", proposals=asked)
         return Proposed(edits=len(edit.edits), title=edit.words)
 
@@ -246,17 +258,19 @@ class Engine:
             return replace(found, prices=spent.prices, memory=spent.memory)
 
         chosen = [(policies[place], scale) for place, scale in zip(places, scales, strict=True)]
-        return ASKED[how](chosen, self.network, measured, seed)
+        return ASKED[how](chosen, self.network, measured, seed, self._ranks)
 
     def _damage(self, place: int, scale: float) -> float:
         """The loss on a few training batches right after what one policy would do, untrained; finite in any case."""
         tried = together(self._asked((place,), (scale,))).apply(self.network).network
         _, batches = self._policies()
-        loss = self._trainer.evidence(self.network, {"trial"}, batches, self.state.counts.trainings).loss(tried)
+        found = self._trainer.evidence(self.network, {"trial"}, batches, self.state.counts.trainings)
+        loss = self._ranks.led(lambda: found.loss(tried))
         return loss if math.isfinite(loss) else sys.float_info.max
 
     def _applied(self, applied: Applied) -> None:
         edit: Any = applied.edit
+        agree(self._ranks, self.bench, edit.words)
         self._log("apply", edit=edit, note=edit.words[:256])
 
     def _log(self, action: JournalAction, **said: Any) -> None:
@@ -265,6 +279,7 @@ class Engine:
     def _back(self, moment: Moment, note: str) -> None:
         while self.bench.mark() is not moment:
             self.bench.undo()
+            agree(self._ranks, self.bench, f"undo ({note})")
             self._log("undo", note=note[:256])
 
     def _budgeted(self) -> Spent | None:
@@ -285,7 +300,9 @@ class Engine:
             self._before_training = self.bench.mark()
         phase, number = self.state.phase, action.number
         file = self._points.training(number)
-        saves = TrainingSaves(file, self._points.pace, self._trainer.device) if file else None
+        saves = None
+        if file or self._ranks.several:
+            saves = TrainingSaves(file, self._points.pace, self._trainer.device, self._ranks)
         try:
             int8 = self._recipe.finish_int8 and phase == "finish"
             self._applied(self._trainer.fit(self.bench, action.epochs, phase, number, action.rate, saves, int8))

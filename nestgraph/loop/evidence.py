@@ -17,6 +17,8 @@ from nestgraph.loop.factors import Factors, fits, linear_maps
 from nestgraph.loop.means import batch_loss, mass
 from nestgraph.lowering import Slot, layer_nodes, lower, slots
 from nestgraph.lowering.extents import convolved
+from nestgraph.parallel.ranks import ALONE, Ranks
+from nestgraph.parallel.reduced import reduce_statistics
 from nestgraph.policies import Evidence, EvidenceKind, bridged_layers, possible_skips
 from nestgraph.policies.evidence import Measured
 from nestgraph.policies.factored import Factored
@@ -43,6 +45,7 @@ def gather(
     seed: Seed = 0,
     device: str | torch.device = "cpu",
     trial: AtLeastOne = 8,
+    ranks: Ranks = ALONE,
 ) -> Evidence:
     """Measure what policies need, in one pass over batches of any task.
 
@@ -59,6 +62,8 @@ def gather(
         seed: of dropout.
         device: where to compute.
         trial: how many batches networks are tried on, where "trial" is needed; the first ones.
+        ranks: the processes that each give their share of every batch, and get the means over all samples. Trials are
+            of this process's batches alone.
 
     Returns:
         Means over the samples. Without needs, nothing is read.
@@ -75,7 +80,7 @@ def gather(
     read = (Minibatch.of(each, len(network.inputs), where) for each in batches)
     tried = list(islice(read, trial)) if "trial" in needs else []
     kinds: list[EvidenceKind] = [kind for kind in needs if kind in MEASURES]
-    found = _means(network, chain(tried, read), loss, kinds, seed, where) if kinds else Evidence()
+    found = _means(network, chain(tried, read), loss, kinds, seed, where, ranks) if kinds else Evidence()
     if "trial" not in needs:
         return found
     if not tried:
@@ -98,26 +103,37 @@ def _means(
     kinds: Sequence[EvidenceKind],
     seed: int,
     device: torch.device,
+    ranks: Ranks = ALONE,
 ) -> Evidence:
     """The means of some kinds over all samples."""
     module = lower(network, device=device, masked=False, fuse=False)
+    if ranks.several:
+        reduce_statistics(module)
     sums: dict[EvidenceKind, dict[str, Mean]] = {kind: {} for kind in kinds}
     layers, maps = bool({*kinds} - {"gradients"}), linear_maps(network, module) if "gradients" in kinds else None
     samples, masses = 0, dict.fromkeys(kinds, 0.0)
     with torch.random.fork_rng():  # for dropout
-        torch.manual_seed(seed)
+        torch.manual_seed(ranks.own_seed(seed))
         for batch in batches:
             module.zero_grad(set_to_none=True)
             recorder = Recorder(module, layers, maps, sums.get("gradients", {}))
-            batch_loss(batch, recorder.run, loss).backward()
+            own = mass(batch, loss)
+            whole = ranks.meet(own)
+            value = batch_loss(batch, recorder.run, loss)
+            (value * (own / (whole or 1.0)) if ranks.several else value).backward()
             for kind, found in sums.items():
-                counted = mass(batch, loss) if kind in OF_LOSS else batch.samples
-                masses[kind] += counted
+                of_loss = kind in OF_LOSS
+                masses[kind] += own if of_loss else batch.samples
                 for name, mean in MEASURES[kind](network, recorder):
-                    found[name] = _added(found.get(name), mean, counted)
+                    found[name] = _added(found.get(name), mean, whole if of_loss else batch.samples)
             samples += batch.samples
     if not samples:
         raise TrainingError(NO_BATCH)
+    if ranks.several:
+        samples = round(ranks.meet(samples))
+        masses = {kind: ranks.meet(masses[kind]) for kind in kinds}
+        for kind in sorted(kinds):
+            sum_up(ranks, sums[kind])
     means = {kind: {n: _mean(found.pop(n), masses[kind]) for n in list(found)} for kind, found in sums.items()}
     for kind, found in means.items():
         if wrong := [name for name, values in found.items() if not _is_finite(values)]:
@@ -133,6 +149,21 @@ def _added(before: "Mean | None", mean: "Mean", counted: float) -> "Mean":
         return before.plus(mean) if isinstance(before, Factors) else mean
     total = mean.mul_(counted)  # in place, as the sum is: these are as large as all weights
     return total if before is None else (before.whole() if isinstance(before, Factors) else before).add_(total)
+
+
+def sum_up(ranks: Ranks, found: dict[str, "Mean"]) -> None:
+    """Add up sums over all processes: tensors as they are, factors by putting their rows together while they fit."""
+    small = {name: mean.rows for name, mean in found.items() if isinstance(mean, Factors)}
+    everyone = ranks.gathered(small)
+    for name in sorted(found):
+        mean, rows = found[name], [other.get(name) for other in everyone]
+        if isinstance(mean, Factors):
+            if None not in rows and fits(mean.shape, sum(filter(None, rows))):
+                found[name] = mean.together(ranks, [row or 0 for row in rows])
+                continue
+            mean = mean.whole()
+        ranks.sum_up([mean])
+        found[name] = mean
 
 
 def _mean(total: "Mean", mass: float) -> Measured:

@@ -1,7 +1,7 @@
 """Gradients of linear maps while evidence is gathered: by their factors, as long as these are small."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from nestgraph.graph.network import Network
 from nestgraph.lowering import Slot, slots
+from nestgraph.parallel.ranks import Ranks
 from nestgraph.policies.factored import Factored
 
 SHARE = 4
@@ -40,6 +41,17 @@ class Factors:
     def plus(self, other: "Factors") -> "Factors":
         """The sum of both."""
         return Factors(self.shape, (*self.parts, *other.parts))
+
+    def together(self, ranks: Ranks, rows: Sequence[int]) -> "Factors":
+        """The sum over all processes, of which each has so many rows."""
+        slopes = torch.cat([slope * counted for counted, slope, _ in self.parts])
+        read = torch.cat([each for _, _, each in self.parts])
+        first = sum(rows[: ranks.share.number])
+        whole = [each.new_zeros(sum(rows), each.shape[1]) for each in (slopes, read)]
+        for each, own in zip(whole, (slopes, read), strict=True):
+            each[first : first + len(own)] = own
+        ranks.sum_up(whole)  # all but one add zeros, so that parts of any number of rows arrive to the bit
+        return Factors(self.shape, ((1.0, whole[0], whole[1]),))
 
     def whole(self) -> Tensor:
         """The sum as a tensor, added up as gradients of batches are."""

@@ -1,5 +1,6 @@
 """What the policies of a step propose, in turn or side by side, as the journal has it."""
 
+import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
@@ -10,9 +11,11 @@ from nestgraph.edits.joining import Joined
 from nestgraph.edits.three_ways import Conflict
 from nestgraph.errors import ConflictError, EditError
 from nestgraph.graph.network import Network
+from nestgraph.parallel.ranks import ALONE, Ranks
 from nestgraph.policies import Evidence, EvidenceKind, Policy
 from nestgraph.recipes.proposing import Proposals
 from nestgraph.snapshot import Proposal
+from nestgraph.snapshot.compact import Budget
 from nestgraph.spec.record import as_text
 
 UNTOLD = "it gave no reason"
@@ -24,19 +27,26 @@ Scaled = Sequence[tuple[Policy, float]]
 """Policies, each with the scale of its step."""
 Measured = Callable[[Network, Collection[EvidenceKind]], Evidence]
 """Measures kinds of evidence on a network."""
-Asked = Callable[[Scaled, Network, Measured, int], tuple[Proposal, ...]]
+Asked = Callable[[Scaled, Network, Measured, int, Ranks], tuple[Proposal, ...]]
 
 
-def in_turn(policies: Scaled, network: Network, measured: Measured, seed: int) -> tuple[Proposal, ...]:
-    """What policies would do in turn, each on the result of the one before."""
+def in_turn(
+    policies: Scaled, network: Network, measured: Measured, seed: int, ranks: Ranks = ALONE
+) -> tuple[Proposal, ...]:
+    """What policies would do in turn, each on the result of the one before.
+
+    The first process asks them; the others hear what it proposes. All measure.
+    """
     asked, rng = list[Proposal](), np.random.default_rng(seed)
     for policy, scale in policies:
-        one, network = _proposal(policy, scale, network, measured(network, policy.needs), rng)
+        one, network = _proposal(policy, scale, network, measured(network, policy.needs), rng, ranks)
         asked.append(one)
     return tuple(asked)
 
 
-def side_by_side(policies: Scaled, network: Network, measured: Measured, seed: int) -> tuple[Proposal, ...]:
+def side_by_side(
+    policies: Scaled, network: Network, measured: Measured, seed: int, ranks: Ranks = ALONE
+) -> tuple[Proposal, ...]:
     """What policies would do to one network, as far as it goes together, and what goes since all of that is done.
 
     They are told in an order of their own, so that whatever the order of the policies there is one result. That order
@@ -44,7 +54,7 @@ def side_by_side(policies: Scaled, network: Network, measured: Measured, seed: i
     """
     needs = sorted({kind for policy, _ in policies for kind in policy.needs})
     evidence = measured(network, needs)  # type: ignore[arg-type]
-    asked = [_proposal(*one, network, evidence, np.random.default_rng(seed))[0] for one in policies]
+    asked = [_proposal(*one, network, evidence, np.random.default_rng(seed), ranks)[0] for one in policies]
     order = sorted(range(len(asked)), key=lambda place: (*_name(*policies[place]), place))
     found = [place for place, one in enumerate(asked) if not one.idle]
     if len(found) < 2:
@@ -69,9 +79,25 @@ ASKED: Mapping[Proposals, Asked] = {"in_turn": in_turn, "side_by_side": side_by_
 
 
 def _proposal(
-    policy: Policy, scale: float, network: Network, evidence: Evidence, rng: np.random.Generator
+    policy: Policy, scale: float, network: Network, evidence: Evidence, rng: np.random.Generator, ranks: Ranks
 ) -> tuple[Proposal, Network]:
     """What a policy would do to a network, and the network after that."""
+    own = list[tuple[Proposal, Network]]()
+
+    def told() -> str:
+        own.append(_asked(policy, scale, network, evidence, rng))
+        return own[0][0].model_dump_json() if ranks.several else ""
+
+    text = ranks.led(told)
+    if own:
+        return own[0]
+    one = Proposal.model_validate_json(text, context=Budget(sys.maxsize))
+    return one, network if one.idle else one.edit.apply(network).network
+
+
+def _asked(
+    policy: Policy, scale: float, network: Network, evidence: Evidence, rng: np.random.Generator
+) -> tuple[Proposal, Network]:
     try:
         edit = policy.propose(network, evidence, rng, scale)
         network = edit.apply(network).network

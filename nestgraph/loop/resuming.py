@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from nestgraph.loop.decide import fold
 from nestgraph.loop.decisions import State
 from nestgraph.loop.engine import Engine, Watcher
 from nestgraph.loop.environment import differences
-from nestgraph.loop.synthesis import complete, facts_of, synthesize, trainer_of
+from nestgraph.loop.synthesis import agree_on, complete, facts_of, places, synthesize, trainer_of
 from nestgraph.loop.tracking import check_trackers, tracked
 from nestgraph.loop.trainer import cpu_threads
+from nestgraph.parallel.ranks import joined
 from nestgraph.policies import Policy
 from nestgraph.recipes.own_kinds import classes_of, refuse_unknown
 from nestgraph.recipes.recipe import Recipe, recorded_recipe
@@ -66,34 +68,50 @@ def resume(
             without `allow_changes`, its environment changed; the message names the difference.
         TrainingError: the device, the package of a tracker or the code of the task is missing.
     """
-    place = Path(run)
+    place, ranks = Path(run), joined()
     check_trackers(trackers)
-    check_present(place)
-    with Lock(place):
-        check_plain_files(place)
-        if (place / RESULT).exists():
-            Records.read(place)
-            finished = Run.read(place, policies)
-            drop_state(place)
-            return finished
-        state = RunState(place, Pace(save_every))
-        begun = state.begun()
-        recipe = _same_recipe(place, begun, policies).with_code(task)
+    state = RunState(place, Pace(save_every))
+    with ExitStack() as held:
+        begun = ranks.led(lambda: _opened(place, state, held))
+        if begun is None:
+            return ranks.led(lambda: _finished(place, policies))
+        recipe = recorded_recipe(ranks.led(lambda: _same_recipe(place, begun, policies)), "recipe.json", policies)
+        recipe = recipe.with_code(task)
         refuse_unknown(recipe, begun.environment.model_extra)
         seed, where = begun.environment.seed, device or begun.environment.device
-        trainer = trainer_of(recipe, seed, where, data)
-        with cpu_threads(recipe.training.threads), tracked(trackers, place, recipe, seed, progress) as watcher:
+        trainer = trainer_of(recipe, seed, where, data, ranks)
+        with cpu_threads(recipe.training.threads), tracked(trackers, place, recipe, seed, progress, ranks) as watcher:
             facts = facts_of(trainer, recipe)
+            agree_on(ranks, facts)
             _check_facts(place, begun, facts, allow_changes)
-            point = state.latest()
+            point = ranks.led(state.latest)
             before = begun.environment.model_dump(mode="json")
             facts = before | ({"resumed_with": facts} if facts != before else {})
             kept = point.progress.kept if point else Kept()
             folder = RunFolder(place, recipe, facts, kept=kept, columns=trainer.columns)
-            folder.check()
-            decided = _decided(recipe, trainer.floor, folder, point) if point else None
-            engine = Engine(recipe, trainer, folder, state, watcher, point, decided)
+            decided = ranks.led(lambda: _checked(recipe, trainer.floor, folder, point))
+            engine = Engine(recipe, trainer, *places(trainer, recipe, folder, state), watcher, point, decided)
             return complete(engine, recipe, trainer, folder)
+
+
+def _opened(place: Path, state: RunState, held: ExitStack) -> Begun | None:
+    """What an unfinished run began with, whose folder is held from here on; None of a finished one.
+
+    Raises:
+        SnapshotError: there is no such run, or another process writes it.
+    """
+    check_present(place)
+    held.enter_context(Lock(place))
+    check_plain_files(place)
+    return None if (place / RESULT).exists() else state.begun()
+
+
+def _finished(place: Path, policies: Iterable[type[Policy]]) -> Run:
+    """A finished run, as it is read."""
+    Records.read(place)
+    finished = Run.read(place, policies)
+    drop_state(place)
+    return finished
 
 
 def begin_or_resume(recipe: Recipe, place: Path, seed: int, device: str, progress: Watcher | None) -> Run:
@@ -109,12 +127,16 @@ def begin_or_resume(recipe: Recipe, place: Path, seed: int, device: str, progres
     return synthesize(recipe, place, seed, device, progress, overwrite=True)
 
 
-def _decided(recipe: Recipe, floor: float, folder: RunFolder, point: Point) -> State:
-    """The state of a run at a point: the fold over what came of its actions, as the journal has it up to there.
+def _checked(recipe: Recipe, floor: float, folder: RunFolder, point: Point | None) -> State | None:
+    """The state of a run at a point, if there is one: the fold over what came of its actions, as the journal has it.
 
     Raises:
-        SnapshotError: the journal is not of this run, or does not lead to the point.
+        SnapshotError: what the folder held there is not there, or the journal is not of this run or does not lead to
+            the point.
     """
+    folder.check()
+    if point is None:
+        return None
     digests, outcomes = list[str](), list[Outcome]()
     for entry in folder.entries():
         digests[:] = [entry.digest]
@@ -131,8 +153,8 @@ def _decided(recipe: Recipe, floor: float, folder: RunFolder, point: Point) -> S
     return state
 
 
-def _same_recipe(place: Path, begun: Begun, policies: Iterable[type[Policy]]) -> Recipe:
-    """The recipe that the run began with, which is that of its folder.
+def _same_recipe(place: Path, begun: Begun, policies: Iterable[type[Policy]]) -> str:
+    """The recipe that the run began with, which is that of its folder, as JSON.
 
     Raises:
         SnapshotError: it is not.
@@ -149,7 +171,7 @@ def _same_recipe(place: Path, begun: Begun, policies: Iterable[type[Policy]]) ->
             f"{shown(path)}: the recipe changed since the run began: {_listed(changes)}: restore it, or synthesize a "
             "run of its own"
         )
-    return found
+    return text
 
 
 def _check_facts(place: Path, begun: Begun, facts: dict[str, object], allow_changes: bool) -> None:

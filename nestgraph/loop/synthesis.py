@@ -1,6 +1,7 @@
 """Runs from a recipe to a result: what they begin with, and what is told of them at the end."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,14 @@ from nestgraph.graph.network import Network
 from nestgraph.loop.baseline import baseline
 from nestgraph.loop.checkpoint import Begun, Facts, Pace, RunState
 from nestgraph.loop.engine import Engine, Watcher
-from nestgraph.loop.environment import environment, fingerprints
+from nestgraph.loop.environment import differences, environment, fingerprints
 from nestgraph.loop.flops import active_flops
+from nestgraph.loop.in_memory import InMemory, NoPoints
+from nestgraph.loop.keeping import Book, Points
 from nestgraph.loop.tracking import check_trackers, tracked
 from nestgraph.loop.trainer import Trainer, cpu_threads
+from nestgraph.parallel.agreement import REMEDY, agreed
+from nestgraph.parallel.ranks import ALONE, Ranks, joined
 from nestgraph.recipes.own_kinds import packages_of, refuse_unknown
 from nestgraph.recipes.recipe import Recipe
 from nestgraph.runs import interruption
@@ -48,11 +53,14 @@ def synthesize(
     A run that was interrupted, however it was, goes on with `resume` and gives the same bits. In the main thread,
     Ctrl-C, SIGTERM and SIGHUP end it at the next batch, which is kept.
 
+    In a process that `torchrun` or the like started together with others, all of them do the run, each on its share of
+    every batch; the first alone writes and tells. Learning rate and batch size are those of the whole.
+
     Args:
         recipe: all choices of the run.
         out: the run folder, new or empty; `runs/NAME-SEED` by default.
         seed: of the split, the seed network and every random number of the run.
-        device: "cpu" or "cuda".
+        device: "cpu" or "cuda"; of several processes each takes its own.
         progress: called after every measurement.
         overwrite: replace the folder of an earlier run.
         save_every: seconds between the points that are kept to resume from; by default as many as bring the time that
@@ -70,27 +78,42 @@ def synthesize(
             code of a policy is not known, or a policy names a projection that there is none of.
         SnapshotError: the folder is in use or cannot be written, or the snapshot cannot be read.
         StructureError: the recipe's seed network cannot be made.
-        TrainingError: the seed network does not train, or the device or the package of a tracker is missing.
+        TrainingError: the seed network does not train, the device or the package of a tracker is missing, or processes
+            that were started together do not hold the same or lost each other.
     """
     refuse_unknown(recipe)
     check_trackers(trackers)
+    ranks = joined()
     recipe = recipe.resolved(Path()).with_task(task)
-    trainer = trainer_of(recipe, seed, device, data)
+    trainer = trainer_of(recipe, seed, device, data, ranks)
     place = Path(out or f"runs/{recipe.name}-{seed}")
-    with cpu_threads(recipe.training.threads), tracked(trackers, place, recipe, seed, progress) as watcher:
+    with cpu_threads(recipe.training.threads), tracked(trackers, place, recipe, seed, progress, ranks) as watcher:
         facts = facts_of(trainer, recipe)
-        columns = trainer.columns
-        folder = RunFolder(place, recipe, facts, overwrite, columns=columns)
+        agree_on(ranks, {"recipe": recipe.document, **facts})
+        folder = RunFolder(place, recipe, facts, overwrite, columns=trainer.columns)
         state = RunState(place, Pace(save_every))
-        engine = Engine(recipe, trainer, folder, state, watcher)
+        engine = Engine(recipe, trainer, *places(trainer, recipe, folder, state), watcher)
         trainer.try_out(engine.network)
-        with Lock(place):
+
+        def begin() -> None:
+            held.enter_context(Lock(place))
             folder.prepare()
             state.begin(Begun(recipe=recipe.document, environment=Facts.model_validate(facts)))
+
+        with ExitStack() as held:
+            ranks.led(begin)
             return complete(engine, recipe, trainer, folder)
 
 
-def trainer_of(recipe: Recipe, seed: int, device: str, given: Dataset | None = None) -> Trainer:
+def places(trainer: Trainer, recipe: Recipe, folder: RunFolder, state: RunState) -> tuple[Book, Points]:
+    """Where an engine writes: a run folder and its state, or in all but the first of several processes nowhere."""
+    if trainer.ranks.leads:
+        return folder, state
+    book = InMemory(recipe)
+    return book, NoPoints(book)
+
+
+def trainer_of(recipe: Recipe, seed: int, device: str, given: Dataset | None = None, ranks: Ranks = ALONE) -> Trainer:
     """A trainer with the data of a recipe, or with those that are given for it.
 
     Raises:
@@ -102,13 +125,36 @@ def trainer_of(recipe: Recipe, seed: int, device: str, given: Dataset | None = N
         remedy = 'write data = {kind = "custom"}'
         raise RecipeError(f"{recipe.name}: expected a recipe whose data are given, got one of {data.title!r}: {remedy}")
     dataset = recipe.load(seed) if given is None else given
-    return Trainer(dataset, recipe.training, data.distortion, seed, device, data.augmentation, recipe.task)
+    where = ranks.device(device)
+    return Trainer(dataset, recipe.training, data.distortion, seed, where, data.augmentation, recipe.task, ranks)
 
 
 def facts_of(trainer: Trainer, recipe: Recipe) -> dict[str, Any]:
     """What the exact numbers of a run depend on beside its recipe, packages of its policies and task among it."""
-    data = fingerprints(trainer.dataset)
-    return {"seed": trainer.seed, "device": str(trainer.device), **environment(), **packages_of(recipe), "data": data}
+    data, ranks = fingerprints(trainer.dataset), trainer.ranks
+    device = trainer.device.type if ranks.several else str(trainer.device)
+    together = {"processes": ranks.count} if ranks.launched else {}
+    return {
+        "seed": trainer.seed,
+        "device": device,
+        **environment(),
+        **packages_of(recipe),
+        **together,
+        "data": data,
+    }
+
+
+def agree_on(ranks: Ranks, facts: dict[str, Any]) -> None:
+    """Compare what all processes begin with.
+
+    Raises:
+        TrainingError: they differ, in all processes alike; it names what and the process.
+    """
+    first, *others = ranks.gathered(facts)
+    for number, other in enumerate(others, 1):
+        if changes := list(differences(first, other)):
+            expected = f"expected process {number} to begin as process 0"
+            raise agreed(f"{expected}, got other facts: {'; '.join(changes[:5])}: {REMEDY}")
 
 
 def complete(engine: Engine, recipe: Recipe, trainer: Trainer, folder: RunFolder) -> Run:
@@ -116,13 +162,23 @@ def complete(engine: Engine, recipe: Recipe, trainer: Trainer, folder: RunFolder
 
     Raises:
         Interrupted: a signal ended it at a point that is kept, or came when all was written.
-        TrainingError: the seed network does not train.
+        TrainingError: the seed network does not train, or processes do not hold the same or lost each other.
     """
+    ranks = trainer.ranks
+
+    def begin() -> None:
+        opened.enter_context(folder)
+
+    def finish() -> Result:
+        folder.finish(result, engine.rows)
+        return result
+
     try:
-        with signals_noted(), folder:
+        with signals_noted(), ranks.together(), ExitStack() as opened:
+            ranks.led(begin)
             stages = engine.run()
             result = _result(engine, recipe, trainer, stages)
-            folder.finish(result, engine.rows)
+            result = ranks.led(finish)
     except Interrupted as error:
         place = str(folder.folder)
         left = "the run is complete" if (folder.folder / RESULT).exists() else f"resume({place!r}) goes on"
@@ -141,7 +197,7 @@ def _result(engine: Engine, recipe: Recipe, trainer: Trainer, stages: Mapping[st
         edits=counts.edits,
         refused=counts.refused,
         stages=tuple(_stage(name, network, recipe, trainer) for name, network in stages.items()),
-        baseline=baseline(recipe.baseline, trainer) if recipe.baseline else None,
+        baseline=trainer.ranks.led(lambda: baseline(recipe.baseline, trainer) if recipe.baseline else None),
         faults=Faults(
             diverged=counts.diverged,
             collapsed=counts.collapsed,
@@ -152,6 +208,7 @@ def _result(engine: Engine, recipe: Recipe, trainer: Trainer, stages: Mapping[st
 
 
 def _stage(name: str, network: Network, recipe: Recipe, trainer: Trainer) -> StageResult:
+    trainer.ranks.meet(0)
     interruption.end_if_wished()  # test splits may be large
     total = cost(network).total
     return StageResult(
@@ -160,7 +217,7 @@ def _stage(name: str, network: Network, recipe: Recipe, trainer: Trainer) -> Sta
         connections=total.connections,
         parameters=total.parameters,
         flops=total.flops,
-        active_flops=active_flops(network, trainer, "test"),
+        active_flops=trainer.ranks.led(lambda: active_flops(network, trainer, "test")),
         validation=trainer.measure(network, "validation").told,
         test=trainer.measure(network, "test").told,
         digest=network.digest,

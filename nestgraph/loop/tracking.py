@@ -18,6 +18,7 @@ from pydantic import StringConstraints, TypeAdapter
 
 from nestgraph.errors import TrainingError
 from nestgraph.loop.engine import Watcher
+from nestgraph.parallel.ranks import ALONE, Ranks
 from nestgraph.recipes.recipe import Recipe
 from nestgraph.runs.run import Measurement
 from nestgraph.runs.run_files import EVENT_SUFFIX, EVENTS, STATE, TRACKED
@@ -76,7 +77,12 @@ def _present(package: str) -> bool:
 
 @contextmanager
 def tracked(
-    trackers: Sequence[Any], folder: Path, recipe: Recipe, seed: int, then: Watcher | None = None
+    trackers: Sequence[Any],
+    folder: Path,
+    recipe: Recipe,
+    seed: int,
+    then: Watcher | None = None,
+    ranks: Ranks = ALONE,
 ) -> Generator[Watcher | None]:
     """An observer of a run that tells its trackers, behind another one; they are finished when the run ends.
 
@@ -86,7 +92,11 @@ def tracked(
         recipe: of the run; those that compare runs are given its choices.
         seed: of the run.
         then: another observer, which is told first.
+        ranks: the processes of the run, of which the first alone tells anybody.
     """
+    if not ranks.leads:
+        yield None
+        return
     told = [_Told(one, folder, recipe, seed) for one in trackers]
 
     def observe(row: Measurement, remaining: float | None) -> None:

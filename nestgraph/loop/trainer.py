@@ -1,10 +1,11 @@
 """Training between edits: a plain PyTorch loop on tensors that stay on the device."""
 
 import math
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +21,7 @@ from nestgraph.data.loaded import OwnBatches, OwnSamples
 from nestgraph.data.minibatch import Minibatch, present
 from nestgraph.data.samples import Dataset, Samples, StreamedSamples
 from nestgraph.data.samples import Split as SplitSamples
+from nestgraph.data.share import WHOLE, Share
 from nestgraph.data.tables.preparation import Preparation
 from nestgraph.edits import Applied, SetValues
 from nestgraph.errors import DataError, LoweringError, TrainingError
@@ -32,6 +34,7 @@ from nestgraph.loop.training import Course, diverged, train
 from nestgraph.loop.training_state import Training, TrainingSaves
 from nestgraph.lowering import lower
 from nestgraph.lowering.workbench import Workbench
+from nestgraph.parallel.ranks import ALONE, Ranks
 from nestgraph.policies import Evidence, EvidenceKind
 from nestgraph.recipes.recipe import CLASSES, TrainingOptions
 from nestgraph.runs import interruption
@@ -45,7 +48,7 @@ from nestgraph.tasks.classes import Classification
 from nestgraph.tasks.custom import Custom
 from nestgraph.tasks.numbers import Regression
 from nestgraph.tasks.several import Several
-from nestgraph.tasks.sums import added
+from nestgraph.tasks.sums import Sum, added
 from nestgraph.tasks.task import Task
 
 Batch = tuple[Any, ...]
@@ -95,6 +98,7 @@ class Trainer:
         device: str = "cpu",
         augmentation: ImageAugmentation | None = None,
         task: Task = CLASSES,
+        ranks: Ranks = ALONE,
     ) -> None:
         """Bring the data to the device, unless it is streamed from files.
 
@@ -106,13 +110,14 @@ class Trainer:
             device: where to compute.
             augmentation: of the training images, after `distortion`.
             task: what the outputs mean.
+            ranks: the processes that train together, all with the same data.
 
         Raises:
             DataError: the targets are none that the task takes.
             TrainingError: there is no such device on this machine.
         """
         self.device = present(device)
-        self.dataset, self.options, self.seed = dataset, options, seed
+        self.dataset, self.options, self.seed, self.ranks = dataset, options, seed, ranks
         self._views = image_views(dataset, distortion, augmentation)
         self.task = self._fitted(task)
         self._batches = {name: self._read(samples) for name, samples in dataset.splits.items()}
@@ -141,7 +146,8 @@ class Trainer:
         if not isinstance(samples, Samples | StreamedSamples):
             raise DataError(f"expected samples in memory, in files or of a loader, got {quoted(samples)}")
         size, views = self.options.batch_size, self._views
-        return SampledBatches(samples, size, self.device, prepare, views.vary, views.see, seeded=False)
+        seeded = self.ranks.launched
+        return SampledBatches(samples, size, self.device, prepare, views.vary, views.see, seeded)
 
     @checked(TrainingError)
     def bench(self, network: Network) -> Workbench:
@@ -224,7 +230,8 @@ class Trainer:
         with torch.random.fork_rng():
             train(bench, self._course(bench.edited), training, steps, seed, saves)
             if count := self.options.recalibration_batches:
-                update_bn(self.batches(bench.edited, count, f"recalibrate {purpose}", index), _Spread(bench.module))
+                drawn = self.batches(bench.edited, count, f"recalibrate {purpose}", index, self.ranks.share)
+                update_bn(drawn, _Spread(bench.module))
         try:
             return bench.take_in() or bench.apply(SetValues())
         except LoweringError as error:
@@ -242,7 +249,7 @@ class Trainer:
 
         stopping, together = self.options.early_stop is not None, self.options.accumulate
         last = validated if stopping else None
-        return Course(self._batches["train"], self.task, self.loss_limit, together, read, last)
+        return Course(self._batches["train"], self.task, self.loss_limit, together, read, last, self.ranks)
 
     @torch.no_grad()
     def try_out(self, network: Network) -> None:
@@ -267,19 +274,23 @@ class Trainer:
         return self.options.loss_limit * self.task.limit(told)
 
     @checked(TrainingError)
-    def batches(self, network: Network, count: Count | None, purpose: str, index: int) -> Iterator[Batch]:
-        """`count` undistorted batches of the training split in random order; all of it for None.
+    def batches(
+        self, network: Network, count: Count | None, purpose: str, index: int, share: Share = WHOLE
+    ) -> Iterator[Batch]:
+        """`count` undistorted batches of the training split in random order; all of it for None; a share of each.
 
         Raises:
             DataError: the network does not fit the dataset.
         """
         self._check(network)
-        for batch in self._batches["train"].drawn(derived_seed(self.seed, "batches", purpose, index), count):
+        for batch in self._batches["train"].drawn(derived_seed(self.seed, "batches", purpose, index), count, share):
             interruption.end_if_wished()
             yield self._told(network, batch)
 
     def evidence(self, network: Network, needs: Collection[EvidenceKind], count: int | None, index: int) -> Evidence:
         """Evidence on `count` undistorted batches of the training split; all of it for None, a few for trials.
+
+        Trials are the first process's own, so that none waits for others while a policy is asked.
 
         Args:
             network: the network; it does not change.
@@ -291,15 +302,15 @@ class Trainer:
             TrainingError: see `gather`.
         """
 
-        def over(purpose: str, kinds: Collection[EvidenceKind], number: int | None) -> Evidence:
-            drawn, seed = self.batches(network, number, purpose, index), derived_seed(self.seed, purpose, index)
-            most = number or len(self.dataset.train)
-            return gather(network, drawn, self.task, kinds, seed=seed, device=self.device, trial=most)
+        def over(purpose: str, kinds: Collection[EvidenceKind], number: int | None, ranks: Ranks) -> Evidence:
+            drawn = self.batches(network, number, purpose, index, ranks.share)
+            seed, most = derived_seed(self.seed, purpose, index), number or len(self.dataset.train)
+            return gather(network, drawn, self.task, kinds, seed=seed, device=self.device, trial=most, ranks=ranks)
 
-        found = over("evidence", [kind for kind in needs if kind != "trial"], count)
-        if "trial" not in needs:
+        found = over("evidence", [kind for kind in needs if kind != "trial"], count, self.ranks)
+        if "trial" not in needs or not self.ranks.leads:
             return found
-        tried = over("trial", ["trial"], count or TRIAL_BATCHES)
+        tried = over("trial", ["trial"], count or TRIAL_BATCHES, ALONE)
         return replace(found, loss=tried.loss, slopes=tried.slopes)
 
     @checked(TrainingError)
@@ -324,15 +335,18 @@ class Trainer:
         inputs = tuple(torch.flatten(part, 1) if one else part for part, one in zip(batch.inputs, flat, strict=True))
         return Minibatch(inputs, (inputs[0], *batch.told[1:]) if self.task.reads_inputs else batch.told)
 
-    def _in_order(self, split: Split, most: int | None = None) -> Iterator[Minibatch]:
-        for batch in self._batches[split].ordered(most):
+    def _scores(self, module: nn.Module, batch: Minibatch) -> Mapping[str, Sum]:
+        return self.task.scores(module(*batch.inputs), *batch.told)
+
+    def _in_order(self, split: Split, most: int | None = None, share: Share = WHOLE) -> Iterator[Minibatch]:
+        for batch in self._batches[split].ordered(most, share):
             interruption.end_if_wished()
             yield batch
 
     @torch.no_grad()
     @checked(TrainingError)
     def measure(self, network: Network, split: Split, module: nn.Module | None = None) -> Score:
-        """Loss and metrics of a network on a split, by its lowered module.
+        """Loss and metrics of a network on a split, by its lowered module, each process measuring its share.
 
         Raises:
             DataError: the network does not fit the dataset, or a metric is not defined on the split.
@@ -340,8 +354,10 @@ class Trainer:
         self._check(network)
         module = lower(network, device=self.device) if module is None else module
         module.eval()
-        lots = (self.task.scores(computed(module, inputs), *told) for inputs, *told in self.samples(network, split))
-        scores = added(lots)
+        flat, batches = _flat(network), self._in_order(split, share=self.ranks.share)
+        lots = [self._scores(module, self._as_read(flat, batch)) for batch in batches]
+        everyone = self.ranks.gathered(lots)
+        scores = self.ranks.led(lambda: added(chain.from_iterable(everyone)))
         goal = self.task.aim.value(scores)
         return Score(scores.pop(LOSS), scores, goal)
 

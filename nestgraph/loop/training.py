@@ -5,6 +5,7 @@ What is trained on and by which loss is the caller's; a trainer's recipe is one 
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -19,6 +20,7 @@ from nestgraph.loop.means import mass, mean_loss
 from nestgraph.loop.stepping import Steps
 from nestgraph.loop.training_state import Place, RandomState, Training, TrainingSaves, random_state, set_random
 from nestgraph.lowering.workbench import Workbench
+from nestgraph.parallel.ranks import ALONE, Ranks
 from nestgraph.runs import interruption
 from nestgraph.spec.randomness import derived_seed
 from nestgraph.tasks.task import Task
@@ -35,6 +37,7 @@ class Course:
         accumulate: batches of a step.
         read: what module and loss are given of a batch.
         validated: gives the loss of a module on other samples after each epoch, for an early stop.
+        ranks: the processes that train together, each on its share of every batch.
     """
 
     batches: Batches
@@ -43,6 +46,7 @@ class Course:
     accumulate: int = 1
     read: Callable[[Minibatch], Minibatch] = field(default=lambda batch: batch)
     validated: Callable[[nn.Module], float] | None = None
+    ranks: Ranks = ALONE
 
 
 def train(
@@ -60,13 +64,15 @@ def train(
 
     Raises:
         Interrupted: a signal asked for the end; what is kept goes on from here.
-        TrainingError: the loss that ended an epoch is not finite or beyond the limit, or there are no batches.
+        TrainingError: the loss that ended an epoch is not finite or beyond the limit, or there are no batches; or
+            another process ended.
     """
     bench.module.train()
+    module = course.ranks.wrapped(bench.module, not bench.edited.bodies)
     torch.manual_seed(seed)
     place = saves.restore(bench, training, steps) if saves else Place()
     while place.epoch < training.epochs and not steps.over:
-        loss = _epoch(bench, course, training, steps, derived_seed(seed, "epoch", place.epoch), place, saves)
+        loss = _epoch(bench, module, course, training, steps, derived_seed(seed, "epoch", place.epoch), place, saves)
         place = Place(place.epoch + 1)
         if not (math.isfinite(loss) and loss <= course.limit):
             raise diverged(f"{training.words}, epoch {place.epoch}", f"a loss of {loss}")
@@ -78,12 +84,27 @@ def train(
     steps.finish()
 
 
-def step(bench: Workbench, steps: Steps, batches: Sequence[Minibatch], loss: Loss | Task) -> torch.Tensor:
-    """Do a step that has begun, along the gradient of the mean loss of its batches, which is returned."""
-    masses = [mass(batch, loss) for batch in batches] if len(batches) > 1 else [1.0]
-    whole = sum(masses) or 1.0
-    for batch, counted in zip(batches, masses, strict=True):
-        steps.add(partial(_mean_loss, bench.module, batch, mean_loss(loss)), counted / whole)
+def step(
+    module: nn.Module, steps: Steps, batches: Sequence[Minibatch], loss: Loss | Task, ranks: Ranks = ALONE
+) -> torch.Tensor:
+    """Do a step that has begun, along the gradient of the mean loss of its batches.
+
+    Args:
+        module: what is called: that of a bench, or `Ranks.wrapped`.
+        steps: of the training.
+        batches: of the step, or this process's share of each.
+        loss: see `Course`.
+        ranks: the processes that do the step, whose gradients are averaged: so each counts its own by what the loss of
+            its samples counts among all.
+
+    Returns:
+        The mean loss; its mean over the processes is that of all samples.
+    """
+    masses = [mass(batch, loss) for batch in batches] if len(batches) > 1 or ranks.several else [1.0]
+    whole = ranks.meet(sum(masses)) or 1.0
+    for place, (batch, counted) in enumerate(zip(batches, masses, strict=True), 1):
+        with ranks.apart(module) if place < len(batches) else nullcontext():
+            steps.add(partial(_mean_loss, module, batch, mean_loss(loss)), counted / whole * ranks.count)
     return steps.end()
 
 
@@ -98,6 +119,7 @@ def diverged(training: str, got: str) -> TrainingError:
 
 def _epoch(
     bench: Workbench,
+    module: nn.Module,
     course: Course,
     training: Training,
     steps: Steps,
@@ -106,20 +128,23 @@ def _epoch(
     saves: TrainingSaves | None,
 ) -> float:
     """One pass, or the rest of one; the loss of its last step."""
+    ranks = course.ranks
     order = random_state(bench.device)  # what the order of batches may be drawn from
-    epoch = course.batches.epoch(seed)
+    epoch = course.batches.epoch(seed, ranks.share)
     if place.batch:
         set_random(place.random, bench.device)
     loss, done, batches = None, place.batch, epoch.rest(place.batch)
     while group := list(islice(batches, course.accumulate)):
         steps.begin(training.rate, (place.epoch + done / epoch.count) / training.epochs)
-        loss = step(bench, steps, [course.read(batch) for batch in group], course.loss)
+        if ranks.launched:
+            torch.manual_seed(ranks.own_seed(derived_seed(seed, "step", done)))
+        loss = step(module, steps, [course.read(batch) for batch in group], course.loss, ranks)
         done += len(group)
         if done % course.batches.together == 0 and done < epoch.count:  # between groups, which are varied together
             _reached(bench, training, steps, Place(place.epoch, done), saves, order)
     if loss is None:
         raise TrainingError(f"training ({training.words}) expected batches to train on, got none in an epoch")
-    return loss.item()
+    return ranks.mean(loss.item())
 
 
 def _reached(

@@ -14,6 +14,7 @@ from nestgraph.loop.checkpoint import Pace
 from nestgraph.loop.stepping import Steps, StepState
 from nestgraph.lowering.bench_state import BenchRecord, BenchState
 from nestgraph.lowering.workbench import Workbench
+from nestgraph.parallel.ranks import ALONE, Ranks
 from nestgraph.runs import interruption
 from nestgraph.runs.locks import check_held
 from nestgraph.runs.state_files import read_state, write_state
@@ -74,15 +75,16 @@ _KIND: TypeAdapter[TrainingProgress] = TypeAdapter(TrainingProgress)
 class TrainingSaves:
     """Keeps the points of one training, and brings a bench to the last one."""
 
-    def __init__(self, path: Path, pace: Pace, device: torch.device) -> None:
+    def __init__(self, path: Path | None, pace: Pace, device: torch.device, ranks: Ranks = ALONE) -> None:
         """Nothing is read yet.
 
         Args:
-            path: the file of the training.
+            path: the file of the training; None in all but the first of several processes.
             pace: how often to write it.
             device: where it computes.
+            ranks: the processes that train, of which the first reads and writes for all.
         """
-        self._path, self._pace, self._device = path, pace, device
+        self._path, self._pace, self._device, self._ranks = path, pace, device, ranks
 
     def restore(self, bench: Workbench, training: Training, steps: Steps | None = None) -> Place:
         """Bring the bench, its steps and the random generators to where the training was.
@@ -92,10 +94,10 @@ class TrainingSaves:
         For a place within an epoch the generators are as they were when it began, to draw its order again; their state
         at the place itself is in the answer.
         """
-        try:
-            progress, arrays = read_state(self._path, _KIND)
-        except SnapshotError:
+        kept = self._ranks.led(self._read)
+        if kept is None:
             return Place()
+        progress, arrays = kept
         if progress.training != training or progress.network != bench.edited.digest:
             return Place()  # the run went another way than the one that kept this
         values = {name: torch.tensor(array) for name, array in _part(arrays, "module").items()}
@@ -106,6 +108,12 @@ class TrainingSaves:
             steps.restore(progress.steps, _part(arrays, "average"))
         set_random(_part(arrays, "order"), self._device)
         return Place(progress.epoch, progress.batch, _part(arrays, "random"))
+
+    def _read(self) -> tuple[TrainingProgress, dict[str, AnyArray]] | None:
+        try:
+            return read_state(self._path, _KIND) if self._path else None
+        except SnapshotError:
+            return None
 
     def reached(
         self,
@@ -128,13 +136,19 @@ class TrainingSaves:
             Interrupted: a signal asked for the end.
             SnapshotError: the point cannot be written.
         """
-        if self._pace.due or interruption.wished():
+        if self._path and (self._pace.due or interruption.wished()):
             with self._pace:
-                self._write(bench, training, place, order, steps)
+                self._write(self._path, bench, training, place, order, steps)
         interruption.end_if_wished()
 
     def _write(
-        self, bench: Workbench, training: Training, place: Place, order: RandomState | None, steps: Steps | None
+        self,
+        path: Path,
+        bench: Workbench,
+        training: Training,
+        place: Place,
+        order: RandomState | None,
+        steps: Steps | None,
     ) -> None:
         now = random_state(self._device)
         state = bench.state()
@@ -150,8 +164,8 @@ class TrainingSaves:
             steps=steps.state if steps else StepState(),
         )
         arrays = {f"{part}/{name}": array for part, named in parts.items() for name, array in named.items()}
-        check_held(self._path.parent.parent)
-        write_state(self._path, progress, arrays)
+        check_held(path.parent.parent)
+        write_state(path, progress, arrays)
 
 
 def random_state(device: torch.device) -> RandomState:

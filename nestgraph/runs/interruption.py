@@ -7,8 +7,11 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+NUMBERS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _noted: list[int] = []
 """The signal that came, if one did: signals are of the whole process, and so is this."""
+_agreed: list[int] | None = None
+"""Among several processes of a run: the signal that all of them know of; None where one is alone."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -28,7 +31,7 @@ class Interrupted(KeyboardInterrupt):
 
 def wished() -> bool:
     """Whether a signal asked the run to end."""
-    return bool(_noted)
+    return bool(_noted if _agreed is None else _agreed)
 
 
 def end_if_wished() -> None:
@@ -37,8 +40,30 @@ def end_if_wished() -> None:
     Raises:
         Interrupted: it did.
     """
-    if _noted:
-        raise Interrupted(_noted[0])
+    if heard := _noted if _agreed is None else _agreed:
+        raise Interrupted(heard[0])
+
+
+def noted() -> int | None:
+    """The signal that came to this process, if one did, whether or not it counts yet."""
+    return _noted[0] if _noted else None
+
+
+def agree(number: int) -> None:
+    """All processes of a run know of a signal: from here on it counts."""
+    if _agreed is not None:
+        _agreed.append(number)
+
+
+@contextmanager
+def agreeing() -> Generator[None]:
+    """Inside, signals count when all processes of a run know of them, so that all end at one place."""
+    global _agreed
+    _agreed = []
+    try:
+        yield
+    finally:
+        _agreed = None
 
 
 @contextmanager

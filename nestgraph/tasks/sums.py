@@ -257,6 +257,10 @@ class Whole(Sum):
     compute: Any
     parts: tuple[tuple[Any, ...], ...]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the code, which the process that computes has."""
+        return {"compute": None, "parts": self.parts}
+
     def __add__(self, other: Any) -> Self:
         """See `Sum`."""
         return replace(self, parts=self.parts + other.parts)

@@ -145,7 +145,7 @@ def gradients(trainer, batches, weights):
     steps.begin(1.0, 0.0)
     inputs, labels = (torch.from_numpy(part) for part in (trainer.dataset.train.inputs, trainer.dataset.train.targets))
     given = [Minibatch((inputs[batch].flatten(1),), (labels[batch], weights[batch])) for batch in batches]
-    training.step(bench, steps, given, trainer.task)
+    training.step(bench.module, steps, given, trainer.task)
     return [parameter.grad.clone() for parameter in bench.module.parameters()]
 
 

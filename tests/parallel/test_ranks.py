@@ -1,0 +1,131 @@
+"""Several processes that train one network do what one does, and find out when they do not hold the same."""
+
+import json
+import re
+import signal
+
+import pytest
+
+import nestgraph as ng
+from nestgraph.errors import TrainingError
+from nestgraph.parallel.ranks import TIMEOUT, joined
+from nestgraph.runs.records import Records
+from tests.parallel.launching import ended, found, killed, together
+
+WRONG = {
+    "a_buffer": "TrainingError: expected after training grow 3 all processes to hold one network with one state, got "
+    "another in process 1 than in process 0: layer 'fc1' .*",
+    "a_plan": "TrainingError: expected after prune 2 connections .* process 1 than in process 0: layer 'fc1' .*",
+    "a_moment": "TrainingError: expected after training grow 4 .* 1 than in process 0: the optimizer's .*exp_avg: .*",
+    "a_dataset": r"TrainingError: expected process 1 to begin as process 0, got other facts: data\..*sha256 .*",
+    "a_recipe": r"TrainingError: expected process 1 .* recipe.training.learning_rate \(expected 0.01, got 0.02\): .*",
+    "a_folder": "SnapshotError: .*taken: expected a new or empty folder, got one with files.*",
+    "a_batch": "DataError: expected batches of 2 samples or more, one for each process, got one of 1: .*",
+    "an_error": "TrainingError: a policy: expected one thing, got another",
+    "a_bug": "ZeroDivisionError: division by zero|TrainingError: the first process ended with ZeroDivisionError: .*",
+}
+"""What both processes say of each fault of `tests/parallel/cases.py`."""
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two")
+    return folder, found("quick", folder)
+
+
+def test_gradients_statistics_evidence_and_plans_are_those_of_one_process_over_every_batch(two):
+    answers = [each["one_and_several"] for each in two[1]]
+    for answer in answers:
+        for name, value in answer.items():
+            if name.endswith("plans"):
+                assert value[0] == value[1], name
+            elif not name.endswith("bytes"):
+                assert value < 1e-10, (name, value)
+    assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize("fault", WRONG)
+def test_a_fault_of_one_process_ends_all_with_one_sentence(two, fault):
+    for answer in two[1]:
+        assert re.fullmatch(WRONG[fault], answer["faults"][fault], re.DOTALL), answer["faults"][fault]
+
+
+def test_a_run_of_two_is_one_run_which_the_first_writes(two):
+    folder, answers = two
+    one, other = (answer["run"]["stages"] for answer in answers)
+    assert one == other
+    records = Records.read(folder / "run")
+    assert records.environment["processes"] == 2
+    assert [(stage.stage, stage.digest, stage.test) for stage in records.result.stages] == [*map(tuple, one)]
+    assert records.entries[-1].digest == ng.load(folder / "run" / "final.json").digest == one[-1][1]
+
+
+def test_a_process_that_nobody_started_with_others_is_alone():
+    ranks = joined()
+    assert (ranks.count, ranks.leads, ranks.launched) == (1, True, False)
+    assert ranks.led(lambda: 5) == 5
+    assert ranks.gathered(5) == [5]
+
+
+@pytest.mark.parametrize("given", ["soon", "0", "-1", "nan"])
+def test_a_timeout_that_is_none_is_refused(monkeypatch, given):
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", TIMEOUT: given}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(TrainingError, match=f"{TIMEOUT} expected seconds above 0, got {given}"):
+        joined()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("case", ["run", "images"])
+def test_every_digest_is_equal_on_all_processes_however_many(tmp_path, case, count):
+    everyone = found(case, tmp_path, count)
+    assert all(each == everyone[0] for each in everyone)
+    proposals = [one for entry in Records.read(tmp_path / "run").entries for one in entry.proposals]
+    kinds = {one.policy for one in proposals if not one.idle}
+    assert kinds >= ({"connection_growth", "neuron_growth"} if case == "run" else {"map_growth", "area_pruning"})
+
+
+def lose(folder, **plan):
+    """What the processes of a run say of which one is lost; the one that is says nothing."""
+    (folder / "lost.json").write_text(json.dumps(plan))
+    processes = together(2, "tests.parallel.cases", "lost", folder, **{TIMEOUT: "10"})
+    lost = processes[plan["process"]] if plan["process"] in (0, 1) else None
+    try:
+        ended(*(each for each in processes if each is not lost))
+    finally:
+        if lost:
+            killed(lost)
+    return [json.loads((folder / f"{n}.json").read_text()) for n, each in enumerate(processes) if each is not lost]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_process_that_is_lost_in_a_collective_leaves_no_other_waiting(tmp_path, number):
+    (words,) = lose(tmp_path, process=1, at=40, signal=number)
+    assert words.startswith("process 0 of 2: expected the others to answer, got "), words
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_run_goes_on_to_the_bit_after_one_process_was_killed_at_any_of_20_instants(tmp_path):
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    undisturbed, _ = lose(whole, process=None, at=0, signal=0)
+    for place in range(20):
+        folder = tmp_path / str(place)
+        folder.mkdir()
+        lose(folder, process=place % 2, at=1 + place * undisturbed["words"] // 20, signal=signal.SIGKILL)
+        for answer in found("run", folder):
+            assert answer["stages"] == undisturbed["stages"], place
+        assert_same_run(folder / "run", whole / "run")
+
+
+def assert_same_run(one, other):
+    """The same files but for times, and for what says that it was resumed."""
+    names, known = ({path.name for path in folder.iterdir() if path.is_file()} for folder in (one, other))
+    assert names == known
+    for name in names - {"timing.jsonl"}:
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
