@@ -146,7 +146,7 @@ def test_rates_begin_anew_with_each_training_and_are_undone():
 class Empty:
     together, count = 1, 0
 
-    def epoch(self, _seed):
+    def epoch(self, _seed, _share):
         return self
 
     def rest(self, _start=0):
