@@ -17,6 +17,7 @@ from nestgraph.lowering.origin import lowered, origin_of
 from nestgraph.lowering.paths import layer_paths, projection_paths
 from nestgraph.lowering.slots import Slot, module_body, slots
 from nestgraph.lowering.sparse_linear import SparseLinear
+from nestgraph.lowering.tensors import whole
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.arrays import AnyArray, owned, same_bits
 
@@ -116,7 +117,7 @@ def _check_masks(network: Network, module: nn.Module) -> None:
 
 
 def _read(network: Network, slot: Slot, module: nn.Module) -> AnyArray:
-    tensor, known = slot.spread(slot.tensor(module), network), slot.values(network)
+    tensor, known = slot.spread(whole(slot.tensor(module)), network), slot.values(network)
     shape = known.shape
     if tuple(tensor.shape) != shape:
         raise LoweringError(

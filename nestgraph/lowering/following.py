@@ -14,6 +14,7 @@ from nestgraph.errors import LoweringError
 from nestgraph.graph import Network
 from nestgraph.lowering.parameters import Key, Lowered, parameters_of
 from nestgraph.lowering.slots import Slot, module_body, slots
+from nestgraph.lowering.tensors import placed_as, whole
 from nestgraph.spec.arguments import checked
 from nestgraph.spec.arrays import AnyArray
 
@@ -73,7 +74,9 @@ class Moved:
             moved = moved.masked_fill(self._dormant.to(value.device), 0)
             known = ~self._dormant.to(value.device) if known is None else known & ~self._dormant.to(value.device)
         if known is not None and (isinstance(fresh, Tensor) or fresh):
-            filled = self._slots[1].spread(fresh.detach(), self._networks[1]) if isinstance(fresh, Tensor) else fresh
+            filled = (
+                self._slots[1].spread(whole(fresh.detach()), self._networks[1]) if isinstance(fresh, Tensor) else fresh
+            )
             moved = torch.where(known, moved, torch.as_tensor(filled, dtype=moved.dtype, device=moved.device))
         return self._slots[1].packed(moved.clone(), self.after)
 
@@ -190,11 +193,13 @@ def followed_states(optimizer: Optimizer, before: Lowered, after: Lowered) -> di
 
 
 def _followed(following: Following, optimizer: Optimizer, state: Mapping[str, Any], moved: Moved) -> dict[str, Any]:
-    found: Any = following(state, moved)
+    held = {name: whole(value) if isinstance(value, Tensor) else value for name, value in state.items()}
+    found: Any = following(held, moved)
     if not isinstance(found, Mapping):
         expected = f"the function that follows {type(optimizer).__name__} to give a state by name"
         raise LoweringError(f"expected {expected}, got {type(cast(object, found)).__name__}")
-    return dict(cast("Mapping[str, Any]", found))
+    entries = cast("Mapping[str, Any]", found).items()
+    return {name: placed_as(value, moved.after) if isinstance(value, Tensor) else value for name, value in entries}
 
 
 def _lone(optimizer: Optimizer) -> Mapping[str, frozenset[int]]:

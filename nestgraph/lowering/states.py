@@ -18,6 +18,7 @@ from nestgraph.errors import LoweringError, RecordError
 from nestgraph.graph import Network
 from nestgraph.lowering.parameters import Parameters, parameters_of
 from nestgraph.lowering.slots import slots
+from nestgraph.lowering.tensors import placed_as, whole
 from nestgraph.spec import Name
 from nestgraph.spec.arrays import AnyArray, Integers, frozen, same_bits
 from nestgraph.spec.record import ArrayRecord, Record, Text
@@ -90,7 +91,7 @@ class OptimizerState:
             for name, value in optimizer.state.get(parameter, {}).items():
                 place = ".".join((*key, name))
                 if isinstance(value, Tensor):
-                    arrays[place] = _shared(place, _array(places[key].spread(value, network)), like)
+                    arrays[place] = _shared(place, _array(places[key].spread(whole(value), network)), like)
                     continue
                 numbers[place] = value
                 if isinstance(value, list):
@@ -146,7 +147,7 @@ class OptimizerState:
                     continue
                 slot, entry = places[owner, column], torch.tensor(value)
                 if entry.shape[:2] == slot.values(network).shape[:2]:
-                    entry = slot.packed(entry, parameters[owner, column])
+                    entry = placed_as(slot.packed(entry, parameters[owner, column]), parameters[owner, column])
             entries[name] = list(cast("tuple[Number, ...]", entry)) if isinstance(entry, tuple) else entry
         optimizer.load_state_dict({"state": state, "param_groups": groups})
         for group, old in zip(optimizer.param_groups, present, strict=False):
@@ -209,7 +210,7 @@ def _option(present: Any, value: Any) -> Any:
 
 def _array(value: Tensor) -> AnyArray:
     try:
-        array = value.detach().cpu().numpy()
+        array = whole(value).detach().cpu().numpy()
     except TypeError as error:
         raise LoweringError(f"expected an optimizer's state of a dtype that NumPy has, got {value.dtype}") from error
     return frozen(array.copy(), array.dtype)
