@@ -22,6 +22,7 @@ COMPUTING = (
         "tests/graph",
         "tests/chip",
         "tests/reporting",
+        "tests/parallel",
     ),
     *("tests/integrations", "tests/recipes", "tests/runs", "tests/studies", "tests/tasks", "tests/test_moved.py"),
     *("tests/edits/test_blocks.py", "tests/edits/test_head_recipes.py", "tests/edits/test_machine.py"),
