@@ -25,6 +25,7 @@ from nestgraph.lowering.slots import slots
 from nestgraph.lowering.tensors import as_tensor, placed_as
 from nestgraph.lowering.workbench import OptimizerMaker, Workbench
 from nestgraph.parallel.readers import read_in_parts
+from nestgraph.parallel.reduced import reduce_statistics
 from nestgraph.spec.arguments import checked
 
 WHOLE = (torch.optim.Adafactor, torch.optim.LBFGS)
@@ -38,8 +39,8 @@ class ShardedBench(Workbench):
 
     Every process makes one of the same network and calls the same methods in the same order: whatever reads trained
     values or optimizer states (`network`, `state`, edits, undo, marks) gathers them, a column at a time. Gradients are
-    the mean of the processes'. Buffers, such as running statistics, lie in all processes, and become their mean when
-    they are read.
+    the mean of the processes'. Batch normalisation is over the samples of all (`reduce_statistics`). Buffers lie in all
+    processes; what a body of an opaque layer has of its own is that of the first when it is read.
 
     Masks lie with the shards: entries of dormant connections have a gradient of 0 after the reduction, and are 0 again
     after each step. So it trains what `lower` trains under masks; whole rows are held, whatever is dormant.
@@ -53,14 +54,16 @@ class ShardedBench(Workbench):
             network: where to start, the same in all processes.
             make: as of a `Workbench`, of optimizers whose state has its parameter's shape, or is a number: no Adafactor
                 and no LBFGS.
-            mesh: of one dimension: the processes, and the kind of device that each of them has.
+            mesh: of one dimension: all processes, and the kind of device that each of them has.
 
         Raises:
-            LoweringError: the mesh has more dimensions, the processes have different networks, an optimizer does not
-                work in shards, or see `Workbench`.
+            LoweringError: the mesh has more dimensions or leaves processes out, the processes have different networks,
+                an optimizer does not work in shards, or see `Workbench`.
         """
-        if mesh.ndim != 1:
-            raise LoweringError(f"ShardedBench expected a mesh of one dimension, got one of {mesh.ndim}: slice it")
+        if mesh.ndim != 1 or mesh.size() != distributed.get_world_size():
+            got = f"one of {mesh.ndim} of {mesh.size()} of {distributed.get_world_size()}"
+            remedy = "init_device_mesh(device, (distributed.get_world_size(),)) makes one"
+            raise LoweringError(f"ShardedBench expected a mesh of one dimension of all processes, got {got}: {remedy}")
         self._mesh = mesh
         self._agree("a network to begin with", network.digest)
         super().__init__(network, make, mesh.device_type, "masked")
@@ -100,6 +103,7 @@ class ShardedBench(Workbench):
 
     def _anew(self, network: Network, like: Lowered | None = None) -> GraphModule:
         module = lower(network, masked=False, execution="masked")
+        reduce_statistics(module)
         for part in read_in_parts(module):
             fully_shard(part, mesh=self._mesh)
         fully_shard(module, mesh=self._mesh)
@@ -124,14 +128,12 @@ class ShardedBench(Workbench):
                 part.reshard()
 
     def _settle(self) -> None:
-        """Let buffers that a training moved be the same in all processes: the mean of theirs."""
+        """Let buffers that a training moved be the same in all processes: those of the first."""
         self._reshard()
-        group = self._mesh.get_group()
         for slot in slots(self._network):
             tensor = slot.tensor(self._module)
-            if not isinstance(tensor, nn.Parameter) and tensor.is_floating_point():
-                distributed.all_reduce(tensor, group=group)
-                tensor /= self._mesh.size()
+            if not isinstance(tensor, nn.Parameter):
+                distributed.broadcast(tensor, group=self._mesh.get_group(), group_src=0)
 
     def _agree(self, what: str, said: str) -> None:
         """Compare what the processes have.
