@@ -64,7 +64,7 @@ def synthesize(
         progress: called after every measurement.
         overwrite: replace the folder of an earlier run.
         save_every: seconds between the points that are kept to resume from; by default as many as bring the time that
-            this takes below 2%.
+            this takes below 1%.
         trackers: what else is told of every measurement: names of Accelerate's trackers ("tensorboard", "wandb",
             "mlflow", ...) or objects of its classes. One that fails is warned of, and the run goes on without it.
         task: in the place of the recipe's, such as one with a loss of your own. The recipe is run and written with it.
