@@ -54,7 +54,8 @@ def lost(ranks, folder):
     plan, counted, watched = json.loads((folder / "lost.json").read_text()), count(1), Ranks._watched
 
     def heard(self, work):
-        if ranks.share.number == plan["process"] and next(counted) == plan["at"]:
+        now = next(counted)
+        if ranks.share.number == plan["process"] and now == plan["at"]:
             os.kill(os.getpid(), plan["signal"])
         return watched(self, work)
 

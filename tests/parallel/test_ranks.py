@@ -93,10 +93,11 @@ def lose(folder, **plan):
     processes = together(2, "tests.parallel.cases", "lost", folder, **{TIMEOUT: "10"})
     lost = processes[plan["process"]] if plan["process"] in (0, 1) else None
     try:
-        ended(*(each for each in processes if each is not lost))
+        told = ended(*(each for each in processes if each is not lost))
     finally:
         if lost:
             killed(lost)
+    assert not any(code for code, *_ in told), told
     return [json.loads((folder / f"{n}.json").read_text()) for n, each in enumerate(processes) if each is not lost]
 
 
