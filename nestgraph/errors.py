@@ -94,5 +94,9 @@ class TrainingError(NestgraphError):
     """Training that broke down: a loss that is not finite, a device that is not there."""
 
 
+class ProcessError(NestgraphError):
+    """Processes that train one network together and do not hold the same, or lost each other."""
+
+
 class RenderError(NestgraphError):
     """A diagram that cannot be drawn here."""

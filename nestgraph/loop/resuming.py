@@ -63,6 +63,7 @@ def resume(
     Raises:
         DataError: the dataset cannot be had.
         Interrupted: see `synthesize`.
+        ProcessError: see `synthesize`.
         RecipeError: the code of a policy is not known.
         SnapshotError: there is no such run, another process writes it, it is damaged, or its recipe, its data or,
             without `allow_changes`, its environment changed; the message names the difference.

@@ -74,12 +74,12 @@ def synthesize(
         DataError: the dataset cannot be had, its targets are none of the task's, the seed network does not fit them, or
             the loss of a first batch is not finite.
         Interrupted: a signal ended the run, which can be resumed. It is a `KeyboardInterrupt`.
+        ProcessError: processes that were started together do not hold the same, or lost each other.
         RecipeError: the snapshot that the recipe starts from holds another network than when the recipe was read, the
             code of a policy is not known, or a policy names a projection that there is none of.
         SnapshotError: the folder is in use or cannot be written, or the snapshot cannot be read.
         StructureError: the recipe's seed network cannot be made.
-        TrainingError: the seed network does not train, the device or the package of a tracker is missing, or processes
-            that were started together do not hold the same or lost each other.
+        TrainingError: the seed network does not train, or the device or the package of a tracker is missing.
     """
     refuse_unknown(recipe)
     check_trackers(trackers)
@@ -148,7 +148,7 @@ def agree_on(ranks: Ranks, facts: dict[str, Any]) -> None:
     """Compare what all processes begin with.
 
     Raises:
-        TrainingError: they differ, in all processes alike; it names what and the process.
+        ProcessError: they differ, in all processes alike; it names what and the process.
     """
     first, *others = ranks.gathered(facts)
     for number, other in enumerate(others, 1):
@@ -162,7 +162,8 @@ def complete(engine: Engine, recipe: Recipe, trainer: Trainer, folder: RunFolder
 
     Raises:
         Interrupted: a signal ended it at a point that is kept, or came when all was written.
-        TrainingError: the seed network does not train, or processes do not hold the same or lost each other.
+        ProcessError: processes do not hold the same, or lost each other.
+        TrainingError: the seed network does not train.
     """
     ranks = trainer.ranks
 

@@ -64,8 +64,8 @@ def train(
 
     Raises:
         Interrupted: a signal asked for the end; what is kept goes on from here.
-        TrainingError: the loss that ended an epoch is not finite or beyond the limit, or there are no batches; or
-            another process ended.
+        ProcessError: another process ended.
+        TrainingError: the loss that ended an epoch is not finite or beyond the limit, or there are no batches.
     """
     bench.module.train()
     module = course.ranks.wrapped(bench.module, not bench.edited.bodies)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nestgraph.errors import TrainingError
+from nestgraph.errors import ProcessError
 from nestgraph.graph.difference import difference
 from nestgraph.graph.network import Network
 from nestgraph.lowering.workbench import Workbench
@@ -26,18 +26,18 @@ def agree(ranks: Ranks, bench: Workbench, after: str) -> None:
         after: what was done last, in words.
 
     Raises:
-        TrainingError: they differ, in all processes alike; it names what was done, the layer and the process.
+        ProcessError: they differ, in all processes alike; it names what was done, the layer and the process.
     """
     if not ranks.several:
         return
-    parts = dict(_parts(bench))
-    whole = hashlib.sha256("".join(parts.values()).encode()).digest()
+    mine = dict(parts(bench))
+    whole = hashlib.sha256("".join(mine.values()).encode()).digest()
     if len({*ranks.gathered(whole)}) == 1:
         return
     network = bench.edited
     first = ranks.led(lambda: to_bytes(network, UNLIMITED))
-    mine = "" if ranks.leads else _words(from_bytes(first, "the network of process 0", UNLIMITED), network)
-    everyone = ranks.gathered((parts, mine))
+    apart = "" if ranks.leads else _words(from_bytes(first, "the network of process 0", UNLIMITED), network)
+    everyone = ranks.gathered((mine, apart))
     wrong = next(number for number, (other, _) in enumerate(everyone) if other != everyone[0][0])
     other, words = everyone[wrong]
     words = words or next(name for name, checksum in everyone[0][0].items() if other.get(name) != checksum)
@@ -46,14 +46,14 @@ def agree(ranks: Ranks, bench: Workbench, after: str) -> None:
     raise agreed(f"expected {expected}, got {got}: {REMEDY}")
 
 
-def agreed(words: str) -> TrainingError:
+def agreed(words: str) -> ProcessError:
     """An error that is raised in all processes alike."""
-    error = TrainingError(words)
+    error = ProcessError(words)
     error.agreed = True
     return error
 
 
-def _parts(bench: Workbench) -> Iterator[tuple[str, str]]:
+def parts(bench: Workbench) -> Iterator[tuple[str, str]]:
     """Checksums of all that training goes on from, by name."""
     yield "the network", bench.edited.digest
     state = bench.state()

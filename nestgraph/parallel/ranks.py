@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 import nestgraph.errors
 from nestgraph.data.share import WHOLE, Share
-from nestgraph.errors import NestgraphError, TrainingError
+from nestgraph.errors import NestgraphError, ProcessError
 from nestgraph.parallel.reduced import reduce_statistics
 from nestgraph.runs import interruption
 from nestgraph.spec.randomness import derived_seed
@@ -80,7 +80,7 @@ class Ranks:
 
         Raises:
             NestgraphError: that function raised it.
-            TrainingError: it raised anything else, in the other processes.
+            ProcessError: it raised anything else, in the other processes.
         """
         if not self.several:
             return make()
@@ -171,7 +171,7 @@ class Ranks:
         """Inside, signals count when all have heard of them, and a process that ends does not leave the others waiting.
 
         Raises:
-            TrainingError: one ended, or did not answer in time.
+            ProcessError: one ended, or did not answer in time.
         """
         if not self.several:
             yield
@@ -190,9 +190,9 @@ class Ranks:
         except RuntimeError as error:
             raise self._lost(error) from error
 
-    def _lost(self, error: RuntimeError) -> TrainingError:
+    def _lost(self, error: RuntimeError) -> ProcessError:
         me = f"process {self.share.number} of {self.count}"
-        return TrainingError(f"{me}: expected the others to answer, got {as_text(str(error)):.200}: {REMEDY}")
+        return ProcessError(f"{me}: expected the others to answer, got {as_text(str(error)):.200}: {REMEDY}")
 
 
 def _is_of_processes(error: RuntimeError) -> bool:
@@ -233,7 +233,7 @@ def _patience() -> float:
     """The seconds of `TIMEOUT`.
 
     Raises:
-        TrainingError: it is no number of them.
+        ProcessError: it is no number of them.
     """
     given = os.environ.get(TIMEOUT, "600")
     try:
@@ -241,7 +241,7 @@ def _patience() -> float:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < 1e6:
-        raise TrainingError(f"{TIMEOUT} expected seconds above 0, got {given:.40}")
+        raise ProcessError(f"{TIMEOUT} expected seconds above 0, got {given:.40}")
     return seconds
 
 
@@ -253,4 +253,4 @@ def _raised(kinds: Sequence[str], text: str) -> Exception:
             Exception.__init__(error, text)
             error.agreed = True
             return error
-    return TrainingError(f"the first process ended with {kinds[0]}: {as_text(text):.500}")
+    return ProcessError(f"the first process ended with {kinds[0]}: {as_text(text):.500}")

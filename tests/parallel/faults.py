@@ -3,11 +3,13 @@
 from functools import partial
 
 import numpy as np
+import pytest
 import torch
 
 import nestgraph as ng
 from nestgraph.edits import SetMask
 from nestgraph.errors import TrainingError
+from nestgraph.loop.stepping import Steps
 from nestgraph.lowering.workbench import Workbench
 from nestgraph.parallel.agreement import agree
 from nestgraph.seeds import mlp
@@ -59,6 +61,19 @@ def a_recipe(_, alone, folder):
     ng.synthesize(recipe_of("digits", learning_rate=0.01 + 0.01 * alone), folder / "other", 0)
 
 
+def a_training(_, alone, folder):
+    whole = Steps.finish
+
+    def parted(steps):
+        whole(steps)
+        with torch.no_grad():
+            next(steps.module.parameters()).add_(alone)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Steps, "finish", parted)
+        ng.synthesize(recipe_of("digits"), folder / "parted", 0)
+
+
 def a_folder(ranks, _, folder):
     if ranks.leads:
         (folder / "taken").mkdir()
@@ -77,7 +92,9 @@ def raised(error, ranks, *_):
     ranks.led(broken)
 
 
-FAULTS = {each.__name__: each for each in (a_buffer, a_plan, a_moment, a_dataset, a_recipe, a_folder, a_batch)} | {
+FAULTS = {
+    each.__name__: each for each in (a_buffer, a_plan, a_moment, a_dataset, a_recipe, a_training, a_folder, a_batch)
+} | {
     "an_error": partial(raised, TrainingError("a policy: expected one thing, got another")),
     "a_bug": partial(raised, ZeroDivisionError("division by zero")),
 }

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 import nestgraph as ng
-from nestgraph.errors import TrainingError
+from nestgraph.errors import ProcessError
 from nestgraph.parallel.ranks import Ranks
 
 
@@ -62,5 +62,5 @@ def lost(ranks, folder):
     Ranks._watched = heard
     try:
         return run(ranks, folder, save_every=0.1) | {"words": next(counted)}
-    except TrainingError as error:
+    except ProcessError as error:
         return str(error)

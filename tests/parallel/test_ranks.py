@@ -7,22 +7,23 @@ import signal
 import pytest
 
 import nestgraph as ng
-from nestgraph.errors import TrainingError
+from nestgraph.errors import ProcessError
 from nestgraph.parallel.ranks import TIMEOUT, joined
 from nestgraph.runs.records import Records
 from tests.parallel.launching import ended, found, killed, together
 
 WRONG = {
-    "a_buffer": "TrainingError: expected after training grow 3 all processes to hold one network with one state, got "
+    "a_buffer": "ProcessError: expected after training grow 3 all processes to hold one network with one state, got "
     "another in process 1 than in process 0: layer 'fc1' .*",
-    "a_plan": "TrainingError: expected after prune 2 connections .* process 1 than in process 0: layer 'fc1' .*",
-    "a_moment": "TrainingError: expected after training grow 4 .* 1 than in process 0: the optimizer's .*exp_avg: .*",
-    "a_dataset": r"TrainingError: expected process 1 to begin as process 0, got other facts: data\..*sha256 .*",
-    "a_recipe": r"TrainingError: expected process 1 .* recipe.training.learning_rate \(expected 0.01, got 0.02\): .*",
+    "a_plan": "ProcessError: expected after prune 2 connections .* process 1 than in process 0: layer 'fc1' .*",
+    "a_moment": "ProcessError: expected after training grow 4 .* 1 than in process 0: the optimizer's .*exp_avg: .*",
+    "a_dataset": r"ProcessError: expected process 1 to begin as process 0, got other facts: data\..*sha256 .*",
+    "a_recipe": r"ProcessError: expected process 1 .* recipe.training.learning_rate \(expected 0.01, got 0.02\): .*",
+    "a_training": "ProcessError: expected after .* all processes .* process 1 than in process 0: layer 'fc1' .*",
     "a_folder": "SnapshotError: .*taken: expected a new or empty folder, got one with files.*",
     "a_batch": "DataError: expected batches of 2 samples or more, one for each process, got one of 1: .*",
     "an_error": "TrainingError: a policy: expected one thing, got another",
-    "a_bug": "ZeroDivisionError: division by zero|TrainingError: the first process ended with ZeroDivisionError: .*",
+    "a_bug": "ZeroDivisionError: division by zero|ProcessError: the first process ended with ZeroDivisionError: .*",
 }
 """What both processes say of each fault of `tests/parallel/cases.py`."""
 
@@ -71,7 +72,7 @@ def test_a_process_that_nobody_started_with_others_is_alone():
 def test_a_timeout_that_is_none_is_refused(monkeypatch, given):
     for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", TIMEOUT: given}.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(TrainingError, match=f"{TIMEOUT} expected seconds above 0, got {given}"):
+    with pytest.raises(ProcessError, match=f"{TIMEOUT} expected seconds above 0, got {given}"):
         joined()
 
 
@@ -128,5 +129,5 @@ def assert_same_run(one, other):
     """The same files but for times, and for what says that it was resumed."""
     names, known = ({path.name for path in folder.iterdir() if path.is_file()} for folder in (one, other))
     assert names == known
-    for name in names - {"timing.jsonl"}:
+    for name in names - {"timing.jsonl", "environment.json"}:
         assert (one / name).read_bytes() == (other / name).read_bytes(), name
