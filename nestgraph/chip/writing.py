@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from nestgraph.chip.arduino import check_folder, library_paths, make_folders, properties_of
 from nestgraph.chip.boards import BOARDS, board_of, sizes_of
 from nestgraph.chip.bounds import bounds
@@ -14,8 +12,9 @@ from nestgraph.chip.building import compiler
 from nestgraph.chip.example import main_of, sketch_of, vector_of
 from nestgraph.chip.quantising import quantised
 from nestgraph.chip.report import Report, report_of
-from nestgraph.chip.samples import affordable, expected, random_samples, real_samples
+from nestgraph.chip.samples import affordable, random_samples, real_samples
 from nestgraph.chip.scheduling import scheduled
+from nestgraph.chip.telling import Told, told_of
 from nestgraph.chip.text import MARK, written
 from nestgraph.chip.trying import Trial
 from nestgraph.errors import ExportError, SnapshotError
@@ -28,30 +27,8 @@ from nestgraph.spec.arrays import AnyArray
 from nestgraph.spec.limits import MAX_ON_CHIP
 
 STEM = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
-TOGETHER = 1000
-"""Samples that the network computes at once."""
 CALIBRATING = 1000
 """Samples of a dataset by which scales are found."""
-
-
-@dataclass(frozen=True)
-class Told:
-    """How many of given samples are told right, by their largest output, in shares of 1.
-
-    Attributes:
-        count: how many samples there are.
-        network: of the network.
-        file: of the file.
-    """
-
-    count: int
-    network: float
-    file: float
-
-    @property
-    def lost(self) -> float:
-        """Points that the file loses."""
-        return 100 * (self.network - self.file)
 
 
 @dataclass(frozen=True)
@@ -147,7 +124,7 @@ def export_c(
     by = compiler()
     trial = Trial(network, what, program, written(network, program, place.stem, form), form, by)
     difference = _difference(trial, known)
-    told = None if split is None else _told(trial, split, loss)
+    told = None if split is None else told_of(network, what, lambda samples: trial.outputs(samples)[0], split, loss)
     sizes = sizes_of(trial.text, program, board or BOARDS["stm32f4"])
     report = report_of(trial.text, program, sizes, board)
     most = None if form is None else tuple(bounds(program, form))
@@ -194,37 +171,6 @@ def _difference(trial: Trial, known: list[AnyArray] | None) -> float:
             "as inputs"
         )
     return max(found)
-
-
-def _told(trial: Trial, split: tuple[Inputs, AnyArray], loss: float) -> Told:
-    """How much of a split is told right.
-
-    Raises:
-        ExportError: the file loses more than is accepted, or the split does not fit.
-    """
-    samples, classes = real_samples(trial.network, trial.what, split[0]), np.asarray(split[1])
-    if classes.shape != (len(samples[0]),) or classes.dtype.kind not in "iu" or len(trial.program.outputs) != 1:
-        raise ExportError(
-            f"{trial.what}: expected a split of samples and a class for each, of a network of one output, got "
-            f"{len(samples[0])} samples and classes of shape {classes.shape} for {len(trial.program.outputs)} outputs"
-        )
-    right: list[float] = []
-    for outputs in (_all(trial.network, samples), trial.outputs(samples)[0]):
-        right.append(float((outputs.reshape(len(classes), -1).argmax(axis=1) == classes).mean()))
-    told = Told(len(classes), *right)
-    if told.lost > loss:
-        raise ExportError(
-            f"{trial.what}: expected at most {loss:g} points lost of {told.count} samples, got {told.lost:.2f}: give "
-            "more or other inputs, a larger loss, or floats"
-        )
-    return told
-
-
-def _all(network: Network, samples: list[AnyArray]) -> AnyArray:
-    """What the network gives, of many samples some at a time."""
-    parts = range(0, len(samples[0]), TOGETHER)
-    found = [expected(network, [array[at : at + TOGETHER] for array in samples], np.float32)[0] for at in parts]
-    return np.concatenate(found)
 
 
 def _bounded(most: Sequence[float]) -> list[str]:

@@ -13,6 +13,7 @@ from nestgraph.cli.options import Json, Overwrite, Snapshot
 from nestgraph.cli.output import facts, suggest
 
 if TYPE_CHECKING:
+    from nestgraph.chip.telling import Told
     from nestgraph.graph import Network
 
 IMPORT_EXAMPLE = "nestgraph import models:lenet --weights lenet.safetensors --input 1,28,28 --out net.json"
@@ -155,18 +156,19 @@ def export_model(
     ] = None,
     prepared: Annotated[bool, typer.Option("--prepared", help="Take prepared numbers, whatever lies beside.")] = False,
     int8: Annotated[
-        bool, typer.Option("--int8", help="Of .c: whole numbers of 8 bits; scales come from --data.")
+        bool, typer.Option("--int8", help="Of .c and .onnx: whole numbers of 8 bits; scales come from --data.")
     ] = False,
     data: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Of .c: a dataset (see `nestgraph data`) to find scales by and to try it on."
+            metavar="NAME",
+            help="Of .c and --int8: a dataset (see `nestgraph data`) to find scales by and try it on.",
         ),
     ] = None,
     loss: Annotated[
-        float, typer.Option(help="Of .c: the most points that it may lose on the test split.", min=0)
+        float, typer.Option(help="With --data: the most points that it may lose on the test split.", min=0)
     ] = 0.5,
-    seed: Annotated[int, typer.Option(help="Of .c: which split of the dataset is drawn.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="With --data: which split of the dataset is drawn.", min=0)] = 0,
     target: Annotated[
         str | None,
         typer.Option(metavar="BOARD", help="Of .c: uno, nano33, pico, stm32f4 or esp32; says whether it fits."),
@@ -184,7 +186,7 @@ def export_model(
 
     The form follows the name: an ONNX model, Python source with its weights beside it, the weights alone, or C for
     small chips with its header. What does nothing is left out, and nothing is kept whose outputs are not those of the
-    network.
+    network. With --int8 ONNX and C have whole numbers, of prepared inputs, and say how far they can be off.
 
     Where the columns of a table go with the network, as `nestgraph predict` finds them, ONNX and Python take raw rows.
 
@@ -212,12 +214,27 @@ def export_model(
             raise typer.BadParameter("expected it with .onnx or .py, got .c", param_hint="--columns")
         _export_c(network, snapshot, file, (int8, data, seed, loss, target, overwrite, example, arduino), as_json)
         return
-    if int8 or data is not None or target is not None or example or arduino:
-        raise typer.BadParameter(f"expected it with a file of .c, got {file.suffix}", param_hint="--int8")
+    _refuse_of_c(file, target is not None or example or arduino)
+    if int8 or data is not None:
+        _export_int8(network, snapshot, file, (int8, data, seed, loss, columns, overwrite), as_json)
+        return
+    _export_other(network, snapshot, file, (columns, prepared, overwrite), as_json)
+
+
+def _refuse_of_c(file: Path, others: bool) -> None:
+    if others:
+        raise typer.BadParameter(f"expected it with a file of .c, got {file.suffix}", param_hint="--target")
+
+
+def _export_other(
+    network: "Network", snapshot: Path, file: Path, how: tuple[Path | None, bool, bool], as_json: bool
+) -> None:
+    """Write ONNX, source or weights of floats."""
     from nestgraph.data.tables.table import listed
     from nestgraph.interop.export import export
     from nestgraph.runs.columns import columns_beside, read_columns
 
+    columns, prepared, overwrite = how
     held = read_columns(columns) if columns is not None else None
     if held is None and not prepared and file.suffix.lower() != ".safetensors":
         held = columns_beside(snapshot)
@@ -233,6 +250,59 @@ def export_model(
     suggest("summary", snapshot)
 
 
+def _tried_on(data: str | None, seed: int) -> tuple[Any, Any]:
+    """Samples of a dataset by which scales are found, and a split to tell; nothing without one that lies in memory."""
+    from nestgraph.chip.writing import CALIBRATING
+    from nestgraph.data.datasets import load_dataset
+    from nestgraph.data.samples import Samples
+
+    if data is None:
+        return None, None
+    dataset = load_dataset(data, seed)
+    if not (isinstance(dataset.train, Samples) and isinstance(dataset.test, Samples)):
+        return None, None
+    return dataset.train.parts[0][:CALIBRATING], (dataset.test.parts[0], dataset.test.targets)
+
+
+def _export_int8(
+    network: "Network",
+    snapshot: Path,
+    file: Path,
+    how: tuple[bool, str | None, int, float, Path | None, bool],
+    as_json: bool,
+) -> None:
+    """Write ONNX that keeps int8."""
+    from nestgraph.interop.export import export
+
+    int8, data, seed, loss, columns, overwrite = how
+    if not int8 or file.suffix.lower() != ".onnx" or columns is not None:
+        expected = "--int8 with .c, or with .onnx and without --columns"
+        raise typer.BadParameter(f"expected {expected}, got {file.suffix}", param_hint="--int8")
+    inputs, split = _tried_on(data, seed)
+    with redirect_stdout(sys.stderr):  # the exporter of torch talks
+        found = export(network, file, inputs=inputs, overwrite=overwrite, int8=True, split=split, loss=loss)
+    bounds = ", ".join(f"{bound:.3g}" for bound in found.bounds or ())
+    words = [f"{found.bytes:,} bytes, outputs differ by {found.difference:.1e} and are within {bounds}"]
+    if found.told is not None:
+        words.append(_right(found.told))
+    from dataclasses import asdict
+
+    files = [str(path) for path in found.paths]
+    content = {
+        "files": files,
+        "bytes": found.bytes,
+        "difference": found.difference,
+        "bounds": found.bounds,
+        "told": None if found.told is None else asdict(found.told),
+    }
+    facts(content, "\n".join((*files, *words)), as_json)
+    suggest("summary", snapshot)
+
+
+def _right(told: "Told") -> str:
+    return f"tells {told.file:.2%} of {told.count:,} samples (the network {told.network:.2%})"
+
+
 def _export_c(
     network: "Network",
     snapshot: Path,
@@ -243,26 +313,16 @@ def _export_c(
     """Write C, which needs no torch."""
     from dataclasses import asdict
 
-    from nestgraph.chip.writing import CALIBRATING, export_c
-    from nestgraph.data.datasets import load_dataset
-    from nestgraph.data.samples import Samples
+    from nestgraph.chip.writing import export_c
 
     int8, data, seed, loss, target, *writing = how
-    inputs: Any = None
-    split: Any = None
-    if data is not None:
-        dataset = load_dataset(data, seed)
-        if isinstance(dataset.train, Samples) and isinstance(dataset.test, Samples):
-            inputs = dataset.train.parts[0][:CALIBRATING]
-            split = dataset.test.parts[0], dataset.test.targets
+    inputs, split = _tried_on(data, seed)
     found = export_c(network, file, int8, inputs, split, loss, target, *writing)
     files = [str(path) for path in found.paths]
     tried = f"built by {found.compiled}" if found.compiled else "not built, as no C compiler was found"
     words = [f"{found.bytes:,} bytes, {tried}, outputs differ by {found.difference:.1e}"]
     if found.told is not None:
-        words.append(
-            f"tells {found.told.file:.2%} of {found.told.count:,} samples (the network {found.told.network:.2%})"
-        )
+        words.append(_right(found.told))
     content = asdict(found) | {"files": files, "fits": found.report.fits}
     content.pop("paths")
     facts(content, "\n".join((*files, *words, *found.report.words)), as_json)

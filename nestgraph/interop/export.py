@@ -5,22 +5,25 @@ import hashlib
 import os
 import runpy
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import safetensors.torch
 import torch
 from torch import nn
 
+from nestgraph.chip.telling import TOGETHER, Told, told_of
 from nestgraph.chip.writing import OnChip, export_c
 from nestgraph.data.tables.preparation import Preparation
 from nestgraph.errors import ExportError, SnapshotError
 from nestgraph.graph import Network
 from nestgraph.graph.reference import Inputs
 from nestgraph.interop.agreement import Runner, arrays_of, check_agreement
+from nestgraph.interop.onnx_int8 import Int8, check_int8, held, int8_of, typed
 from nestgraph.interop.onnx_model import dynamic_examples, onnx_bytes, onnx_row_runner, onnx_runner
 from nestgraph.interop.rows import check_rows, refuse_unfit
 from nestgraph.interop.source import source_of, state_of
@@ -60,12 +63,16 @@ class Exported:
         bytes: of all files.
         difference: the largest from the network's own outputs, relative to the largest output.
         chip: of C, what was written.
+        bounds: of ONNX with int8, how far each output can be from the network's; None else (of C see `chip`).
+        told: of a split that ONNX was tried on, how much of it is told right.
     """
 
     paths: tuple[Path, ...]
     bytes: int
     difference: float
     chip: OnChip | None = None
+    bounds: tuple[float, ...] | None = None
+    told: Told | None = None
 
 
 @checked(ExportError)
@@ -108,9 +115,9 @@ def export(
             without it.
         columns: how raw rows become its inputs: columns.json of its run, or what that holds.
         rows: with `columns`, real rows to compare on in the place of `inputs`: a file of a table, or a frame.
-        int8: of C, whether it computes with int8, whose scales `inputs` tell.
-        split: of C, real samples and their classes, of which the file may lose some.
-        loss: of C, the most points of those that are told right that it may lose.
+        int8: of C and ONNX, whether it computes with int8, whose scales `inputs` tell.
+        split: of C, and of ONNX with int8, real samples and their classes, of which the file may lose some.
+        loss: with it, the most points of those that are told right that it may lose.
         target: of C, the board that it is for: one of `uno`, `nano33`, `pico`, `stm32f4` and `esp32`.
         example: of C, whether a program that runs it on a test vector and prints is written too.
         arduino: of C, whether it is written as an Arduino library, a folder that has a sketch that does that.
@@ -131,9 +138,9 @@ def export(
         found = export_c(network, file, int8, inputs, split, loss, target, overwrite, example, arduino)
         return Exported(found.paths, found.bytes, found.difference, found)
     prepared = _columns(network, shown(path), chosen, columns, inputs, rows)
-    if int8 or split is not None or target is not None or example or arduino:
-        words = "int8, split, target, example and arduino"
-        raise ExportError(f"{shown(path)}: expected C (.c) with {words}, got another format")
+    _refuse_of_c(
+        shown(path), chosen, prepared is None, int8, split is not None, target is not None or example or arduino
+    )
     marks = _marks(file, chosen)
     try:
         for each, mark in marks.items():
@@ -143,16 +150,21 @@ def export(
     layout = "auto" if chosen == "python" else "contiguous"  # others have layouts of their own
     whole = form == "compact"
     module = compact(network, batch, layout, "dense") if whole else lower(network, execution="masked").eval()
-    files, run = _files(network, module, chosen, file, prepared)
-    if prepared is None:
+    kept = int8_of(network, shown(path), inputs) if int8 else None
+    files, run = _files(network, module, chosen, file, prepared, kept)
+    if kept is not None:
+        difference = check_int8(network, shown(path), kept, run)
+    elif prepared is None:
         difference = check_agreement(network, shown(path), run, inputs)
     else:
         difference = check_rows(network, prepared, shown(path), run, rows)
+    told = None if split is None else told_of(network, shown(path), _first(network, run), split, loss)
     try:
         write_all_own({each: (data, marks[each]) for each, data in files.items()}, overwrite)
     except SnapshotError as error:
         raise ExportError(str(error)) from error
-    return Exported(tuple(reversed(files)), sum(map(len, files.values())), difference)
+    most = None if kept is None else tuple(kept.bounds)
+    return Exported(tuple(reversed(files)), sum(map(len, files.values())), difference, None, most, told)
 
 
 @checked(ExportError)
@@ -222,15 +234,38 @@ def _columns(
     return prepared
 
 
+def _refuse_of_c(what: str, chosen: Format, prepared: bool, int8: bool, split: bool, others: bool) -> None:
+    """Refuse what other formats than C have none of.
+
+    Raises:
+        ExportError: there is some of it.
+    """
+    if others:
+        raise ExportError(f"{what}: expected C (.c) with target, example and arduino, got another format")
+    if (int8 or split) and not (int8 and prepared and chosen == "onnx"):
+        words = "C (.c), or ONNX (.onnx) of prepared numbers with int8, with int8 and split"
+        raise ExportError(f"{what}: expected {words}, got another format, or columns")
+
+
+def _first(network: Network, run: Runner) -> Callable[[list[AnyArray]], AnyArray]:
+    """What computes the first output of samples by position, some at a time."""
+
+    def outputs(samples: list[AnyArray]) -> AnyArray:
+        given, parts = typed(network, samples), range(0, len(samples[0]), TOGETHER)
+        return np.concatenate([run([array[at : at + TOGETHER] for array in given])[0] for at in parts])
+
+    return outputs
+
+
 def _files(
-    network: Network, module: Any, chosen: Format, target: Path, columns: Preparation | None
+    network: Network, module: Any, chosen: Format, target: Path, columns: Preparation | None, kept: Int8 | None
 ) -> tuple[dict[Path, bytes], Any]:
     """The files to write, in this order, and what computes them as someone who reads them would.
 
     That is a `Runner`, or a `RowRunner` where there are columns.
     """
     if chosen == "onnx":
-        data = onnx_bytes(network, module, columns)
+        data = onnx_bytes(network, module if kept is None else held(module, kept), columns, kept is not None)
         return {target: data}, onnx_runner(data) if columns is None else onnx_row_runner(data, columns)
     if chosen == "safetensors":
         data = safetensors.torch.save({name: _own(tensor) for name, tensor in module.state_dict().items()}, WRITTEN_BY)

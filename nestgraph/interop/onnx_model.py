@@ -18,6 +18,7 @@ from nestgraph.errors import ExportError
 from nestgraph.graph import Network
 from nestgraph.graph.extents import sample_shape
 from nestgraph.interop.agreement import Runner, example_inputs
+from nestgraph.interop.onnx_int8 import keep_weights
 from nestgraph.interop.onnx_rows import add_columns, raw_inputs
 from nestgraph.interop.rows import RowRunner, Told, told_names
 from nestgraph.spec.arrays import AnyArray
@@ -28,7 +29,9 @@ LARGEST = 2**31 - 2**20
 """Bytes that a model may have: protobuf cannot hold 2 GiB."""
 
 
-def onnx_bytes(network: Network, module: fx.GraphModule, columns: Preparation | None = None) -> bytes:
+def onnx_bytes(
+    network: Network, module: fx.GraphModule, columns: Preparation | None = None, int8: bool = False
+) -> bytes:
     """The ONNX model of a compact module; inputs and outputs have the names of their layers.
 
     The batch axis is free, and so are the extents of inputs that are free in the network. A layer that is given several
@@ -38,6 +41,7 @@ def onnx_bytes(network: Network, module: fx.GraphModule, columns: Preparation | 
         network: what the module was made of.
         module: the compact module.
         columns: what is done to the rows of a table, where the model shall take raw columns.
+        int8: whether weights are held as int8; see `onnx_int8.held` for the module.
 
     Raises:
         ExportError: a package is missing, the exporter does not know an operation, or the checker refuses the model.
@@ -54,7 +58,7 @@ def onnx_bytes(network: Network, module: fx.GraphModule, columns: Preparation | 
             f"export to ONNX expected at most {LARGEST:,} bytes of weights, got {size:,}: export to Python"
         )
     with _quiet():
-        data = _refused("the exporter", lambda: _exported(network, module, columns))
+        data = _refused("the exporter", lambda: _exported(network, module, columns, int8))
         _refused("the checker", lambda: _check(data))
     return data
 
@@ -88,7 +92,7 @@ def _session(data: bytes) -> Any:
     return cast(Any, onnxruntime).InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 
-def _exported(network: Network, module: fx.GraphModule, columns: Preparation | None) -> bytes:
+def _exported(network: Network, module: fx.GraphModule, columns: Preparation | None, int8: bool) -> bytes:
     samples, axes = dynamic_examples(network)
     names = [*network.input_names, *_output_names(network)]
     ports = {f"{PRODUCER}.{place}": name for place, name in enumerate(names)}  # no value inside is called so
@@ -105,6 +109,8 @@ def _exported(network: Network, module: fx.GraphModule, columns: Preparation | N
     )
     model: Any = program.model_proto
     _strip(model)
+    if int8:
+        keep_weights(model)
     if columns is not None:
         ports = add_columns(model.graph, columns, len(network.units(network.output_names[0])))
     _name_ports(model.graph, ports)
