@@ -121,9 +121,11 @@ def check_present(folder: Path) -> None:
     """Refuse what is no folder before a file in it is asked for.
 
     Raises:
-        SnapshotError: there is none.
+        SnapshotError: there is none, or the file system does not tell.
     """
-    if not folder.is_dir():
+    with reported(folder, "read"):
+        there = folder.is_dir()
+    if not there:
         raise SnapshotError(f"{shown(folder)}: expected the folder of a run, got none: synthesize makes one")
 
 
@@ -140,8 +142,13 @@ def _empty(folder: Path, name: str) -> bool:
 
 
 def resumable(folder: Path) -> bool:
-    """Whether a folder has an unfinished run."""
-    return (folder / STATE / BEGUN).exists() and not (folder / RESULT).exists()
+    """Whether a folder has an unfinished run.
+
+    Raises:
+        SnapshotError: the file system does not tell.
+    """
+    with reported(folder, "read"):
+        return (folder / STATE / BEGUN).exists() and not (folder / RESULT).exists()
 
 
 def is_run(folder: Path) -> bool:

@@ -20,6 +20,7 @@ from nestgraph.runs import lock_file, locks
 from nestgraph.runs.interruption import Interrupted
 from nestgraph.runs.lock_file import Writer
 from nestgraph.runs.locks import HeldError, Lock, LostError, patiently
+from nestgraph.runs.run_files import check_present, resumable
 from nestgraph.snapshot.machine import MACHINE, host
 from tests.runs.sharing import BINDFS, BLIND, ELSEWHERE, HOLD, holder, mounted, needs_bindfs, needs_mounts
 from tests.runs.test_run_folders import SHORT
@@ -430,6 +431,20 @@ def test_a_stale_folder_ends_a_run_with_a_sentence(tmp_path, monkeypatch):
         with pytest.raises(SnapshotError, match=r"got: stale file handle\): look whether its disk or server is there"):
             locks.check_held(tmp_path)
     assert not lock.held
+
+
+@pytest.mark.parametrize("ask", [resume, resumable, check_present])
+def test_a_folder_that_cannot_be_looked_at_is_told_of_in_a_sentence(tmp_path, ask, monkeypatch):
+    real = os.stat
+
+    def stale(path, **options):
+        if str(path).startswith(str(tmp_path)):
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return real(path, **options)
+
+    monkeypatch.setattr(os, "stat", stale)
+    with pytest.raises(SnapshotError, match=r"got: stale file handle\): look whether its disk or server is there"):
+        ask(tmp_path)
 
 
 def test_a_fork_holds_nothing_and_its_parent_goes_on(tmp_path):
