@@ -28,6 +28,8 @@ class Board:
         word: bytes of instructions that `-Os` makes of a word or sign of C, about.
         around: bytes of instructions beside, about.
         stack: bytes that functions take of it, at most.
+        core: bytes of flash and RAM that the Arduino core, its serial line and the sketch of an example take beside,
+            about; none where they hardly count.
     """
 
     title: str
@@ -38,11 +40,14 @@ class Board:
     word: float = 1.16
     around: int = 15
     stack: int = 160
+    core: tuple[int, int] = (0, 0)
 
 
 _ARM = "arm-none-eabi-gcc"
 BOARDS: Mapping[str, Board] = {
-    "uno": Board("Arduino Uno (ATmega328P)", 32_256, 2_048, "avr-gcc", ("-mmcu=atmega328p",), 1.75, 215, 96),
+    "uno": Board(
+        "Arduino Uno (ATmega328P)", 32_256, 2_048, "avr-gcc", ("-mmcu=atmega328p",), 1.75, 215, 96, (4_096, 384)
+    ),
     "nano33": Board("Arduino Nano 33 BLE (nRF52840)", 983_040, 262_144, _ARM, ("-mcpu=cortex-m4", "-mthumb")),
     "pico": Board("Raspberry Pi Pico (RP2040)", 2_097_152, 270_336, _ARM, ("-mcpu=cortex-m0plus", "-mthumb")),
     "stm32f4": Board("STM32F401RE", 524_288, 98_304, _ARM, ("-mcpu=cortex-m4", "-mthumb")),

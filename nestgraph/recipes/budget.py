@@ -10,6 +10,7 @@ from nestgraph.chip.boards import BOARDS
 from nestgraph.chip.costing import ChipCost, chip_cost
 from nestgraph.errors import ExportError, RecipeError
 from nestgraph.graph import Network, cost
+from nestgraph.recipes.step_options import younger
 from nestgraph.spec.limits import MAX_WHOLE
 from nestgraph.spec.options import Options
 
@@ -67,6 +68,7 @@ class Budget(Options):
         macs: multiply-adds of a sample.
         connections: active weights.
         board: `flash` and `ram` of a board, where they are not given.
+        arduino: whether room is left on the board for the Arduino core, its serial line and a sketch.
         form: of the C file.
         overshoot: how many times its budget growth makes the network.
     """
@@ -76,6 +78,7 @@ class Budget(Options):
     macs: PositiveInt | None = None
     connections: PositiveInt | None = None
     board: Literal["uno", "nano33", "pico", "stm32f4", "esp32"] | None = None
+    arduino: bool = younger(False)
     form: Literal["int8", "float"] = "int8"
     overshoot: Annotated[float, Field(ge=1, le=100)] = 2.0
 
@@ -85,15 +88,18 @@ class Budget(Options):
             raise ValueError("expected a limit: flash, ram, macs, connections or board, got none")
         if self.form != "int8" and not self._asks_chip:
             raise ValueError("form: does nothing without flash, ram or board: leave it out")
+        if self.arduino and self.board is None:
+            raise ValueError("arduino: does nothing without board: name one, or leave it out")
         return self
 
     @property
     def limits(self) -> dict[str, int]:
         """The limits by name."""
         board = None if self.board is None else BOARDS[self.board]
+        flash, ram = board.core if board is not None and self.arduino else (0, 0)
         given = {
-            "flash": self.flash or (board and board.flash),
-            "ram": self.ram or (board and board.ram),
+            "flash": self.flash or (board and board.flash - flash),
+            "ram": self.ram or (board and board.ram - ram),
             "macs": self.macs,
             "connections": self.connections,
         }

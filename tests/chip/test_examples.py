@@ -11,10 +11,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from nestgraph.chip.arduino import NAME, TAKEN
+from nestgraph.chip.boards import BOARDS
+from nestgraph.chip.costing import chip_cost
 from nestgraph.chip.writing import export_c
 from nestgraph.errors import ExportError
 from nestgraph.interop.export import export
-from nestgraph.seeds import mlp
+from nestgraph.seeds import lenet_5, mlp
 from nestgraph.snapshot import load, save
 from tests.chip.trying import STRICT, SUPPORTED, missing
 from tests.cli.running import run
@@ -190,6 +192,19 @@ def test_a_library_on_an_uno_with_the_core_of_arduino(int8, tmp_path):
         [float(word) for line in lines for word in re.findall(r"-?\d+(?:\.\d+)?", line)] for lines in (there, here)
     ]
     np.testing.assert_allclose(*numbers, rtol=0 if int8 else 1e-5)  # floats are rounded by what prints them
+
+
+@pytest.mark.chip
+@pytest.mark.skipif(not CORE.exists(), reason="NOT RUN: arduino-core-avr is not installed here")
+@missing("avr-gcc")
+@missing("simavr")
+def test_what_a_budget_leaves_of_an_uno_is_enough_for_the_core(tmp_path):
+    """An image of 784 bytes, and buffers that fill the rest of the memory but for some."""
+    network, board = lenet_5(width=0.22, density=0.12, seed=0), BOARDS["uno"]
+    left = board.ram - board.core[1] - chip_cost(network, True, board).ram
+    assert 0 <= left <= 64
+    found = export(network, tmp_path / "net.c", int8=True, arduino=True)
+    assert arduino(found.paths, tmp_path)[-1] == "as expected"
 
 
 @given(stem=st.one_of(st.text(max_size=70), st.text("aZ0_.- =\n#", max_size=70), st.sampled_from(sorted(TAKEN))))

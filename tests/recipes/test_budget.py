@@ -65,7 +65,14 @@ def test_a_board_is_its_flash_and_ram_where_these_are_not_given():
     assert Budget(board="uno", flash="8 KB", macs=10).limits == {"flash": 8192, "ram": 2048, "macs": 10}
 
 
+def test_room_is_left_for_the_core_of_a_board():
+    flash, ram = BOARDS["uno"].core
+    assert Budget(board="uno", arduino=True).limits == {"flash": 32256 - flash, "ram": 2048 - ram}
+    assert Budget(board="uno", arduino=True, ram="1 KB").limits["ram"] == 1024
+
+
 WRONG = {
+    "a core of no board": ('flash = "8 KB"\narduino = true', "arduino: does nothing without board"),
     "nothing": ("", "expected a limit: flash, ram, macs, connections or board, got none"),
     "no bytes": ('flash = "8 kilos"', "budget.flash: expected bytes such as 8192 or '8 KB', got '8 kilos'"),
     "none of bytes": ('flash = "-1 KB"', "budget.flash: "),
