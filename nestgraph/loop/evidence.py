@@ -133,7 +133,7 @@ def _means(
         samples = round(ranks.meet(samples))
         masses = {kind: ranks.meet(masses[kind]) for kind in kinds}
         for kind in sorted(kinds):
-            sum_up(ranks, sums[kind])
+            _sum_up(ranks, sums[kind])
     means = {kind: {n: _mean(found.pop(n), masses[kind]) for n in list(found)} for kind, found in sums.items()}
     for kind, found in means.items():
         if wrong := [name for name, values in found.items() if not _is_finite(values)]:
@@ -151,7 +151,7 @@ def _added(before: "Mean | None", mean: "Mean", counted: float) -> "Mean":
     return total if before is None else (before.whole() if isinstance(before, Factors) else before).add_(total)
 
 
-def sum_up(ranks: Ranks, found: dict[str, "Mean"]) -> None:
+def _sum_up(ranks: Ranks, found: dict[str, "Mean"]) -> None:
     """Add up sums over all processes: tensors as they are, factors by putting their rows together while they fit."""
     small = {name: mean.rows for name, mean in found.items() if isinstance(mean, Factors)}
     everyone = ranks.gathered(small)

@@ -208,19 +208,31 @@ def joined() -> Ranks:
     """The processes that were started with this one by `torchrun` or the like; `ALONE` where none were.
 
     Where torch's process group is there, it is taken; else it is made, on gloo for the CPU and on NCCL for CUDA.
+
+    Raises:
+        ProcessError: the others do not answer, or `TIMEOUT` is no number of seconds.
     """
-    started = {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= {*os.environ}
+    started = os.environ.get("RANK", "").isdecimal() and os.environ.get("WORLD_SIZE", "").isdecimal()
     if not distributed.is_available() or not (started or distributed.is_initialized()):
         return ALONE
     if not distributed.is_initialized() and int(os.environ["WORLD_SIZE"]) > 1:
-        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-        distributed.init_process_group(backend, timeout=timedelta(seconds=_patience()))
-        atexit.register(_leave)
+        _meet_the_others()
     if not distributed.is_initialized():
         return Ranks(launched=True)
     share = Share(distributed.get_rank(), distributed.get_world_size())
     control = None if "cpu" in distributed.get_backend_config() else distributed.new_group(backend="gloo")
     return Ranks(share, True, control)
+
+
+def _meet_the_others() -> None:
+    backend, seconds = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", _patience()
+    try:
+        distributed.init_process_group(backend, timeout=timedelta(seconds=seconds))
+    except (RuntimeError, ValueError) as error:
+        number, count, place = (os.environ.get(name, "(none)") for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR"))
+        expected = f"process {number}: expected {count} processes to meet at MASTER_ADDR {place}"
+        raise ProcessError(f"{expected}, got {as_text(str(error)):.200}: start them by torchrun") from error
+    atexit.register(_leave)
 
 
 def _leave() -> None:

@@ -76,6 +76,16 @@ def test_a_timeout_that_is_none_is_refused(monkeypatch, given):
         joined()
 
 
+def test_others_that_are_not_there_are_said(monkeypatch):
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv(TIMEOUT, "1")
+    with pytest.raises(ProcessError, match=r"process 1: expected 2 processes to meet at MASTER_ADDR 127\.0\.0\.1, got "):
+        joined()
+    monkeypatch.setenv("WORLD_SIZE", "many")
+    assert joined().count == 1
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("count", [2, 4])
