@@ -22,7 +22,7 @@ from .interop.edge_list import to_edges as to_edges
 from .interop.edge_list import to_nodes as to_nodes
 from .interop.edge_list import write_edges as write_edges
 from .interop.export import export as export
-from .interop.export import exported_program as exported_program
+from .interop.exporting import exported_program as exported_program
 from .interop.imported import Imported as Imported
 from .interop.importing import import_module as import_module
 from .interop.neat import from_neat as from_neat

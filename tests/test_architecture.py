@@ -138,7 +138,7 @@ NAMED = {
     "nestgraph.recipes.plugins": ["util.spec_from_file_location"],  # the file that the command line names
     "nestgraph.spec.kinds": ["entry_points", "entry_points"],  # what installed packages offer, by name
     "nestgraph.interop.loading": ["pkgutil.resolve_name"],  # the callable that the command line names
-    "nestgraph.interop.export": ["runpy.run_path"],  # the source that was written a moment ago, tried out
+    "nestgraph.interop.exporting": ["runpy.run_path"],  # the source that was written a moment ago, tried out
 }
 """By module, what it may call of these, as SECURITY.md says."""
 

@@ -103,7 +103,7 @@ def test_a_file_of_others_is_replaced_only_when_told(tmp_path, name):
 WORK = {
     "render.chart": ("chart",),
     "render.draw": ("painted", "laid_out", "svg"),
-    "interop.export": ("compact",),
+    "interop.exporting": ("compact",),
     "chip.writing": ("scheduled",),
 }
 """What draws and lowers, by module."""

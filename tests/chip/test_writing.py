@@ -101,8 +101,8 @@ def test_what_no_chip_holds_is_refused(tmp_path, monkeypatch):
 def test_no_torch_is_needed(tmp_path):
     save(NETWORK, tmp_path / "net.json")
     code = (
-        "import sys; from nestgraph.chip.writing import export_c; from nestgraph.snapshot import load; "
-        f"export_c(load({str(tmp_path / 'net.json')!r}), {str(tmp_path / 'net.c')!r}); print('torch' in sys.modules)"
+        f"import sys, nestgraph as ng; network = ng.load({str(tmp_path / 'net.json')!r}); "
+        f"ng.export(network, {str(tmp_path / 'net.c')!r}); print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

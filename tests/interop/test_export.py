@@ -19,9 +19,9 @@ from hypothesis import given
 from nestgraph.errors import ExportError
 from nestgraph.graph import Network
 from nestgraph.graph.reference import forward, predict
-from nestgraph.interop import agreement
-from nestgraph.interop import export as exporting
-from nestgraph.interop.export import export, exported_program
+from nestgraph.interop import agreement, exporting
+from nestgraph.interop.export import export
+from nestgraph.interop.exporting import exported_program
 from nestgraph.interop.importing import import_module
 from nestgraph.interop.source import source_of, state_of
 from nestgraph.lowering import lower

@@ -21,7 +21,7 @@ from nestgraph.data.tables.preparation import CategoryColumn, NumberColumn, Prep
 from nestgraph.data.tables.targets import ClassTarget, LabelTarget, NumberTarget
 from nestgraph.errors import ExportError
 from nestgraph.graph.reference import predict as reference
-from nestgraph.interop import export as exporting
+from nestgraph.interop import exporting
 from nestgraph.interop import rows as raw
 from nestgraph.interop.export import export
 from nestgraph.interop.onnx_model import _name_ports as name_ports

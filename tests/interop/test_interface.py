@@ -11,7 +11,8 @@ from torch.nn import functional
 from nestgraph.edits import Editor, SetInterface, SetValues, narrow, remove_projection
 from nestgraph.errors import EditError, InteropError
 from nestgraph.graph.extents import fits, sample_shape
-from nestgraph.interop.export import export, exported_program
+from nestgraph.interop.export import export
+from nestgraph.interop.exporting import exported_program
 from nestgraph.interop.importing import import_module
 from nestgraph.interop.onnx_model import onnx_runner
 from nestgraph.lowering import lower

@@ -101,7 +101,7 @@ def test_a_split_is_told_and_what_is_off_is_not_written(tmp_path, monkeypatch):
         export(network, tmp_path / "other.onnx", int8=True, inputs=samples[:1] / 99, split=(samples, right), loss=0.0)
     honest = onnx_runner
     monkeypatch.setattr(
-        "nestgraph.interop.export.onnx_runner", lambda data: lambda given_: [x + 9 for x in honest(data)(given_)]
+        "nestgraph.interop.exporting.onnx_runner", lambda data: lambda given_: [x + 9 for x in honest(data)(given_)]
     )
     with pytest.raises(ExportError, match="as int8 is, got a difference of"):
         export(network, tmp_path / "other.onnx", int8=True, inputs=samples)
