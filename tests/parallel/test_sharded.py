@@ -1,10 +1,9 @@
-"""A network that trains in shards over several processes, and follows edits as in one."""
+"""A network that trains in shards over several processes, and follows edits as in one; one case is in test_ranks."""
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
-from torch import multiprocessing
 
 from nestgraph import seeds
 from nestgraph.lowering import lower
@@ -13,18 +12,8 @@ from nestgraph.lowering.parameters import parameters_of
 from nestgraph.parallel.readers import WeightReader, read_in_parts
 from tests.laws import quick
 from tests.lowering.running import tensors, without_dropout
-from tests.parallel.shards import run
+from tests.parallel.launching import found
 from tests.strategies import SEEDS, inputs_for, networks
-
-
-def in_processes(case, count, folder):
-    """Do a case of `shards` in so many processes, which come from the standard start of torch."""
-    multiprocessing.spawn(run, (count, case, folder / "store"), nprocs=count)
-
-
-@pytest.mark.timeout(200)  # two processes load torch
-def test_a_unit_goes_and_units_come_in_two_processes_as_in_one(tmp_path):
-    in_processes("a_unit_goes_and_units_come", 2, tmp_path)
 
 
 @pytest.mark.slow
@@ -42,7 +31,7 @@ def test_a_unit_goes_and_units_come_in_two_processes_as_in_one(tmp_path):
 )
 @pytest.mark.timeout(200)
 def test_two_processes(case, tmp_path):
-    in_processes(case, 2, tmp_path)
+    found(case, tmp_path)
 
 
 @pytest.mark.slow
@@ -51,13 +40,13 @@ def test_two_processes(case, tmp_path):
 )
 @pytest.mark.timeout(300)
 def test_four_processes(case, tmp_path):
-    in_processes(case, 4, tmp_path)
+    found(case, tmp_path, 4)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_networks_of_every_form_follow_edits_that_fit(tmp_path):
-    in_processes("anything", 2, tmp_path)
+    found("anything", tmp_path)
 
 
 @quick(10)
@@ -68,14 +57,14 @@ def test_weights_that_lie_with_what_reads_them_compute_the_same(network, seed):
     made = read_in_parts(parts)
     assert all(isinstance(part, WeightReader) for part in made)
     assert parameters_of(network, parts).keys() == parameters_of(network, plain).keys()
-    found = []
+    results = []
     for module in (plain, parts):
         outputs = module(*inputs)
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
         trained = {key: p for key, p in parameters_of(network, module).items() if p.requires_grad}
         gradients = torch.autograd.grad(sum(out.sum() for out in outputs), list(trained.values()), allow_unused=True)
-        found.append((outputs, gradients))
-    for one, other in zip(found[0][0] + found[0][1], found[1][0] + found[1][1], strict=True):
+        results.append((outputs, gradients))
+    for one, other in zip(results[0][0] + results[0][1], results[1][0] + results[1][1], strict=True):
         assert (one is None and other is None) or torch.equal(one, other)
     assert trained_values(network, parts) == trained_values(network, plain)
 
