@@ -70,8 +70,9 @@ def test_the_verb_says_what_it_takes(tmp_path):
     assert "fits Raspberry Pi Pico" in done.stdout
     assert "with nothing beside: start-up code" in done.stdout
     assert re.search(r"tells [\d.]+% of 3\d\d samples", done.stdout)
-    refused = run("export", tmp_path / "net.json", tmp_path / "net.onnx", "--int8")
+    refused = run("export", tmp_path / "net.json", tmp_path / "net.onnx", "--target", "pico")
     assert refused.exit_code == 2
+    assert run("export", tmp_path / "net.json", tmp_path / "net.safetensors", "--int8").exit_code == 2
 
 
 @pytest.mark.chip
