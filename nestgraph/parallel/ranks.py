@@ -5,6 +5,7 @@ of the first, and they agree on numbers, signals and networks here.
 """
 
 import atexit
+import gc
 import os
 import warnings
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -176,7 +177,10 @@ class Ranks:
         if not self.several:
             yield
             return
-        with interruption.agreeing():
+        with interruption.agreeing(), warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", "Grad strides do not match"
+            )  # of maps in another layout, which are copied
             try:
                 yield
             except RuntimeError as error:
@@ -237,6 +241,7 @@ def _meet_the_others() -> None:
 
 def _leave() -> None:
     """End the group that `joined` made, whose threads would else end the process in their own way."""
+    gc.collect()  # wrapped modules that are no more hold the group
     if distributed.is_initialized():
         distributed.destroy_process_group()
 

@@ -24,7 +24,7 @@ from nestgraph.loop.evidence import gather
 from nestgraph.loop.factors import SHARE
 from nestgraph.lowering.workbench import Workbench
 from nestgraph.parallel.agreement import agree, parts
-from nestgraph.parallel.ranks import joined
+from nestgraph.parallel.ranks import ALONE, joined
 from nestgraph.policies import MagnitudePruning
 from nestgraph.policies.evidence import Evidence
 from nestgraph.seeds import mlp
@@ -35,7 +35,9 @@ FITTED, HELD = (2**12, 2**18, 2**22, 2**26), (2**15, 2**20, 2**24)
 """Bytes of the messages that terms are fitted to, and of those that they are held against."""
 WIDTHS, HELD_WIDTHS = (300, 1000, 2400), (600, 1700)
 """Neurons of each of two hidden layers, likewise."""
-ROWS, PARTS = 64, (1, 2, 4)
+ROWS = 64
+FIRST_BUCKET, BUCKET = 2**20, 25 * 2**20
+"""Bytes of gradients that DistributedDataParallel reduces at a time."""
 CORES = len(os.sched_getaffinity(0))
 
 
@@ -64,40 +66,38 @@ def messages(ranks):
 
 
 def edits(ranks, width):
-    """A step, evidence, and an edit of 1% of the connections, of a perceptron that is dense."""
-    network = mlp((width, width, width, 10), 1.0, 0)
+    """A step, evidence, and an edit of 1% of the connections, of a dense perceptron; what of it is no message first."""
+    network = mlp((width, width, width, 10), 1.0, 0, batch_norm=False)
     bench = Workbench(network, lambda module: torch.optim.Adam(module.parameters(), 1e-3, fused=True))
     x, y, loss = torch.rand(ROWS, width), torch.randint(10, (ROWS,)), torch.nn.functional.cross_entropy
-    module = ranks.wrapped(bench.module.train())
+    own = ranks.share.of(torch.arange(ROWS))
 
-    def step(own):
+    def step(module):
         bench.optimizer.zero_grad()
         loss(module(x[own]), y[own]).backward()
         bench.optimizer.step()
 
-    def evidence(own):
-        gather(bench.edited, [(x[own], y[own])], loss, {"gradients"}, ranks=ranks)
+    def evidence(among):
+        gather(bench.edited, [(x[own], y[own])], loss, {"gradients"}, ranks=among)
 
-    shares = [ranks.share.of(torch.arange(ROWS))] if ranks.several else [torch.arange(ROWS // part) for part in PARTS]
-    step(shares[0])
-    bench.take_in()
-    told = {"connections": network.connection_count, "layers": width * width}
-    told["step"] = [seconds(ranks, partial(step, own), 9) for own in shares]
-    bench.take_in()
-    told["evidence"] = [seconds(ranks, partial(evidence, own), 5) for own in shares]
+    def digests():
+        dict(parts(bench))
+
+    told = {"connections": network.connection_count, "width": width}
+    bench.module.train()
+    for name, module, among in (("own ", bench.module, ALONE), ("", ranks.wrapped(bench.module), ranks)):
+        step(module)
+        told[f"{name}step"] = seconds(ranks, partial(step, module), 15)
+        told[f"{name}evidence"] = seconds(ranks, partial(evidence, among), 9)
+    bench.drop()
     one = ranks.led(lambda: _plan(bench.edited))
     told["bytes"] = len(one.model_dump_json())
-    told["plan"] = [seconds(ranks, partial(ranks.led, one.model_dump_json), 9)]
-    told["edit"] = [median(seconds(ranks, work, 1) for work in (partial(bench.apply, one.edit), bench.undo) * 2)]
-    told["digests"] = [seconds(ranks, partial(_digests, ranks, bench), 3)]
+    told["own plan"] = seconds(ranks, one.model_dump_json, 9)
+    told["plan"] = seconds(ranks, partial(ranks.led, one.model_dump_json), 9)
+    told["edit"] = median(seconds(ranks, work, 1) for work in (partial(bench.apply, one.edit), bench.undo) * 3)
+    told["own digests"] = seconds(ranks, digests, 5)
+    told["digests"] = seconds(ranks, partial(agree, ranks, bench, "an edit"), 5)
     return told
-
-
-def _digests(ranks, bench):
-    if ranks.several:
-        agree(ranks, bench, "an edit")
-    else:
-        dict(parts(bench))
 
 
 def _plan(network):
@@ -119,13 +119,19 @@ def measured(place):
 
 
 def ring(count, size):
-    """What a reduction of `size` bytes takes of (seconds of a message, seconds of a byte)."""
-    return 2 * (count - 1), 2 * (count - 1) / count * size
+    """What a reduction of `size` bytes takes of (seconds of a message, seconds of a byte, waits for a core)."""
+    return 2 * (count - 1), 2 * (count - 1) / count * size * crowd(count), 2 * (count - 1) * (count > CORES)
 
 
 def tree(count, size):
     """What a broadcast takes, likewise."""
-    return math.ceil(math.log2(count)), math.ceil(math.log2(count)) * size
+    steps = math.ceil(math.log2(count))
+    return steps, steps * size * crowd(count), steps * (count > CORES)
+
+
+def crowd(count):
+    """How many processes share a core."""
+    return max(1, count / CORES)
 
 
 def fitted(rows, found):
@@ -136,45 +142,51 @@ def fitted(rows, found):
 
 def messages_fitted(told):
     """The factors of reductions and broadcasts, and each message that they are held against: measured, expected."""
-    factors, held = {}, []
+    factors, held, counts = {}, [], [count for count in told if count > 1]
     for name, form in (("reduce", ring), ("broadcast", tree)):
-        pairs = [(count, size) for count in told if count > 1 for size in FITTED]
+        pairs = [(count, size) for count in counts for size in FITTED]
         found = [told[count]["messages"][f"{name} {size}"] for count, size in pairs]
         factors[name] = fitted([form(*pair) for pair in pairs], found)
-        for count, size in ((count, size) for count in told if count > 1 for size in HELD):
+        for count, size in ((count, size) for count in counts for size in HELD):
             expected = float(np.dot(form(count, size), factors[name]))
             held.append((f"{name} {size >> 10:,} KiB", count, told[count]["messages"][f"{name} {size}"], expected))
     return factors, held
 
 
-def local(told, what, part, count):
-    """Seconds as a function of connections, of a process that has a part of the rows while `count` share the cores."""
-    found = [told[1][str(width)] for width in WIDTHS]
-    values = [each[what][min(part, len(each[what]) - 1)] for each in found]
-    factors = fitted([(1, each["connections"]) for each in found], values) * max(1, count / CORES)
-    return lambda connections: float(np.dot(factors, (1, connections)))
+def local(told, what, count):
+    """Factors of (each time, each connection) of what processes do without a word, while so many share the cores."""
+    found = [told[count][str(width)] for width in WIDTHS]
+    return fitted([(1, each["connections"]) for each in found], [each[what] for each in found])
 
 
-def evidence_bytes(told):
-    """Of gradients, by factors where these are small: three matrices of a perceptron."""
-    wide = told["layers"]
-    rows = 2 * int(wide**0.5) * ROWS
-    return 4 * (2 * min(wide, rows) if SHARE * rows < wide else 2 * wide) + 4 * 10 * int(wide**0.5)
+def evidence_arrays(width):
+    """Bytes of the arrays of gradients of the perceptron: of a matrix its two factors where these are small."""
+    for out, read in ((width, width), (width, width), (10, width)):
+        factors = SHARE * ROWS * (out + read) < out * read
+        yield from (4 * ROWS * out, 4 * ROWS * read) if factors else (4 * out * read,)
 
 
 def expected(told, factors, count, width):
-    """What is expected of one size on several processes, by what is done."""
-    known, part = told[count][str(width)], PARTS.index(count)
-    reduce = lambda size: float(np.dot(ring(count, size), factors["reduce"]))  # noqa: E731
-    broadcast = lambda size: float(np.dot(tree(count, size), factors["broadcast"]))  # noqa: E731
-    connections, meet = known["connections"], reduce(32)
-    own = {what: local(told, what, part, count)(connections) for what in ("step", "evidence", "edit", "digests")}
+    """What is expected of one size on several processes, by what is done: (measured, expected)."""
+    known = told[count][str(width)]
+
+    def reduce(size):
+        return float(np.dot(ring(count, size), factors["reduce"]))
+
+    def broadcast(size):
+        return float(np.dot(tree(count, size), factors["broadcast"]))
+
+    def own(what):
+        return float(np.dot(local(told, what, count), (1, known["connections"])))
+
+    gradients = 4 * known["connections"]
+    buckets = 1 + math.ceil(max(0, gradients - FIRST_BUCKET) / BUCKET)
     return {
-        "step": own["step"] + reduce(4 * connections),
-        "evidence": own["evidence"] + reduce(evidence_bytes(known)) + 4 * meet,
-        "plan": broadcast(known["bytes"]) + broadcast(8),
-        "edit": own["edit"],
-        "digests": own["digests"] + 2 * meet,
+        "step": own("own step") + sum(reduce(gradients / buckets) for _ in range(buckets)),
+        "evidence": own("own evidence") + sum(map(reduce, evidence_arrays(width))) + 5 * reduce(32),
+        "plan": own("own plan") + broadcast(8) + broadcast(known["bytes"]),
+        "edit": own("edit"),
+        "digests": own("own digests") + 2 * reduce(64),
     }
 
 
@@ -188,23 +200,20 @@ def started(count):
 
 def main():
     told = {count: started(count) for count in (1, 2, 4)}
-    Path("scale.json").write_text(json.dumps(told))
     factors, held = messages_fitted(told)
-    for name, (message, byte) in factors.items():
-        print(f"{name}: {1e6 * message:.0f} us a message, {1 / byte / 1e9:.2f} GB/s")
+    for name, (message, byte, wait) in factors.items():
+        print(f"{name}: {1e6 * message:.0f} us a message, {1e-9 / byte:.2f} GB/s, waits of {1e6 * wait:.0f} us")
     for count in (2, 4):
         for width in (*WIDTHS, *HELD_WIDTHS):
             known = told[count][str(width)]
             for what, value in expected(told, factors, count, width).items():
-                held.append((f"{what}, {known['connections']:,} connections", count, known[what][0], value))
+                held.append((f"{what}, {known['connections']:,} connections", count, known[what], value))
     print(f"{'what':40} {'processes':>9} {'measured':>10} {'expected':>10} {'ratio':>6}")
     for name, count, found, value in held:
         print(f"{name:40} {count:9} {1e3 * found:7.2f} ms {1e3 * value:7.2f} ms {value / found:6.2f}")
-    for what in ("step", "evidence", "edit", "digests"):
-        per = local(told, what, 0, 1)
-        print(
-            f"{what}: {1e9 * (per(2e9) - per(1e9)) / 1e9:.1f} ns a connection, {1e3 * per(0):.1f} ms whatever its size"
-        )
+    for what in ("own step", "own evidence", "own plan", "edit", "own digests"):
+        each, connection = local(told, what, 1)
+        print(f"{what}: {1e3 * each:.2f} ms and {1e9 * connection:.1f} ns a connection")
 
 
 if __name__ == "__main__":
