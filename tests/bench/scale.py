@@ -36,6 +36,8 @@ FITTED, HELD = (2**12, 2**18, 2**22, 2**26), (2**15, 2**20, 2**24)
 WIDTHS, HELD_WIDTHS = (300, 1000, 2400), (600, 1700)
 """Neurons of each of two hidden layers, likewise."""
 ROWS = 64
+LATENCY, BANDWIDTH = 10e-6, 25e9
+"""Of the look ahead: seconds of a message between two machines, and bytes of a second."""
 FIRST_BUCKET, BUCKET = 2**20, 25 * 2**20
 """Bytes of gradients that DistributedDataParallel reduces at a time."""
 CORES = len(os.sched_getaffinity(0))
@@ -92,6 +94,7 @@ def edits(ranks, width):
     bench.drop()
     one = ranks.led(lambda: _plan(bench.edited))
     told["bytes"] = len(one.model_dump_json())
+    told["own proposal"] = seconds(ranks, partial(_plan, bench.edited), 3)
     told["own plan"] = seconds(ranks, one.model_dump_json, 9)
     told["plan"] = seconds(ranks, partial(ranks.led, one.model_dump_json), 9)
     told["edit"] = median(seconds(ranks, work, 1) for work in (partial(bench.apply, one.edit), bench.undo) * 3)
@@ -190,6 +193,26 @@ def expected(told, factors, count, width):
     }
 
 
+OWN = ("own step", "own evidence", "own proposal", "own plan", "edit", "own digests")
+
+
+def ahead(told):
+    """Seconds of an edit of 1% and of a reduction of gradients, for sizes and counts that are not to be had here."""
+    bytes_of_one = max(each["bytes"] / each["connections"] for each in (told[1][str(width)] for width in WIDTHS))
+    print(
+        f"{'connections':>13} {'processes':>9} {'gradients':>10} {'plan':>8} {'proposal':>9} {'edit':>8} {'digests':>8}"
+    )
+    for connections in (10**7, 10**8, 10**9):
+        for count in (8, 64, 1024):
+            reduced = float(np.dot(ring(count, 4 * connections)[:1], [LATENCY])) + 8 * connections / BANDWIDTH
+            steps = math.ceil(math.log2(count))
+            sent = steps * (LATENCY + bytes_of_one * connections / BANDWIDTH)
+            own = [float(np.dot(local(told, what, 1), (1, connections))) for what in OWN[2:]]
+            plan, others = sent + own[1], (own[0], own[2], own[3])
+            shown = "".join(f" {value:8.2f}s" for value in others)
+            print(f"{connections:13,} {count:9,} {reduced:9.3f}s {plan:7.2f}s{shown}")
+
+
 def started(count):
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "told.json"
@@ -211,9 +234,10 @@ def main():
     print(f"{'what':40} {'processes':>9} {'measured':>10} {'expected':>10} {'ratio':>6}")
     for name, count, found, value in held:
         print(f"{name:40} {count:9} {1e3 * found:7.2f} ms {1e3 * value:7.2f} ms {value / found:6.2f}")
-    for what in ("own step", "own evidence", "own plan", "edit", "own digests"):
+    for what in OWN:
         each, connection = local(told, what, 1)
         print(f"{what}: {1e3 * each:.2f} ms and {1e9 * connection:.1f} ns a connection")
+    ahead(told)
 
 
 if __name__ == "__main__":
