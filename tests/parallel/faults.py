@@ -17,7 +17,7 @@ from tests.parallel.runs_together import digits_as_images, recipe_of
 
 
 def bench_of(ranks):
-    """A bench that was trained, alike in all processes."""
+    """A bench that was trained, edited and brought back, alike in all processes."""
     made = Workbench(mlp((8, 6, 5, 3), 1.0, 0), lambda module: torch.optim.Adam(module.parameters(), 0.1))
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -25,7 +25,17 @@ def bench_of(ranks):
     made.optimizer.step()
     made.take_in()
     agree(ranks, made, "a training")
+    made.apply(turned_off(3))
+    agree(ranks, made, "an edit")
+    made.undo()
+    agree(ranks, made, "undo")
     return made
+
+
+def turned_off(count):
+    """An edit of the first connections."""
+    entries, off = np.arange(count), np.zeros(count, bool)
+    return SetMask(projection="input_to_fc1", entries=entries, active=off, weights=off.astype(np.float32))
 
 
 def a_buffer(ranks, alone, _):
@@ -38,9 +48,7 @@ def a_buffer(ranks, alone, _):
 
 def a_plan(ranks, alone, _):
     made = bench_of(ranks)
-    entries = np.arange(1 + alone)
-    off = np.zeros(len(entries), bool)
-    made.apply(SetMask(projection="input_to_fc1", entries=entries, active=off, weights=off.astype(np.float32)))
+    made.apply(turned_off(1 + alone))
     agree(ranks, made, "prune 2 connections")
 
 
