@@ -96,9 +96,9 @@ def synthesize(
 ) -> None:
     """Grow and prune a network by a recipe.
 
-    Recipes inside the package: digits, digits-chip, digits-macs, lenet-300-100, lenet-300-100-compact, lenet-5,
-    lenet-5-compact, mnist-2kb. With several seeds each run gets a folder seed-N in OUT, and the table shows the medians
-    and the final network of each seed.
+    Recipes inside the package: digits, digits-300, digits-chip, digits-macs, lenet-300-100, lenet-300-100-compact,
+    lenet-5, lenet-5-compact, mnist-2kb. With several seeds each run gets a folder seed-N in OUT, and the table shows
+    the medians and the final network of each seed.
     """
     folder = out
     try:

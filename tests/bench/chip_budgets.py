@@ -1,6 +1,6 @@
 """Prints what budget recipes end at, beside pruning the usual way and with `finish_int8` (docs/deploy.md).
 
-    OMP_NUM_THREADS=1 python -m tests.bench.chip_budgets digits-chip digits-macs [--seeds 5]
+    OMP_NUM_THREADS=1 python -m tests.bench.chip_budgets digits-chip digits-macs digits-300 [--seeds 5]
 
 The usual way is a dense network of the recipe's seed, trained until it is pruned for as many epochs as the seed and
 growth of that seed took, pruned by |weight|, a tenth of each projection at a step, to as many bytes or multiply-adds as
