@@ -17,13 +17,14 @@ EXPRESSIONS: Mapping[ActivationFunction, str] = {
     "hard_sigmoid": "v < -3.0f ? 0.0f : v > 3.0f ? 1.0f : (v + 3.0f) / 6.0f",
     "hard_swish": "v < -3.0f ? 0.0f : v > 3.0f ? v : v * (v + 3.0f) / 6.0f",
     "silu": "v / (1.0f + expf(-v))",
-    "gelu": "v * (1.0f + erff(v * 0.707106781f)) / 2.0f",
-    "gelu_tanh": "v * (1.0f + tanhf(0.797884561f * (v + 0.044715f * v * v * v))) / 2.0f",
+    "gelu": "v * erfcf(v * -0.707106781f) / 2.0f",
+    "gelu_tanh": "v / (1.0f + expf(-1.59576912f * (v + 0.044715f * v * v * v)))",
     "selu": "1.05070099f * (v >= 0.0f ? v : 1.67326324f * expm1f(v))",
     "softsign": "v / (1.0f + fabsf(v))",
     "mish": "v * tanhf((v > 0.0f ? v : 0.0f) + log1pf(expf(-fabsf(v))))",
     "log_sigmoid": "(v < 0.0f ? v : 0.0f) - log1pf(expf(-fabsf(v)))",
-    "tanh_shrink": "v - tanhf(v)",
+    "tanh_shrink": "fabsf(v) > 0.3f ? v - tanhf(v) : v * v * v * (0.333333333f - v * v * (0.133333333f - v * v * "
+    "(0.0539682540f - v * v * (0.0218694885f - v * v * 0.00886323553f))))",
     "abs": "fabsf(v)",
     "sign": "v > 0.0f ? 1.0f : v < 0.0f ? -1.0f : 0.0f",
     "exp": "expf(v)",
@@ -64,7 +65,11 @@ EXPRESSIONS: Mapping[ActivationFunction, str] = {
     "threshold": "v <= {0} ? {1} : v",
     "power": "powf(v, {0})",
 }
-"""By function, what it makes of a float `v`, with the options of `spec.operations.pointwise.OPTIONS` by place."""
+"""By function, what it makes of a float `v`, with the options of `spec.operations.pointwise.OPTIONS` by place.
+
+Small results keep their digits: x - tanh(x) near 0 is its series, and the tails of GELU are no differences of numbers
+near 1.
+"""
 
 
 def literal(number: float) -> str:
