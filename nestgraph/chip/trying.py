@@ -66,35 +66,33 @@ class Trial:
         return numbers_of(self.program, self.form, found)
 
     def difference(self, samples: Sequence[AnyArray]) -> float | None:
-        """The largest difference from the network's outputs, relative to the largest; None where they are not finite.
+        """The largest difference from the network's outputs, relative to the largest.
+
+        None where they are not finite, or nothing is to be compared as the network itself leaves what single precision
+        can hold.
 
         Raises:
             ExportError: it is more than is accepted: of floats for rounding; of int8 by its bound, or what is given is
                 not what its arithmetic says.
         """
         exact = expected(self.network, samples)
-        if not all(np.isfinite(values).all() for values in exact):
+        if not _finite(exact):
             return None
         got = [array.reshape(values.shape) for array, values in zip(self.outputs(samples), exact, strict=True)]
-        self._check(samples, exact, got)
-        return max(
-            float(np.abs(one - values).max()) / max(float(np.abs(values).max()), float(np.finfo(np.float32).tiny))
-            for one, values in zip(got, exact, strict=True)
-        )
-
-    def _check(self, samples: Sequence[AnyArray], exact: list[AnyArray], got: list[AnyArray]) -> None:
+        largest = [max(float(np.abs(values).max()), float(np.finfo(np.float32).tiny)) for values in exact]
+        apart = [float(np.abs(one - values).max()) for one, values in zip(got, exact, strict=True)]
+        allowed = [TOLERANCE * most for most in largest]
         if self.form is not None:
             self._check_whole(self.form, samples, exact, got)
-            return
-        single: list[AnyArray] = []
-        for place, (values, array) in enumerate(zip(exact, got, strict=True)):
-            allowed = TOLERANCE * max(float(np.abs(values).max()), float(np.finfo(np.float32).tiny))
-            apart = float(np.abs(array - values).max())
-            if apart > allowed:
-                single = single or expected(self.network, samples, np.float32)
-                allowed += 10 * float(np.abs(single[place] - values).max())
-            if not apart <= allowed:
-                raise self._refused(place, allowed, apart)
+        elif not all(one <= most for one, most in zip(apart, allowed, strict=True)):
+            single = expected(self.network, samples, np.float32)
+            if not _finite(single):
+                return None
+            for place, (values, rounded) in enumerate(zip(exact, single, strict=True)):
+                allowed[place] += 10 * float(np.abs(rounded - values).max())
+                if not apart[place] <= allowed[place]:
+                    raise self._refused(place, allowed[place], apart[place])
+        return max(one / most for one, most in zip(apart, largest, strict=True))
 
     def _check_whole(
         self, form: Quantised, samples: Sequence[AnyArray], exact: list[AnyArray], got: list[AnyArray]
@@ -113,3 +111,7 @@ class Trial:
             f"{self.what}: expected output {place} within {allowed:.2g} of what it is to be, got a difference of "
             f"{apart:.2g}: nothing was written; please report it, and choose another format meanwhile"
         )
+
+
+def _finite(arrays: Sequence[AnyArray]) -> bool:
+    return all(np.isfinite(array).all() for array in arrays)

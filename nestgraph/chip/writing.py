@@ -167,8 +167,8 @@ def _difference(trial: Trial, known: list[AnyArray] | None) -> float:
     found = [apart for samples in tried if (apart := trial.difference(samples)) is not None]
     if not found:
         raise ExportError(
-            f"{trial.what}: expected samples for which the network gives finite values, got none at random: give some "
-            "as inputs"
+            f"{trial.what}: expected samples for which the network gives finite values in single precision, got none "
+            "at random: give some as inputs"
         )
     return max(found)
 

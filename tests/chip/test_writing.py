@@ -15,10 +15,11 @@ from nestgraph.errors import ExportError
 from nestgraph.interop.export import export
 from nestgraph.seeds import mlp
 from nestgraph.snapshot import save
-from nestgraph.spec import Layer
+from nestgraph.spec import Activation, Dense, Layer
 from tests.chip.trying import missing
 from tests.cli.running import run
 from tests.interop.test_export import named, small
+from tests.lowering.test_compact import built
 
 NETWORK = mlp((8, 6, 3), density=0.5, seed=0)
 
@@ -53,6 +54,21 @@ def test_what_gives_other_outputs_is_not_written(tmp_path, monkeypatch):
     with pytest.raises(ExportError, match="expected output 0 within"):
         export(NETWORK, tmp_path / "net.c")
     assert list(tmp_path.iterdir()) == []
+
+
+@missing("gcc")
+def test_what_single_precision_cannot_hold_on_the_way_is_no_fault_of_the_file(tmp_path):
+    """exp(500 x) and then its logarithm: samples tell nothing where that is beyond single precision."""
+    layers = [Layer(name="x", kind="input", features=1)]
+    layers += [Layer(name="h", kind="neurons", operations=(Activation(function="exp"),))]
+    layers += [Layer(name="y", kind="neurons", operations=(Activation(function="log"),), output=True)]
+    projections = (Dense(source="x", target="h"), Dense(source="h", target="y"))
+    weights = {projections[0].name: np.full((1, 1), 500.0), projections[1].name: np.ones((1, 1))}
+    network = built(tuple(layers), projections, weights, {"x": 1, "h": 1, "y": 1})
+    with pytest.raises(ExportError, match="finite values in single precision, got none at random: give some as inputs"):
+        export(network, tmp_path / "net.c")
+    assert not list(tmp_path.iterdir())
+    assert export(network, tmp_path / "net.c", inputs=np.full((4, 1), 0.1, np.float32)).difference < 1e-5
 
 
 def test_files_of_others_stay(tmp_path):
