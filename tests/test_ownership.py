@@ -102,7 +102,8 @@ def test_a_file_of_others_is_replaced_only_when_told(tmp_path, name):
 
 WORK = {
     "render.chart": ("chart",),
-    "render.draw": ("painted", "laid_out", "svg"),
+    "render.draw": ("laid_out",),
+    "render.scene_file": ("shaded",),
     "interop.exporting": ("compact",),
     "chip.writing": ("scheduled",),
 }

@@ -9,7 +9,7 @@ import pytest
 import nestgraph as ng
 from nestgraph.data.datasets import cache_folder, datasets, load_dataset, load_image_folder
 from nestgraph.interop.edge_list import from_edges, write_edges
-from nestgraph.render import area_maps, curves, draw_difference, input_heat_map
+from nestgraph.render import curves, draw, draw_difference, input_heat_map
 from nestgraph.render.interchange import write_interchange
 from nestgraph.reporting import LiveReport
 from nestgraph.runs import run_folder
@@ -60,7 +60,7 @@ def test_paths_of_any_form(tmp_path, run, form, monkeypatch):
     ng.draw(NET, at("net.dot"), "layers")
     draw_difference(NET, NET, at("difference.svg"), "matrix")
     input_heat_map({"a": NET}, at("inputs.svg"))
-    area_maps(cnn(maps=(2,), neurons=(3,), size=(8, 8), channels=1, classes=2), at("areas.svg"))
+    draw(cnn(maps=(2,), neurons=(3,), size=(8, 8), channels=1, classes=2), at("areas.svg"), "areas")
     curves([ROW, {**ROW, "step": 1}], at("curves.svg"))
     write_interchange(NET, at("net.graphml"), "graphml")
     ng.export(NET, at("net.py"))

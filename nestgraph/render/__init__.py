@@ -1,6 +1,5 @@
 """Pictures of networks, of runs and of what changed: as DOT, SVG, PNG and PDF, in notebooks and for other viewers."""
 
-from nestgraph.render.area_maps import area_maps
 from nestgraph.render.curves import curves, curves_svg
 from nestgraph.render.draw import draw, draw_difference
 from nestgraph.render.heat_map import input_heat_map
@@ -12,7 +11,6 @@ from nestgraph.render.neuron_dot import neuron_dot
 from nestgraph.render.notebook import bundle, mimebundle
 
 __all__ = [
-    "area_maps",
     "bundle",
     "curves",
     "curves_svg",

@@ -1,31 +1,20 @@
 """Where convolutions compute: the area of each kernel and the coverage of each output map (NeST section 3.2.3)."""
 
-# Matplotlib's keyword arguments are untyped.
-# pyright: reportUnknownMemberType=false
-
-import os
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize, to_rgb
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from nestgraph.errors import RenderError
 from nestgraph.graph.structure import Structure
-from nestgraph.render.chart import write_chart
+from nestgraph.render.scene import Box, Mark, Raster, Scene, Words
 from nestgraph.render.slices import as_image
-from nestgraph.render.style import FAINT, HEAT, INK, MUTED, OFF, ON, PAPER
-from nestgraph.render.theme import Theme
+from nestgraph.render.style import FAINT, HEAT, MUTED, OFF, ON, PAPER
 from nestgraph.spec.arrays import AnyArray
 
 MOST_OUTPUTS, MOST_INPUTS, MOST_BLOCKS = 20, 12, 12
-TILE, LEFT, TOP, RIGHT, BOTTOM, GAP = 0.42, 0.75, 0.56, 0.15, 0.72, 0.06  # inches
-NARROWEST = 7.2  # inches, for the words
+TILE, LEFT, TOP, RIGHT, BOTTOM, GAP = 30.0, 54.0, 52.0, 12.0, 56.0, 4.0  # points
+NARROWEST = 520.0  # points, for the words
 SEAM = 0.09  # share of a tile that separates it from the next
 
 
@@ -34,7 +23,8 @@ class Block:
     """One convolution as it is drawn.
 
     Attributes:
-        title: what it is, how much it computes and what is left out.
+        title: what it is.
+        words: how much it computes and what is left out.
         outputs: ids of the output maps shown; `inputs`: of the input maps.
         kernels: bool (out, in): whether a pair of maps has a kernel.
         area: bool (out, in, height, width): where it is computed, of maps as images (`slices`).
@@ -43,6 +33,7 @@ class Block:
     """
 
     title: str
+    words: str
     outputs: tuple[int, ...]
     inputs: tuple[int, ...]
     kernels: AnyArray
@@ -51,29 +42,29 @@ class Block:
     places: AnyArray
 
 
-def area_maps(
-    network: Structure, path: str | os.PathLike[str], theme: Theme = "light", overwrite: bool = False
-) -> Path:
-    """Draw the areas of a network's convolutions into an .svg, .png or .pdf file; returns its path.
+def area_scene(network: Structure) -> Scene:
+    """Draw the areas of a network's convolutions.
 
     A block for each convolution: a column for each output map, its coverage on top (the share of its kernels that is
     computed at each position), below it a tile for each input map with the area of their kernel.
 
-    Args:
-        network: whose.
-        path: the file to write.
-        theme: light or dark.
-        overwrite: replace a file that is no picture of ours.
-
     Raises:
-        RenderError: there is no convolution, the suffix or theme is unknown, or the file cannot be written.
+        RenderError: there is no convolution.
     """
     names = [name for name in network.projection_names if network.projection(name).areas]
     if not names:
-        raise RenderError("area_maps expected a network with a convolution, got none: draw its input_heat_map")
+        raise RenderError("a picture of areas expected a network with a convolution, got none: draw the view 'inputs'")
     blocks = [area_block(network, name) for name in names[:MOST_BLOCKS]]
     left_out = f"{len(names) - MOST_BLOCKS} more convolutions not shown" if len(names) > MOST_BLOCKS else ""
-    return write_chart(path, lambda: _figure(blocks, left_out), theme, overwrite)
+    width = LEFT + max(max(len(block.outputs) for block in blocks) * TILE, NARROWEST) + RIGHT
+    marks: list[Mark] = []
+    top = 0.0
+    for block in blocks:
+        marks.extend(_block_marks(block, top))
+        top += TOP + TILE * (1 + len(block.inputs)) + GAP
+    marks.extend(_legend(top, left_out))
+    words = "; ".join(f"{block.title}: {block.words}" for block in blocks)
+    return Scene(width, top + BOTTOM, "Where convolutions compute", words, tuple(marks))
 
 
 def area_block(structure: Structure, name: str) -> Block:
@@ -90,7 +81,8 @@ def area_block(structure: Structure, name: str) -> Block:
     kept = f"{int(computed.sum()) / max(possible, 1):.1%} of {possible:,} kernel positions computed"
     shown = [_shown("output", len(outputs), MOST_OUTPUTS), _shown("input", len(inputs), MOST_INPUTS)]
     return Block(
-        f"{name}: {kept} | {', '.join(shown)}",
+        name.replace("_to_", " → "),
+        f"{kept}; {', '.join(shown)}",
         tuple(outputs[:MOST_OUTPUTS].tolist()),
         tuple(inputs[:MOST_INPUTS].tolist()),
         columns.edges[:MOST_OUTPUTS, :MOST_INPUTS],
@@ -105,91 +97,51 @@ def _shown(word: str, count: int, most: int) -> str:
     return f"first {most} of {count:,} {maps} shown" if count > most else f"{count:,} {maps}"
 
 
-def _figure(blocks: Sequence[Block], left_out: str) -> Figure:
-    widest = max(len(block.outputs) for block in blocks)
-    width = LEFT + max(widest * TILE, NARROWEST) + RIGHT
-    height = sum(_height(block) for block in blocks) + BOTTOM
-    figure = Figure(figsize=(width, height), facecolor=PAPER)
-    FigureCanvasAgg(figure)
-    top = height
-    for block in blocks:
-        _draw_block(figure, block, top, width, height)
-        top -= _height(block)
-    _legend(figure, width, height, left_out)
-    return figure
-
-
-def _height(block: Block) -> float:
-    return TOP + TILE * (1 + len(block.inputs)) + GAP
-
-
-def _draw_block(figure: Figure, block: Block, top: float, width: float, height: float) -> None:
-    figure.text(0.1 / width, (top - 0.24) / height, block.title, fontsize=9.5, fontweight="bold", color=INK)
-    across, low = TILE * len(block.outputs), top - TOP - TILE
-    strip = figure.add_axes((LEFT / width, low / height, across / width, TILE / height))
+def _block_marks(block: Block, top: float) -> Iterator[Mark]:
+    """The marks of a convolution below `top`."""
+    yield Words(8, top + 17, block.title, 9.5, bold=True)
+    yield Words(8, top + 30, block.words, 8.5, MUTED)
+    strip, grid = top + TOP, top + TOP + TILE + GAP
+    for place, unit in enumerate(block.outputs):
+        yield Words(_centre(LEFT, place), strip - 4, str(unit), 7.5, MUTED, anchor="middle")
+    for y, word in [(strip, "coverage"), *((grid + TILE * place, f"from {i}") for place, i in enumerate(block.inputs))]:
+        yield Words(LEFT - 4, _centre(y, 0) + 3, word, 7.5, MUTED, anchor="end")
+    across = TILE * len(block.outputs)
     least = 1 if block.places.all() else 3  # slices have lines of one pixel between them
-    strip.imshow(mosaic(coverage_tiles(block), least), interpolation="none", aspect="auto", extent=(0, across, TILE, 0))
-    strip.set_xticks(_centres(block.outputs), [str(unit) for unit in block.outputs])
-    strip.set_yticks(_centres((0,)), ["coverage"])
-    tall = TILE * len(block.inputs)
-    grid = figure.add_axes((LEFT / width, (low - GAP - tall) / height, across / width, tall / height))
-    grid.imshow(mosaic(area_tiles(block), least), interpolation="none", aspect="auto", extent=(0, across, tall, 0))
-    grid.set_xticks([])
-    grid.set_yticks(_centres(block.inputs), [f"from {unit}" for unit in block.inputs])
-    for axes in (strip, grid):
-        axes.tick_params(length=0, labelsize=7.5, labelcolor=MUTED, pad=2, top=True, labeltop=True, labelbottom=False)
-        axes.spines[:].set_visible(False)
+    coverage, area = mosaic(coverage_tiles(block), least), mosaic(area_tiles(block), least)
+    yield Raster(LEFT, strip, across, TILE, coverage, HEAT, apart=(PAPER, OFF))
+    yield Raster(LEFT, grid, across, TILE * len(block.inputs), area, (PAPER,), apart=(PAPER, OFF, ON))
 
 
 def coverage_tiles(block: Block) -> AnyArray:
-    """Bytes (1, out, height, width, 3): the coverage of each map in the colours of heat."""
-    heat = HEAT(np.nan_to_num(block.coverage))[..., :3]
-    heat[block.coverage == 0] = to_rgb(OFF)
-    heat[np.isnan(block.coverage)] = to_rgb(PAPER)
-    return np.rint(heat * 255).astype(np.uint8)[None]
+    """Uint8 (1, out, height, width): how much of a map is computed, from 2 to 255; 1 for nothing, 0 for no kernel."""
+    levels = np.where(block.coverage > 0, np.rint(2 + 253 * block.coverage), 1)
+    return np.where(np.isnan(block.coverage), 0, levels).astype(np.uint8)[None]
 
 
 def area_tiles(block: Block) -> AnyArray:
-    """Bytes (in, out, height, width, 3): where each kernel is computed and where not; blank where there is none."""
-    colours = np.array([to_rgb(PAPER), to_rgb(OFF), to_rgb(ON)])
-    kinds = np.where(block.area, 2, (block.kernels[:, :, None, None] & block.places).astype(int))
-    return np.rint(colours * 255).astype(np.uint8)[kinds.swapaxes(0, 1)]
+    """Uint8 (in, out, height, width): 2 where a kernel is computed, 1 where it is not; 0 where there is none."""
+    return np.where(block.area, 2, block.kernels[:, :, None, None] & block.places).astype(np.uint8).swapaxes(0, 1)
 
 
 def mosaic(tiles: AnyArray, least: int = 1) -> AnyArray:
-    """One image of tiles (rows, columns, height, width, 3), each with a seam of so many pixels at least behind it."""
-    rows, columns, high, wide = tiles.shape[:4]
-    seams = max(least, round(high * SEAM)), max(least, round(wide * SEAM))
-    padded = np.full((rows, columns, high + seams[0], wide + seams[1], 3), 255, np.uint8)
-    padded[:, :, :high, :wide] = tiles
-    return padded.swapaxes(1, 2).reshape(rows * padded.shape[2], columns * padded.shape[3], 3)
+    """One image of tiles (rows, columns, height, width), each with a seam of so many zeros at least behind it."""
+    rows, columns, high, wide = tiles.shape
+    seams = [(0, max(least, round(extent * SEAM))) for extent in (high, wide)]
+    seamed = np.pad(tiles, ((0, 0), (0, 0), *seams))
+    return seamed.swapaxes(1, 2).reshape(rows * seamed.shape[2], columns * seamed.shape[3])
 
 
-def mosaic_of(marks: AnyArray) -> AnyArray:
-    """Uint8 (rows, columns): areas (out, in, height, width) as tiles, 255 where marked, with seams between them."""
-    tiles = np.where(marks, 255, 0).astype(np.uint8).swapaxes(0, 1)
-    seamed = np.pad(tiles, ((0, 0), (0, 0), (0, 1), (0, 1)))
-    rows, columns, high, wide = seamed.shape
-    return seamed.swapaxes(1, 2).reshape(rows * high, columns * wide)
+def _centre(edge: float, place: int) -> float:
+    return edge + TILE * (place + 0.5 - SEAM / 2)
 
 
-def _centres(units: Sequence[int]) -> list[float]:
-    return [TILE * (place + 0.5 - SEAM / 2) for place in range(len(units))]
-
-
-def _legend(figure: Figure, width: float, height: float, left_out: str) -> None:
+def _legend(top: float, left_out: str) -> Iterator[Mark]:
     """What the colours mean, and which convolutions are not drawn."""
-    bar = figure.add_axes((LEFT / width, 0.2 / height, 1.4 / width, 0.1 / height))
-    scale = figure.colorbar(ScalarMappable(Normalize(0, 1), HEAT), cax=bar, orientation="horizontal")
-    scale.outline.set_visible(False)
-    bar.set_xticks([])
-    words = "coverage: share of a map's kernels computed, 0 to 100%"
-    figure.text((LEFT + 1.5) / width, 0.2 / height, words, fontsize=8, color=MUTED)
-    notes = [(ON, "computed"), (OFF, "switched off"), (PAPER, "no kernel")]
-    for place, (colour, word) in enumerate(notes):
-        left, low = LEFT + place * 1.15, 0.42
-        patch = Rectangle((left / width, low / height), 0.12 / width, 0.12 / height, transform=figure.transFigure)
-        patch.set(facecolor=colour, edgecolor=FAINT, linewidth=0.6)
-        figure.add_artist(patch)
-        figure.text((left + 0.18) / width, (low + 0.01) / height, word, fontsize=8, color=MUTED)
-    figure.text((LEFT + 3.6) / width, 0.43 / height, left_out, fontsize=8, color=MUTED)
+    for place, (colour, word) in enumerate([(ON, "computed"), (OFF, "switched off"), (PAPER, "no kernel")]):
+        left = LEFT + place * 83
+        yield Box(left, top + 16, 9, 9, colour, FAINT, 0.6)
+        yield Words(left + 13, top + 24, word, 8, MUTED)
+    yield Words(LEFT + 260, top + 24, left_out, 8, MUTED)
+    yield Raster(LEFT, top + 34, 100, 7, np.arange(2, 256, dtype=np.uint8)[None], HEAT, apart=(PAPER, OFF))
+    yield Words(LEFT + 108, top + 41, "coverage: share of a map's kernels computed, 0 to 100%", 8, MUTED)

@@ -10,13 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from matplotlib.artist import Artist
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.style import context
 
-from nestgraph.render.files import picture_path, write_whole
-from nestgraph.render.theme import Theme, check_theme, shade_figure
+from nestgraph.render.files import SCENE_FORMATS, picture_path, write_whole
+from nestgraph.render.theme import DARK, Theme, check_theme
 
-FORMATS = ("svg", "png", "pdf")
+PAINTS = ("facecolor", "edgecolor", "color", "markerfacecolor", "markeredgecolor")
 STYLE: dict[str, Any] = {
     "svg.hashsalt": "nestgraph",
     "svg.fonttype": "none",
@@ -38,7 +40,7 @@ def write_chart(
     Raises:
         RenderError: the suffix or theme is unknown, or the file cannot be written.
     """
-    target, picture_format = picture_path(path, overwrite, FORMATS)
+    target, picture_format = picture_path(path, overwrite, SCENE_FORMATS)
     return write_whole(target, chart(make, picture_format, theme), overwrite)
 
 
@@ -53,6 +55,28 @@ def chart(make: Callable[[], Figure], picture_format: str, theme: Theme = "light
     with context(["default", STYLE]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # a label in a script the font lacks is drawn as boxes
         figure = make()
-        shade_figure(figure, theme)
+        _shade_figure(figure, theme)
         figure.canvas.print_figure(picture, format=picture_format, dpi=160, metadata=METADATA[picture_format])
     return picture.getvalue()
+
+
+def _shade_figure(figure: Figure, theme: Theme) -> None:
+    """Recolour a chart in place: what is drawn in a colour of `style`."""
+    if theme == "light":
+        return
+    artists: list[Artist] = figure.findobj()
+    for artist in artists:
+        for paint in PAINTS:
+            _shade(artist, paint)
+
+
+def _shade(artist: Any, paint: str) -> None:
+    getter, setter = getattr(artist, f"get_{paint}", None), getattr(artist, f"set_{paint}", None)
+    if getter is None or setter is None:
+        return
+    try:
+        given = to_hex(getter()).upper()
+    except (ValueError, TypeError):  # several colours, or none
+        return
+    if given in DARK:
+        setter(DARK[given])

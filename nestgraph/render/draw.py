@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from nestgraph.errors import RenderError
 from nestgraph.graph.network import Network
-from nestgraph.render.area_maps import area_maps
-from nestgraph.render.canvas import painted
+from nestgraph.render.area_maps import area_scene
 from nestgraph.render.engine import NoEngineError, laid_out
 from nestgraph.render.files import picture_path, write_whole
 from nestgraph.render.heat_map import input_heat_map
@@ -20,14 +20,15 @@ from nestgraph.render.neuron_diagram import MAX_EDGES, MAX_UNITS, neuron_scene
 from nestgraph.render.neuron_difference import neuron_difference
 from nestgraph.render.neuron_dot import neuron_dot
 from nestgraph.render.scene import Scene
+from nestgraph.render.scene_file import write_scene
 from nestgraph.render.selection import edge_total
-from nestgraph.render.svg import svg
-from nestgraph.render.theme import Theme, check_theme, shaded, shaded_dot
+from nestgraph.render.theme import Theme, check_theme, shaded_dot
 from nestgraph.spec.arguments import checked
 
 View = Literal["layers", "neurons", "matrix", "inputs", "areas"]
 VIEWS: tuple[View, ...] = ("layers", "neurons", "matrix", "inputs", "areas")
 MOST_COLUMNS = 16  # of a neuron diagram that is chosen unasked
+SCENES: Mapping[View, Callable[[Network], Scene]] = {"matrix": matrix_scene, "areas": area_scene}
 DIFFERENCES: Mapping[View, Callable[[Network, Network], Scene]] = {
     "neurons": neuron_difference,
     "matrix": matrix_difference,
@@ -78,10 +79,8 @@ def draw(
         return write_whole(target, shaded_dot(neuron_dot(network), theme), overwrite)
     if chosen == "inputs":
         return input_heat_map({target.stem: network}, path, theme=theme, overwrite=overwrite)
-    if chosen == "areas":
-        return area_maps(network, path, theme, overwrite)
-    scene = neuron_scene(network, among=among) if chosen == "neurons" else matrix_scene(network)
-    return _painted(scene, target, picture_format, theme, overwrite)
+    make = partial(neuron_scene, among=among) if chosen == "neurons" else SCENES[chosen]
+    return write_scene(target, lambda: make(network), theme, overwrite)
 
 
 @checked(RenderError)
@@ -107,7 +106,7 @@ def draw_difference(
     target, picture_format = picture_path(path, overwrite)
     if chosen == "layers":
         return _laid_out(layer_difference(old, new), target, picture_format, theme, overwrite)
-    return _painted(DIFFERENCES[chosen](old, new), target, picture_format, theme, overwrite)
+    return write_scene(target, lambda: DIFFERENCES[chosen](old, new), theme, overwrite)
 
 
 def _checked(view: View | None, theme: Theme) -> View | None:
@@ -125,15 +124,6 @@ def fitting_view(network: Network) -> View:
         and edge_total(network) <= MAX_EDGES
     )
     return "neurons" if fits else "layers"
-
-
-def _painted(scene: Scene, target: Path, picture_format: str, theme: Theme, overwrite: bool) -> Path:
-    if picture_format == "dot":
-        raise RenderError(f"expected .svg, .png or .pdf for this view, got {str(target)[:200]!r}")
-    toned = shaded(scene, theme)
-    if picture_format == "svg":
-        return write_whole(target, svg(toned), overwrite)
-    return write_whole(target, painted(toned, "png" if picture_format == "png" else "pdf"), overwrite)
 
 
 def _laid_out(text: str, target: Path, picture_format: str, theme: Theme, overwrite: bool) -> Path:

@@ -1,29 +1,20 @@
 """The input heat map: where in the image networks read, which on MNIST comes to be the centre of the digit."""
 
-# Matplotlib's keyword arguments are untyped.
-# pyright: reportUnknownMemberType=false
-
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.cm import ScalarMappable
-from matplotlib.colorbar import Colorbar
-from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from nestgraph.errors import RenderError
 from nestgraph.graph.network import Network
 from nestgraph.graph.readings import readings
-from nestgraph.render.chart import write_chart
+from nestgraph.render.scene import Box, Mark, Raster, Scene, Words
+from nestgraph.render.scene_file import write_scene
 from nestgraph.render.slices import as_image, slice_grid
-from nestgraph.render.style import FAINT, HEAT, INK, MUTED, PAPER, plain
+from nestgraph.render.style import FAINT, HEAT, MUTED, PAPER, fitted, plain
 from nestgraph.render.style import PANEL as HOLE
 from nestgraph.render.theme import Theme
 from nestgraph.spec.arrays import AnyArray
@@ -32,7 +23,7 @@ Size = tuple[int, int]
 MOST_PANELS = 12
 LOWEST = 0.72  # height over width of a panel, for the words beside it
 WIDEST_SPAN = 1000  # how many times the faintest colour the strongest may be
-PANEL, GAP, LEFT, TOP, BOTTOM, BAR = 2.4, 0.14, 0.1, 0.55, 0.22, 0.95  # inches
+PANEL, GAP, LEFT, HEAD, ROW, BOTTOM, BAR = 174.0, 10.0, 10.0, 40.0, 22.0, 16.0, 62.0  # points
 HOLES = "Empty places: pixels that nothing reads"
 
 
@@ -66,7 +57,7 @@ def input_heat_map(
     often = any(p.window or p.gates for n in networks.values() for p in n.outgoing(n.input_names[0]))
     names = ("Readings per pixel" if often else "Live connections per pixel", "Sum of |weight| per pixel")
     hole = HOLES if any((image == 0).any() for image in rows[0]) else ""
-    return write_chart(path, lambda: _figure(networks, names, rows, hole), theme, overwrite)
+    return write_scene(path, lambda: _scene(networks, names, rows, hole), theme, overwrite)
 
 
 def pixel_readings(network: Network, size: Size | None = None, strength: bool = False) -> AnyArray:
@@ -102,73 +93,83 @@ def pixel_readings(network: Network, size: Size | None = None, strength: bool = 
     return image.reshape(height, width)
 
 
+@dataclass(frozen=True)
+class Scale:
+    """A logarithmic scale from the least number, or from what is `WIDEST_SPAN` times less than the most."""
+
+    low: float
+    high: float
+    clipped: bool
+
+    @staticmethod
+    def of(values: AnyArray) -> "Scale":
+        """That of some numbers, all above 0; there may be none."""
+        least, most = (float(values.min()), float(values.max())) if values.size else (1.0, 1.0)
+        low = max(least, most / WIDEST_SPAN)
+        return Scale(low, max(most, low * 1.001), low > least)
+
+    def levels(self, values: AnyArray) -> AnyArray:
+        """Places of numbers on it, from 0 to 1."""
+        return np.log(np.maximum(values, self.low) / self.low) / math.log(self.high / self.low)
+
+    @property
+    def ticks(self) -> list[float]:
+        """Round numbers on it, or its ends where it is too short for any."""
+        digits = (1, 2, 5) if self.high / self.low < 200 else (1,)
+        powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
+        found = [digit * 10.0**power for power in powers for digit in digits]
+        return [tick for tick in found if self.low <= tick <= self.high] or [self.low, self.high]
+
+
+def _scene(
+    networks: Mapping[str, Network], names: Sequence[str], rows: Sequence[Sequence[AnyArray]], hole: str
+) -> Scene:
+    """Panels of one width, so that a picture of many networks is wider and not smaller."""
+    tall = PANEL * max(max(image.shape[0] / image.shape[1] for image in rows[0]), LOWEST)
+    width = LEFT + len(networks) * (PANEL + GAP) + BAR
+    height = HEAD + len(rows) * (ROW + tall) + GAP + (BOTTOM if hole else 0.0)
+    lefts = [LEFT + place * (PANEL + GAP) for place in range(len(networks))]
+    marks: list[Mark] = []
+    for left, (title, network) in zip(lefts, networks.items(), strict=True):
+        marks.append(Words(left, 18, fitted(plain(title), 10, PANEL, bold=True), 10, bold=True))
+        marks.append(Words(left, 32, _counts(network), 8.5, MUTED))
+    for place, (name, images) in enumerate(zip(names, rows, strict=True)):
+        top = HEAD + ROW + place * (ROW + tall)
+        scale = Scale.of(np.concatenate([image[image > 0] for image in images]))
+        marks.append(Words(LEFT, top - 7, name, 9.5))
+        for left, network, image, count in zip(lefts, networks.values(), images, rows[0], strict=True):
+            levels = np.where(count > 0, np.rint(1 + 254 * scale.levels(image)), 0).astype(np.uint8)
+            marks.append(Raster(left, top, PANEL, tall, levels, HEAT, apart=(HOLE,)))
+            marks.extend(_parts(left, top, tall, network.layer(network.input_names[0]).size or ()))
+            marks.append(Box(left, top, PANEL, tall, "none", FAINT))
+        marks.extend(_bar(width - BAR, top, tall, scale))
+    if hole:
+        marks.append(Words(LEFT, height - 8, hole, 8.5, MUTED))
+    words = "; ".join(f"{plain(title)}: {_counts(network)}" for title, network in networks.items())
+    return Scene(width, height, "Where networks read their input", words, tuple(marks))
+
+
 def _counts(network: Network) -> str:
     name = network.input_names[0]
     inputs = f"{len(network.units(name)):,} inputs, " if network.layer(name).size is None else ""
     return f"{inputs}{network.connection_count:,} connections"
 
 
-def _figure(
-    networks: Mapping[str, Network], names: Sequence[str], rows: Sequence[Sequence[AnyArray]], hole: str
-) -> Figure:
-    """Panels of fixed inches, so that a picture of many networks is wider and not smaller."""
-    tall = PANEL * max(max(image.shape[0] / image.shape[1] for image in rows[0]), LOWEST)
-    width = LEFT + len(networks) * (PANEL + GAP) + BAR
-    height = TOP + len(rows) * (tall + GAP) + (BOTTOM if hole else 0.0)
-    figure = Figure(figsize=(width, height), facecolor=PAPER)
-    FigureCanvasAgg(figure)
-    for place, (name, images) in enumerate(zip(names, rows, strict=True)):
-        low = (height - TOP - tall - place * (tall + GAP)) / height
-        lefts = [(LEFT + column * (PANEL + GAP)) / width for column in range(len(networks))]
-        panels = [figure.add_axes((left, low, PANEL / width, tall / height)) for left in lefts]
-        bar = figure.add_axes(((width - BAR) / width, low, 0.12 / width, tall / height))
-        _row(panels, bar, name, images, rows[0])
-        for axes, network, image in zip(panels, networks.values(), images, strict=True):
-            _part(axes, network.layer(network.input_names[0]).size or (), image)
-        if not place:
-            _head(panels, networks)
-    figure.text(LEFT / width, 0.1 / height, hole, fontsize=8.5, color=MUTED)
-    return figure
-
-
-def _part(axes: Axes, size: tuple[int, ...], image: AnyArray) -> None:
+def _parts(left: float, top: float, tall: float, size: tuple[int, ...]) -> Iterator[Mark]:
     """Lines between the slices of a volume."""
-    (below, beside), (high, wide) = slice_grid(size), image.shape
+    below, beside = slice_grid(size)
     for place in range(1, below):
-        axes.axhline(place * high / below - 0.5, color=PAPER, linewidth=1.5)
+        yield Box(left, top + place * tall / below - 0.75, PANEL, 1.5, PAPER)
     for place in range(1, beside):
-        axes.axvline(place * wide / beside - 0.5, color=PAPER, linewidth=1.5)
+        yield Box(left + place * PANEL / beside - 0.75, top, 1.5, tall, PAPER)
 
 
-def _head(panels: Sequence[Axes], networks: Mapping[str, Network]) -> None:
-    for axes, (title, network) in zip(panels, networks.items(), strict=True):
-        place: dict[str, Any] = {"xytext": (0, 5), "textcoords": "offset points", "xycoords": "axes fraction"}
-        axes.annotate(_counts(network), (0, 1), color=MUTED, fontsize=8.5, **place)
-        axes.set_title(plain(title)[:40], loc="left", fontsize=10, fontweight="bold", color=INK, pad=19)
-
-
-def _row(panels: Sequence[Axes], bar: Axes, name: str, images: Sequence[AnyArray], counts: Sequence[AnyArray]) -> None:
-    """One measure of all networks, on a logarithmic scale that they share; holes are where the counts are 0."""
-    values = np.concatenate([image[image > 0] for image in images])
-    least, most = (float(values.min()), float(values.max())) if values.size else (1.0, 1.0)
-    floor = max(least, most / WIDEST_SPAN)
-    norm = LogNorm(floor, max(most, floor * 1.001))
-    for axes, image, count in zip(panels, images, counts, strict=True):
-        read = np.ma.masked_where(count == 0, np.maximum(image, floor))
-        axes.imshow(read, cmap=HEAT, norm=norm, interpolation="none", aspect="auto")
-        _bare(axes)
-    scale = Colorbar(bar, ScalarMappable(norm, HEAT), extend="min" if floor > least else "neither")
-    scale.outline.set_visible(False)
-    bar.set_ylabel(name, color=INK, fontsize=9.5)
-    bar.tick_params(colors=MUTED, labelsize=8.5, length=3, which="both")
-    bar.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if most / floor < 200 else (1,)))
-    bar.yaxis.set_minor_locator(NullLocator())
-    bar.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
-
-
-def _bare(axes: Axes) -> None:
-    axes.set_facecolor(HOLE)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_color(FAINT)
+def _bar(left: float, top: float, tall: float, scale: Scale) -> Iterator[Mark]:
+    """What the colours mean."""
+    yield Raster(left, top, 9, tall, np.arange(255, 0, -1, dtype=np.uint8)[:, None], HEAT, apart=(HOLE,))
+    for tick, place in zip(scale.ticks, scale.levels(np.array(scale.ticks)), strict=True):
+        y = top + tall * (1 - float(place))
+        yield Box(left + 9, y - 0.4, 3, 0.8, MUTED)
+        yield Words(left + 15, y + 3, f"{tick:,g}", 8.5, MUTED)
+    if scale.clipped:
+        yield Words(left - 4, top + tall + 9, f"at most {scale.low:,.3g}", 7.5, MUTED)

@@ -5,7 +5,7 @@ import numpy as np
 from nestgraph.errors import RenderError
 from nestgraph.graph.matching import same_make
 from nestgraph.graph.network import Network
-from nestgraph.render.area_maps import area_block, mosaic_of
+from nestgraph.render.area_maps import area_block, mosaic
 from nestgraph.render.encoding import LOOKS, Fate, signed
 from nestgraph.render.heat_map import pixel_readings
 from nestgraph.render.panels import Block, Panel, fate_panel, panel_scene
@@ -69,7 +69,8 @@ def _areas(old: Network, new: Network, name: str) -> Block:
     )
     marks: dict[Fate, AnyArray] = {"added": second & ~first, "removed": first & ~second, "unchanged": first & second}
     counts = {fate: int(np.count_nonzero(marked)) for fate, marked in marks.items()}
-    panels = tuple(fate_panel(fate, counts[fate], mosaic_of(marked)) for fate, marked in marks.items())
+    tiles = {fate: mosaic(np.where(marked, 255, 0).astype(np.uint8).swapaxes(0, 1)) for fate, marked in marks.items()}
+    panels = tuple(fate_panel(fate, counts[fate], tiles[fate]) for fate in marks)
     kept = signed(counts["added"], counts["removed"]) or "the same"
     words = f"{len(outputs)} x {len(inputs)} maps shown; positions computed: {kept}"
     return Block(name.replace("_to_", " → "), words, panels)

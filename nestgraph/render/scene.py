@@ -116,8 +116,9 @@ class Raster:
         width: of the rectangle.
         height: of the rectangle.
         pixels: uint8 (rows, columns): places on the scale.
-        stops: colours at equal distances along the scale from 0 to 255.
+        stops: colours at equal distances along the scale, to 255.
         title: a tooltip.
+        apart: colours of the first numbers, which lie outside the scale; it begins behind them.
     """
 
     x: float
@@ -127,14 +128,18 @@ class Raster:
     pixels: AnyArray
     stops: tuple[str, ...]
     title: str = ""
+    apart: tuple[str, ...] = ()
 
     @property
     def palette(self) -> AnyArray:
-        """The scale: uint8 (256, 3)."""
-        stops = np.array([list(bytes.fromhex(colour[1:])) for colour in self.stops], float)
-        places, given = np.linspace(0, len(stops) - 1, 256), np.arange(len(stops))
+        """The colours of all numbers: uint8 (256, 3)."""
+        apart, stops = (
+            np.array([list(bytes.fromhex(colour[1:])) for colour in colours], float).reshape(-1, 3)
+            for colours in (self.apart, self.stops)
+        )
+        places, given = np.linspace(0, len(stops) - 1, 256 - len(apart)), np.arange(len(stops))
         ramps: list[AnyArray] = [np.interp(places, given, channel) for channel in stops.T]
-        return np.rint(np.stack(ramps, axis=1)).astype(np.uint8)
+        return np.rint(np.concatenate([apart, np.stack(ramps, axis=1)])).astype(np.uint8)
 
     @property
     def png(self) -> bytes:

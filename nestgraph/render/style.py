@@ -2,8 +2,6 @@
 
 import unicodedata
 
-from matplotlib.colors import LinearSegmentedColormap
-
 from nestgraph.graph.geometry import output_size
 from nestgraph.spec.extents import in_words
 from nestgraph.spec.layer import Layer
@@ -18,7 +16,7 @@ FAINT = "#D5D9DF"
 PANEL = "#F5F6F8"
 PAPER = "#FFFFFF"
 ON, OFF = "#1E66A5", "#E1E5EA"
-HEAT = LinearSegmentedColormap.from_list("heat", ["#F3EFB0", "#A5D5B5", "#41A9BF", "#1E66A5", "#16295E"])
+HEAT = ("#F3EFB0", "#A5D5B5", "#41A9BF", "#1E66A5", "#16295E")
 """From little to much, by lightness alone, so that the colour-blind and a grey printer read it too."""
 SHADES = {"seed": "#ECEEF1", "grow": "#DCEBF5", "shift": "#F7E8F1", "prune": "#FBE6D8"}  # of a run's phases
 

@@ -1,24 +1,13 @@
 """Light and dark: pictures are made in the colours of `style`, and recoloured as a whole for a dark page."""
 
-# Matplotlib's keyword arguments are untyped.
-# pyright: reportUnknownMemberType=false
-
 import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal, cast
 
-import numpy as np
-from matplotlib.artist import Artist
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
-
 from nestgraph.errors import RenderError
 from nestgraph.render.scene import Mark, Raster, Scene
 from nestgraph.render.style import BLUE, FAINT, GREY, HEAT, INK, MUTED, OFF, ON, PANEL, PAPER, PURPLE, SHADES, VERMILION
-from nestgraph.spec.arrays import AnyArray
 
 Theme = Literal["light", "dark"]
 DARK: Mapping[str, str] = {
@@ -41,7 +30,6 @@ DARK: Mapping[str, str] = {
 """What each colour of a light picture is on a dark page: as far from the page, and from the other colours."""
 
 INKS = ("fill", "stroke", "colour")
-PAINTS = ("facecolor", "edgecolor", "color", "markerfacecolor", "markeredgecolor")
 
 
 def check_theme(theme: str) -> None:
@@ -63,7 +51,8 @@ def shaded(scene: Scene, theme: Theme) -> Scene:
 
 def _shaded(mark: Mark) -> Mark:
     if isinstance(mark, Raster):
-        return replace(mark, stops=tuple(DARK.get(ink, ink) for ink in mark.stops))
+        apart, stops = (tuple(DARK.get(ink, ink) for ink in inks) for inks in (mark.apart, mark.stops))
+        return replace(mark, apart=apart, stops=HEAT[::-1] if mark.stops == HEAT else stops)
     inks = {name: getattr(mark, name) for name in INKS if hasattr(mark, name)}
     return cast(Mark, replace(cast(Any, mark), **{name: DARK.get(ink, ink) for name, ink in inks.items()}))
 
@@ -77,48 +66,3 @@ def shaded_dot(text: str, theme: Theme) -> str:
     if theme == "light":
         return text
     return re.sub(r'(?<!\\)"(#[0-9A-F]{6})"', lambda found: f'"{DARK.get(found[1], found[1])}"', text)
-
-
-def shade_figure(figure: Figure, theme: Theme) -> None:
-    """Recolour a chart in place: what is drawn in a colour of `style`, and scales of heat, which then begin dark."""
-    if theme == "light":
-        return
-    artists: list[Artist] = figure.findobj()
-    for artist in artists:
-        for paint in PAINTS:
-            _shade(artist, paint)
-        image = artist.get_array() if isinstance(artist, AxesImage) else None
-        if isinstance(artist, AxesImage) and image is not None and image.ndim == 3:
-            artist.set_data(_shaded_pixels(image))
-        elif isinstance(artist, ScalarMappable) and artist.get_cmap() == HEAT:
-            artist.set_cmap(HEAT.reversed())
-
-
-def _shade(artist: Any, paint: str) -> None:
-    getter, setter = getattr(artist, f"get_{paint}", None), getattr(artist, f"set_{paint}", None)
-    if getter is None or setter is None:
-        return
-    try:
-        given = to_hex(getter()).upper()
-    except (ValueError, TypeError):  # several colours, or none
-        return
-    if given in DARK:
-        setter(DARK[given])
-
-
-def _shaded_pixels(pixels: AnyArray) -> AnyArray:
-    """An image (rows, columns, 3) of colours of `style` and of heat on a dark page."""
-    heat = np.rint(HEAT(np.arange(256))[:, :3] * 255).astype(np.uint8)
-    light, dark = (
-        np.array([list(bytes.fromhex(c[1:])) for c in colours], np.uint8) for colours in zip(*DARK.items(), strict=True)
-    )
-    known, later = np.concatenate([light, heat]), np.concatenate([dark, heat[::-1]])
-    codes = _packed(known)
-    order = np.argsort(codes, kind="stable")
-    place = np.searchsorted(codes[order], _packed(pixels)).clip(max=len(codes) - 1)
-    found = codes[order][place] == _packed(pixels)
-    return np.where(found[..., None], later[order][place], pixels)
-
-
-def _packed(colours: AnyArray) -> AnyArray:
-    return colours.astype(np.int64) @ np.array([65536, 256, 1])

@@ -8,7 +8,7 @@ from typing import Any
 
 from nestgraph.errors import RenderError
 from nestgraph.graph.network import Network
-from nestgraph.render import area_maps, curves, draw, input_heat_map
+from nestgraph.render import curves, draw, input_heat_map
 
 
 def draw_stage(network: Network, folder: Path, stage: str) -> None:
@@ -40,7 +40,7 @@ def draw_run(
     if _has_square_inputs(final):
         _drawn(lambda: input_heat_map(stages, folder / f"{prefix}inputs.svg", overwrite=overwrite))
     if not all(final.connection_columns(name).everywhere for name in final.projection_names):
-        _drawn(lambda: area_maps(final, folder / f"{prefix}areas.svg", overwrite=overwrite))
+        _drawn(lambda: draw(final, folder / f"{prefix}areas.svg", "areas", overwrite=overwrite))
 
 
 def _has_square_inputs(network: Network) -> bool:

@@ -8,7 +8,7 @@ from torch import nn
 import nestgraph as ng
 from nestgraph.loop.synthesis import synthesize
 from nestgraph.recipes.recipe import parse_recipe
-from nestgraph.render import area_maps, draw
+from nestgraph.render import draw
 
 pytestmark = pytest.mark.usefixtures("plain")
 
@@ -74,4 +74,4 @@ def test_recipes_train_grow_and_prune(case, tmp_path):
         assert form(run.network).eval()(samples).shape == (3, 2)
     for view in ("layers", "neurons", "matrix"):
         draw(run.network, tmp_path / f"{view}.svg", view=view)
-    area_maps(run.network, tmp_path / "areas.svg")
+    draw(run.network, tmp_path / "areas.svg", "areas")

@@ -7,19 +7,11 @@ from hypothesis import given
 from nestgraph.edits.areas import shrink_areas
 from nestgraph.errors import RenderError
 from nestgraph.graph import cost
-from nestgraph.render import area_maps
-from nestgraph.render.area_maps import (
-    MOST_INPUTS,
-    MOST_OUTPUTS,
-    OFF,
-    ON,
-    area_block,
-    area_tiles,
-    coverage_tiles,
-    mosaic,
-)
+from nestgraph.render import draw
+from nestgraph.render.area_maps import MOST_INPUTS, MOST_OUTPUTS, area_block, area_scene
+from nestgraph.render.scene import Raster
 from nestgraph.render.slices import as_image
-from nestgraph.render.style import HEAT
+from nestgraph.render.style import HEAT, OFF, ON, PAPER
 from nestgraph.seeds import lenet_5, mlp
 from nestgraph.spec import Conv
 from tests.laws import quick
@@ -64,17 +56,22 @@ def test_blocks_equal_the_columns(network):
 def test_tiles_have_the_colours_of_the_columns():
     network = partial()
     block = area_block(network, "conv1_to_conv2")
-    picture = mosaic(area_tiles(block))
+    coverage, area, bar = [mark for mark in area_scene(network).marks if isinstance(mark, Raster)][-3:]
+    picture = area.palette[area.pixels]
     assert picture.shape == (9 * len(block.inputs), 9 * len(block.outputs), 3)
     for output, source in np.ndindex(*block.kernels.shape):
         tile = picture[9 * source : 9 * source + 8, 9 * output : 9 * output + 8]
-        area = block.area[output, source]
-        assert (tile[area] == rgb(ON)).all()
-        assert (tile[~area] == (rgb(OFF) if block.kernels[output, source] else (255, 255, 255))).all()
-    (heat,) = coverage_tiles(block)
-    some = block.coverage > 0
-    assert np.array_equal(heat[some], np.rint(HEAT(block.coverage[some])[:, :3] * 255))
-    assert (heat[block.coverage == 0] == rgb(OFF)).all()
+        computed = block.area[output, source]
+        assert (tile[computed] == rgb(ON)).all()
+        assert (tile[~computed] == rgb(OFF if block.kernels[output, source] else PAPER)).all()
+    assert (coverage.stops, bar.stops) == (HEAT, HEAT)
+    ends = bar.palette[bar.pixels[0, [0, -1]]]
+    assert np.array_equal(ends, [rgb(HEAT[0]), rgb(HEAT[-1])])
+    for output, shares in enumerate(block.coverage):
+        levels = coverage.pixels[:8, 9 * output : 9 * output + 8]
+        some = shares > 0
+        assert np.allclose((levels[some].astype(float) - 2) / 253, shares[some], atol=0.5 / 253)
+        assert (coverage.palette[levels[shares == 0]] == rgb(OFF)).all()
 
 
 def test_what_is_left_out_is_said():
@@ -84,12 +81,12 @@ def test_what_is_left_out_is_said():
     assert outputs > MOST_OUTPUTS
     assert inputs > MOST_INPUTS
     assert (len(block.outputs), len(block.inputs)) == (MOST_OUTPUTS, MOST_INPUTS)
-    assert f"first {MOST_OUTPUTS} of {outputs} output maps shown" in block.title
-    assert f"first {MOST_INPUTS} of {inputs} input maps shown" in block.title
+    assert f"first {MOST_OUTPUTS} of {outputs} output maps shown" in block.words
+    assert f"first {MOST_INPUTS} of {inputs} input maps shown" in block.words
     columns = network.connection_columns("conv1_to_conv2")
     kernels = np.count_nonzero(columns.edges)
     share = np.count_nonzero(columns.area & columns.edges[..., None, None]) / (64 * kernels)
-    assert f"{share:.1%} of {64 * kernels:,} kernel positions" in block.title
+    assert f"{share:.1%} of {64 * kernels:,} kernel positions" in block.words
 
 
 def test_coverage_holds_the_flops_of_the_first_convolution():
@@ -102,10 +99,10 @@ def test_coverage_holds_the_flops_of_the_first_convolution():
 
 @pytest.mark.parametrize("suffix", ["svg", "png", "pdf"])
 def test_the_same_network_gives_the_same_bytes(tmp_path, suffix):
-    first, second = (area_maps(partial(), tmp_path / f"{name}.{suffix}").read_bytes() for name in "ab")
+    first, second = (draw(partial(), tmp_path / f"{name}.{suffix}", "areas").read_bytes() for name in "ab")
     assert first == second
 
 
 def test_networks_without_convolutions_are_refused(tmp_path):
     with pytest.raises(RenderError, match="a convolution, got none"):
-        area_maps(mlp((4, 2)), tmp_path / "areas.svg")
+        draw(mlp((4, 2)), tmp_path / "areas.svg", "areas")

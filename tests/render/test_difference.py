@@ -281,7 +281,7 @@ def test_views_that_two_networks_do_not_share_are_refused(tmp_path):
         draw_difference(mlp(4, 2), mlp(4, 2), tmp_path / "d.svg", "areas")
     with pytest.raises(RenderError, match="images of one size"):
         draw_difference(mlp(4, 2), mlp(9, 2), tmp_path / "d.svg", "inputs")
-    with pytest.raises(RenderError, match=r"\.svg, \.png or \.pdf"):
+    with pytest.raises(RenderError, match=r"\.svg, \.png, \.pdf"):
         draw_difference(mlp(4, 2), mlp(9, 2), tmp_path / "d.dot", "neurons")
 
 

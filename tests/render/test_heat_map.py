@@ -15,6 +15,7 @@ from nestgraph.graph.geometry import output_size
 from nestgraph.graph.readings import readings
 from nestgraph.render import heat_map, input_heat_map
 from nestgraph.render.heat_map import pixel_readings
+from nestgraph.render.scene import Raster, Words
 from nestgraph.seeds import lenet_5, mlp
 from nestgraph.spec import Dense, Lookup
 from tests.laws import quick
@@ -111,32 +112,48 @@ def test_areas_leave_a_border_that_nothing_reads():
     assert (read.max(axis=0) <= (16 + 4, 17 + 4)).all()
 
 
-@pytest.fixture
-def figures(monkeypatch):
-    """The figures that are made."""
-    made, make = [], heat_map._figure
-    monkeypatch.setattr(heat_map, "_figure", lambda *given: made.append(make(*given)) or made[-1])
-    return made
-
-
-def test_panels_show_these_numbers_on_one_scale_a_row(tmp_path, figures):
+def test_panels_show_these_numbers_on_one_scale_a_row(tmp_path, monkeypatch):
+    scenes = []
+    monkeypatch.setattr(heat_map, "write_scene", lambda _path, make, *_: scenes.append(make()))
     networks = {"seed": mlp((64, 6, 3), density=0.9), "final": flat()}
     input_heat_map(networks, tmp_path / "inputs.png")
-    panels = [axes for axes in figures[0].axes if axes.images]
-    assert [axes.get_title(loc="left") for axes in panels] == ["seed", "final", "", ""]
-    for axes, (network, strength) in zip(
-        panels, [(n, s) for s in (False, True) for n in networks.values()], strict=True
-    ):
-        image, shown = pixel_readings(network, strength=strength), axes.images[0].get_array()
-        assert np.array_equal(np.ma.getmaskarray(shown), image == 0)
-        assert np.allclose(shown.compressed(), image[image > 0])
-    scales = [axes.images[0].norm for axes in panels]
-    counts = [pixel_readings(network) for network in networks.values()]
-    assert scales[0] is scales[1]
-    assert scales[2] is scales[3]
-    assert (scales[0].vmin, scales[0].vmax) == (1, max(image.max() for image in counts))
-    words = [axes.get_ylabel() for axes in figures[0].axes if not axes.images]
-    assert words == ["Live connections per pixel", "Sum of |weight| per pixel"]
+    marks = scenes[0].marks
+    rasters = [mark for mark in marks if isinstance(mark, Raster)]
+    panels, bars = [rasters[at] for at in (0, 1, 3, 4)], [rasters[at] for at in (2, 5)]
+    said = [mark.text for mark in marks if isinstance(mark, Words)]
+    titles = ["seed", "final", "Live connections per pixel", "Sum of |weight| per pixel"]
+    assert [text for text in said if text in titles] == titles
+    for strength, row, bar in zip((False, True), (panels[:2], panels[2:]), bars, strict=True):
+        images = [pixel_readings(network, strength=strength) for network in networks.values()]
+        read = np.concatenate([image[image > 0] for image in images])
+        low, high = max(read.min(), read.max() / heat_map.WIDEST_SPAN), read.max()
+        for raster, image in zip(row, images, strict=True):
+            assert np.array_equal(raster.pixels == 0, image == 0)
+            shown = low * (high / low) ** ((raster.pixels[image > 0].astype(float) - 1) / 254)
+            assert np.allclose(shown, np.maximum(image[image > 0], low), rtol=np.log(high / low) / 254)
+        ticks = [
+            mark for mark in marks if isinstance(mark, Words) and mark.x > bar.x and bar.y <= mark.y <= bar.y + 174
+        ]
+        for tick in ticks:
+            place = 1 - (tick.y - 3 - bar.y) / bar.height
+            assert float(tick.text) == pytest.approx(low * (high / low) ** place, rel=1e-6)
+        assert len(ticks) >= 2
+
+
+@pytest.mark.parametrize(
+    ("values", "ticks", "clipped"),
+    [
+        ((1.0, 20.0), [1, 2, 5, 10, 20], False),
+        ((1.0, 1e6), [1e3, 1e4, 1e5, 1e6], True),
+        ((3.0, 3.5), [3.0, 3.5], False),
+        ((), [1.0], False),
+    ],
+)
+def test_scales_have_round_ticks(values, ticks, clipped):
+    scale = heat_map.Scale.of(np.array(values))
+    assert scale.ticks == pytest.approx(ticks)
+    assert scale.clipped == clipped
+    assert scale.levels(np.array([scale.low, scale.high])) == pytest.approx([0, 1])
 
 
 @pytest.mark.parametrize("suffix", ["svg", "png", "pdf"])
