@@ -15,7 +15,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.style import context
 
-from nestgraph.render.files import SCENE_FORMATS, picture_path, write_whole
+from nestgraph.render.files import PICTURE_FORMATS, picture_path, write_whole
 from nestgraph.render.theme import DARK, Theme, check_theme
 
 PAINTS = ("facecolor", "edgecolor", "color", "markerfacecolor", "markeredgecolor")
@@ -40,7 +40,7 @@ def write_chart(
     Raises:
         RenderError: the suffix or theme is unknown, or the file cannot be written.
     """
-    target, picture_format = picture_path(path, overwrite, SCENE_FORMATS)
+    target, picture_format = picture_path(path, overwrite, PICTURE_FORMATS)
     return write_whole(target, chart(make, picture_format, theme), overwrite)
 
 

@@ -11,8 +11,8 @@ from PIL import Image
 from nestgraph.errors import RenderError, SnapshotError
 from nestgraph.snapshot import check_own, write_own
 
-SCENE_FORMATS = ("svg", "png", "pdf")
-FORMATS = ("dot", *SCENE_FORMATS)
+PICTURE_FORMATS = ("svg", "png", "pdf")
+FORMATS = ("dot", *PICTURE_FORMATS)
 COLOURS = 256
 MARK = b"Drawn by nestgraph"
 """What tells our pictures from others."""

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from nestgraph.render.files import SCENE_FORMATS, picture_path, write_whole
+from nestgraph.render.files import PICTURE_FORMATS, picture_path, write_whole
 from nestgraph.render.scene import Scene
 from nestgraph.render.svg import svg
 from nestgraph.render.theme import Theme, check_theme, shaded
@@ -19,7 +19,7 @@ def write_scene(
         RenderError: the suffix or theme is unknown, or the file cannot be written.
     """
     check_theme(theme)
-    target, picture_format = picture_path(path, overwrite, SCENE_FORMATS)
+    target, picture_format = picture_path(path, overwrite, PICTURE_FORMATS)
     toned = shaded(make(), theme)
     if picture_format == "svg":
         return write_whole(target, svg(toned), overwrite)
