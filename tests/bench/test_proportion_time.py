@@ -78,7 +78,7 @@ def test_what_auto_takes_is_worth_it_at_any_batch(width, density, batch):
     judged(f"{width} to {width} at {density}, batch {batch}: auto over masked", quartiles(sparse, masked), 0.8)
 
 
-@pytest.mark.parametrize(("optimizer", "bound"), [("adam", 0.35), ("sgd", 0.45)])
+@pytest.mark.parametrize(("optimizer", "bound"), [("adam", 0.35), ("sgd", 0.43)])
 def test_memory_of_alexnet(optimizer, bound):
     found = {}
     for execution in ("auto", "masked"):
