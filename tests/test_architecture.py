@@ -57,7 +57,7 @@ LONGEST = 400
 KNOWING = {
     "cross_?entropy": "tasks.(classes|places)",
     "accurac": "spec.metrics|tasks.(classes|places|sums)|recipes|runs.run|runs.pictures|studies|reporting|"
-    "render.curves|cli",
+    "render.(curves|chart)|cli",
     "image": "data|recipes|seeds|studies|reporting|render|cli|spec.facts|interop|loop.trainer",
 }
 """What few modules know of data and answers, and which these are."""

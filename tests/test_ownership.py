@@ -1,7 +1,7 @@
 """What each writer replaces without being told is what it wrote itself; pipes and folders it never does."""
 
+import importlib
 import os
-import sys
 from functools import partial
 
 import pytest
@@ -117,7 +117,7 @@ def test_nothing_is_drawn_or_lowered_for_a_file_that_is_refused(tmp_path, monkey
 
     for module, functions in WORK.items():
         for function in functions:
-            monkeypatch.setattr(sys.modules[f"nestgraph.{module}"], function, work)
+            monkeypatch.setattr(importlib.import_module(f"nestgraph.{module}"), function, work)
     write, file = WRITERS[name]
     (tmp_path / file).write_text("mine")
     with pytest.raises(NestgraphError, match=r"--overwrite \(overwrite=True\)"):

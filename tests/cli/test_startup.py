@@ -74,3 +74,9 @@ def test_plain_verbs_do_not_load_torch(snapshots):
     }
     codes, names, _ = loaded(snapshots, ["torch", "sklearn", "nestgraph.spec"], *verbs)
     assert (codes, names) == (list(verbs.values()), ["nestgraph.spec"])
+
+
+def test_pictures_as_svg_do_not_load_matplotlib(snapshots):
+    verbs = [f"draw before.json {view}.svg --view {view}" for view in ("layers", "neurons", "matrix")]
+    codes, names, _ = loaded(snapshots, ["matplotlib"], *verbs, "diff before.json after.json --draw diff.svg")
+    assert (codes, names) == ([0, 0, 0, 1], [])

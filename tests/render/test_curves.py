@@ -6,7 +6,8 @@ from PIL import Image
 
 from nestgraph.errors import RenderError
 from nestgraph.render import curves as draw_curves
-from nestgraph.render.curves import WIDE, _figure, _points
+from nestgraph.render.chart import WIDE, _figure
+from nestgraph.render.curve_points import points_of
 from nestgraph.spec.metrics import metric
 
 PHASES = ["seed"] * 2 + ["grow"] * 6 + ["shift"] * 2 + ["grow"] * 3 + ["prune"] * 9
@@ -30,7 +31,7 @@ def log():
 
 @pytest.fixture
 def axes():
-    return _figure(_points(log(), "accuracy"), metric("accuracy")).axes
+    return _figure(points_of(log(), "accuracy"), metric("accuracy")).axes
 
 
 def lines(axis):
@@ -99,7 +100,7 @@ def test_many_short_phases_do_not_write_over_each_other():
     entries = [
         {"step": step, "phase": ("grow", "prune")[step % 2], "connections": 9, "accuracy": 0.5} for step in range(200)
     ]
-    texts = _figure(_points(entries, "accuracy"), metric("accuracy")).axes[0].texts
+    texts = _figure(points_of(entries, "accuracy"), metric("accuracy")).axes[0].texts
     assert sorted(text.get_text() for text in texts) == ["grow", "prune"]  # each once
     first, second = sorted(text.get_position()[0] for text in texts)
     assert (second - first) / 199 * WIDE >= (len("grow") + len("prune")) / 2
@@ -108,7 +109,7 @@ def test_many_short_phases_do_not_write_over_each_other():
 def test_a_last_phase_of_one_step_is_named():
     phases = ["seed", *["prune"] * 100, "finish"]
     entries = [{"step": s, "phase": phase, "connections": 9, "accuracy": 0.5} for s, phase in enumerate(phases)]
-    texts = _figure(_points(entries, "accuracy"), metric("accuracy")).axes[0].texts
+    texts = _figure(points_of(entries, "accuracy"), metric("accuracy")).axes[0].texts
     assert [text.get_text() for text in texts] == ["seed", "prune", "finish"]
     places = [text.get_position()[0] for text in texts]
     assert places == sorted(places)
