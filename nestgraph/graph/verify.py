@@ -281,7 +281,7 @@ def _together(structure: Structure, name: str, here: AnyArray, operations: Seque
     if layer.opaque is not None and not layer.unitwise:
         here = here | here.any()
     for operation in operations:
-        if operation.facts.reach == "layer":
+        if operation.facts.reach == "layer" and not here.all():
             groups = operation.mixed(structure.units(name))
             here = np.isin(groups, groups[here])
     return here
