@@ -40,9 +40,9 @@ def observed(progress: "Observer", folder: Path, live: bool) -> "Generator[Obser
 
     To be entered before a live display, which what is said here would break into.
     """
-    from nestgraph.loop.freed_memory import keep_freed_memory
+    from nestgraph.loop.own_process import prepare_process
 
-    keep_freed_memory()
+    prepare_process()
     with ExitStack() as stack:
         observer = progress
         if live:

@@ -49,7 +49,7 @@ def run_study(
     from nestgraph.cli.overview import SweepOverview
     from nestgraph.cli.progress import RunProgress
     from nestgraph.cli.results import sweep_rows
-    from nestgraph.loop.freed_memory import keep_freed_memory
+    from nestgraph.loop.own_process import prepare_process
     from nestgraph.recipes.plugins import load_plugins
     from nestgraph.studies.engines import engine_of
     from nestgraph.studies.running import NOT_YET, run_sweep
@@ -59,7 +59,7 @@ def run_study(
     plan = load_sweep(study)
     plan = plan if seeds is None else plan.with_seeds(seeds)
     folder = out or Path("runs") / plan.name
-    keep_freed_memory()
+    prepare_process()
     elsewhere = engine_of(engine or "processes", jobs, _options(option or [])) if engine or jobs > 1 else None
     if option and not engine:
         raise RecipeError(f"--engine-option: expected --engine beside it, got {option[0]!r} alone")

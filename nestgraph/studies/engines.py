@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from nestgraph.errors import RecipeError
-from nestgraph.loop.freed_memory import keep_freed_memory
+from nestgraph.loop.own_process import prepare_process
 from nestgraph.spec.wording import quoted
 from nestgraph.studies.jobs import Do, Engine, Job, OnOneThread, Outcome, problem_of
 
@@ -86,7 +86,7 @@ def _ended(code: int) -> str:
 def _work(connection: Connection, do: Do) -> None:
     """Do jobs as they come, until nobody sends any."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    keep_freed_memory()
+    prepare_process()
     try:
         while True:
             connection.send(do(connection.recv()))

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch.nn.functional import cross_entropy
 
-from nestgraph.loop.freed_memory import keep_freed_memory
+from nestgraph.loop.own_process import keep_freed_memory
 from nestgraph.lowering import lower
 from nestgraph.seeds import alexnet, cnn
 

@@ -1,4 +1,4 @@
-"""What a process that trains frees stays with it."""
+"""How the processes of verbs are set: what they free stays with them, and what they imported is no garbage."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 ROUNDS = """
 import resource
 import numpy as np
-from nestgraph.loop.freed_memory import keep_freed_memory
+from nestgraph.loop.own_process import keep_freed_memory
 
 def used():
     blocks = [np.ones(5 << 20, np.float32) for _ in range(6)]
@@ -40,3 +40,15 @@ def test_freed_memory_is_not_cleared_anew():
 
 def test_a_setting_of_the_environment_stands():
     assert not rounds(MALLOC_TRIM_THRESHOLD_="131072")[0]
+
+
+def test_what_is_imported_is_looked_at_no_more():
+    program = """
+import gc
+from nestgraph.loop.own_process import NEW_OBJECTS, prepare_process
+before = len(gc.get_objects())
+prepare_process()
+print(before - len(gc.get_objects()) > before / 2, gc.get_threshold()[0] == NEW_OBJECTS)
+"""
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert said.split() == ["True", "True"]

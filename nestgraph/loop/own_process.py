@@ -1,6 +1,12 @@
-"""Freed memory that a training process keeps, since to get it anew costs a tenth of a step."""
+"""How a process of our own is set before it trains: one of the verbs, or a worker of a sweep.
+
+What is said here holds for a whole process and is not taken back, so functions leave the process that calls them as it
+is.
+"""
 
 import ctypes
+import gc
+import importlib
 import os
 import sys
 
@@ -10,14 +16,22 @@ LARGEST = 32 * 2**20
 """Bytes of a piece of memory that is kept: the most that glibc takes for `MMAP_THRESHOLD`."""
 KEPT = 2**30
 """Bytes that stay with the process once nothing needs them."""
+NEW_OBJECTS = 5_000
+"""How many containers more than were given back are made before Python looks for cycles among them."""
+
+
+def prepare_process() -> None:
+    """Import what a run needs, then set memory and the search for garbage."""
+    importlib.import_module("nestgraph.loop.synthesis")
+    keep_freed_memory()
+    gc.freeze()  # modules of a million objects stay: none of them is looked at again
+    gc.set_threshold(NEW_OBJECTS, *gc.get_threshold()[1:])
 
 
 def keep_freed_memory() -> bool:
     """Have the C library keep memory that is freed, which it else gives back at every step for the system to clear.
 
-    It is said of a whole process and cannot be taken back, so the verbs that train and the workers of a sweep say it,
-    and functions leave it to the process that calls them. Who set `MALLOC_TRIM_THRESHOLD_` or `MALLOC_MMAP_THRESHOLD_`
-    is left with that.
+    Who set `MALLOC_TRIM_THRESHOLD_` or `MALLOC_MMAP_THRESHOLD_` is left with that.
 
     Returns:
         Whether it is heard: by glibc, on Linux.
