@@ -110,12 +110,12 @@ def synthesize(
         plan, trackers = ng.load_recipe(recipe), chosen_trackers(tracker, tensorboard)
         plan = plan if time is None else plan.within(time)
         base = out or Path("runs") / plan.name
-        runs: list[ng.Run] = []
+        runs, synthesize = list[ng.Run](), ng.synthesize  # imported before `observed` prepares the process for it
         for number in range(seed, seed + seeds):
             folder = base if seeds == 1 else base / f"seed-{number}"
             progress = RunProgress(f"{plan.name} seed {number}")
             with observed(progress, folder, live) as observer, progress:
-                runs.append(ng.synthesize(plan, folder, number, device, observer, overwrite, trackers=trackers))
+                runs.append(synthesize(plan, folder, number, device, observer, overwrite, trackers=trackers))
     except KeyboardInterrupt as error:
         raise interrupted(error, folder, plugin) from None
     tell(runs, as_json)

@@ -6,7 +6,6 @@ is.
 
 import ctypes
 import gc
-import importlib
 import os
 import sys
 
@@ -21,8 +20,7 @@ NEW_OBJECTS = 5_000
 
 
 def prepare_process() -> None:
-    """Import what a run needs, then set memory and the search for garbage."""
-    importlib.import_module("nestgraph.loop.synthesis")
+    """Set memory and the search for garbage, once what a run needs is imported."""
     keep_freed_memory()
     gc.freeze()  # modules of a million objects stay: none of them is looked at again
     gc.set_threshold(NEW_OBJECTS, *gc.get_threshold()[1:])
