@@ -20,7 +20,7 @@ NEW_OBJECTS = 5_000
 
 
 def prepare_process() -> None:
-    """Set memory and the search for garbage, once what a run needs is imported."""
+    """Set memory and the search for garbage: what is imported by then is none."""
     keep_freed_memory()
     gc.freeze()  # modules of a million objects stay: none of them is looked at again
     gc.set_threshold(NEW_OBJECTS, *gc.get_threshold()[1:])
