@@ -104,18 +104,21 @@ def synthesize(
     try:
         import nestgraph as ng
         from nestgraph.cli.progress import RunProgress
+        from nestgraph.loop import synthesis
+        from nestgraph.loop.own_process import prepare_process
         from nestgraph.recipes.plugins import load_plugins
 
         load_plugins(plugin)
         plan, trackers = ng.load_recipe(recipe), chosen_trackers(tracker, tensorboard)
         plan = plan if time is None else plan.within(time)
         base = out or Path("runs") / plan.name
-        runs, synthesize = list[ng.Run](), ng.synthesize  # imported before `observed` prepares the process for it
+        prepare_process()
+        runs: list[ng.Run] = []
         for number in range(seed, seed + seeds):
             folder = base if seeds == 1 else base / f"seed-{number}"
             progress = RunProgress(f"{plan.name} seed {number}")
             with observed(progress, folder, live) as observer, progress:
-                runs.append(synthesize(plan, folder, number, device, observer, overwrite, trackers=trackers))
+                runs.append(synthesis.synthesize(plan, folder, number, device, observer, overwrite, trackers=trackers))
     except KeyboardInterrupt as error:
         raise interrupted(error, folder, plugin) from None
     tell(runs, as_json)

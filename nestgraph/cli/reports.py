@@ -36,13 +36,10 @@ def write_report(
 
 @contextmanager
 def observed(progress: "Observer", folder: Path, live: bool) -> "Generator[Observer]":
-    """The observer of a run in this process: `progress`, and behind it one that keeps a report up to date.
+    """The observer of a run: `progress`, and behind it one that keeps a report up to date.
 
     To be entered before a live display, which what is said here would break into.
     """
-    from nestgraph.loop.own_process import prepare_process
-
-    prepare_process()
     with ExitStack() as stack:
         observer = progress
         if live:

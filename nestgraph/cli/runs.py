@@ -36,10 +36,12 @@ def resume_run(
     """
     try:
         from nestgraph.cli.progress import RunProgress
+        from nestgraph.loop.own_process import prepare_process
         from nestgraph.loop.resuming import resume
         from nestgraph.recipes.plugins import load_plugins
 
         load_plugins(plugin)
+        prepare_process()
         progress, trackers = RunProgress(run.name), chosen_trackers(tracker, tensorboard)
         with observed(progress, run, live) as observer, progress:
             done = resume(run, device, observer, allow_changes, trackers=trackers)

@@ -59,11 +59,12 @@ def run_study(
     plan = load_sweep(study)
     plan = plan if seeds is None else plan.with_seeds(seeds)
     folder = out or Path("runs") / plan.name
-    prepare_process()
     elsewhere = engine_of(engine or "processes", jobs, _options(option or [])) if engine or jobs > 1 else None
     if option and not engine:
         raise RecipeError(f"--engine-option: expected --engine beside it, got {option[0]!r} alone")
     watch = None if elsewhere else RunProgress
+    if not elsewhere:
+        prepare_process()
     try:
         content = run_sweep(
             plan,

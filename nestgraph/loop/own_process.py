@@ -20,7 +20,7 @@ NEW_OBJECTS = 5_000
 
 
 def prepare_process() -> None:
-    """Set memory and the search for garbage: what is imported by then is none."""
+    """Set memory and the search for garbage, once a process: what is there by then is none, and stays."""
     keep_freed_memory()
     gc.freeze()  # modules of a million objects stay: none of them is looked at again
     gc.set_threshold(NEW_OBJECTS, *gc.get_threshold()[1:])

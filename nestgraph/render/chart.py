@@ -67,7 +67,7 @@ def _figure(points: Sequence[Point], kind: Metric) -> Figure:
     connections.tick_params(labelbottom=False)
     scores.set_xlabel("Step", color=MUTED)
     _scaled(scores, points, kind)
-    _namespans_of(connections, points)
+    _name_spans(connections, points)
     _against_size(figure.add_subplot(grid[:, 1]), points, kind)
     return figure
 
@@ -84,7 +84,7 @@ def _against_step(axes: Axes, points: Sequence[Point], values: Sequence[float], 
     _quiet(axes)
 
 
-def _namespans_of(axes: Axes, points: Sequence[Point]) -> None:
+def _name_spans(axes: Axes, points: Sequence[Point]) -> None:
     """Names above shades: of those that are wide enough, and of each other phase above its widest."""
     start, reach = points[0].step, (points[-1].step - points[0].step) or 1.0
     spans = list(spans_of(points))

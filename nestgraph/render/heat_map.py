@@ -98,7 +98,7 @@ class Scale:
     """A logarithmic scale from the least number, or from what is `WIDEST_SPAN` times less than the most."""
 
     low: float
-    high: float
+    most: float
     clipped: bool
 
     @staticmethod
@@ -106,7 +106,12 @@ class Scale:
         """That of some numbers, all above 0; there may be none."""
         least, most = (float(values.min()), float(values.max())) if values.size else (1.0, 1.0)
         low = max(least, most / WIDEST_SPAN)
-        return Scale(low, max(most, low * 1.001), low > least)
+        return Scale(low, most, low > least)
+
+    @property
+    def high(self) -> float:
+        """Where it ends: a little above its beginning where all numbers are one."""
+        return max(self.most, self.low * 1.001)
 
     def levels(self, values: AnyArray) -> AnyArray:
         """Places of numbers on it, from 0 to 1."""
@@ -118,7 +123,7 @@ class Scale:
         digits = (1, 2, 5) if self.high / self.low < 200 else (1,)
         powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
         found = [digit * 10.0**power for power in powers for digit in digits]
-        return [tick for tick in found if self.low <= tick <= self.high] or [self.low, self.high]
+        return [tick for tick in found if self.low <= tick <= self.most] or sorted({self.low, self.most})
 
 
 def _scene(
@@ -172,4 +177,4 @@ def _bar(left: float, top: float, tall: float, scale: Scale) -> Iterator[Mark]:
         yield Box(left + 9, y - 0.4, 3, 0.8, MUTED)
         yield Words(left + 15, y + 3, f"{tick:,g}", 8.5, MUTED)
     if scale.clipped:
-        yield Words(left - 4, top + tall + 9, f"at most {scale.low:,.3g}", 7.5, MUTED)
+        yield Words(left - 4, top + tall + 9, f"≤ {scale.low:,.2g}", 7.5, MUTED)

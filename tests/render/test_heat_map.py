@@ -146,6 +146,7 @@ def test_panels_show_these_numbers_on_one_scale_a_row(tmp_path, monkeypatch):
         ((1.0, 20.0), [1, 2, 5, 10, 20], False),
         ((1.0, 1e6), [1e3, 1e4, 1e5, 1e6], True),
         ((3.0, 3.5), [3.0, 3.5], False),
+        ((6.0, 6.0), [6.0], False),
         ((), [1.0], False),
     ],
 )
