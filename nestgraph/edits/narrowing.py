@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection, Iterator, Sequence
+from itertools import pairwise
 from typing import NoReturn
 
 import numpy as np
@@ -172,9 +173,9 @@ def _families(structure: Structure, strands: Strands) -> Iterator[tuple[set[str]
     order = free[np.argsort(strands.labels[free], kind="stable")]
     labels, begins = np.unique(strands.labels[order], return_index=True)
     families: dict[bytes, list[int]] = {}
-    lie = [part.tobytes() for part in np.split(sites[order], begins[1:])] if len(labels) else []
-    for label, within in zip(labels.tolist(), lie, strict=True):
-        families.setdefault(within, []).append(label)
+    found, bounds = sites[order], pairwise([*begins.tolist(), len(order)])
+    for label, (begin, end) in zip(labels.tolist(), bounds, strict=True):
+        families.setdefault(found[begin:end].tobytes(), []).append(label)
     for within, family in families.items():
         yield {names[site] for site in np.frombuffer(within, np.int64)}, np.array(family)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 REBUILT: tuple[type[Any], ...] = (list, tuple, set, dict, OrderedDict)
+PLAIN: tuple[type[Any], ...] = (bool, int, float, str)
 
 
 def evaluated(module: nn.Module, unwrapped: Callable[[nn.Module], nn.Module] = lambda part: part) -> nn.Module:
@@ -45,6 +46,8 @@ def single(tensor: Tensor) -> Tensor:
 
 def _moved(value: Any, copies: dict[int, Any]) -> Any:
     """An attribute's value with submodules, tensors and methods bound to submodules replaced by those of the copy."""
+    if value is None or type(value) in PLAIN:
+        return value
     if id(value) in copies:
         return copies[id(value)]
     if isinstance(value, Tensor):
@@ -55,6 +58,8 @@ def _moved(value: Any, copies: dict[int, Any]) -> Any:
         inner = cast("functools.partial[Any]", value)
         given = {name: _moved(option, copies) for name, option in inner.keywords.items()}
         return functools.partial(_moved(inner.func, copies), *(_moved(part, copies) for part in inner.args), **given)
+    if type(value) in REBUILT and not value:
+        return type(value)()
     if type(value) in (dict, OrderedDict):
         return type(value)((key, _moved(inner, copies)) for key, inner in value.items())
     if type(value) in REBUILT:

@@ -199,12 +199,12 @@ def _count(structure: Structure, projection: Projection) -> int | None:
     """How many entries the matrix of a projection has at most; None where it has none."""
     columns, places = structure.connection_columns(projection.name), _places(structure, projection)
     if isinstance(projection, Dense) or (isinstance(projection, OneToOne) and projection.kernel):
-        return int(np.count_nonzero(columns.weight)) * places
+        return columns.lasting * places
     if not isinstance(projection, Conv):
         return None
-    live = np.count_nonzero(columns.weight.reshape(*columns.weight.shape[:2], -1), axis=2)
     if columns.area is None:
-        return int(live.sum()) * places
+        return columns.lasting * places
+    live = np.count_nonzero(columns.weight.reshape(*columns.weight.shape[:2], -1), axis=2)
     return int((live * np.count_nonzero(columns.area.reshape(*columns.area.shape[:2], -1), axis=2)).sum())
 
 

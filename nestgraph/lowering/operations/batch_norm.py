@@ -23,7 +23,9 @@ MODULES = (nn.BatchNorm1d, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 def emit(emission: Emission, layer: Layer, operation: BatchNorm, _path: str, x: fx.Node) -> fx.Node:
     """A module that starts from the layer's columns."""
     columns = emission.network.unit_columns(layer.name)
-    module = MODULES[len(layer.size or ())](len(columns), eps=operation.epsilon, momentum=operation.momentum)
+    kind, empty = MODULES[len(layer.size or ())], {"affine": False, "track_running_stats": False}
+    module = kind(len(columns), operation.epsilon, operation.momentum, **empty)
+    module.affine = module.track_running_stats = True  # by what follows, without values before
     module.num_batches_tracked = torch.tensor(operation.batches)
     module.weight, module.bias = (emission.parameter(columns.values[name]) for name in ("gamma", "beta"))
     module.running_mean, module.running_var = (emission.tensor(columns.values[name]) for name in ("mean", "variance"))
