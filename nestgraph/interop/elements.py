@@ -186,9 +186,11 @@ class Arrangement:
 
     def inward(self, x: Elements) -> Elements:
         """A tensor so arranged, or one whose maps have one place, as (batch, units, *size)."""
+        if self.axes == (1,) and self.size == self.places:
+            return x
         turned = self.units_first(x.index)
         if self.size == self.places:
-            return Elements(turned, x.regions) if turned is not x.index else x
+            return Elements(turned, x.regions)
         batch, units, *places = turned.shape
         size = self.size if tuple(places) == self.places else (1,) * len(self.size) if set(places) <= {1} else places
         return Elements(turned.reshape(batch, units, *size), x.regions)
@@ -326,10 +328,16 @@ class Ledger:
         tried += [pair for pair in pairs if not axes or pair[1] == axes[-1]]
         for along in tried if all(x.ndim == count for x in tensors) else ():
             plain = Arrangement.of(tensors[0], *along)
-            for found in (plain, self._unfolded(tensors[0], plain)):
-                if found is not None and all(self.holds(found.inward(x)) for x in tensors):
-                    return found
+            if self._stand(plain, tensors):
+                return plain
+            unfolded = self._unfolded(tensors[0], plain)
+            if unfolded is not None and self._stand(unfolded, tensors):
+                return unfolded
         return Arrangement.of(tensors[0], *tried[0])
+
+    def _stand(self, arrangement: Arrangement, tensors: Sequence[Elements]) -> bool:
+        """Whether each channel of all tensors holds a unit where they are arranged so."""
+        return all(self.holds(arrangement.inward(x)) for x in tensors)
 
     def holds(self, x: Elements) -> bool:
         """Whether each channel of a tensor holds a unit."""

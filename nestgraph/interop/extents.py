@@ -9,6 +9,7 @@ from torch import Tensor, fx
 from nestgraph.graph import Network
 from nestgraph.graph.extents import free_extents
 from nestgraph.interop.values import leaves
+from nestgraph.interop.work import Work
 from nestgraph.lowering import lower
 from nestgraph.spec import InputPort, Interface
 
@@ -18,9 +19,18 @@ TOLERANCE = 1e-3
 Axes = tuple[bool, ...]
 
 
-def differences(network: Network, examples: Sequence[Tensor], expected: Any) -> list[float]:
-    """How far the network's outputs are from a module's, by position, relative to the largest value of each."""
-    results = leaves(_quietly(lower(network).eval(), examples), Tensor)
+def differences(network: Network, examples: Sequence[Tensor], expected: Any, work: Work) -> list[float]:
+    """How far the network's outputs are from a module's, by position, relative to the largest value of each.
+
+    Args:
+        network: what is compared.
+        examples: what both get.
+        expected: what the module gave.
+        work: of the module.
+    """
+    module = lower(network, layout="contiguous", execution="masked").eval()  # as modules compute
+    with work.taken_over():
+        results = leaves(_quietly(module, examples), Tensor)
     return [_difference(got, wanted) for got, wanted in zip(results, leaves(expected, Tensor), strict=True)]
 
 
@@ -82,11 +92,12 @@ def _agrees(network: Network, module: Callable[..., Any], examples: Sequence[Ten
     """Whether network and module give the same at a size that the module takes."""
     for resized in _resized(network.inputs, examples):
         try:
-            expected = module(*(tensor.clone() for tensor in resized))
+            with Work() as work:
+                expected = module(*(tensor.clone() for tensor in resized))
         except Exception:  # whatever a module does at a size that it is not for
             continue
         try:
-            return max(differences(network, resized, expected), default=0.0) <= TOLERANCE
+            return max(differences(network, resized, expected, work), default=0.0) <= TOLERANCE
         except Exception:
             return False
     return False

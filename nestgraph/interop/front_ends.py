@@ -22,7 +22,7 @@ from nestgraph.interop.modules import MODULES, MOVING_MODULES
 from nestgraph.interop.nodes import path_of
 from nestgraph.interop.patterns import name_functions
 from nestgraph.interop.reading import BATCH, Reading
-from nestgraph.interop.tracing import Recorder, UntraceableError, first_line, spread_outputs, traced
+from nestgraph.interop.tracing import Recorder, UntraceableError, bound, first_line, spread_outputs, traced
 from nestgraph.spec import Layer
 
 FX, EXPORT = "torch.fx", "torch.export"
@@ -160,6 +160,7 @@ def computed(subject: Subject, function: Callable[..., object], samples: int = B
     except InteropError:
         raise
     except Exception as error:
+        bound(subject.module, len(subject.given), subject.call.names)
         raise InteropError(
             f"import_module expected inputs that {type(subject.module).__name__} runs on, got "
             f"{[tuple(tensor.shape) for tensor in examples]}: {first_line(error)}"

@@ -21,6 +21,7 @@ from nestgraph.interop.pretrained import check_groups, check_pretrained, check_s
 from nestgraph.interop.provenance import Tensors, origins, parameters
 from nestgraph.interop.remains import check_remains, shared_with_what_is_left
 from nestgraph.interop.taking_over import Takeover
+from nestgraph.interop.work import Work
 from nestgraph.lowering import Workbench
 from nestgraph.lowering.parameters import Key
 from nestgraph.lowering.slots import Slot, module_body, slots
@@ -192,7 +193,9 @@ class Imported:
         given = self._subject.given
         try:
             with torch.no_grad():
-                return max(differences(network, given, self._subject.call(small, *given)))
+                with Work() as work:
+                    expected = self._subject.call(small, *given)
+                return max(differences(network, given, expected, work))
         except Exception:  # whatever a module does whose configuration fits by chance
             return math.inf
 

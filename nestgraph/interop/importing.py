@@ -1,7 +1,7 @@
 """From a PyTorch module to a network with its weights."""
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from nestgraph.interop.calling import Examples, Outputs, call_of
 from nestgraph.interop.extents import TOLERANCE, differences, freed
 from nestgraph.interop.front_ends import EXPORT, Subject, computed, networks
 from nestgraph.interop.reading import BATCH
+from nestgraph.interop.work import Work
 from nestgraph.interop.wrappers import check_readable, unwrapped
 from nestgraph.lowering.dense import is_dense
 from nestgraph.lowering.evaluating import evaluated, single
@@ -75,26 +76,39 @@ def imported(
     _check_examples(given)
     _check_axes(axes, given)
     said = _precision(module, given)
-    subject = Subject(evaluated(module, unwrapped), [single(tensor) for tensor in given], call, said, axes)
     first: InteropError | None = None
-    with torch.no_grad():
+    with torch.inference_mode(False), torch.no_grad():
+        subject = Subject(evaluated(module, unwrapped), [single(tensor) for tensor in given], call, said, axes)
+        run = functools.cache(functools.partial(_run, subject))
+        run(BATCH)  # of a module that does not run on its examples PyTorch says why
         for front, network in networks(subject):
             try:
-                return _held_to(subject, front, network), front, subject
+                return _held_to(subject, front, network, run), front, subject
             except InteropError as problem:
                 first = first or problem
     raise first or AssertionError("a network for each module that is not refused")
 
 
-def _held_to(subject: Subject, front: str, network: Network) -> Network:
+def _run(subject: Subject, samples: int) -> tuple[Any, Work]:
+    """What the module gives for so many samples, and what took long of it.
+
+    Raises:
+        InteropError: it does not run on them.
+    """
+    with Work() as work:
+        return computed(subject, functools.partial(subject.call, subject.module), samples), work
+
+
+def _held_to(subject: Subject, front: str, network: Network, run: Callable[[int], tuple[Any, Work]]) -> Network:
     """The network of a module, held to what the module gives.
 
     Raises:
         InteropError: it gives something else.
     """
     # an axis of bodies, and what was a constant of the batch, may only look like that of the samples
-    examples = subject.examples(BATCH + (front == EXPORT or bool(network.bodies)))
-    _compare(network, examples, computed(subject, functools.partial(subject.call, subject.module), len(examples[0])))
+    samples = BATCH + (front == EXPORT or bool(network.bodies))
+    examples = subject.examples(samples)
+    _compare(network, examples, *run(samples))
     return freed(network, functools.partial(subject.call, subject.module), examples)
 
 
@@ -155,13 +169,13 @@ def _check_axes(axes: Sequence[int | None], given: Sequence[Tensor]) -> None:
         )
 
 
-def _compare(network: Network, examples: Sequence[Tensor], expected: Any) -> None:
+def _compare(network: Network, examples: Sequence[Tensor], expected: Any, work: Work) -> None:
     """Refuse a network that does not give what the module gave, position by position.
 
     Raises:
         InteropError: it does not.
     """
-    for port, difference in zip(network.outputs, differences(network, examples, expected), strict=True):
+    for port, difference in zip(network.outputs, differences(network, examples, expected, work), strict=True):
         if not difference <= TOLERANCE:
             raise InteropError(
                 f"import_module expected output {port.layer!r} of the network to be the module's, got a relative "

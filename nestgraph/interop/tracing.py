@@ -12,9 +12,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor, fx, nn
 from torch.fx.node import map_aggregate, map_arg
+from torch.utils._pytree import tree_leaves
 
 from nestgraph.errors import InteropError
+from nestgraph.lowering.operations import ROOMS
 from nestgraph.lowering.tracing import InstanceTracer
+from nestgraph.spec import Operation
 
 PATH = "path"
 """The entry of a node's `meta` for where the traced module has what the node names."""
@@ -77,7 +80,7 @@ def traced(module: nn.Module, count: int, names: Sequence[str] | None = None) ->
         UntraceableError: the module's own forward cannot be traced.
         InteropError: it does not take such inputs.
     """
-    given, constants = _parameters(module, count, names)
+    given, constants = bound(module, count, names)
     whole: dict[str, str] = {}
     code = getattr(type(module).forward, "__code__", None)
     if code is not None and not set(given) <= {*code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]}:
@@ -127,8 +130,12 @@ def _drop_constants(graph: fx.Graph, given: Sequence[str]) -> None:
             graph.erase_node(node)
 
 
-def _parameters(module: nn.Module, count: int, names: Sequence[str] | None) -> tuple[list[str], dict[str, Any]]:
-    """The parameters that are given something, and the defaults of the others."""
+def bound(module: nn.Module, count: int, names: Sequence[str] | None) -> tuple[list[str], dict[str, Any]]:
+    """The parameters of a module that are given something, and the defaults of the others (see `traced`).
+
+    Raises:
+        InteropError: there are fewer than inputs, or one without a default gets nothing.
+    """
     parameters = list(inspect.signature(module.forward).parameters.values())
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     given = [p.name for p in positional[:count]] if names is None else list(names)
@@ -163,14 +170,15 @@ def first_line(error: Exception) -> str:
 
 
 CONVOLUTIONS: tuple[type[nn.Module], ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-NORMALISATIONS: tuple[type[nn.Module], ...] = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-"""Modules that take the time of most runs, and whose shapes need no run, where no hook changes what they are."""
+PURE = ("torch", "_operator")
+"""The packages of functions that know a tensor without numbers."""
 
 
 class Recorder(fx.Interpreter):
     """Runs a graph and notes for each node what it gave: a tensor's shape and type, anything else as it is.
 
-    Convolutions and batch normalisations give zeros, as nobody asks for values.
+    Nobody asks for the numbers, so convolutions and operations give tensors that have none, on the device `meta`, and
+    so do functions of such tensors; what else reads one gets zeros.
     """
 
     def __init__(self, module: fx.GraphModule) -> None:
@@ -179,20 +187,54 @@ class Recorder(fx.Interpreter):
 
     def run_node(self, n: fx.Node) -> Any:
         """Run one node and note its result."""
-        part: Any = self.fetch_attr(str(n.target)) if n.op == "call_module" else None
-        known = type(part) in CONVOLUTIONS + NORMALISATIONS and not (part._forward_pre_hooks or part._forward_hooks)
-        result = self._zeros(n, part) if known else super().run_node(n)
+        args, kwargs = self.fetch_args_kwargs_from_env(n)
+        result = self._without_numbers(n, args, kwargs)
+        if result is None:
+            args, kwargs = map_aggregate((args, kwargs), _with_numbers)
+            result = getattr(self, n.op)(n.target, args, kwargs)
         self.facts[n] = map_aggregate(result, TensorFact.of)
         return result
 
-    def _zeros(self, n: fx.Node, part: Any) -> Tensor:
-        """Zeros of the shape that a convolution or batch normalisation gives."""
-        args, kwargs = self.fetch_args_kwargs_from_env(n)
-        x: Tensor = args[0] if args else kwargs["input"]
-        if isinstance(part, NORMALISATIONS):
-            return torch.zeros_like(x)
-        shape = part._conv_forward(x.to("meta"), part.weight.to("meta"), None)
-        return torch.zeros_like(shape, device="cpu")
+    def _without_numbers(self, n: fx.Node, args: Any, kwargs: Any) -> Any:
+        """What a node gives but for its numbers; None where only numbers tell."""
+        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        if not tensors or not all(tensor.is_floating_point() for tensor in tensors):
+            return None
+        part: Any = self.fetch_attr(str(n.target)) if n.op == "call_module" else None
+        if part is not None and (part._forward_pre_hooks or part._forward_hooks):
+            return None
+        pure = n.op == "call_method" or str(getattr(n.target, "__module__", "")).startswith(PURE)
+        if part is None and not (pure and any(tensor.is_meta for tensor in tensors)):
+            return None
+        name = getattr(n.target, "__name__", n.target)
+        known = next((room for room in ROOMS.values() if type(part) in room.modules or name in room.functions), None)
+        if known and known.record.resized is Operation.resized and len(tensors) == 1:
+            return _numberless(tensors[0])
+        if part is not None and known is None:
+            return _multiplied(part, tensors) if len(tensors) == 1 else None
+        try:
+            args, kwargs = map_aggregate((args, kwargs), _numberless)
+            result = getattr(self, n.op)(n.target, args, kwargs)
+        except Exception:  # of what asks for numbers; the run with zeros says what is wrong with anything else
+            return None
+        told = isinstance(result, Tensor) and result.is_meta and result.is_floating_point()
+        return result if told or type(result) in (int, torch.Size) else None
+
+
+def _multiplied(part: nn.Module, tensors: Sequence[Tensor]) -> Tensor | None:
+    """What a linear map or a convolution gives but for its numbers; None of other modules."""
+    x = _numberless(tensors[0])
+    if type(part) in CONVOLUTIONS:
+        return cast(Any, part)._conv_forward(x, part.weight.to("meta"), None)
+    return nn.functional.linear(x, part.weight.to("meta")) if type(part) is nn.Linear else None
+
+
+def _numberless(leaf: Any) -> Any:
+    return leaf.to("meta") if isinstance(leaf, Tensor) else leaf
+
+
+def _with_numbers(leaf: Any) -> Any:
+    return torch.zeros_like(leaf, device="cpu") if isinstance(leaf, Tensor) and leaf.is_meta else leaf
 
 
 def spread_outputs(graph: fx.Graph, facts: dict[fx.Node, Any]) -> None:

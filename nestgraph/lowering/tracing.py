@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, fx, nn
 
 _SYMBOLIC = cast(Any, fx)._symbolic_trace
-_SYMBOLS = logging.getLogger("torch.fx.experimental.symbolic_shapes")
+_LOGS = [logging.getLogger(f"torch.{name}") for name in ("fx.experimental.symbolic_shapes", "_subclasses.fake_tensor")]
 _LOCK = threading.RLock()
 """Held while functions of modules are replaced by ones that answer proxies."""
 if hasattr(os, "register_at_fork"):  # a forked process neither inherits such functions nor a lock that nobody releases
@@ -184,11 +184,13 @@ def exporting() -> Generator[None]:
     with _LOCK, _refusing_functions(_Patcher(), lambda leaf: isinstance(leaf, Tensor)), _without_advice():
         original = _SYMBOLIC._Patcher
         _SYMBOLIC._Patcher = _Patcher
-        _SYMBOLS.addFilter(elsewhere)
+        for log in _LOGS:
+            log.addFilter(elsewhere)
         try:
             yield
         finally:
-            _SYMBOLS.removeFilter(elsewhere)
+            for log in _LOGS:
+                log.removeFilter(elsewhere)
             _SYMBOLIC._Patcher = original
 
 

@@ -1,5 +1,7 @@
 """A network computes what the module computed that it came from, and says what it could not take apart."""
 
+import logging
+
 import hypothesis.strategies as st
 import numpy as np
 import pytest
@@ -104,6 +106,25 @@ def test_statistics_after_a_step_of_training_are_the_module_s():
 def test_inputs_that_do_not_fit_are_refused(inputs, message):
     with pytest.raises(InteropError, match=message):
         import_module(nn.Sequential(nn.Flatten(), nn.Linear(192, 3)), inputs)
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        (nn.LayerNorm(5), r"expected input with shape \[\*, 5\]"),
+        (nn.Linear(5, 2), "mat1 and mat2 shapes cannot be multiplied"),
+        (nn.BatchNorm2d(5), "running_mean should contain 4 elements not 5"),
+        (nn.GroupNorm(2, 6), "Expected weight to be a vector of size equal to the number of channels"),
+        (nn.PReLU(3), "Found parameter numbers = 3 and channel size = 4"),
+        (nn.Conv2d(3, 2, 3), "to have 3 channels, but got 4 channels"),
+        (nn.MaxPool2d(9), "Output size is too small"),
+    ],
+)
+def test_why_a_module_does_not_run_pytorch_says_once(part, message, capfd, caplog):
+    with pytest.raises(InteropError, match=f"inputs that Sequential runs on, .*{message}"):
+        import_module(nn.Sequential(nn.Conv2d(3, 4, 3), part), IMAGES)
+    assert not capfd.readouterr().err
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 @st.composite
