@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 EXPORTED = ["resnet18", "mobilenetv2_w1", "densenet121"]
 ROUNDS = 3
 
-TIMES_PRUNING, TIMES_EXPORT = 3.5, 2.0
+TIMES_PRUNING, TIMES_EXPORT = 3.0, 2.0
 """The most that ours may take of the other's time: the median of the models, and each export with its check."""
 
 
