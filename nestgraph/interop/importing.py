@@ -77,7 +77,7 @@ def imported(
     _check_axes(axes, given)
     said = _precision(module, given)
     first: InteropError | None = None
-    with torch.inference_mode(False), torch.no_grad():
+    with torch.inference_mode(False), torch.no_grad():  # tensors of inference mode have no versions
         subject = Subject(evaluated(module, unwrapped), [single(tensor) for tensor in given], call, said, axes)
         run = functools.cache(functools.partial(_run, subject))
         run(BATCH)  # of a module that does not run on its examples PyTorch says why

@@ -22,7 +22,7 @@ OPERATORS = (
 """What takes long beside a look at what it reads."""
 
 MOST = 2**26
-"""Numbers of results that are kept; what would be more is computed twice."""
+"""Numbers of results that are kept, beside what they were computed of; what would be more is computed twice."""
 
 
 @dataclass(frozen=True)
